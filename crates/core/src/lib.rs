@@ -1,0 +1,32 @@
+//! The vocabulary of Umbra: names, identifiers, object metadata, error kinds, clock and limits.
+//!
+//! Everything here is a value. This crate does no I/O, depends on no other crate of ours and on no runtime.
+
+mod body;
+mod bucket_name;
+mod byte_range;
+mod checksum;
+mod clock;
+mod error;
+mod etag;
+pub mod limits;
+mod object_key;
+mod object_meta;
+mod precondition;
+mod random;
+mod request;
+mod upload;
+
+pub use body::{Body, BodyStream};
+pub use bucket_name::BucketName;
+pub use byte_range::{ByteRange, RangeSpec};
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{Entity, Error, ErrorKind, Fault, Result};
+pub use etag::ETag;
+pub use object_key::ObjectKey;
+pub use object_meta::{ObjectInfo, PartInfo, ReadSource, SystemHeaders, Tags, UserMetadata};
+pub use precondition::{Matches, Preconditions, check_read, check_write};
+pub use random::{Random, SeededRandom, SystemRandom};
+pub use request::RequestContext;
+pub use upload::{PartNumber, UploadId};

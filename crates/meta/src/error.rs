@@ -1,0 +1,59 @@
+//! Errors of the metadata seam.
+
+use umbra_core::ErrorKind;
+
+use crate::Entry;
+
+/// A result of the metadata seam.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why metadata could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A check of the batch does not hold; nothing was written. Re-read and decide.
+    #[error("a checked key changed")]
+    Conflict {
+        /// The first key, in the order of the batch's checks, whose check failed.
+        key: Vec<u8>,
+        /// What that key holds now: it saves the re-read.
+        current: Option<Box<Entry>>,
+    },
+    /// The engine cannot answer now. For a commit, nothing is known to have been written and nothing will be.
+    #[error("the metadata store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store is full or may not be written.
+    #[error("the metadata store refuses writes: {0}")]
+    Full(String),
+    /// A stored value contradicts its checksum or format.
+    #[error("the metadata of {what} is corrupt: {why}")]
+    Corrupt {
+        /// Which record.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Error {
+    /// What the caller should do.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Full(_) => ErrorKind::DiskFull,
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+        }
+    }
+}
+
+impl From<Error> for umbra_core::Error {
+    fn from(error: Error) -> Self {
+        let message = match &error {
+            Error::Conflict { .. } => "a conflicting operation is in progress; please try again",
+            Error::Unavailable(_) => "metadata storage cannot answer now; please try again",
+            Error::Full(_) => "there is not enough free space",
+            Error::Corrupt { .. } => "stored metadata is damaged",
+        };
+        Self::new(error.kind(), message).because(error)
+    }
+}
