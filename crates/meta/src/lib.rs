@@ -1,7 +1,8 @@
-//! Metadata: the [`MetaStore`] seam, the key space, the records, and the engines.
+//! Metadata: the [`MetaStore`] seam, the key space, and the engines.
 
 mod batch;
 mod error;
+pub mod key;
 mod meta_store;
 
 pub use batch::{Batch, Check, Expect, Write};

@@ -1,0 +1,278 @@
+//! The key space: which bytes name which record.
+//!
+//! This module holds the keys of a bucket's partition, [`root`] those of [`Partition::ROOT`](crate::Partition::ROOT).
+//! Every family has a builder, a range or prefix to scan it by, and a parser that gives back what the builder was given.
+//! The values behind the keys are described where the records are, in the `store` crate.
+//!
+//! # A bucket's partition
+//!
+//! | bytes | what | built by |
+//! |---|---|---|
+//! | `b` | the bucket's settings and fence | [`settings`] |
+//! | `o/` key | the current object of a key | [`object`] |
+//! | `s/` key | a tombstone: gone here, so the origin must not bring it back | [`tombstone`] |
+//! | `w/` key | the intent of a write-through | [`write_intent`] |
+//! | `h/` key⁺ piece:`u32` | one piece of a hydration | [`piece`] |
+//! | `m/` upload⁺ | a multipart upload | [`upload`] |
+//! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
+//! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
+//! | `c/` name | a counter | [`counter`] |
+//! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
+//! | `v/`, `i/`, `q/` | reserved: older versions, the inventory of what only the origin holds, jobs | |
+//!
+//! Integers are big-endian, so that byte order is their order. Where a variable-length field is the last one it stands
+//! as it is. Where something follows it, it is *closed* (⁺): a key may hold any byte, and `h/a` with a piece behind it
+//! must never be taken for a piece of another key that happens to begin with `a`.
+//!
+//! # Closed fields
+//!
+//! Every `00` of the field becomes `00 ff`, and `00 01` ends it. No closed field is a prefix of another, and closed fields
+//! sort as the fields themselves do: `00 01` is below `00 ff` and below every other byte that could follow.
+//!
+//! ```text
+//! piece 7 of "a"       68 2f | 61       | 00 01 | 00 00 00 07      h / a
+//! piece 7 of "a\0b"    68 2f | 61 00 ff 62 | 00 01 | 00 00 00 07   h / a \0 b
+//! part 2 of upload "u" 6d 2f | 75       | 00 01 | 70 | 00 02       m / u     p
+//! upload "u" of "k"    4d 2f | 6b       | 00 01 | 75               M / k     u
+//! ```
+
+mod closed;
+pub mod root;
+
+use umbra_core::{ObjectKey, PartNumber, UploadId};
+
+use crate::KeyRange;
+
+const SETTINGS: &[u8] = b"b";
+const OBJECT: &[u8] = b"o/";
+const TOMBSTONE: &[u8] = b"s/";
+const WRITE_INTENT: &[u8] = b"w/";
+const PIECE: &[u8] = b"h/";
+const UPLOAD: &[u8] = b"m/";
+const PART: u8 = b'p';
+const UPLOAD_INDEX: &[u8] = b"M/";
+const COUNTER: &[u8] = b"c/";
+const RECLAIM: &[u8] = b"g/";
+
+/// The bucket's settings and fence.
+pub fn settings() -> Vec<u8> {
+    SETTINGS.to_vec()
+}
+
+/// The current object of `key`.
+pub fn object(key: &ObjectKey) -> Vec<u8> {
+    object_prefix(key.as_str())
+}
+
+/// What the keys of all objects begin with whose key begins with `prefix`.
+///
+/// It also places a listing: `after` may be any text, not only a key.
+pub fn object_prefix(prefix: &str) -> Vec<u8> {
+    joined(OBJECT, prefix.as_bytes())
+}
+
+/// All objects whose key begins with `prefix`.
+pub fn object_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&object_prefix(prefix))
+}
+
+/// The key of the object, or the common prefix, that `bytes` name.
+pub fn parse_object(bytes: &[u8]) -> Option<&str> {
+    text_behind(OBJECT, bytes)
+}
+
+/// The tombstone of `key`.
+pub fn tombstone(key: &ObjectKey) -> Vec<u8> {
+    tombstone_prefix(key.as_str())
+}
+
+/// What the keys of all tombstones begin with whose key begins with `prefix`.
+pub fn tombstone_prefix(prefix: &str) -> Vec<u8> {
+    joined(TOMBSTONE, prefix.as_bytes())
+}
+
+/// All tombstones whose key begins with `prefix`.
+pub fn tombstone_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&tombstone_prefix(prefix))
+}
+
+/// The key whose tombstone `bytes` name.
+pub fn parse_tombstone(bytes: &[u8]) -> Option<&str> {
+    text_behind(TOMBSTONE, bytes)
+}
+
+/// The write-through intent of `key`.
+pub fn write_intent(key: &ObjectKey) -> Vec<u8> {
+    write_intent_prefix(key.as_str())
+}
+
+/// What the keys of all write-through intents begin with whose key begins with `prefix`.
+pub fn write_intent_prefix(prefix: &str) -> Vec<u8> {
+    joined(WRITE_INTENT, prefix.as_bytes())
+}
+
+/// All write-through intents whose key begins with `prefix`.
+pub fn write_intent_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&write_intent_prefix(prefix))
+}
+
+/// The key whose write-through intent `bytes` name.
+pub fn parse_write_intent(bytes: &[u8]) -> Option<&str> {
+    text_behind(WRITE_INTENT, bytes)
+}
+
+/// Piece number `piece` of the hydration of `key`.
+pub fn piece(key: &ObjectKey, piece: u32) -> Vec<u8> {
+    let mut bytes = closed::joined(PIECE, key.as_bytes());
+    bytes.extend_from_slice(&piece.to_be_bytes());
+    bytes
+}
+
+/// All pieces of the hydration of `key`, in order.
+pub fn piece_range(key: &ObjectKey) -> KeyRange {
+    KeyRange::prefix(&closed::joined(PIECE, key.as_bytes()))
+}
+
+/// All pieces of all hydrations, by key and number.
+pub fn all_pieces() -> KeyRange {
+    KeyRange::prefix(PIECE)
+}
+
+/// The key and the number of the piece that `bytes` name.
+pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u32)> {
+    let (key, rest) = closed::split(bytes.strip_prefix(PIECE)?)?;
+    Some((object_key(key)?, u32::from_be_bytes(rest.try_into().ok()?)))
+}
+
+/// A multipart upload.
+pub fn upload(upload: &UploadId) -> Vec<u8> {
+    closed::joined(UPLOAD, upload.as_str().as_bytes())
+}
+
+/// An upload and, behind it, its parts in order.
+pub fn upload_range(id: &UploadId) -> KeyRange {
+    KeyRange::prefix(&upload(id))
+}
+
+/// All uploads, each followed by its parts.
+pub fn all_uploads() -> KeyRange {
+    KeyRange::prefix(UPLOAD)
+}
+
+/// The upload that `bytes` name, when they name an upload and not a part.
+pub fn parse_upload(bytes: &[u8]) -> Option<UploadId> {
+    let (id, rest) = closed::split(bytes.strip_prefix(UPLOAD)?)?;
+    if rest.is_empty() { upload_id(&id) } else { None }
+}
+
+/// Part `number` of `upload`.
+pub fn part(upload: &UploadId, number: PartNumber) -> Vec<u8> {
+    let mut bytes = part_prefix(upload);
+    bytes.extend_from_slice(&number.get().to_be_bytes());
+    bytes
+}
+
+/// All parts of `upload`, by number.
+pub fn part_range(upload: &UploadId) -> KeyRange {
+    KeyRange::prefix(&part_prefix(upload))
+}
+
+/// The upload and the number of the part that `bytes` name.
+pub fn parse_part(bytes: &[u8]) -> Option<(UploadId, PartNumber)> {
+    let (id, rest) = closed::split(bytes.strip_prefix(UPLOAD)?)?;
+    let number = u16::from_be_bytes(rest.strip_prefix(&[PART])?.try_into().ok()?);
+    Some((upload_id(&id)?, PartNumber::new(number.into()).ok()?))
+}
+
+fn part_prefix(id: &UploadId) -> Vec<u8> {
+    let mut bytes = upload(id);
+    bytes.push(PART);
+    bytes
+}
+
+/// The place of `upload` in the index by key: ordered by key, then by upload.
+pub fn upload_index(key: &ObjectKey, upload: &UploadId) -> Vec<u8> {
+    upload_index_after(key.as_str(), upload.as_str())
+}
+
+/// The index of all uploads whose key begins with `prefix`.
+///
+/// It is not for `scan_delim`: a delimiter could be found within the upload's id, which is no part of the key.
+pub fn upload_index_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&closed::open_joined(UPLOAD_INDEX, prefix.as_bytes()))
+}
+
+/// The index of the uploads of `key` alone, by upload. `key` may be any text: the end of it is the place behind a key marker.
+pub fn upload_index_of(key: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(UPLOAD_INDEX, key.as_bytes()))
+}
+
+/// The place in the index of an upload and key that need not exist nor be valid: where a listing goes on.
+pub fn upload_index_after(key: &str, upload: &str) -> Vec<u8> {
+    let mut bytes = closed::joined(UPLOAD_INDEX, key.as_bytes());
+    bytes.extend_from_slice(upload.as_bytes());
+    bytes
+}
+
+/// The key and the upload that `bytes`, a place in the index, name.
+pub fn parse_upload_index(bytes: &[u8]) -> Option<(ObjectKey, UploadId)> {
+    let (key, rest) = closed::split(bytes.strip_prefix(UPLOAD_INDEX)?)?;
+    Some((object_key(key)?, upload_id(rest)?))
+}
+
+/// The counter called `name`.
+pub fn counter(name: &str) -> Vec<u8> {
+    joined(COUNTER, name.as_bytes())
+}
+
+/// All counters whose name begins with `prefix`.
+pub fn counter_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&counter(prefix))
+}
+
+/// The name of the counter that `bytes` name.
+pub fn parse_counter(bytes: &[u8]) -> Option<&str> {
+    text_behind(COUNTER, bytes)
+}
+
+/// The reclamation of `blob`, not before `due_ms`. `blob` is the blob's id in its own bytes.
+pub fn reclaim(due_ms: u64, blob: &[u8]) -> Vec<u8> {
+    [RECLAIM, &due_ms.to_be_bytes(), blob].concat()
+}
+
+/// All reclamations that are due at `now_ms`, the longest due first.
+pub fn reclaim_due(now_ms: u64) -> KeyRange {
+    let all = reclaim_range();
+    let end = now_ms.checked_add(1).map(|next| reclaim(next, b""));
+    KeyRange { end: end.or(all.end), start: all.start }
+}
+
+/// All reclamations, the longest due first.
+pub fn reclaim_range() -> KeyRange {
+    KeyRange::prefix(RECLAIM)
+}
+
+/// When the reclamation that `bytes` name is due, and of which blob it is.
+pub fn parse_reclaim(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (due, blob) = bytes.strip_prefix(RECLAIM)?.split_first_chunk()?;
+    Some((u64::from_be_bytes(*due), blob))
+}
+
+fn joined(family: &[u8], rest: &[u8]) -> Vec<u8> {
+    [family, rest].concat()
+}
+
+fn text_behind<'a>(family: &[u8], bytes: &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(bytes.strip_prefix(family)?).ok()
+}
+
+fn object_key(bytes: Vec<u8>) -> Option<ObjectKey> {
+    ObjectKey::parse(&String::from_utf8(bytes).ok()?).ok()
+}
+
+fn upload_id(bytes: &[u8]) -> Option<UploadId> {
+    std::str::from_utf8(bytes).ok().map(UploadId::parse)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The keys of the root partition, [`Partition::ROOT`].
+//!
+//! | bytes | what | built by |
+//! |---|---|---|
+//! | `B/` name | a bucket's name, and which partition it has | [`bucket`] |
+//! | `D/` partition:`u64` | a partition whose bucket is gone and whose keys are being destroyed | [`destroying`] |
+//! | `T/` name | an organization | [`organization`] |
+//! | `A/` id | an access key | [`access_key`] |
+//! | `U/store` | the identity of this store | [`store`] |
+
+use umbra_core::BucketName;
+
+use super::{joined, text_behind};
+use crate::{KeyRange, Partition};
+
+const BUCKET: &[u8] = b"B/";
+const DESTROYING: &[u8] = b"D/";
+const ORGANIZATION: &[u8] = b"T/";
+const ACCESS_KEY: &[u8] = b"A/";
+const STORE: &[u8] = b"U/store";
+
+/// The name of a bucket.
+pub fn bucket(name: &BucketName) -> Vec<u8> {
+    bucket_prefix(name.as_str())
+}
+
+/// What the keys of all buckets begin with whose name begins with `prefix`; also a place to go on from.
+pub fn bucket_prefix(prefix: &str) -> Vec<u8> {
+    joined(BUCKET, prefix.as_bytes())
+}
+
+/// All buckets whose name begins with `prefix`.
+pub fn bucket_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&bucket_prefix(prefix))
+}
+
+/// The bucket that `bytes` name.
+pub fn parse_bucket(bytes: &[u8]) -> Option<BucketName> {
+    BucketName::parse(text_behind(BUCKET, bytes)?).ok()
+}
+
+/// The destruction of what `partition` holds.
+pub fn destroying(partition: Partition) -> Vec<u8> {
+    joined(DESTROYING, &partition.0.to_be_bytes())
+}
+
+/// All partitions that are being destroyed.
+pub fn destroying_range() -> KeyRange {
+    KeyRange::prefix(DESTROYING)
+}
+
+/// The partition whose destruction `bytes` name.
+pub fn parse_destroying(bytes: &[u8]) -> Option<Partition> {
+    Some(Partition(u64::from_be_bytes(bytes.strip_prefix(DESTROYING)?.try_into().ok()?)))
+}
+
+/// An organization.
+pub fn organization(name: &str) -> Vec<u8> {
+    joined(ORGANIZATION, name.as_bytes())
+}
+
+/// All organizations whose name begins with `prefix`.
+pub fn organization_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&organization(prefix))
+}
+
+/// The name of the organization that `bytes` name.
+pub fn parse_organization(bytes: &[u8]) -> Option<&str> {
+    text_behind(ORGANIZATION, bytes)
+}
+
+/// An access key, by its public id.
+pub fn access_key(id: &str) -> Vec<u8> {
+    joined(ACCESS_KEY, id.as_bytes())
+}
+
+/// All access keys whose id begins with `prefix`.
+pub fn access_key_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&access_key(prefix))
+}
+
+/// The id of the access key that `bytes` name.
+pub fn parse_access_key(bytes: &[u8]) -> Option<&str> {
+    text_behind(ACCESS_KEY, bytes)
+}
+
+/// The store's own identity.
+pub fn store() -> Vec<u8> {
+    STORE.to_vec()
+}

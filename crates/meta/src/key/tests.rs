@@ -1,0 +1,120 @@
+use proptest::prelude::*;
+use umbra_core::{BucketName, ObjectKey, PartNumber, UploadId};
+
+use super::*;
+use crate::Partition;
+
+fn contains(range: &KeyRange, key: &[u8]) -> bool {
+    range.start.as_slice() <= key && range.end.as_ref().is_none_or(|end| key < end.as_slice())
+}
+
+fn object_key(text: &str) -> ObjectKey {
+    ObjectKey::parse(text).unwrap()
+}
+
+/// Keys among which separators and zero bytes are frequent.
+fn keys() -> impl Strategy<Value = String> {
+    "[a/p\u{0}\u{1}ÿ]{1,8}"
+}
+
+#[test]
+fn bytes_are_as_documented() {
+    let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
+    let cases: [(&str, Vec<u8>, &[u8]); 11] = [
+        ("settings", settings(), b"b"),
+        ("object", object(&key), b"o/a\0b"),
+        ("tombstone", tombstone(&key), b"s/a\0b"),
+        ("write intent", write_intent(&key), b"w/a\0b"),
+        ("piece", piece(&key, 7), b"h/a\0\xffb\0\x01\0\0\0\x07"),
+        ("upload", upload(&id), b"m/u\0\x01"),
+        ("part", part(&id, PartNumber::new(258).unwrap()), b"m/u\0\x01p\x01\x02"),
+        ("upload index", upload_index(&key, &id), b"M/a\0\xffb\0\x01u"),
+        ("counter", counter("objects"), b"c/objects"),
+        ("reclaim", reclaim(0x0102, b"blob"), b"g/\0\0\0\0\0\0\x01\x02blob"),
+        ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
+    ];
+    for (name, built, expected) in cases {
+        assert_eq!(built, expected, "{name}");
+    }
+}
+
+#[test]
+fn root_keys_come_back() {
+    let name = BucketName::parse("my-bucket").unwrap();
+    assert_eq!(root::parse_bucket(&root::bucket(&name)), Some(name.clone()));
+    assert!(contains(&root::bucket_range("my"), &root::bucket(&name)));
+    assert_eq!(root::parse_destroying(&root::destroying(Partition(u64::MAX))), Some(Partition(u64::MAX)));
+    assert!(contains(&root::destroying_range(), &root::destroying(Partition(u64::MAX))));
+    assert_eq!(root::parse_organization(&root::organization("acme")), Some("acme"));
+    assert!(contains(&root::organization_range(""), &root::organization("acme")));
+    assert_eq!(root::parse_access_key(&root::access_key("AKIA1")), Some("AKIA1"));
+    assert!(contains(&root::access_key_range("AK"), &root::access_key("AKIA1")));
+    assert_eq!(root::parse_bucket(&root::store()), None);
+}
+
+#[test]
+fn reclamations_are_due_up_to_and_including_now() {
+    let due = reclaim_due(1000);
+    assert!(contains(&due, &reclaim(1000, &[0xff; 16])) && contains(&due, &reclaim(0, b"")));
+    assert!(!contains(&due, &reclaim(1001, b"")));
+    assert!(contains(&reclaim_due(u64::MAX), &reclaim(u64::MAX, &[0xff; 16])));
+    assert_eq!(parse_reclaim(&reclaim(1000, b"blob")), Some((1000, &b"blob"[..])));
+    assert_eq!(parse_reclaim(b"g/short"), None);
+}
+
+#[test]
+fn keys_of_other_families_are_not_parsed() {
+    let key = object_key("key");
+    assert_eq!(parse_object(&tombstone(&key)), None);
+    assert_eq!(parse_piece(&object(&key)), None);
+    assert_eq!(parse_upload(&part(&UploadId::parse("u"), PartNumber::new(1).unwrap())), None);
+    assert_eq!(parse_part(&upload(&UploadId::parse("u"))), None);
+    assert_eq!(parse_upload_index(b"M/unclosed"), None);
+    assert_eq!(parse_object(b"o/\xff"), None);
+}
+
+proptest! {
+    #[test]
+    fn keys_come_back_from_every_family(text in keys(), id in keys(), number in 1_u16..=10_000, n: u32) {
+        let (key, upload_id, number) = (object_key(&text), UploadId::parse(&id), PartNumber::new(number.into()).unwrap());
+        prop_assert_eq!(parse_object(&object(&key)).map(str::to_owned), Some(text.clone()));
+        prop_assert_eq!(parse_tombstone(&tombstone(&key)).map(str::to_owned), Some(text.clone()));
+        prop_assert_eq!(parse_write_intent(&write_intent(&key)).map(str::to_owned), Some(text.clone()));
+        prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
+        prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
+        prop_assert_eq!(parse_part(&part(&upload_id, number)), Some((upload_id.clone(), number)));
+        prop_assert_eq!(parse_upload_index(&upload_index(&key, &upload_id)), Some((key, upload_id)));
+        prop_assert_eq!(parse_counter(&counter(&text)).map(str::to_owned), Some(text.clone()));
+    }
+
+    #[test]
+    fn a_range_holds_the_rows_of_its_key_alone(a in keys(), b in keys(), id in keys(), n: u32) {
+        let (key, id) = (object_key(&b), UploadId::parse(&id));
+        prop_assert_eq!(contains(&piece_range(&object_key(&a)), &piece(&key, n)), a == b);
+        prop_assert_eq!(contains(&upload_index_of(&a), &upload_index(&key, &id)), a == b);
+        prop_assert_eq!(contains(&part_range(&UploadId::parse(&a)), &part(&UploadId::parse(&b), PartNumber::new(1).unwrap())), a == b);
+        prop_assert_eq!(contains(&upload_range(&UploadId::parse(&a)), &upload(&UploadId::parse(&b))), a == b);
+        for (range, bytes) in [
+            (object_range(&a), object(&key)),
+            (tombstone_range(&a), tombstone(&key)),
+            (write_intent_range(&a), write_intent(&key)),
+            (upload_index_range(&a), upload_index(&key, &id)),
+            (counter_range(&a), counter(&b)),
+        ] {
+            prop_assert_eq!(contains(&range, &bytes), b.starts_with(&a));
+        }
+        prop_assert!(contains(&all_pieces(), &piece(&key, n)) && contains(&all_uploads(), &upload(&id)));
+    }
+
+    #[test]
+    fn the_upload_index_is_ordered_by_key_then_upload(a in keys(), b in keys(), left in keys(), right in keys()) {
+        let place = |key: &str, id: &str| upload_index(&object_key(key), &UploadId::parse(id));
+        prop_assert_eq!(place(&a, &left).cmp(&place(&b, &right)), (a.as_bytes(), left.as_bytes()).cmp(&(b.as_bytes(), right.as_bytes())));
+    }
+
+    #[test]
+    fn pieces_are_ordered_by_number(text in keys(), left: u32, right: u32) {
+        let key = object_key(&text);
+        prop_assert_eq!(piece(&key, left).cmp(&piece(&key, right)), left.cmp(&right));
+    }
+}
