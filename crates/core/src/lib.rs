@@ -15,6 +15,7 @@ mod object_meta;
 mod precondition;
 mod random;
 mod request;
+mod shadow_settings;
 mod upload;
 
 pub use body::{Body, BodyStream};
@@ -29,4 +30,5 @@ pub use object_meta::{ObjectInfo, PartInfo, ReadSource, SystemHeaders, Tags, Use
 pub use precondition::{Matches, Preconditions, check_read, check_write};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use request::RequestContext;
+pub use shadow_settings::{SealedSecret, ShadowSettings};
 pub use upload::{PartNumber, UploadId};

@@ -1,0 +1,52 @@
+//! A bucket as a request sees it.
+
+use umbra_core::{BucketName, ShadowSettings, Timestamp};
+use umbra_meta::{Partition, Revision};
+
+/// A bucket, as it stood at `revision`: a snapshot that one request works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: BucketName,
+    /// Where its records are. Never used again for another bucket.
+    pub partition: Partition,
+    /// The organization it belongs to.
+    pub organization: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What its owner can change.
+    pub settings: BucketSettings,
+    /// The revision of its settings: the fence that every write checks.
+    pub revision: Revision,
+}
+
+/// What the owner of a bucket can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketSettings {
+    /// Whether it takes requests, or is being deleted.
+    pub state: BucketState,
+    /// Whether anyone may read its objects.
+    pub public: bool,
+    /// Where objects are to live: `global`, `multi:GEO`, `dual:A,B` or `single:REGION`.
+    pub location: String,
+    /// Where the old data lives.
+    pub shadow: Option<ShadowSettings>,
+    /// Grows each time the shadow is set or cleared.
+    pub generation: u64,
+}
+
+/// Whether a bucket takes requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketState {
+    /// It does.
+    #[default]
+    Active,
+    /// It is being deleted: nothing can be written any more.
+    Deleting,
+}
+
+impl Default for BucketSettings {
+    fn default() -> Self {
+        Self { state: BucketState::Active, public: false, location: "global".to_owned(), shadow: None, generation: 0 }
+    }
+}

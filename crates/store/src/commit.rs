@@ -1,0 +1,28 @@
+//! What a wrapper of [`crate::Native`] adds to its commits.
+
+use umbra_core::{ETag, ObjectInfo, Timestamp};
+use umbra_meta::{Check, Write};
+
+/// A wrapper's own terms for one commit. The default adds nothing: it is what a bucket without a shadow pays.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// Checks that ride in the same batch. If one of them fails the operation fails with [`umbra_core::ErrorKind::Conflict`] and nothing changes.
+    pub checks: Vec<Check>,
+    /// Writes that ride in the same batch.
+    pub writes: Vec<Write>,
+    /// What the key is taken to hold, for conditions, while it holds nothing here.
+    pub cold: Option<ETag>,
+    /// The ETag the object is to have instead of the one computed here.
+    pub etag: Option<ETag>,
+}
+
+/// The identity that a copied-in object keeps.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Everything a client could learn of the original: ETag, date, headers, metadata, checksums, part boundaries.
+    pub info: ObjectInfo,
+    /// Its tags.
+    pub tags: umbra_core::Tags,
+    /// When it was copied in.
+    pub hydrated: Timestamp,
+}

@@ -1,0 +1,353 @@
+//! The objects seam: what an S3 front needs, in our types.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use umbra_core::{
+    Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions, RangeSpec,
+    RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+};
+
+use crate::Bucket;
+
+/// Objects in buckets.
+///
+/// [`crate::Native`] keeps them here; the shadow wraps a `Native`, implements this same trait and adds an origin. A write that returned
+/// is durable. Reads see every write that returned before they began.
+#[async_trait]
+pub trait Objects: fmt::Debug + Send + Sync + 'static {
+    /// Reads an object, or a range or part of it.
+    async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject>;
+
+    /// Tells what is known of an object. `range` in the options is ignored.
+    async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo>;
+
+    /// Stores an object whole. A body that fails, or contradicts `integrity` or its announced size, changes nothing.
+    async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject>;
+
+    /// Deletes an object; deleting what is absent is no error.
+    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()>;
+
+    /// One page of a listing in byte order of keys.
+    async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage>;
+
+    /// The tags of an object.
+    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags>;
+
+    /// Replaces the tags of an object; an empty set removes them.
+    async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()>;
+
+    /// Begins a multipart upload.
+    async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId>;
+
+    /// Tells how an upload was begun.
+    async fn upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<CreateUpload>;
+
+    /// Stores a part, replacing an earlier one of the same number.
+    async fn put_part(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        part: PartAddress<'_>,
+        body: Body,
+        integrity: Integrity,
+    ) -> Result<PutObject>;
+
+    /// Turns the named parts into the object. Repeating a completion that succeeded succeeds while the object stands.
+    async fn complete_upload(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        options: CompleteUpload,
+    ) -> Result<PutObject>;
+
+    /// Drops an upload and its parts.
+    async fn abort_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<()>;
+
+    /// The parts of an upload behind `after`, at most `limit`.
+    async fn list_parts(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<PartsPage>;
+
+    /// Uploads in progress, by key, then by identifier.
+    async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage>;
+}
+
+/// How to read.
+#[derive(Clone, Debug, Default)]
+pub struct GetOptions {
+    /// The wanted range.
+    pub range: Option<RangeSpec>,
+    /// The wanted part; excludes `range`.
+    pub part_number: Option<PartNumber>,
+    /// Conditions.
+    pub preconditions: Preconditions,
+}
+
+/// An object being read.
+#[derive(Debug)]
+pub struct GetObject {
+    /// What is known of the whole object.
+    pub info: ObjectInfo,
+    /// The range of it that `body` carries, when a range or part was asked for (206).
+    pub range: Option<ByteRange>,
+    /// The content. Its size is always announced.
+    pub body: Body,
+}
+
+/// What a client announced of a body, for us to verify.
+#[derive(Debug, Default)]
+pub struct Integrity {
+    /// `Content-MD5`.
+    pub content_md5: Option<[u8; 16]>,
+    /// The checksum to compute, and the value it must have.
+    pub checksum: Option<ExpectedChecksum>,
+}
+
+/// A checksum to compute over a body.
+#[derive(Debug)]
+pub struct ExpectedChecksum {
+    /// Its algorithm.
+    pub algorithm: ChecksumAlgorithm,
+    /// The value the client announced.
+    pub value: Expected,
+}
+
+/// An announced value.
+pub enum Expected {
+    /// None: compute and keep it.
+    Unknown,
+    /// Announced before the body: base64.
+    Value(String),
+    /// Announced behind the body, in a trailer: ask once the body has been read to its end. `None` when the trailer did not come.
+    Trailer(Box<dyn FnOnce() -> Option<String> + Send>),
+}
+
+impl fmt::Debug for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("Unknown"),
+            Self::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Self::Trailer(_) => f.write_str("Trailer"),
+        }
+    }
+}
+
+/// How to store.
+#[derive(Debug, Default)]
+pub struct PutOptions {
+    /// Stored headers.
+    pub headers: SystemHeaders,
+    /// User metadata.
+    pub metadata: UserMetadata,
+    /// Tags.
+    pub tags: Tags,
+    /// Conditions on what the key holds.
+    pub preconditions: Preconditions,
+    /// What the body must be.
+    pub integrity: Integrity,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutObject {
+    /// The ETag.
+    pub etag: ETag,
+    /// Checksums over it.
+    pub checksums: Vec<Checksum>,
+    /// Bytes of content.
+    pub size: u64,
+    /// When.
+    pub last_modified: Timestamp,
+}
+
+/// How to delete.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Conditions on what the key holds.
+    pub preconditions: Preconditions,
+}
+
+/// Which side of a bucket with a shadow to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListSource {
+    /// Both, as one bucket.
+    #[default]
+    Merged,
+    /// Only what is here.
+    Local,
+    /// Only what the origin holds and is not gone here.
+    Origin,
+}
+
+/// Which page to list.
+#[derive(Clone, Debug)]
+pub struct ListOptions {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes; empty means none.
+    pub delimiter: String,
+    /// Where to begin.
+    pub start: ListStart,
+    /// The most keys and common prefixes together; 0 gives an empty page that is not truncated.
+    pub limit: usize,
+    /// Which side.
+    pub source: ListSource,
+}
+
+/// Where a listing begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListStart {
+    /// At the first key.
+    #[default]
+    First,
+    /// Behind a key or common prefix: `start-after`, `marker`. A common prefix that is not greater than it is left out whole.
+    After(String),
+    /// Where an earlier page ended: its [`ListPage::next`].
+    Continue(String),
+}
+
+/// One key of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedObject {
+    /// The key.
+    pub key: ObjectKey,
+    /// Bytes of content.
+    pub size: u64,
+    /// The ETag.
+    pub etag: ETag,
+    /// When it was last written.
+    pub last_modified: Timestamp,
+    /// Its storage class, unless STANDARD.
+    pub storage_class: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// Keys in byte order.
+    pub objects: Vec<ListedObject>,
+    /// Common prefixes in byte order.
+    pub common_prefixes: Vec<String>,
+    /// An opaque token for the next page; `None` on the last. Never set on an empty page.
+    pub next: Option<String>,
+    /// The last key or common prefix of this page, whichever is greater: the next `marker` of ListObjects v1.
+    pub last: Option<String>,
+}
+
+/// How an upload begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateUpload {
+    /// Stored headers of the object to be.
+    pub headers: SystemHeaders,
+    /// User metadata of the object to be.
+    pub metadata: UserMetadata,
+    /// Tags of the object to be.
+    pub tags: Tags,
+    /// The checksum every part is to carry, and what the object's is to cover.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+}
+
+/// Which part of which upload.
+#[derive(Clone, Copy, Debug)]
+pub struct PartAddress<'a> {
+    /// The key the upload is for.
+    pub key: &'a ObjectKey,
+    /// The upload.
+    pub upload: &'a UploadId,
+    /// The part.
+    pub number: PartNumber,
+}
+
+/// A part as the client names it on completion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompletedPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// Its ETag.
+    pub etag: ETag,
+    /// Its checksum, when given.
+    pub checksum: Option<Checksum>,
+}
+
+/// How to complete an upload.
+#[derive(Clone, Debug, Default)]
+pub struct CompleteUpload {
+    /// The parts, which must be in ascending order.
+    pub parts: Vec<CompletedPart>,
+    /// Conditions on what the key holds.
+    pub preconditions: Preconditions,
+    /// The checksum of the whole, when the client gave one (`x-amz-checksum-*`): the value must match.
+    pub checksum: Option<Checksum>,
+    /// The size of the whole, when the client gave one (`x-amz-mp-object-size`): it must match.
+    pub size: Option<u64>,
+}
+
+/// A part that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedPart {
+    /// Its number.
+    pub number: PartNumber,
+    /// Bytes of content.
+    pub size: u64,
+    /// The ETag.
+    pub etag: ETag,
+    /// When it was stored.
+    pub last_modified: Timestamp,
+    /// Checksums over it.
+    pub checksums: Vec<Checksum>,
+}
+
+/// One page of parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartsPage {
+    /// Parts in ascending order.
+    pub parts: Vec<ListedPart>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+/// Which page of uploads to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListUploads {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes; empty means none.
+    pub delimiter: String,
+    /// Behind this key …
+    pub key_marker: Option<String>,
+    /// … or at this key, behind this upload.
+    pub upload_marker: Option<UploadId>,
+    /// The most uploads and common prefixes together.
+    pub limit: usize,
+}
+
+/// An upload in progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUpload {
+    /// The key it is for.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload: UploadId,
+    /// When it began.
+    pub initiated: Timestamp,
+}
+
+/// One page of uploads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UploadsPage {
+    /// Uploads by key, then by identifier.
+    pub uploads: Vec<ListedUpload>,
+    /// Common prefixes.
+    pub common_prefixes: Vec<String>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
