@@ -1,0 +1,162 @@
+//! `b`: the settings of a bucket, which are also the fence that its writers check. All of it is in the body.
+
+use bytes::Bytes;
+use umbra_core::Result;
+
+use crate::BucketSettings;
+
+const WHAT: &str = "a bucket's settings";
+const VERSION: u8 = 1;
+
+/// The body of the record that holds `settings`.
+pub(crate) fn encode_settings(settings: &BucketSettings) -> Bytes {
+    super::encode(VERSION, &v1::Settings::from(settings))
+}
+
+/// The settings that `body` holds.
+pub(crate) fn decode_settings(body: &[u8]) -> Result<BucketSettings> {
+    match super::split(WHAT, body)? {
+        (VERSION, cbor) => Ok(super::decode::<v1::Settings>(WHAT, cbor)?.into()),
+        (version, _) => Err(super::unknown_version(WHAT, version)),
+    }
+}
+
+mod v1 {
+    use minicbor::{Decode, Encode};
+    use umbra_core::{SealedSecret, ShadowSettings};
+
+    use crate::{BucketSettings, BucketState};
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Settings {
+        #[n(0)]
+        state: State,
+        #[n(1)]
+        public: bool,
+        #[n(2)]
+        location: String,
+        #[n(3)]
+        generation: u64,
+        #[n(4)]
+        shadow: Option<Shadow>,
+    }
+
+    #[derive(Encode, Decode)]
+    #[cbor(index_only)]
+    enum State {
+        #[n(0)]
+        Active,
+        #[n(1)]
+        Deleting,
+    }
+
+    #[derive(Encode, Decode)]
+    struct Shadow {
+        #[n(0)]
+        endpoint: String,
+        #[n(1)]
+        region: String,
+        #[n(2)]
+        bucket: String,
+        #[n(3)]
+        access_key: String,
+        #[cbor(n(4), with = "minicbor::bytes")]
+        secret_key: Vec<u8>,
+        #[n(5)]
+        write_through: bool,
+    }
+
+    impl From<&BucketSettings> for Settings {
+        fn from(settings: &BucketSettings) -> Self {
+            Self {
+                state: match settings.state {
+                    BucketState::Active => State::Active,
+                    BucketState::Deleting => State::Deleting,
+                },
+                public: settings.public,
+                location: settings.location.clone(),
+                generation: settings.generation,
+                shadow: settings.shadow.as_ref().map(Shadow::from),
+            }
+        }
+    }
+
+    impl From<Settings> for BucketSettings {
+        fn from(settings: Settings) -> Self {
+            Self {
+                state: match settings.state {
+                    State::Active => BucketState::Active,
+                    State::Deleting => BucketState::Deleting,
+                },
+                public: settings.public,
+                location: settings.location,
+                shadow: settings.shadow.map(ShadowSettings::from),
+                generation: settings.generation,
+            }
+        }
+    }
+
+    impl From<&ShadowSettings> for Shadow {
+        fn from(shadow: &ShadowSettings) -> Self {
+            Self {
+                endpoint: shadow.endpoint.clone(),
+                region: shadow.region.clone(),
+                bucket: shadow.bucket.clone(),
+                access_key: shadow.access_key.clone(),
+                secret_key: shadow.secret_key.0.clone(),
+                write_through: shadow.write_through,
+            }
+        }
+    }
+
+    impl From<Shadow> for ShadowSettings {
+        fn from(shadow: Shadow) -> Self {
+            Self {
+                endpoint: shadow.endpoint,
+                region: shadow.region,
+                bucket: shadow.bucket,
+                access_key: shadow.access_key,
+                secret_key: SealedSecret(shadow.secret_key),
+                write_through: shadow.write_through,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_core::{SealedSecret, ShadowSettings};
+
+    use super::{decode_settings, encode_settings};
+    use crate::{BucketSettings, BucketState, record::golden};
+
+    fn shadowed() -> BucketSettings {
+        BucketSettings {
+            state: BucketState::Deleting,
+            public: true,
+            location: "dual:fra,ams".to_owned(),
+            shadow: Some(ShadowSettings {
+                endpoint: "https://origin.example".to_owned(),
+                region: "auto".to_owned(),
+                bucket: "old".to_owned(),
+                access_key: "AKIA".to_owned(),
+                secret_key: SealedSecret(vec![1, 0, 255]),
+                write_through: true,
+            }),
+            generation: 7,
+        }
+    }
+
+    #[test]
+    fn every_released_format_is_read() {
+        for (name, settings) in [("bucket/v1", shadowed()), ("bucket/v1-plain", BucketSettings::default())] {
+            let golden = golden::check(name, Some(&encode_settings(&settings)));
+            assert_eq!(decode_settings(&golden).unwrap(), settings, "{name}");
+        }
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        golden::check_refusals(&encode_settings(&shadowed()), decode_settings);
+    }
+}

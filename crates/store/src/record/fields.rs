@@ -1,0 +1,177 @@
+//! Fields that several records hold. They belong to format version 1 of each of them: a change is a new form beside the old one.
+
+use minicbor::{Decode, Encode};
+use umbra_blob::BlobId;
+use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, SystemHeaders, Tags, UserMetadata};
+
+use crate::Extent;
+
+/// Names and values, in order of the names.
+pub(super) type Pairs<'b> = Vec<(&'b str, &'b str)>;
+
+/// Stored headers but the storage class.
+#[derive(Encode, Decode)]
+pub(super) struct Headers<'b> {
+    #[b(0)]
+    content_type: Option<&'b str>,
+    #[b(1)]
+    cache_control: Option<&'b str>,
+    #[b(2)]
+    content_disposition: Option<&'b str>,
+    #[b(3)]
+    content_encoding: Option<&'b str>,
+    #[b(4)]
+    content_language: Option<&'b str>,
+    #[b(5)]
+    expires: Option<&'b str>,
+    #[b(6)]
+    website_redirect_location: Option<&'b str>,
+}
+
+impl<'b> Headers<'b> {
+    pub(super) fn of(headers: &'b SystemHeaders) -> Self {
+        Self {
+            content_type: headers.content_type.as_deref(),
+            cache_control: headers.cache_control.as_deref(),
+            content_disposition: headers.content_disposition.as_deref(),
+            content_encoding: headers.content_encoding.as_deref(),
+            content_language: headers.content_language.as_deref(),
+            expires: headers.expires.as_deref(),
+            website_redirect_location: headers.website_redirect_location.as_deref(),
+        }
+    }
+
+    pub(super) fn with_storage_class(&self, storage_class: Option<&str>) -> SystemHeaders {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        SystemHeaders {
+            content_type: owned(self.content_type),
+            cache_control: owned(self.cache_control),
+            content_disposition: owned(self.content_disposition),
+            content_encoding: owned(self.content_encoding),
+            content_language: owned(self.content_language),
+            expires: owned(self.expires),
+            website_redirect_location: owned(self.website_redirect_location),
+            storage_class: owned(storage_class),
+        }
+    }
+}
+
+pub(super) fn metadata(pairs: Pairs<'_>) -> UserMetadata {
+    UserMetadata::new(owned(pairs))
+}
+
+pub(super) fn tags(pairs: Pairs<'_>) -> Tags {
+    Tags::new(owned(pairs))
+}
+
+fn owned(pairs: Pairs<'_>) -> impl Iterator<Item = (String, String)> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+/// A checksum: its algorithm, what it covers, and its value as S3 writes it.
+#[derive(Encode, Decode)]
+pub(super) struct Sum<'b> {
+    #[n(0)]
+    algorithm: Algorithm,
+    #[n(1)]
+    covers: Covers,
+    #[b(2)]
+    value: &'b str,
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
+#[cbor(index_only)]
+pub(super) enum Algorithm {
+    #[n(0)]
+    Crc32,
+    #[n(1)]
+    Crc32c,
+    #[n(2)]
+    Crc64Nvme,
+    #[n(3)]
+    Sha1,
+    #[n(4)]
+    Sha256,
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
+#[cbor(index_only)]
+pub(super) enum Covers {
+    #[n(0)]
+    FullObject,
+    #[n(1)]
+    Composite,
+}
+
+pub(super) fn sums(checksums: &[Checksum]) -> Vec<Sum<'_>> {
+    checksums.iter().map(|sum| Sum { algorithm: sum.algorithm.into(), covers: sum.kind.into(), value: &sum.value }).collect()
+}
+
+pub(super) fn checksums(sums: Vec<Sum<'_>>) -> Vec<Checksum> {
+    let checksum = |sum: Sum<'_>| Checksum { algorithm: sum.algorithm.into(), kind: sum.covers.into(), value: sum.value.to_owned() };
+    sums.into_iter().map(checksum).collect()
+}
+
+impl From<ChecksumAlgorithm> for Algorithm {
+    fn from(algorithm: ChecksumAlgorithm) -> Self {
+        match algorithm {
+            ChecksumAlgorithm::Crc32 => Self::Crc32,
+            ChecksumAlgorithm::Crc32c => Self::Crc32c,
+            ChecksumAlgorithm::Crc64Nvme => Self::Crc64Nvme,
+            ChecksumAlgorithm::Sha1 => Self::Sha1,
+            ChecksumAlgorithm::Sha256 => Self::Sha256,
+        }
+    }
+}
+
+impl From<Algorithm> for ChecksumAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Crc32 => Self::Crc32,
+            Algorithm::Crc32c => Self::Crc32c,
+            Algorithm::Crc64Nvme => Self::Crc64Nvme,
+            Algorithm::Sha1 => Self::Sha1,
+            Algorithm::Sha256 => Self::Sha256,
+        }
+    }
+}
+
+impl From<ChecksumType> for Covers {
+    fn from(kind: ChecksumType) -> Self {
+        match kind {
+            ChecksumType::FullObject => Self::FullObject,
+            ChecksumType::Composite => Self::Composite,
+        }
+    }
+}
+
+impl From<Covers> for ChecksumType {
+    fn from(covers: Covers) -> Self {
+        match covers {
+            Covers::FullObject => Self::FullObject,
+            Covers::Composite => Self::Composite,
+        }
+    }
+}
+
+/// A blob that holds the next bytes of a content.
+#[derive(Encode, Decode)]
+pub(super) struct Stretch<'b> {
+    #[b(0)]
+    blob: &'b minicbor::bytes::ByteSlice,
+    #[n(1)]
+    size: u64,
+}
+
+pub(super) fn stretches(extents: &[Extent]) -> Vec<Stretch<'_>> {
+    extents.iter().map(|extent| Stretch { blob: extent.blob.as_bytes().into(), size: extent.size }).collect()
+}
+
+/// The extents, unless one of them is impossible.
+pub(super) fn extents(stretches: &[Stretch<'_>]) -> Option<Vec<Extent>> {
+    let extent = |stretch: &Stretch<'_>| {
+        let plausible = stretch.blob.len() <= BlobId::BYTES_MAX && stretch.size > 0;
+        plausible.then(|| Extent { blob: BlobId::from_bytes(stretch.blob), size: stretch.size })
+    };
+    stretches.iter().map(extent).collect()
+}

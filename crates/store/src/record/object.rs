@@ -1,0 +1,188 @@
+//! `o/<key>`: the current object of a key. The head is all a listing needs, the body holds the rest.
+
+use bytes::Bytes;
+use umbra_core::{ETag, Result, Timestamp};
+use umbra_meta::Entry;
+
+use crate::{ObjectRecord, Pieces};
+
+const WHAT: &str = "an object";
+const VERSION: u8 = 1;
+
+/// What a listing needs of an object.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ObjectHead {
+    pub(crate) size: u64,
+    pub(crate) etag: ETag,
+    pub(crate) last_modified: Timestamp,
+    pub(crate) storage_class: Option<String>,
+}
+
+/// The head and the body of the record that holds `object`.
+pub(crate) fn encode(object: &ObjectRecord) -> (Bytes, Bytes) {
+    (super::encode(VERSION, &v1::Head::of(object)), super::encode(VERSION, &v1::Body::of(object)))
+}
+
+/// What the head of an object's record tells.
+pub(crate) fn decode_head(head: &[u8]) -> Result<ObjectHead> {
+    match super::split(WHAT, head)? {
+        (VERSION, cbor) => Ok(super::decode::<v1::Head<'_>>(WHAT, cbor)?.into()),
+        (version, _) => Err(super::unknown_version(WHAT, version)),
+    }
+}
+
+/// The object that `entry` holds.
+pub(crate) fn decode(entry: &Entry) -> Result<ObjectRecord> {
+    let head = decode_head(&entry.head)?;
+    let object = match super::split(WHAT, &entry.body)? {
+        (VERSION, cbor) => super::decode::<v1::Body<'_>>(WHAT, cbor)?.into_object(head, &entry.body),
+        (version, _) => return Err(super::unknown_version(WHAT, version)),
+    };
+    object.filter(|object| pieces_size(&object.content) == Some(object.size)).ok_or_else(|| super::corrupt(WHAT, "its content is impossible"))
+}
+
+fn pieces_size(pieces: &Pieces) -> Option<u64> {
+    match pieces {
+        Pieces::Inline(bytes) => Some(bytes.len() as u64),
+        Pieces::Extents(extents) => extents.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.size)),
+    }
+}
+
+mod v1 {
+    use bytes::Bytes;
+    use minicbor::{Decode, Encode, bytes::ByteSlice};
+    use umbra_core::{ETag, PartInfo, Timestamp, UploadId};
+
+    use super::ObjectHead;
+    use crate::{
+        Completion, ObjectRecord, Pieces,
+        record::fields::{self, Headers, Pairs, Stretch, Sum},
+    };
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Head<'b> {
+        #[n(0)]
+        size: u64,
+        #[b(1)]
+        etag: &'b str,
+        #[n(2)]
+        last_modified: i64,
+        #[b(3)]
+        storage_class: Option<&'b str>,
+    }
+
+    #[derive(Encode, Decode)]
+    pub(super) struct Body<'b> {
+        #[b(0)]
+        headers: Headers<'b>,
+        #[b(1)]
+        metadata: Pairs<'b>,
+        #[b(2)]
+        tags: Pairs<'b>,
+        #[b(3)]
+        checksums: Vec<Sum<'b>>,
+        #[b(4)]
+        parts: Vec<Part<'b>>,
+        /// The content itself; absent when it is in `extents`.
+        #[b(5)]
+        inline: Option<&'b ByteSlice>,
+        #[b(6)]
+        extents: Vec<Stretch<'b>>,
+        #[n(7)]
+        hydrated: Option<i64>,
+        #[b(8)]
+        completion: Option<CompletedBy<'b>>,
+    }
+
+    #[derive(Encode, Decode)]
+    struct Part<'b> {
+        #[n(0)]
+        number: u16,
+        #[n(1)]
+        size: u64,
+        #[b(2)]
+        checksums: Vec<Sum<'b>>,
+    }
+
+    #[derive(Encode, Decode)]
+    struct CompletedBy<'b> {
+        #[b(0)]
+        upload: &'b str,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        fingerprint: [u8; 16],
+    }
+
+    impl<'b> Head<'b> {
+        pub(super) fn of(object: &'b ObjectRecord) -> Self {
+            Self {
+                size: object.size,
+                etag: object.etag.as_str(),
+                last_modified: object.last_modified.as_millis(),
+                storage_class: object.headers.storage_class.as_deref(),
+            }
+        }
+    }
+
+    impl From<Head<'_>> for ObjectHead {
+        fn from(head: Head<'_>) -> Self {
+            Self {
+                size: head.size,
+                etag: ETag::parse(head.etag),
+                last_modified: Timestamp::from_millis(head.last_modified),
+                storage_class: head.storage_class.map(str::to_owned),
+            }
+        }
+    }
+
+    impl<'b> Body<'b> {
+        pub(super) fn of(object: &'b ObjectRecord) -> Self {
+            let part = |part: &'b PartInfo| Part { number: part.number, size: part.size, checksums: fields::sums(&part.checksums) };
+            let (inline, extents) = match &object.content {
+                Pieces::Inline(bytes) => (Some(<&ByteSlice>::from(&bytes[..])), Vec::new()),
+                Pieces::Extents(extents) => (None, fields::stretches(extents)),
+            };
+            Self {
+                headers: Headers::of(&object.headers),
+                metadata: object.metadata.iter().collect(),
+                tags: object.tags.iter().collect(),
+                checksums: fields::sums(&object.checksums),
+                parts: object.parts.iter().map(part).collect(),
+                inline,
+                extents,
+                hydrated: object.hydrated.map(Timestamp::as_millis),
+                completion: object
+                    .completion
+                    .as_ref()
+                    .map(|by| CompletedBy { upload: by.upload.as_str(), fingerprint: by.fingerprint }),
+            }
+        }
+
+        /// The object; inline content is a slice of `body`, the record this was decoded from. `None` when it is impossible.
+        pub(super) fn into_object(self, head: ObjectHead, body: &Bytes) -> Option<ObjectRecord> {
+            let part =
+                |part: Part<'_>| PartInfo { number: part.number, size: part.size, checksums: fields::checksums(part.checksums) };
+            let content = match self.inline {
+                Some(inline) => Pieces::Inline(body.slice_ref(inline)),
+                None => Pieces::Extents(fields::extents(&self.extents)?),
+            };
+            Some(ObjectRecord {
+                size: head.size,
+                etag: head.etag,
+                last_modified: head.last_modified,
+                headers: self.headers.with_storage_class(head.storage_class.as_deref()),
+                metadata: fields::metadata(self.metadata),
+                tags: fields::tags(self.tags),
+                checksums: fields::checksums(self.checksums),
+                parts: self.parts.into_iter().map(part).collect(),
+                content,
+                hydrated: self.hydrated.map(Timestamp::from_millis),
+                completion: self
+                    .completion
+                    .map(|by| Completion { upload: UploadId::parse(by.upload), fingerprint: by.fingerprint }),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
