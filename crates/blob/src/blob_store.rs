@@ -30,19 +30,24 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Begins a blob whose content streams, of any size. Uses a bounded amount of memory.
     async fn create(&self) -> Result<Box<dyn BlobWriter>>;
 
-    /// Reads `range` of a blob, which must lie within it, in chunks of at most 256 KiB or so.
+    /// Reads `range` of a blob, in chunks of at most 256 KiB, none of them empty.
+    ///
+    /// A blob that is gone is [`NotFound`](crate::Error::NotFound) here, not in the stream. A range that does not lie within the blob
+    /// is [`Corrupt`](crate::Error::Corrupt): whoever recorded the size and the blob contradict each other.
     ///
     /// Reading keeps the blob alive: a delete meanwhile does not disturb a stream that was returned.
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>>;
 
     /// Deletes a blob and frees its space, at once or once its last reader is done. Deleting what is gone is no error.
+    ///
+    /// A delete need not survive a crash: a blob that was deleted just before may be back after it.
     async fn delete(&self, id: &BlobId) -> Result<()>;
 }
 
 /// A blob being written. Dropped without [`BlobWriter::finish`] it leaves nothing behind.
 #[async_trait]
 pub trait BlobWriter: Send + 'static {
-    /// Appends `chunk`.
+    /// Appends `chunk`. After an error the blob is lost, and every later call is an error too.
     async fn write(&mut self, chunk: Bytes) -> Result<()>;
 
     /// Makes the blob durable and issues its identifier.

@@ -38,6 +38,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says what a failed call of the operating system was for; a device without space is [`Error::Full`].
+    pub(crate) fn from_io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(format!("{doing}: {source}")),
+            _ => Self::Io { doing, source },
+        }
+    }
+
+    /// Where the stored bytes of `id` contradict themselves.
+    pub(crate) fn corrupt(id: &BlobId, why: impl Into<String>) -> Self {
+        Self::Corrupt { id: id.clone(), why: why.into() }
+    }
+
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         match self {

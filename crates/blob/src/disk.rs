@@ -1,0 +1,133 @@
+//! Blobs on this machine's disk.
+//!
+//! # Overview
+//! A blob that is small is a record in an append-only segment; writers share its flushes, so that sixteen of them cost little more than
+//! one. A larger blob has a file of its own. Both carry the same checksums, one per 64 KiB (`record.rs`), and a blob's identifier says
+//! where it lies (`address.rs`): there is no index, and opening a store reads no content.
+//!
+//! # Durability
+//! A write returns after `fdatasync`, and for a file of its own after its directory is synced too. A flush that fails is never tried
+//! again: whoever waited for it gets an error, the segment takes no more records, and the next write begins a new one.
+//!
+//! # Crashes
+//! Nothing is ever appended to a segment of an earlier life: its end may be torn. Records that were being written are never referred to
+//! by anyone, files that were being written are removed at the next start. A blob that was finished but whose identifier was lost with
+//! the process stays, and takes space.
+//!
+//! # Space
+//! Deleting gives the space back at once (`segments.rs`), without moving anything; a delete during a read waits for the reader. Writes
+//! are refused before the reserve of free space is touched, deletes never are.
+//!
+//! # Not here
+//! Encryption, compression, deduplication; more than one directory.
+
+mod address;
+mod engine;
+mod file;
+mod hole;
+mod large;
+mod layout;
+mod pins;
+mod reader;
+mod record;
+mod segment;
+mod segments;
+mod settings;
+mod space;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::task::spawn_blocking;
+use umbra_core::ByteRange;
+
+pub use self::settings::DiskSettings;
+use self::{
+    address::Address,
+    engine::{Components, Engine},
+    writer::{DiskWriter, put_record, stopped},
+};
+use crate::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
+
+/// Blobs on this machine's disk. Clones are the same store.
+#[derive(Clone)]
+pub struct DiskBlobStore {
+    engine: Arc<Engine>,
+}
+
+/// What a store takes of its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUsage {
+    /// Bytes of disk that blobs take.
+    pub stored_bytes: u64,
+    /// Bytes that are free on the file system, the reserve included.
+    pub free_bytes: u64,
+    /// Bytes that writes leave free.
+    pub reserve_bytes: u64,
+}
+
+impl DiskBlobStore {
+    /// Opens the store in `dir`, which is created if need be. One process at a time: waits a few seconds for another to let go.
+    pub async fn open(dir: impl Into<PathBuf>, settings: DiskSettings) -> Result<Self> {
+        Self::open_with(dir.into(), settings, Components::default()).await
+    }
+
+    async fn open_with(dir: PathBuf, settings: DiskSettings, components: Components) -> Result<Self> {
+        let engine = blocking(move || Engine::open(dir, settings, components)).await?;
+        Ok(Self { engine: Arc::new(engine) })
+    }
+
+    /// Measures what the store takes. Looks at every file: cheap for segments, about a second for a million larger blobs.
+    pub async fn usage(&self) -> Result<DiskUsage> {
+        let engine = Arc::clone(&self.engine);
+        let measured = blocking(move || {
+            let usage =
+                |stored_bytes| Ok(DiskUsage { stored_bytes, free_bytes: engine.space.free()?, reserve_bytes: engine.space.reserve() });
+            engine.layout.stored_bytes().and_then(usage).map_err(Error::from_io("measure the blob store"))
+        });
+        measured.await
+    }
+}
+
+#[async_trait]
+impl BlobStore for DiskBlobStore {
+    async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        if content.iter().map(|chunk| chunk.len() as u64).sum::<u64>() <= self.engine.settings.record_bytes_max {
+            return put_record(&self.engine, content).await;
+        }
+        let mut writer = self.create().await?;
+        for chunk in content {
+            writer.write(chunk).await?;
+        }
+        writer.finish().await
+    }
+
+    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
+        Ok(Box::new(DiskWriter::new(Arc::clone(&self.engine))))
+    }
+
+    async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
+        reader::read(Arc::clone(&self.engine), id.clone(), range).await
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<()> {
+        let Some(address) = Address::decode(id) else { return Ok(()) };
+        let engine = Arc::clone(&self.engine);
+        blocking(move || engine.delete(&address)).await
+    }
+}
+
+impl fmt::Debug for DiskBlobStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiskBlobStore").field("dir", &self.engine.layout.root()).finish_non_exhaustive()
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(stopped()))
+}

@@ -1,0 +1,181 @@
+//! What all operations of the disk engine share.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use umbra_core::{Random, SystemRandom};
+
+use super::{
+    address::{Address, RecordAddress},
+    file::{self, SyncFile, in_background},
+    layout::Layout,
+    pins::Pins,
+    record::{self, Absent, BlockChecksums, Form, HEADER_LEN, Nonce},
+    segment::{Reservation, Segment},
+    segments::Segments,
+    settings::DiskSettings,
+    space::Space,
+};
+use crate::{Error, Result, StoredBlob};
+
+/// The engine behind a store, its readers and its writers. Its methods block, but for the few that say so.
+pub(super) struct Engine {
+    pub(super) settings: DiskSettings,
+    pub(super) layout: Layout,
+    pub(super) space: Space,
+    pub(super) segments: Segments,
+    pub(super) pins: Pins,
+    pub(super) components: Components,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+/// What the engine is given rather than makes.
+#[derive(Clone)]
+pub(super) struct Components {
+    pub(super) random: Arc<dyn Random>,
+    pub(super) sync: SyncFile,
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self { random: Arc::new(SystemRandom), sync: Arc::new(File::sync_data) }
+    }
+}
+
+impl Engine {
+    pub(super) fn open(dir: PathBuf, settings: DiskSettings, components: Components) -> Result<Self> {
+        let settings = settings.clamped();
+        let (layout, lock) = Layout::open(dir).map_err(Error::from_io("open the directories of the blob store"))?;
+        let segments = Segments::open(&layout, &settings).map_err(Error::from_io("open the segments"))?;
+        let space = Space::new(layout.root(), settings.reserve_bytes).map_err(Error::from_io("measure free space"))?;
+        Ok(Self { settings, layout, space, segments, pins: Pins::default(), components, _lock: lock })
+    }
+
+    pub(super) fn nonce(&self) -> Nonce {
+        self.components.random.array()
+    }
+
+    /// Stores `content` as a record of a segment and sends the outcome once it is durable.
+    pub(super) fn append(self: &Arc<Self>, content: &[Bytes], done: oneshot::Sender<Result<Unclaimed>>) {
+        match self.write_record(content) {
+            Ok((segment, blob)) => {
+                // Nobody waits any more if the request was cancelled; the blob, unclaimed, is then deleted.
+                segment.make_durable(&self.components.sync, Box::new(move |outcome| drop(done.send(outcome.map(|()| blob)))));
+            }
+            Err(error) => drop(done.send(Err(error))),
+        }
+    }
+
+    fn write_record(self: &Arc<Self>, content: &[Bytes]) -> Result<(Arc<Segment>, Unclaimed)> {
+        let checksums = BlockChecksums::of(content);
+        let (nonce, length) = (self.nonce(), checksums.length());
+        let len = record::record_len(length);
+        self.space.admit(len)?;
+        let reservation = self.segments.reserve(len).map_err(Error::from_io("reserve space in a segment"))?;
+
+        let (header, tail) = (record::header(&nonce, Form::Whole { length }), checksums.finish(&nonce));
+        let pieces = [&header[..]].into_iter().chain(content.iter().map(|chunk| &chunk[..])).chain([&tail[..]]);
+        let segment = Arc::clone(reservation.segment());
+        if let Err(source) = file::write_all_at(segment.file(), pieces, reservation.span().start) {
+            let error = Error::from_io("write a blob")(source);
+            self.give_up(reservation, &error);
+            return Err(error);
+        }
+
+        let offset = u32::try_from(reservation.span().start).expect("a segment ends below 4 GiB");
+        let length = u32::try_from(length).expect("a record is shorter than 4 GiB");
+        let address = Address::Segment(RecordAddress { segment: segment.number(), offset, length, nonce });
+        Ok((segment, Unclaimed::new(self, address)))
+    }
+
+    /// Cleans up after a write that failed.
+    fn give_up(&self, reservation: Reservation, error: &Error) {
+        let segment = Arc::clone(reservation.segment());
+        if !matches!(error, Error::Full(_)) {
+            segment.poison();
+        }
+        if let Err(error) = self.segments.discard(reservation) {
+            tracing::warn!(segment = segment.number(), error = %error, "the space of a failed write is not given back");
+        }
+    }
+
+    /// Deletes a blob now, or leaves that to its last reader.
+    pub(super) fn delete(&self, address: &Address) -> Result<()> {
+        match address {
+            Address::Large(large) => {
+                let path = self.layout.large_file(&large.nonce);
+                file::or_gone(fs::remove_file(path)).map_err(Error::from_io("delete a blob"))
+            }
+            Address::Segment(record) if self.pins.doom(record) => self.free(record),
+            Address::Segment(_) => Ok(()),
+        }
+    }
+
+    /// Lets a reader of `record` out. Does not block.
+    pub(super) fn unpin(self: &Arc<Self>, record: RecordAddress) {
+        if self.pins.leave(&record) {
+            let engine = Arc::clone(self);
+            in_background(move || {
+                if let Err(error) = engine.free(&record) {
+                    tracing::warn!(error = %error, "a blob is not deleted after its last reader");
+                }
+            });
+        }
+    }
+
+    /// Frees a record that is shut to readers.
+    fn free(&self, record: &RecordAddress) -> Result<()> {
+        let outcome = self.free_record(record);
+        self.pins.forget(record);
+        outcome.map_err(Error::from_io("delete a blob"))
+    }
+
+    fn free_record(&self, record: &RecordAddress) -> std::io::Result<()> {
+        let Some(segment) = self.segments.get(record.segment)? else { return Ok(()) };
+        let header = file::read_at(segment.file(), record.offset.into(), HEADER_LEN)?;
+        match record::check_header(&header, &record.nonce, Form::Whole { length: record.length.into() }) {
+            Ok(()) => self.segments.free(&segment, &record.span()),
+            Err(Absent::Gone) => Ok(()),
+            Err(Absent::Damaged(why)) => {
+                tracing::warn!(segment = record.segment, offset = record.offset, why, "a damaged blob is left as it is");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A blob that is stored but whose identifier nobody has taken yet. Dropped so, it is deleted.
+pub(super) struct Unclaimed {
+    engine: Arc<Engine>,
+    address: Option<Address>,
+}
+
+impl Unclaimed {
+    pub(super) fn new(engine: &Arc<Engine>, address: Address) -> Self {
+        Self { engine: Arc::clone(engine), address: Some(address) }
+    }
+
+    /// Issues the identifier.
+    pub(super) fn claim(mut self) -> StoredBlob {
+        let address = self.address.take().expect("it is taken only here and when dropped");
+        StoredBlob { id: address.encode(), size: address.length() }
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        let engine = Arc::clone(&self.engine);
+        in_background(move || {
+            if let Err(error) = engine.delete(&address) {
+                tracing::warn!(error = %error, "a blob nobody waited for is not deleted");
+            }
+        });
+    }
+}

@@ -1,0 +1,183 @@
+//! One segment: a file that records are appended to.
+//!
+//! Writers reserve their span under a short lock, write it side by side, and then join a flush: the first becomes its leader and
+//! syncs the file for everyone whose write had completed before it began; whoever completes meanwhile rides on the next. No timer
+//! forms the groups, the flush itself does.
+//!
+//! A flush that fails poisons the segment for ever: the kernel may have dropped the dirty pages, and a second attempt would succeed
+//! without them. Everybody who waited learns of the failure, and nothing more is written to the segment.
+
+use std::{fs::File, io, ops::Range, sync::Arc};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{
+    file::{self, SyncFile},
+    hole,
+};
+use crate::{Error, Result};
+
+/// What is done once a write is durable, or will never be. Runs on a blocking thread.
+pub(super) type OnDurable = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// A segment's file and who is busy with it.
+pub(super) struct Segment {
+    number: u32,
+    file: File,
+    spans: Mutex<Spans>,
+    flush: Mutex<Flush>,
+}
+
+struct Spans {
+    /// Where the next record begins; `None` once the segment takes no more.
+    tail: Option<u64>,
+    /// Spans that were reserved and are not written yet.
+    writing: Vec<Range<u64>>,
+}
+
+#[derive(Default)]
+struct Flush {
+    waiting: Vec<OnDurable>,
+    running: bool,
+    poisoned: bool,
+}
+
+/// A span of a segment for one writer. Until it is dropped nobody else touches the pages it lies on.
+pub(super) struct Reservation {
+    segment: Arc<Segment>,
+    span: Range<u64>,
+}
+
+impl Segment {
+    /// A new segment.
+    pub(super) fn started(number: u32, file: File) -> Self {
+        Self::new(number, file, Some(0))
+    }
+
+    /// A segment of earlier: it may end in a torn record, so that nothing is ever appended.
+    pub(super) fn sealed(number: u32, file: File) -> Self {
+        Self::new(number, file, None)
+    }
+
+    fn new(number: u32, file: File, tail: Option<u64>) -> Self {
+        Self { number, file, spans: Mutex::new(Spans { tail, writing: Vec::new() }), flush: Mutex::default() }
+    }
+
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Reserves `len` bytes; `None` if they would exceed `bytes_max` or the segment takes no more.
+    pub(super) fn reserve(self: &Arc<Self>, len: u64, bytes_max: u64) -> Option<Reservation> {
+        if self.flush.lock().poisoned {
+            return None;
+        }
+        let mut spans = self.spans.lock();
+        let start = spans.tail?;
+        let span = start..start + len;
+        if start > 0 && span.end > bytes_max {
+            return None;
+        }
+        spans.tail = Some(span.end);
+        spans.writing.push(span.clone());
+        Some(Reservation { segment: Arc::clone(self), span })
+    }
+
+    /// Takes no more records.
+    pub(super) fn seal(&self) {
+        self.spans.lock().tail = None;
+    }
+
+    /// Takes no more records because what was written may be lost.
+    pub(super) fn poison(&self) {
+        self.flush.lock().poisoned = true;
+    }
+
+    /// Makes everything written so far durable, then calls `then`. Blocks while it leads a flush.
+    pub(super) fn make_durable(&self, sync: &SyncFile, then: OnDurable) {
+        let mut flush = self.flush.lock();
+        if flush.poisoned {
+            drop(flush);
+            return then(Err(poisoned()));
+        }
+        flush.waiting.push(then);
+        if flush.running {
+            return;
+        }
+        flush.running = true;
+        while !flush.waiting.is_empty() {
+            let mut group = std::mem::take(&mut flush.waiting);
+            let outcome = MutexGuard::unlocked(&mut flush, || sync(&self.file));
+            if let Err(error) = &outcome {
+                flush.poisoned = true;
+                group.append(&mut flush.waiting);
+                tracing::error!(segment = self.number, error = %error, "a flush failed; the segment takes no more records");
+            }
+            MutexGuard::unlocked(&mut flush, || {
+                for then in group {
+                    then(outcome.as_ref().map(|&()| ()).map_err(|error| Error::from_io("make a blob durable")(same(error))));
+                }
+            });
+        }
+        flush.running = false;
+    }
+
+    /// Whether every record that lies on the bytes `range` is wholly written, now and for ever.
+    pub(super) fn is_settled(&self, range: &Range<u64>) -> bool {
+        let spans = self.spans.lock();
+        spans.tail.is_none_or(|tail| range.end <= tail)
+            && !spans.writing.iter().any(|writing| writing.start < range.end && range.start < writing.end)
+    }
+
+    /// Whether nothing lives in it and nothing ever will. `page` is the unit in which the file system frees.
+    pub(super) fn is_dead(&self, page: u64) -> io::Result<bool> {
+        {
+            let spans = self.spans.lock();
+            if spans.tail.is_some() || !spans.writing.is_empty() {
+                return Ok(false);
+            }
+        }
+        let Some(data) = hole::first_data(&self.file)? else { return Ok(true) };
+        // The last page could not be freed while the next record might have begun on it. A record that ends at the end of the file
+        // would show there.
+        let last_page = self.file.metadata()?.len().saturating_sub(1) / page * page;
+        Ok(data >= last_page && self.is_zero(&(last_page..last_page + page))?)
+    }
+
+    /// Whether all bytes of `range` are zero.
+    pub(super) fn is_zero(&self, range: &Range<u64>) -> io::Result<bool> {
+        let len = usize::try_from(range.end - range.start).expect("a page fits into memory");
+        Ok(file::read_at(&self.file, range.start, len)?.iter().all(|&byte| byte == 0))
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    pub(super) const fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub(super) const fn span(&self) -> &Range<u64> {
+        &self.span
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.segment.spans.lock().writing.retain(|writing| *writing != self.span);
+    }
+}
+
+fn poisoned() -> Error {
+    Error::from_io("make a blob durable")(io::Error::other("an earlier flush of its segment failed"))
+}
+
+/// The same error once more, for the next who waited.
+fn same(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
+}

@@ -1,0 +1,41 @@
+//! Every engine answers alike.
+
+use std::sync::Arc;
+
+use umbra_blob::{DiskBlobStore, DiskSettings, FailingBlobStore, MemoryBlobStore, suite};
+
+/// Sizes that make small blobs meet every boundary.
+fn small() -> DiskSettings {
+    DiskSettings {
+        segment_bytes: 2 << 20,
+        record_bytes_max: 512 << 10,
+        stream_buffer_bytes: 128 << 10,
+        reserve_bytes: Some(0),
+        open_segments_max: 2,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory() {
+    let store = MemoryBlobStore::new();
+    suite::run(Arc::new(store.clone())).await;
+    assert!(store.is_empty(), "the suite leaves nothing behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = DiskSettings { reserve_bytes: Some(0), ..DiskSettings::default() };
+    suite::run(Arc::new(DiskBlobStore::open(dir.path(), settings).await.unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_with_small_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    suite::run(Arc::new(DiskBlobStore::open(dir.path(), small()).await.unwrap())).await;
+}
+
+#[tokio::test]
+async fn failing_without_failures() {
+    suite::run(Arc::new(FailingBlobStore::new(Arc::new(MemoryBlobStore::new()), |_| None))).await;
+}
