@@ -2,7 +2,7 @@
 
 use umbra_core::ErrorKind;
 
-use crate::Entry;
+use crate::{Entry, Partition};
 
 /// A result of the metadata seam.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -35,6 +35,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Makes an [`Error::Corrupt`] of the record at `key`.
+    pub(crate) fn corrupt(partition: Partition, key: &[u8], why: impl Into<String>) -> Self {
+        Self::Corrupt { what: format!("{} in partition {}", key.escape_ascii(), partition.0), why: why.into() }
+    }
+
     /// What the caller should do.
     pub const fn kind(&self) -> ErrorKind {
         match self {

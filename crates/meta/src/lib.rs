@@ -1,10 +1,23 @@
 //! Metadata: the [`MetaStore`] seam, the key space, and the engines.
 
 mod batch;
+mod counter;
+mod delim;
 mod error;
+#[cfg(feature = "testing")]
+mod failing;
 pub mod key;
+mod memory;
 mod meta_store;
+pub mod sqlite;
+#[cfg(feature = "testing")]
+pub mod suite;
 
 pub use batch::{Batch, Check, Expect, Write};
+pub use counter::{counter_head, counter_value};
 pub use error::{Error, Result};
+#[cfg(feature = "testing")]
+pub use failing::{CommitFault, FailingMetaStore};
+pub use memory::MemoryMetaStore;
 pub use meta_store::{Committed, DelimPage, Entry, KeyRange, MetaStore, Partition, Projection, Revision, ScanDelim, successor};
+pub use sqlite::{SqliteMetaStore, SqliteSettings};

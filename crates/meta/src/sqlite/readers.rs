@@ -1,0 +1,150 @@
+//! Reading: a pool of connections, and what is read with one.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{CachedStatement, Connection, Row, params};
+use tokio::sync::Semaphore;
+
+use super::{SqliteSettings, failure::Failure, row, schema};
+use crate::{
+    DelimPage, Entry, Error, KeyRange, Partition, Projection, Result, ScanDelim,
+    delim::{DelimWalk, Step},
+};
+
+/// Connections that wait for a reader, and the bound on how many there are.
+pub(super) struct Readers {
+    path: PathBuf,
+    cache_bytes: usize,
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    /// A pool that opens its connections when they are first needed.
+    pub(super) fn new(path: &Path, settings: &SqliteSettings) -> Self {
+        Self {
+            path: path.to_owned(),
+            cache_bytes: settings.reader_cache_bytes,
+            idle: Mutex::new(Vec::new()),
+            permits: Arc::new(Semaphore::new(settings.readers.max(1))),
+        }
+    }
+
+    /// Runs `read` with a connection, where it may block.
+    pub(super) async fn run<T, R>(self: &Arc<Self>, read: R) -> Result<T>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let stopped = |_| Error::Unavailable("the metadata store is shut down".to_owned());
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
+        let this = Arc::clone(self);
+        let work = move || {
+            let conn = this.take()?;
+            let result = read(&conn);
+            this.give_back(conn);
+            drop(permit);
+            Ok(result?)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("a metadata read ended early: {error}")))?
+    }
+
+    /// Takes no more reads, and closes what is idle.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle.lock().clear();
+    }
+
+    fn take(&self) -> Result<Connection> {
+        let idle = self.idle.lock().pop();
+        match idle {
+            Some(conn) => Ok(conn),
+            None => Ok(schema::open_connection(&self.path, self.cache_bytes, true).map_err(Failure::from)?),
+        }
+    }
+
+    fn give_back(&self, conn: Connection) {
+        let mut idle = self.idle.lock();
+        if !self.permits.is_closed() {
+            idle.push(conn);
+        }
+    }
+}
+
+/// The entries of `keys` at one moment.
+pub(super) fn multi_get(conn: &Connection, partition: Partition, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>, Failure> {
+    // One statement is one moment by itself.
+    let _moment = if keys.len() > 1 { Some(conn.unchecked_transaction()?) } else { None };
+    keys.iter().map(|key| row::find(conn, partition, key, Projection::Full)).collect()
+}
+
+/// The first `limit` entries of `range`.
+pub(super) fn scan(
+    conn: &Connection,
+    partition: Partition,
+    range: &KeyRange,
+    limit: usize,
+    projection: Projection,
+) -> Result<Vec<Entry>, Failure> {
+    let mut entries = Vec::new();
+    let mut statement = Scan::prepare(conn, partition, projection, range.end.as_deref())?;
+    statement.visit(&range.start, limit, |row| {
+        entries.push(row::decode(row, partition, projection)?);
+        Ok(true)
+    })?;
+    Ok(entries)
+}
+
+/// One page of a listing with a delimiter, at one moment.
+pub(super) fn scan_delim(conn: &Connection, partition: Partition, scan: ScanDelim) -> Result<DelimPage, Failure> {
+    let mut walk = DelimWalk::new(scan);
+    let Some(range) = walk.range() else { return Ok(walk.finish()) };
+    let _moment = conn.unchecked_transaction()?;
+    let mut statement = Scan::prepare(conn, partition, Projection::Head, range.end.as_deref())?;
+    let mut from = Some(range.start);
+    while let Some(start) = from.take() {
+        statement.visit(&start, usize::MAX, |row| {
+            match walk.offer(row::key(row)?) {
+                Step::Take => walk.take(row::decode(row, partition, Projection::Head)?),
+                Step::Next => {}
+                Step::Seek(next) => {
+                    from = Some(next);
+                    return Ok(false);
+                }
+                Step::Stop => return Ok(false),
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(walk.finish())
+}
+
+/// A statement over the rows up to an end, that can be started anywhere.
+struct Scan<'c> {
+    statement: CachedStatement<'c>,
+    partition: Partition,
+    end: Option<&'c [u8]>,
+}
+
+impl<'c> Scan<'c> {
+    fn prepare(conn: &'c Connection, partition: Partition, projection: Projection, end: Option<&'c [u8]>) -> Result<Self, Failure> {
+        let statement = conn.prepare_cached(row::select_range(projection, end.is_some()))?;
+        Ok(Self { statement, partition, end })
+    }
+
+    /// Shows rows from `start` on to `each`, at most `limit`, until it has had enough.
+    fn visit(&mut self, start: &[u8], limit: usize, mut each: impl FnMut(&Row<'_>) -> Result<bool, Failure>) -> Result<(), Failure> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = self.statement.query(params![row::column(self.partition), start, self.end, limit])?;
+        while let Some(row) = rows.next()? {
+            if !each(row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

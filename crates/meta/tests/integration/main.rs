@@ -1,0 +1,7 @@
+//! The engines of the metadata seam, seen from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
+
+mod conformance;
+mod crash;
+mod sqlite;
