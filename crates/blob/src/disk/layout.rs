@@ -31,7 +31,7 @@ impl Layout {
     pub(super) fn open(root: PathBuf) -> io::Result<(Self, File)> {
         let layout = Self { root };
         fs::create_dir_all(&layout.root)?;
-        let lock = lock(&layout.root.join("lock"))?;
+        let lock = lock(&layout.root.join("lock"), LOCK_ATTEMPTS)?;
         for dir in [layout.segments(), layout.large(), layout.partial()] {
             fs::create_dir_all(dir)?;
         }
@@ -113,9 +113,9 @@ fn parse_segment_name(name: &str) -> Option<u32> {
     u32::from_str_radix(name, 16).ok().filter(|&number| segment_name(number) == name)
 }
 
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path, attempts: u32) -> io::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
-    for _ in 0..LOCK_ATTEMPTS {
+    for _ in 0..attempts {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
@@ -142,7 +142,17 @@ fn allocated(dir: &Path) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_segment_name, segment_name};
+    use super::{lock, parse_segment_name, segment_name};
+
+    #[test]
+    fn only_one_has_the_store_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = lock(&path, 1).unwrap();
+        assert_eq!(lock(&path, 2).unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+        drop(first);
+        assert!(lock(&path, 1).is_ok());
+    }
 
     #[test]
     fn only_names_of_segments_are_taken_for_segments() {

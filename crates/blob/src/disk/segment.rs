@@ -181,3 +181,122 @@ fn poisoned() -> Error {
 fn same(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::new(error.kind(), error.to_string()), io::Error::from_raw_os_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io,
+        sync::{Arc, mpsc},
+        thread,
+    };
+
+    use parking_lot::Mutex;
+
+    use super::Segment;
+    use crate::{
+        Error,
+        disk::file::{self, SyncFile},
+    };
+
+    fn segment() -> Arc<Segment> {
+        Arc::new(Segment::started(1, tempfile::tempfile().unwrap()))
+    }
+
+    /// Seven join while the flush of an eighth runs; `outcomes` are those of the flushes. Gives back what each of the eight was told.
+    fn flush_of_eight(segment: &Arc<Segment>, outcomes: Vec<io::Result<()>>) -> Vec<Result<(), Error>> {
+        let (entered, is_entered) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        let script = Mutex::new((outcomes.into_iter(), is_released));
+        let sync: SyncFile = Arc::new(move |_: &File| {
+            entered.send(()).unwrap();
+            let mut script = script.lock();
+            script.1.recv().unwrap();
+            script.0.next().expect("there are no more flushes than outcomes")
+        });
+        let (told, tells) = mpsc::channel();
+        let tell = |told: &mpsc::Sender<_>| -> super::OnDurable {
+            let told = told.clone();
+            Box::new(move |outcome| told.send(outcome).unwrap())
+        };
+
+        let leader = {
+            let (segment, sync, then) = (Arc::clone(segment), Arc::clone(&sync), tell(&told));
+            thread::spawn(move || segment.make_durable(&sync, then))
+        };
+        is_entered.recv().unwrap();
+        (0..7).for_each(|_| segment.make_durable(&sync, tell(&told)));
+        drop((told, sync));
+        (0..2).for_each(|_| release.send(()).unwrap_or(()));
+        leader.join().unwrap();
+        tells.into_iter().collect()
+    }
+
+    #[test]
+    fn whoever_comes_during_a_flush_shares_the_next() {
+        let told = flush_of_eight(&segment(), vec![Ok(()), Ok(())]);
+        assert_eq!(told.len(), 8);
+        assert!(told.iter().all(Result::is_ok), "{told:?}");
+    }
+
+    #[test]
+    fn a_failed_flush_is_never_tried_again() {
+        let segment = segment();
+        // A second flush would find no outcome and panic.
+        let told = flush_of_eight(&segment, vec![Err(io::Error::from_raw_os_error(5))]);
+        assert_eq!(told.len(), 8);
+        assert!(told.iter().all(|told| matches!(told, Err(Error::Io { .. }))), "{told:?}");
+        assert!(segment.reserve(1, 100).is_none(), "it takes no more records");
+        let never: SyncFile = Arc::new(|_: &File| unreachable!("it is poisoned"));
+        let (told, tells) = mpsc::channel();
+        segment.make_durable(&never, Box::new(move |outcome| told.send(outcome).unwrap()));
+        assert!(tells.recv().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_device_that_fills_up_during_a_flush_is_full() {
+        let told = flush_of_eight(&segment(), vec![Err(io::Error::from_raw_os_error(28))]);
+        assert!(told.iter().all(|told| matches!(told, Err(Error::Full(_)))), "{told:?}");
+    }
+
+    #[test]
+    fn pages_are_settled_when_nobody_writes_to_them() {
+        let segment = segment();
+        let first = segment.reserve(100, 10_000).unwrap();
+        let second = segment.reserve(5_000, 10_000).unwrap();
+        assert!(!segment.is_settled(&(0..4_096)), "both are being written");
+        drop(first);
+        assert!(!segment.is_settled(&(0..4_096)), "the second is being written");
+        assert!(!segment.is_settled(&(4_096..8_192)));
+        drop(second);
+        assert!(segment.is_settled(&(0..4_096)));
+        assert!(!segment.is_settled(&(4_096..8_192)), "the next record may begin there");
+        segment.seal();
+        assert!(segment.is_settled(&(4_096..8_192)));
+        assert!(segment.reserve(1, 10_000).is_none());
+    }
+
+    #[test]
+    fn a_segment_is_dead_when_it_is_sealed_idle_and_empty() {
+        let segment = segment();
+        assert!(!segment.is_dead(4_096).unwrap(), "it still grows");
+        let writing = segment.reserve(10, 100).unwrap();
+        segment.seal();
+        assert!(!segment.is_dead(4_096).unwrap(), "somebody writes");
+        drop(writing);
+        assert!(segment.is_dead(4_096).unwrap());
+        file::write_all_at(segment.file(), [&[0; 5_000][..], b"x"], 0).unwrap();
+        assert!(!segment.is_dead(4_096).unwrap());
+        file::write_all_at(segment.file(), [&[0][..]], 5_000).unwrap();
+        assert!(!segment.is_dead(4_096).unwrap(), "the zeros on the first page may be content");
+        super::hole::punch(segment.file(), &(0..4_096)).unwrap();
+        assert!(segment.is_dead(4_096).unwrap(), "only zeros on the last page are left");
+    }
+
+    #[test]
+    fn a_segment_takes_one_record_whatever_its_size() {
+        let segment = segment();
+        drop(segment.reserve(200, 100).unwrap());
+        assert!(segment.reserve(1, 100).is_none());
+    }
+}

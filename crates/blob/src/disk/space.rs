@@ -32,7 +32,7 @@ impl Space {
     pub(super) fn new(dir: &Path, reserve: Option<u64>) -> io::Result<Self> {
         let file_system = rustix::fs::statvfs(dir)?;
         let total = file_system.f_blocks.saturating_mul(file_system.f_frsize);
-        let reserve = reserve.unwrap_or_else(|| (total / 20).min(10 << 30).max(256 << 20));
+        let reserve = reserve.unwrap_or_else(|| (total / 20).clamp(256 << 20, 10 << 30));
         Ok(Self { dir: dir.to_owned(), reserve, seen: Mutex::new(look(dir)?) })
     }
 

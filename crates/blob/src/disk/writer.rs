@@ -33,9 +33,9 @@ enum State {
     /// Everything is in memory.
     Small,
     /// The file waits for the next buffer.
-    Idle(LargeFile),
+    Idle(Box<LargeFile>),
     /// A buffer is being written.
-    Writing(JoinHandle<Result<LargeFile>>),
+    Writing(JoinHandle<Result<Box<LargeFile>>>),
     /// A write failed.
     Failed,
 }
@@ -59,7 +59,7 @@ impl DiskWriter {
         let file = self.take_file().await?;
         let (engine, content) = (Arc::clone(&self.engine), self.gathered.take());
         self.state = State::Writing(spawn_blocking(move || {
-            let mut file = file.map_or_else(|| LargeFile::create(engine), Ok)?;
+            let mut file = file.map_or_else(|| LargeFile::create(engine).map(Box::new), Ok)?;
             file.append(&content)?;
             Ok(file)
         }));
@@ -67,7 +67,7 @@ impl DiskWriter {
     }
 
     /// Takes the file out, when it is no longer written to; `None` if there is none yet. The state is then [`State::Failed`].
-    async fn take_file(&mut self) -> Result<Option<LargeFile>> {
+    async fn take_file(&mut self) -> Result<Option<Box<LargeFile>>> {
         if let State::Writing(writing) = &mut self.state {
             let outcome = writing.await;
             self.state = State::Failed;
