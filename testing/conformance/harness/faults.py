@@ -69,7 +69,8 @@ class Fault:
         """The answer in the origin's stead."""
         code = self.code or _CODES.get(self.status, "InternalError")
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>said the proxy</Message></Error>'.encode()
-        head = f"HTTP/1.1 {self.status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        more = "".join(f"{k}: {v}\r\n" for k, v in (self.response_headers or {}).items())
+        head = f"HTTP/1.1 {self.status} Fault\r\nContent-Type: application/xml\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode()
         return head if method == "HEAD" else head + body
 
 

@@ -32,6 +32,12 @@ class Exchange:
     def is_object(self):
         return self.key != ""
 
+    @property
+    def moved(self):
+        """Whether content of an object left the origin: not a listing, tags or an error."""
+        names = {part.partition("=")[0] for part in self.query.split("&")}
+        return self.is_object and self.origin_bytes > 0 and 200 <= self.status < 300 and not names & {"tagging", "attributes", "uploadId", "acl"}
+
     def __str__(self):
         query = f"?{self.query}" if self.query else ""
         return f"{self.method} {self.bucket}/{self.key!r}{query} -> {self.status}, {self.origin_bytes} B back, {self.sent_body} B in"
@@ -109,12 +115,12 @@ class CountingProxy:
         return len(self.seen(method, key, when))
 
     def body_bytes(self, key=None, method="GET"):
-        """The bytes of response bodies that left the origin."""
-        return sum(e.origin_bytes for e in self.seen(method, key))
+        """The bytes of object content that left the origin."""
+        return sum(e.origin_bytes for e in self.seen(method, key) if e.moved)
 
     def transfers(self, key):
         """The GETs of a key that moved a body."""
-        return [e for e in self.seen("GET", key) if e.origin_bytes]
+        return [e for e in self.seen("GET", key) if e.moved]
 
     def forget(self):
         with self.lock:

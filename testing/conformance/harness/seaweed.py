@@ -11,6 +11,15 @@ from .process import Process, clean_environment, free_ports
 from .wait import until
 
 ACCESS_KEY, SECRET_KEY = "seaweedaccesskey0001", "seaweed/secret+key/0001"
+# The same rights under other credentials, to rotate to.
+ROTATED = ("seaweedaccesskey0002", "seaweed/secret+key/0002")
+# May read and list; may read alone.
+READER = ("seaweedaccesskey0003", "seaweed/secret+key/0003")
+BLIND = ("seaweedaccesskey0004", "seaweed/secret+key/0004")
+
+
+def _identity(name, actions, *pairs):
+    return {"name": name, "actions": actions, "credentials": [{"accessKey": k, "secretKey": s} for k, s in pairs]}
 
 
 class SeaweedFS:
@@ -32,11 +41,11 @@ class SeaweedFS:
         (home / ".seaweedfs").mkdir()
         (home / ".seaweedfs" / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
         config = self.dir / "s3.json"
-        config.write_text(json.dumps({"identities": [{
-            "name": "origin",
-            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
-            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-        }]}))
+        config.write_text(json.dumps({"identities": [
+            _identity("origin", ["Admin", "Read", "Write", "List", "Tagging"], (ACCESS_KEY, SECRET_KEY), ROTATED),
+            _identity("reader", ["Read", "List"], READER),
+            _identity("blind", ["Read"], BLIND),
+        ]}))
         ports = free_ports(4)
         self.endpoint = f"http://127.0.0.1:{ports[3]}"
         self.process = Process("seaweedfs", self._argv(data, config, *ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
