@@ -4,7 +4,8 @@
 //!
 //! One OS thread writes. It takes what queued up while the last commit was on its way to the disk, judges each batch on its
 //! own within one SQLite transaction, and answers all of them after `COMMIT` returned: many commits, one flush. Readers are
-//! a pool of connections used on tokio's blocking threads. A background thread copies the write-ahead log into the file.
+//! a pool of connections used on tokio's blocking threads, or right where a few keys are asked for as long as that is quick
+//! (see `pace`). A background thread copies the write-ahead log into the file.
 //!
 //! # Durability
 //!
@@ -43,6 +44,7 @@ mod checkpoint;
 mod counters;
 mod failure;
 mod group;
+mod pace;
 mod readers;
 mod row;
 mod schema;
@@ -140,8 +142,7 @@ impl SqliteMetaStore {
 #[async_trait]
 impl MetaStore for SqliteMetaStore {
     async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>> {
-        let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
-        self.readers.run(move |conn| readers::multi_get(conn, partition, &keys)).await
+        self.readers.multi_get(partition, keys).await
     }
 
     async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {

@@ -3,17 +3,21 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 use rusqlite::{CachedStatement, Connection, Row, params};
 use tokio::sync::Semaphore;
 
-use super::{SqliteSettings, failure::Failure, row, schema};
+use super::{SqliteSettings, failure::Failure, pace::Pace, row, schema};
 use crate::{
     DelimPage, Entry, Error, KeyRange, Partition, Projection, Result, ScanDelim,
     delim::{DelimWalk, Step},
 };
+
+/// Keys that one read may ask for and still be short.
+const SHORT_KEYS_MAX: usize = 8;
 
 /// Connections that wait for a reader, and the bound on how many there are.
 pub(super) struct Readers {
@@ -21,6 +25,7 @@ pub(super) struct Readers {
     cache_bytes: usize,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    pace: Pace,
 }
 
 impl Readers {
@@ -31,26 +36,44 @@ impl Readers {
             cache_bytes: settings.reader_cache_bytes,
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(settings.readers.max(1))),
+            pace: Pace::new(),
         }
     }
 
-    /// Runs `read` with a connection, where it may block.
+    /// The entries of `keys` at one moment.
+    pub(super) async fn multi_get(self: &Arc<Self>, partition: Partition, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>> {
+        let began = Instant::now();
+        if keys.len() <= SHORT_KEYS_MAX && self.pace.is_quick(began) {
+            let result = self.run_here(|conn| multi_get(conn, partition, keys.iter().copied()));
+            self.pace.observe(began, Instant::now());
+            return result;
+        }
+        let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
+        self.run(move |conn| multi_get(conn, partition, keys.iter().map(Vec::as_slice))).await
+    }
+
+    /// Runs `read` with a connection, on a thread that may block.
     pub(super) async fn run<T, R>(self: &Arc<Self>, read: R) -> Result<T>
     where
         T: Send + 'static,
         R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let stopped = |_| Error::Unavailable("the metadata store is shut down".to_owned());
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(stopped)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| shut_down())?;
         let this = Arc::clone(self);
         let work = move || {
-            let conn = this.take()?;
-            let result = read(&conn);
-            this.give_back(conn);
+            let result = this.run_here(read);
             drop(permit);
-            Ok(result?)
+            result
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("a metadata read ended early: {error}")))?
+    }
+
+    /// Runs `read` with a connection, on this thread.
+    fn run_here<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T> {
+        let conn = self.take()?;
+        let result = read(&conn);
+        self.give_back(conn);
+        Ok(result?)
     }
 
     /// Takes no more reads, and closes what is idle.
@@ -60,6 +83,9 @@ impl Readers {
     }
 
     fn take(&self) -> Result<Connection> {
+        if self.permits.is_closed() {
+            return Err(shut_down());
+        }
         let idle = self.idle.lock().pop();
         match idle {
             Some(conn) => Ok(conn),
@@ -75,11 +101,18 @@ impl Readers {
     }
 }
 
-/// The entries of `keys` at one moment.
-pub(super) fn multi_get(conn: &Connection, partition: Partition, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>, Failure> {
+fn shut_down() -> Error {
+    Error::Unavailable("the metadata store is shut down".to_owned())
+}
+
+fn multi_get<'a>(
+    conn: &Connection,
+    partition: Partition,
+    keys: impl ExactSizeIterator<Item = &'a [u8]>,
+) -> Result<Vec<Option<Entry>>, Failure> {
     // One statement is one moment by itself.
     let _moment = if keys.len() > 1 { Some(conn.unchecked_transaction()?) } else { None };
-    keys.iter().map(|key| row::find(conn, partition, key, Projection::Full)).collect()
+    keys.map(|key| row::find(conn, partition, key, Projection::Full)).collect()
 }
 
 /// The first `limit` entries of `range`.

@@ -234,3 +234,6 @@ fn refuse(group: impl Iterator<Item = Pending>, error: impl Fn() -> Error) {
         pending.reply.send(Err(error())).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;
