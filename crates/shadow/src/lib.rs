@@ -1,1 +1,57 @@
-//! Placeholder.
+//! Migration: a bucket here that shadows a bucket elsewhere.
+//!
+//! # Overview
+//! [`Shadow`] wraps [`umbra_store::Native`] and implements the same [`umbra_store::Objects`]. A bucket without an origin goes straight
+//! through. For one with an origin, what is here is answered from here; what is not is asked of the origin and, when read, brought in.
+//!
+//! # States
+//! A bucket is `none → attached(generation) → detached`. A key, while attached, is
+//! *cold* (no object, no tombstone, no intent), *hydrated* or written here (an object), *gone* (a tombstone of this generation), or
+//! *half done* (an intent whose owner died: the origin alone knows).
+//!
+//! # Invariants
+//! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
+//! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
+//! - The origin is written only from `write_through.rs` and `mirrored_upload.rs`.
+//! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
+//!
+//! # Consistency
+//! Writes through to one key take the key's lock, so the origin sees them in our order. Reads never wait for it.
+//!
+//! # Retries
+//! The client retries bodiless requests; nothing here does, except that a read starts over when its key stops being cold under it.
+//!
+//! # Cancellation
+//! Hydrations and write-throughs are tasks of their own: a client that leaves changes nothing.
+//!
+//! # Crash consistency
+//! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+
+mod attach;
+mod detach;
+mod flights;
+mod hydrate;
+mod intent;
+mod key_locks;
+mod list;
+mod list_merge;
+mod mirrored_upload;
+pub mod origin;
+mod origins;
+mod read_through;
+mod record;
+mod repair;
+mod shadow;
+mod stats;
+mod status;
+mod tee;
+mod transfer;
+mod view;
+mod write_here;
+mod write_through;
+
+pub use attach::AttachRequest;
+pub use origins::OriginFactory;
+pub use shadow::{Shadow, ShadowLimits, ShadowParts};
+pub use stats::OriginFault;
+pub use status::ShadowStatus;

@@ -1,0 +1,126 @@
+//! Attaching a shadow, and changing it: one setting at a time, probed before anything is changed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use umbra_core::{Body, BucketName, Error, ErrorKind, Fault, ObjectKey, RequestContext, Result, ShadowSettings};
+use umbra_store::{Bucket, Secret};
+
+use crate::{
+    Shadow,
+    origin::{Origin, OriginAttributes, OriginError, OriginList, ShadowPath},
+    origins::seal_context,
+};
+
+/// What is to be set. `None` keeps what is set already.
+#[derive(Clone, Debug, Default)]
+pub struct AttachRequest {
+    /// The origin's endpoint.
+    pub endpoint: Option<String>,
+    /// The region requests are signed for; `auto` where nothing was ever set.
+    pub region: Option<String>,
+    /// The origin's bucket; the bucket's own name where nothing was ever set.
+    pub bucket: Option<String>,
+    /// The access key at the origin.
+    pub access_key: Option<String>,
+    /// The secret key at the origin.
+    pub secret_key: Option<Secret>,
+    /// Whether writes go to the origin first.
+    pub write_through: Option<bool>,
+}
+
+impl Shadow {
+    /// Attaches an origin to a bucket, or changes the one it has. Probes the origin first and refuses, saying which right is missing.
+    pub async fn attach(&self, cx: &RequestContext, name: &BucketName, request: AttachRequest) -> Result<Arc<Bucket>> {
+        let bucket = self.0.catalog.bucket(name).await?;
+        let (settings, secret) = self.wanted(&bucket, &request)?;
+        self.refuse_to_forget_repairs(&bucket, &settings).await?;
+        let origin = self.0.origins.make(&settings, &secret, &self.stats(&bucket), &self.0.clock)?;
+        probe(&*origin, &self.path(cx, &bucket), settings.write_through).await?;
+        let before = bucket.settings.shadow.clone();
+        let updated = self
+            .0
+            .catalog
+            .update_bucket(name, &mut |current| {
+                if current.shadow != before {
+                    return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
+                }
+                if current.shadow.is_none() {
+                    current.generation += 1;
+                }
+                current.shadow = Some(settings.clone());
+                Ok(())
+            })
+            .await?;
+        tracing::info!(bucket = %name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
+        Ok(updated)
+    }
+
+    /// The settings as they are to be, with the secret opened.
+    fn wanted(&self, bucket: &Bucket, request: &AttachRequest) -> Result<(ShadowSettings, Secret)> {
+        let missing = |what: &str| Error::invalid(Fault::InvalidArgument, format!("the shadow needs {what}"));
+        let now = bucket.settings.shadow.as_ref();
+        let pick = |new: &Option<String>, old: Option<&String>| new.clone().or_else(|| old.cloned());
+        let endpoint = pick(&request.endpoint, now.map(|now| &now.endpoint)).ok_or_else(|| missing("an endpoint"))?;
+        let access_key = pick(&request.access_key, now.map(|now| &now.access_key)).ok_or_else(|| missing("an access key"))?;
+        let context = seal_context(bucket.partition);
+        let secret = match (&request.secret_key, now) {
+            (Some(secret), _) => secret.clone(),
+            (None, Some(now)) => self.0.catalog.sealer().open(&context, &now.secret_key)?,
+            (None, None) => return Err(missing("a secret key")),
+        };
+        let settings = ShadowSettings {
+            endpoint,
+            region: pick(&request.region, now.map(|now| &now.region)).unwrap_or_else(|| "auto".to_owned()),
+            bucket: pick(&request.bucket, now.map(|now| &now.bucket)).unwrap_or_else(|| bucket.name.to_string()),
+            access_key,
+            secret_key: self.0.catalog.sealer().seal(&context, secret.expose()),
+            write_through: request.write_through.or(now.map(|now| now.write_through)).unwrap_or(false),
+        };
+        Ok((settings, secret))
+    }
+
+    /// A half-done write can only be repaired from the origin it went to, with write-through still on.
+    async fn refuse_to_forget_repairs(&self, bucket: &Bucket, wanted: &ShadowSettings) -> Result<()> {
+        let Some(now) = &bucket.settings.shadow else { return Ok(()) };
+        let leaves = now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint || now.bucket != wanted.bucket);
+        if leaves && !self.pending_repairs(bucket, 1).await?.is_empty() {
+            return Err(Error::invalid(Fault::InvalidRequest, "repairs are pending; wait until `umbra storage status` shows none, then change the shadow"));
+        }
+        Ok(())
+    }
+}
+
+/// Tries every right the shadow will need.
+async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> Result<()> {
+    let page = origin.list(path, &OriginList { limit: 1, ..OriginList::default() }).await.map_err(|error| refused("list the origin's bucket", error))?;
+    let stranger = ObjectKey::parse(&format!(".umbra-probe-{}", path.0.join("-").replace('/', "-")))?;
+    let (key, exists) = page.objects.into_iter().next().map_or((stranger.clone(), false), |object| (object.key, true));
+    match origin.head(path, &key).await {
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => {}
+        // An archived object's headers can be read; an answer like this tells that reading is allowed.
+        Err(error) if error.error.kind() == ErrorKind::Invalid(Fault::InvalidObjectState) && exists => {}
+        Err(error) => return Err(refused("read objects at the origin", error)),
+    }
+    if write_through {
+        let body = Body::from_bytes(Bytes::from_static(b"umbra"));
+        let size = body.size().unwrap_or_default();
+        origin.put(path, &stranger, size, body, &OriginAttributes::default()).await.map_err(|error| refused("write to the origin", error))?;
+        origin.delete(path, &stranger).await.map_err(|error| refused("delete at the origin", error))?;
+    }
+    Ok(())
+}
+
+/// Says which right is missing. The kind tells the origin's refusal, which is the user's to mend, from its absence.
+fn refused(right: &str, error: OriginError) -> Error {
+    let mut cause = format!("{:?}", error.error);
+    if let Some((_, text)) = cause.split_once(": ") {
+        cause = text.to_owned();
+    }
+    let message = format!("cannot {right}: {cause}");
+    match error.error.kind() {
+        ErrorKind::OriginUnavailable => Error::new(ErrorKind::OriginUnavailable, message),
+        _ => Error::invalid(Fault::InvalidRequest, message),
+    }
+}

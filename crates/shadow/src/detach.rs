@@ -1,0 +1,122 @@
+//! Detaching: the end of a shadow, behind a gate.
+
+use std::{sync::Arc, time::Duration};
+
+use umbra_core::{BucketName, Error, ErrorKind, Fault, RequestContext, Result};
+use umbra_meta::{Batch, KeyRange, Projection, key};
+use umbra_store::Bucket;
+
+use crate::{Shadow, list::walk_origin};
+
+/// How long writes in progress may take to end once the shadow is cleared.
+const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
+/// Rows dropped at once.
+const PAGE: usize = 1000;
+
+impl Shadow {
+    /// Clears a bucket's shadow, for good: from then on no request reads from or writes to the origin.
+    ///
+    /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`.
+    pub async fn detach(&self, cx: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
+        let bucket = self.0.catalog.bucket(name).await?;
+        if bucket.settings.shadow.is_none() {
+            return Ok(bucket);
+        }
+        if !force {
+            self.gate(cx, &bucket).await?;
+        }
+        let generation = bucket.settings.generation;
+        let detached = self
+            .0
+            .catalog
+            .update_bucket(name, &mut |current| {
+                if current.generation != generation {
+                    return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
+                }
+                current.shadow = None;
+                current.generation += 1;
+                Ok(())
+            })
+            .await?;
+        self.forget(&bucket);
+        self.writes_in_progress_end(&bucket).await?;
+        tracing::info!(bucket = %name, force, "shadow cleared");
+        let (shadow, cleared) = (self.clone(), detached.clone());
+        self.0.tasks.spawn(async move {
+            if let Err(error) = shadow.drop_rows(&cleared).await {
+                tracing::warn!(bucket = %cleared.name, error = ?error, "rows of a cleared shadow stay behind");
+            }
+        });
+        Ok(detached)
+    }
+
+    /// Stops everything that reads from the origin of `bucket`: it has none any more, or is going away.
+    pub fn forget(&self, bucket: &Bucket) {
+        self.0.flights.cancel(bucket.partition);
+        self.0.origins.forget(bucket.partition);
+        self.0.stats.forget(bucket.partition);
+    }
+
+    async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
+        let cold = self.count_cold(cx, bucket).await?;
+        if cold > 0 {
+            let message = format!("{cold} objects are still only at the origin; read or copy them first, or clear the shadow with --force to leave them behind");
+            return Err(Error::invalid(Fault::InvalidRequest, message));
+        }
+        let repairs = self.pending_repairs(bucket, PAGE).await?.len();
+        if repairs > 0 {
+            let message = format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
+            return Err(Error::invalid(Fault::InvalidRequest, message));
+        }
+        Ok(())
+    }
+
+    /// How many keys live only at the origin: one walk through its listing.
+    pub(crate) async fn count_cold(&self, cx: &RequestContext, bucket: &Bucket) -> Result<u64> {
+        let Some(origin) = self.origin(bucket)? else { return Ok(0) };
+        let mut cold = 0;
+        walk_origin(&*origin, &self.path(cx, bucket), async |keys| {
+            let rows: Vec<_> = keys.iter().map(key::object).collect();
+            let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+            let here = self.native().meta().multi_get(bucket.partition, &rows).await?;
+            let absent: Vec<_> = keys.iter().zip(here).filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
+            let hidden = self.hidden(bucket, &absent).await?;
+            cold += (absent.len() - hidden.len()) as u64;
+            Ok(())
+        })
+        .await?;
+        Ok(cold)
+    }
+
+    /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.
+    async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
+        let ended = async {
+            while self.0.live_intents.lock().iter().any(|(of, _)| *of == bucket.partition) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let late = |_| Error::new(ErrorKind::Unavailable, "the shadow is cleared, but writes to the origin that began before are still under way");
+        tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
+    }
+
+    /// Drops the tombstones and intents of a cleared shadow. They belong to an earlier generation and count for nothing.
+    async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
+        for range in [key::tombstone_range(""), key::write_intent_range("")] {
+            self.drop_range(bucket, range).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_range(&self, bucket: &Bucket, range: KeyRange) -> Result<()> {
+        loop {
+            let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Head).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            // Behind the fence: a shadow attached meanwhile has rows of its own, which must stay.
+            let batch = Batch::new(bucket.partition).check(key::settings(), umbra_meta::Expect::Revision(bucket.revision));
+            let batch = rows.into_iter().fold(batch, |batch, row| batch.delete(row.key.to_vec()));
+            self.native().meta().commit(batch).await?;
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Single flight: at most one transfer of a cold key at a time, which all its readers join.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use umbra_core::ObjectKey;
+use umbra_meta::Partition;
+
+use crate::transfer::Transfer;
+
+/// The transfers under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<HashMap<(Partition, ObjectKey), Arc<Transfer>>>);
+
+impl Flights {
+    /// The transfer of `key`, and whether it is new, so that the caller has to run it. It is stopped together with `stopping`.
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Arc<Transfer>, bool) {
+        match self.0.lock().entry((partition, key.clone())) {
+            Entry::Occupied(flight) => (flight.get().clone(), false),
+            Entry::Vacant(place) => (place.insert(Arc::new(Transfer::new(stopping.child_token()))).clone(), true),
+        }
+    }
+
+    /// Takes `transfer` out, if it is the one under way.
+    pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
+        if let Entry::Occupied(flight) = self.0.lock().entry((partition, key.clone()))
+            && Arc::ptr_eq(flight.get(), transfer)
+        {
+            flight.remove();
+        }
+    }
+
+    /// Lets later readers start a transfer of their own: what the origin holds is about to change.
+    pub(crate) fn forget(&self, partition: Partition, key: &ObjectKey) {
+        self.0.lock().remove(&(partition, key.clone()));
+    }
+
+    /// Stops every transfer of a bucket.
+    pub(crate) fn cancel(&self, partition: Partition) {
+        self.0.lock().retain(|(of, _), transfer| {
+            if *of == partition {
+                transfer.cancel.cancel();
+            }
+            *of != partition
+        });
+    }
+}

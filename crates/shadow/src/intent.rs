@@ -1,0 +1,106 @@
+//! Intents: the journal of write-throughs.
+//!
+//! A row is written before the origin is touched and leaves with the commit that applies the write here. If the process dies between, or
+//! nobody knows whether the origin applied the write, the row stays without an owner: its key is read through the origin until repaired.
+
+use bytes::Bytes;
+use umbra_core::{Error, ErrorKind, ObjectKey, Result};
+use umbra_meta::{Batch, Check, Expect, Revision, Write, key};
+use umbra_store::{Bucket, Terms};
+
+use crate::{
+    Shadow,
+    record::{Intent, Operation, Tombstone, encode},
+    view::View,
+};
+
+/// The intent of a write in progress. Dropped before it is settled it becomes one of a dead owner.
+pub(crate) struct IntentGuard {
+    shadow: Shadow,
+    bucket: Bucket,
+    key: ObjectKey,
+    revision: Revision,
+    settled: bool,
+}
+
+impl Shadow {
+    /// Journals that the origin is about to be changed. The caller holds the key's lock and has seen `view` without a dead intent.
+    pub(crate) async fn begin_intent(&self, bucket: &Bucket, key: &ObjectKey, view: &View, operation: Operation) -> Result<IntentGuard> {
+        let now = self.native().clock().now();
+        let intent = Intent { generation: bucket.settings.generation, at: now.as_millis(), operation };
+        let batch = Batch::new(bucket.partition)
+            .check(key::settings(), Expect::Revision(bucket.revision))
+            .check(key::write_intent(key), Expect::unchanged(view.base.intent))
+            .put(key::write_intent(key), Bytes::new(), encode(&intent));
+        // Alive before the row is there: no reader may take it for a dead one.
+        self.0.live_intents.lock().insert((bucket.partition, key.clone()));
+        let mut guard =
+            IntentGuard { shadow: self.clone(), bucket: bucket.clone(), key: key.clone(), revision: Revision(0), settled: false };
+        match self.native().meta().commit(batch).await {
+            Ok(committed) => {
+                guard.revision = committed.revision;
+                // A transfer begun before shows what the origin held before: later readers must ask anew.
+                self.0.flights.forget(bucket.partition, key);
+                Ok(guard)
+            }
+            Err(error) => {
+                guard.settle();
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl IntentGuard {
+    /// Adds to `terms` what ends this intent in the commit that applies the write.
+    pub(crate) fn settle_with(&self, mut terms: Terms) -> Terms {
+        let row = key::write_intent(&self.key);
+        terms.checks.push(Check { key: row.clone(), expect: Expect::Revision(self.revision) });
+        terms.writes.push(Write::Delete { key: row });
+        terms
+    }
+
+    /// The commit that applies the write has landed.
+    pub(crate) fn settle(mut self) {
+        self.settled = true;
+    }
+
+    /// The origin certainly did not change: the row goes.
+    pub(crate) async fn withdraw(self) {
+        let row = key::write_intent(&self.key);
+        let batch = Batch::new(self.bucket.partition).check(row.clone(), Expect::Revision(self.revision)).delete(row);
+        match self.shadow.native().meta().commit(batch).await {
+            Ok(_) => self.settle(),
+            Err(error) => tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an intent could not be withdrawn; the key will be repaired"),
+        }
+    }
+}
+
+impl Drop for IntentGuard {
+    fn drop(&mut self) {
+        self.shadow.0.live_intents.lock().remove(&(self.bucket.partition, self.key.clone()));
+        if !self.settled {
+            self.shadow.0.repairs.add(&self.bucket, &self.key);
+        }
+    }
+}
+
+impl Shadow {
+    /// What every write of a bucket with an origin does in its commit besides storing: a put takes the tombstone away.
+    pub(crate) fn terms_of_put(key: &ObjectKey) -> Terms {
+        let writes = vec![Write::Delete { key: key::tombstone(key) }];
+        Terms { writes, ..Terms::default() }
+    }
+
+    /// A delete leaves a tombstone, so that neither a later read nor a transfer under way brings the key back.
+    pub(crate) fn terms_of_delete(&self, bucket: &Bucket, key: &ObjectKey) -> Terms {
+        let tombstone = Tombstone::new(bucket.settings.generation, self.native().clock().now());
+        let writes = vec![Write::Put { key: key::tombstone(key), head: Bytes::new(), body: encode(&tombstone).into() }];
+        Terms { writes, ..Terms::default() }
+    }
+}
+
+/// What a client is told when only the origin knows whether its write was applied.
+pub(crate) fn half_done(cause: Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the write may have reached only one side; it is being repaired, please try again").because(cause)
+}

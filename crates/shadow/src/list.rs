@@ -1,0 +1,257 @@
+//! Listing a bucket with an origin: one bucket, both sides merged in UTF-8 byte order, tombstones hidden, local entries winning.
+
+use std::collections::{HashSet, VecDeque};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
+use umbra_meta::{KeyRange, Projection, key};
+use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
+
+use crate::{
+    Shadow,
+    list_merge::{Item, items, next},
+    origin::{Origin, OriginList, OriginPage, ShadowPath},
+    record::{Tombstone, decode},
+};
+
+/// Keys asked of the origin at once: what S3 gives at most, so that a page costs the fewest requests.
+const ORIGIN_PAGE: usize = 1000;
+/// How many rows of tombstones are read in one go before keys are looked up one by one.
+const TOMBSTONES_AT_ONCE: usize = 2000;
+const TOKEN_VERSION: &str = "1";
+
+/// Where a page begins and which shadow it belongs to.
+///
+/// Both sides go on behind the same name, the last one shown, so one name is the cursor of both.
+struct Token {
+    generation: u64,
+    last: String,
+}
+
+impl Token {
+    fn encode(&self) -> String {
+        BASE64.encode(format!("{TOKEN_VERSION}\n{}\n{}", self.generation, self.last))
+    }
+
+    fn decode(text: &str) -> Result<Self> {
+        let invalid = || Error::invalid(Fault::InvalidArgument, "the continuation token provided is incorrect");
+        let bytes = BASE64.decode(text).map_err(|_| invalid())?;
+        let text = String::from_utf8(bytes).map_err(|_| invalid())?;
+        let mut fields = text.splitn(3, '\n');
+        match (fields.next(), fields.next(), fields.next()) {
+            (Some(TOKEN_VERSION), Some(generation), Some(last)) => {
+                Ok(Self { generation: generation.parse().map_err(|_| invalid())?, last: last.to_owned() })
+            }
+            _ => Err(invalid()),
+        }
+    }
+}
+
+impl Shadow {
+    pub(crate) async fn list_merged(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions, origin: &dyn Origin) -> Result<ListPage> {
+        if options.limit == 0 {
+            return Ok(ListPage::default());
+        }
+        let after = match &options.start {
+            ListStart::First => None,
+            ListStart::After(name) => Some(name.clone()),
+            ListStart::Continue(token) => {
+                let token = Token::decode(token)?;
+                if token.generation != bucket.settings.generation {
+                    return Err(Error::invalid(Fault::InvalidArgument, "the bucket's shadow changed since this listing began; begin it anew"));
+                }
+                Some(token.last)
+            }
+        };
+        let mut sides = Sides {
+            shadow: self,
+            cx,
+            bucket,
+            origin,
+            path: self.path(cx, bucket),
+            options: &options,
+            unsettled: self.unsettled(bucket, &options.prefix).await?,
+            local: Side::new(after.clone(), options.source == ListSource::Origin),
+            theirs: Side::new(after, false),
+        };
+        let mut page: Vec<Item> = Vec::new();
+        let mut more = false;
+        while let Some(item) = sides.next(options.limit + 1 - page.len()).await? {
+            if page.len() == options.limit {
+                more = true;
+                break;
+            }
+            page.push(item);
+        }
+        let last = page.last().map(|item| item.name().to_owned());
+        let token = last.clone().filter(|_| more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
+        let mut result = ListPage { next: token, last, ..ListPage::default() };
+        for item in page {
+            match item {
+                Item::Object(object) => result.objects.push(object),
+                Item::Prefix(prefix) => result.common_prefixes.push(prefix),
+            }
+        }
+        Ok(result)
+    }
+
+    /// Keys that only the origin can tell about, because a write-through of them is half done.
+    async fn unsettled(&self, bucket: &Bucket, prefix: &str) -> Result<HashSet<ObjectKey>> {
+        let keys = self.pending_repairs(bucket, ORIGIN_PAGE).await?;
+        Ok(keys.into_iter().filter(|key| key.as_str().starts_with(prefix)).collect())
+    }
+
+    /// Which of `keys`, in ascending order, a tombstone hides.
+    pub(crate) async fn hidden<'k>(&self, bucket: &Bucket, keys: &[&'k ObjectKey]) -> Result<HashSet<&'k ObjectKey>> {
+        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(HashSet::new()) };
+        let meta = self.native().meta();
+        let mut end = key::tombstone(last);
+        end.push(0);
+        let range = KeyRange { start: key::tombstone(first), end: Some(end) };
+        let rows = meta.scan(bucket.partition, range, TOMBSTONES_AT_ONCE, Projection::Full).await?;
+        let rows = if rows.len() < TOMBSTONES_AT_ONCE {
+            rows
+        } else {
+            let names: Vec<_> = keys.iter().map(|key| key::tombstone(key)).collect();
+            let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
+            meta.multi_get(bucket.partition, &names).await?.into_iter().flatten().collect()
+        };
+        let mut gone = HashSet::new();
+        for row in &rows {
+            if decode::<Tombstone>("tombstone", &row.body)?.generation == bucket.settings.generation {
+                gone.extend(key::parse_tombstone(&row.key));
+            }
+        }
+        Ok(keys.iter().copied().filter(|key| gone.contains(key.as_str())).collect())
+    }
+}
+
+/// One side's items that are read but not yet shown, and where it goes on.
+struct Side {
+    items: VecDeque<Item>,
+    after: Option<String>,
+    token: Option<String>,
+    ended: bool,
+}
+
+impl Side {
+    const fn new(after: Option<String>, ended: bool) -> Self {
+        Self { items: VecDeque::new(), after, token: None, ended }
+    }
+}
+
+struct Sides<'a> {
+    shadow: &'a Shadow,
+    cx: &'a RequestContext,
+    bucket: &'a Bucket,
+    origin: &'a dyn Origin,
+    path: ShadowPath,
+    options: &'a ListOptions,
+    unsettled: HashSet<ObjectKey>,
+    local: Side,
+    theirs: Side,
+}
+
+impl Sides<'_> {
+    /// The next item of the merged listing, of which about `wanted` more are needed.
+    async fn next(&mut self, wanted: usize) -> Result<Option<Item>> {
+        while self.local.items.is_empty() && !self.local.ended {
+            self.read_local(wanted).await?;
+        }
+        while self.theirs.items.is_empty() && !self.theirs.ended {
+            self.read_origin().await?;
+        }
+        Ok(next(&mut self.local.items, &mut self.theirs.items))
+    }
+
+    async fn read_local(&mut self, wanted: usize) -> Result<()> {
+        let start = self.local.after.clone().map_or(ListStart::First, ListStart::After);
+        let options = ListOptions { start, limit: wanted, source: ListSource::Local, ..self.options.clone() };
+        let page = self.shadow.native().list(self.cx, self.bucket, options).await?;
+        self.local.ended = page.next.is_none();
+        self.local.after = page.last.or(self.local.after.take());
+        self.local.items = items(page.objects, page.common_prefixes);
+        self.local.items.retain(|item| !matches!(item, Item::Object(object) if self.unsettled.contains(&object.key)));
+        Ok(())
+    }
+
+    async fn read_origin(&mut self) -> Result<()> {
+        let list = OriginList {
+            prefix: self.options.prefix.clone(),
+            delimiter: self.options.delimiter.clone(),
+            after: self.theirs.after.clone(),
+            token: self.theirs.token.take(),
+            limit: ORIGIN_PAGE,
+        };
+        let OriginPage { objects, common_prefixes, next } = self.origin.list(&self.path, &list).await?;
+        let mut found = items(objects, common_prefixes);
+        // An origin may show the common prefix it was told to go on behind, or keys within it: they were shown.
+        if let Some(after) = &self.theirs.after {
+            found.retain(|item| item.name().as_bytes() > after.as_bytes());
+        }
+        if let Some(last) = found.back() {
+            self.theirs.after = Some(last.name().to_owned());
+        }
+        self.theirs.ended = next.is_none();
+        self.theirs.token = next;
+        self.theirs.items = self.visible(found).await?;
+        Ok(())
+    }
+
+    /// Leaves out what is gone here.
+    async fn visible(&self, mut found: VecDeque<Item>) -> Result<VecDeque<Item>> {
+        let mut gone = HashSet::new();
+        for item in &found {
+            if let Item::Prefix(prefix) = item
+                && self.is_prefix_gone(prefix).await?
+            {
+                gone.insert(prefix.clone());
+            }
+        }
+        let keys: Vec<_> = found.iter().filter_map(|item| if let Item::Object(object) = item { Some(&object.key) } else { None }).collect();
+        let hidden = self.shadow.hidden(self.bucket, &keys).await?;
+        gone.extend(hidden.into_iter().filter(|key| !self.unsettled.contains(*key)).map(|key| key.as_str().to_owned()));
+        found.retain(|item| !gone.contains(item.name()));
+        Ok(found)
+    }
+
+    /// Whether every key that the origin holds under `prefix` is gone here. Almost always settled by the absence of any tombstone.
+    async fn is_prefix_gone(&self, prefix: &str) -> Result<bool> {
+        let meta = self.shadow.native().meta();
+        if meta.scan(self.bucket.partition, key::tombstone_range(prefix), 1, Projection::Head).await?.is_empty() {
+            return Ok(false);
+        }
+        let mut list = OriginList { prefix: prefix.to_owned(), limit: ORIGIN_PAGE, ..OriginList::default() };
+        loop {
+            let page = self.origin.list(&self.path, &list).await?;
+            let keys: Vec<_> = page.objects.iter().map(|object| &object.key).collect();
+            if self.shadow.hidden(self.bucket, &keys).await?.len() < keys.len() {
+                return Ok(false);
+            }
+            match page.next {
+                Some(token) => list.token = Some(token),
+                None => return Ok(true),
+            }
+        }
+    }
+}
+
+/// Walks everything the origin holds, page by page, in `check`.
+pub(crate) async fn walk_origin(
+    origin: &dyn Origin,
+    path: &ShadowPath,
+    mut visit: impl AsyncFnMut(Vec<ObjectKey>) -> Result<()>,
+) -> Result<()> {
+    let mut list = OriginList { limit: ORIGIN_PAGE, ..OriginList::default() };
+    loop {
+        let page = origin.list(path, &list).await?;
+        visit(page.objects.into_iter().map(|object| object.key).collect()).await?;
+        match page.next {
+            None => return Ok(()),
+            Some(token) if list.token.as_ref() == Some(&token) => {
+                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
+            }
+            Some(token) => list.token = Some(token),
+        }
+    }
+}

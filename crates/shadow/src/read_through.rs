@@ -1,0 +1,247 @@
+//! Reads of a bucket with an origin: here first, then the origin.
+
+use std::sync::Arc;
+
+use umbra_core::{
+    Body, ByteRange, Entity, Error, ErrorKind, ETag, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags, check_read,
+};
+use umbra_store::{Bucket, GetObject, GetOptions, Objects};
+
+use crate::{
+    Shadow,
+    hydrate::{Hydration, PIECE_BYTES},
+    origin::{Origin, ShadowPath},
+    transfer::{End, Transfer},
+    view::View,
+};
+
+/// How often a read starts over because the key changed under it.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Where a key is to be read.
+enum Place {
+    Here,
+    Nowhere,
+    Origin,
+}
+
+impl Shadow {
+    fn place(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> Place {
+        match view {
+            _ if self.is_dead(bucket, key, view) => Place::Origin,
+            View { object: Some(_), .. } => Place::Here,
+            View { gone: true, .. } => Place::Nowhere,
+            _ => Place::Origin,
+        }
+    }
+
+    pub(crate) async fn read_through(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: GetOptions,
+        origin: Arc<dyn Origin>,
+    ) -> Result<GetObject> {
+        for _ in 0..ATTEMPTS_MAX {
+            let view = self.view(bucket, key).await?;
+            match self.place(bucket, key, &view) {
+                Place::Here => {
+                    self.stats(bucket).local_reads.add(1);
+                    return self.native().get(cx, bucket, key, options).await;
+                }
+                Place::Nowhere => return Err(Error::not_found(Entity::Object)),
+                Place::Origin => {}
+            }
+            if let Some(object) = self.read_cold(cx, bucket, key, &options, &origin).await? {
+                self.stats(bucket).cold_reads.add(1);
+                return Ok(object);
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
+    /// Reads a cold key. `None` when it is not cold any more.
+    async fn read_cold(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: &GetOptions,
+        origin: &Arc<dyn Origin>,
+    ) -> Result<Option<GetObject>> {
+        let path = self.path(cx, bucket);
+        if !options.preconditions.is_empty() {
+            // Judged before a transfer is begun: a condition that does not hold must not move a body.
+            check_read(&options.preconditions, &origin.head(&path, key).await?)?;
+        }
+        let transfer = self.hydrate(cx, bucket, key, origin);
+        let Some(info) = transfer.info().await? else { return Ok(None) };
+        check_read(&options.preconditions, &info)?;
+        let range = wanted_range(options, &info)?;
+        let span = range.unwrap_or(ByteRange::new(0, info.size));
+        if span.start > transfer.arrived().saturating_add(PIECE_BYTES)
+            && let Some(body) = self.read_ahead(bucket, key, span, &info.etag, origin, &path).await?
+        {
+            return Ok(Some(GetObject { info: (*info).clone(), range, body }));
+        }
+        let stream = transfer.read(self.native().blobs().clone(), span);
+        Ok(Some(GetObject { info: (*info).clone(), range, body: Body::new(Some(span.len()), stream) }))
+    }
+
+    /// The wanted bytes straight from the origin, while the transfer brings in the whole: a reader of the end does not wait for the beginning.
+    /// `None` when the origin does not do ranges, or the object changed there: then the transfer decides.
+    async fn read_ahead(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        span: ByteRange,
+        etag: &ETag,
+        origin: &Arc<dyn Origin>,
+        path: &ShadowPath,
+    ) -> Result<Option<Body>> {
+        match origin.get(path, key, Some(span), Some(etag)).await {
+            Ok(object) if object.range == Some(span) && object.info.etag == *etag => Ok(Some(object.body)),
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.error.kind(), ErrorKind::Precondition | ErrorKind::NotFound(_)) => {
+                tracing::debug!(bucket = %bucket.name, %key, "the origin's object changed under a read");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Joins the transfer of a cold key, or starts it. It goes on whoever leaves.
+    pub(crate) fn hydrate(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Arc<Transfer> {
+        let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
+        if new {
+            let (shadow, bucket, key, origin) = (self.clone(), bucket.clone(), key.clone(), origin.clone());
+            let (path, flight) = (self.path(cx, &bucket), transfer.clone());
+            self.0.tasks.spawn(async move {
+                let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
+                shadow.run_transfer(&bucket, &key, origin, path, &flight).await;
+                drop(landed);
+            });
+        }
+        transfer
+    }
+
+    async fn run_transfer(&self, bucket: &Bucket, key: &ObjectKey, origin: Arc<dyn Origin>, path: ShadowPath, flight: &Transfer) {
+        // Looked at again now that nobody else can start a transfer: an earlier one may just have landed.
+        let view = match self.view(bucket, key).await {
+            Ok(view) => view,
+            Err(error) => return flight.finish(End::Failed(error)),
+        };
+        if !matches!(self.place(bucket, key, &view), Place::Origin) {
+            return flight.finish(End::Superseded);
+        }
+        let hydration = Hydration {
+            native: self.0.native.clone(),
+            catalog: self.0.catalog.clone(),
+            origin,
+            bucket: bucket.clone(),
+            key: key.clone(),
+            // A live intent is somebody's write in progress: its row must be gone when the copy lands.
+            base: view.base_for_copy(self.is_dead(bucket, key, &view)),
+            path,
+            stats: self.stats(bucket),
+            memory: self.0.hydration_memory.clone(),
+        };
+        hydration.run(flight).await;
+    }
+
+    pub(crate) async fn head_through(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: GetOptions,
+        origin: &dyn Origin,
+    ) -> Result<ObjectInfo> {
+        let view = self.view(bucket, key).await?;
+        match self.place(bucket, key, &view) {
+            Place::Here => self.native().head(cx, bucket, key, options).await,
+            Place::Nowhere => Err(Error::not_found(Entity::Object)),
+            Place::Origin => {
+                let mut info = origin.head(&self.path(cx, bucket), key).await?;
+                info.source = ReadSource::Origin;
+                check_read(&options.preconditions, &info)?;
+                wanted_range(&GetOptions { range: None, ..options }, &info)?;
+                Ok(info)
+            }
+        }
+    }
+
+    pub(crate) async fn tags_through(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Tags> {
+        let view = self.view(bucket, key).await?;
+        match self.place(bucket, key, &view) {
+            Place::Here => self.native().tags(cx, bucket, key).await,
+            Place::Nowhere => Err(Error::not_found(Entity::Object)),
+            Place::Origin => Ok(origin.tags(&self.path(cx, bucket), key).await?),
+        }
+    }
+
+    /// Brings a key here and waits for it; fails like a read where it exists nowhere.
+    pub(crate) async fn hydrate_now(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
+        for _ in 0..ATTEMPTS_MAX {
+            let view = self.view(bucket, key).await?;
+            match self.place(bucket, key, &view) {
+                Place::Here => return Ok(()),
+                Place::Nowhere => return Err(Error::not_found(Entity::Object)),
+                Place::Origin => {
+                    if let End::Failed(error) = self.hydrate(cx, bucket, key, origin).ended().await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
+    /// What the origin's ETag says a cold key holds, for conditions on a write. Asked only when there are conditions.
+    pub(crate) async fn cold_etag(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        view: &View,
+        conditions: &Preconditions,
+        origin: &dyn Origin,
+    ) -> Result<Option<ETag>> {
+        if conditions.is_empty() || !view.is_cold() {
+            return Ok(None);
+        }
+        match origin.head(&self.path(cx, bucket), key).await {
+            Ok(info) => Ok(Some(info.etag)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Takes a transfer out of the flights when it ended, however it ended.
+struct Landing<'a> {
+    shadow: &'a Shadow,
+    bucket: &'a Bucket,
+    key: &'a ObjectKey,
+    flight: &'a Arc<Transfer>,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.shadow.0.flights.leave(self.bucket.partition, self.key, self.flight);
+        // Only if the task was torn down before it could say how it ended.
+        self.flight.finish(End::Failed(Error::new(ErrorKind::Unavailable, "the server is stopping")));
+    }
+}
+
+/// The bytes a read wants of a cold object; `None` for the whole.
+fn wanted_range(options: &GetOptions, info: &ObjectInfo) -> Result<Option<ByteRange>> {
+    match (options.part_number, options.range) {
+        (Some(number), _) if info.etag.part_count().is_none() && number.get() == 1 => Ok((info.size > 0).then(|| ByteRange::new(0, info.size))),
+        (Some(_), _) if info.etag.part_count().is_none() => Err(Error::invalid(Fault::InvalidPartNumber, "the requested partnumber is not satisfiable")),
+        (Some(_), _) => Err(Error::new(ErrorKind::Unsupported, "the part boundaries of this object are known only at its origin")),
+        (None, Some(range)) => range.resolve(info.size).map(Some),
+        (None, None) => Ok(None),
+    }
+}

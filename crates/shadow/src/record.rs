@@ -1,0 +1,111 @@
+//! The shadow's own records: CBOR behind a leading format-version byte. Old versions stay readable for ever.
+
+use minicbor::{CborLen, Decode, Encode};
+use umbra_core::{Error, ErrorKind, Result, Timestamp};
+
+/// A key is gone here, and the origin must not bring it back. Row `s/<key>`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct Tombstone {
+    /// The generation it belongs to: it hides nothing of a later one.
+    #[n(0)]
+    pub(crate) generation: u64,
+    /// When, in milliseconds since 1970.
+    #[n(1)]
+    pub(crate) at: i64,
+}
+
+/// A write-through is under way, or was when its owner died. Row `w/<key>`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct Intent {
+    /// The generation it belongs to.
+    #[n(0)]
+    pub(crate) generation: u64,
+    /// When, in milliseconds since 1970.
+    #[n(1)]
+    pub(crate) at: i64,
+    /// What was to be done.
+    #[n(2)]
+    pub(crate) operation: Operation,
+}
+
+/// What a write-through does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+#[cbor(index_only)]
+pub(crate) enum Operation {
+    /// An object is put, copied or completed.
+    #[n(0)]
+    Put,
+    /// An object is deleted.
+    #[n(1)]
+    Delete,
+    /// The tags of an object are replaced.
+    #[n(2)]
+    Tag,
+}
+
+/// A stored piece of a hydration that is not yet an object. Row `h/<key>/<piece>`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct Piece {
+    /// The blob that holds it.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(crate) blob: Vec<u8>,
+    /// Bytes of content.
+    #[n(1)]
+    pub(crate) size: u64,
+}
+
+const VERSION: u8 = 1;
+
+/// The bytes of a record.
+pub(crate) fn encode<T: Encode<()>>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    minicbor::encode(record, &mut bytes).expect("encoding into memory cannot fail");
+    bytes
+}
+
+/// The record that `bytes` hold.
+pub(crate) fn decode<'b, T: Decode<'b, ()>>(what: &str, bytes: &'b [u8]) -> Result<T> {
+    let corrupt = |why: String| Error::new(ErrorKind::Corrupt, format!("a {what} record is damaged")).because(why);
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => minicbor::decode(rest).map_err(|error| corrupt(error.to_string())),
+        Some((version, _)) => Err(corrupt(format!("format version {version} is newer than this program"))),
+        None => Err(corrupt("it is empty".to_owned())),
+    }
+}
+
+impl Tombstone {
+    pub(crate) fn new(generation: u64, now: Timestamp) -> Self {
+        Self { generation, at: now.as_millis() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Intent, Operation, Piece, Tombstone, decode, encode};
+
+    /// The first format, written once and readable for ever.
+    #[test]
+    fn records_of_the_first_format_are_read() {
+        let golden: [(&str, &[u8]); 3] = [
+            ("tombstone", &[1, 0x82, 7, 0x18, 0x2a]),
+            ("intent", &[1, 0x83, 7, 0x18, 0x2a, 1]),
+            ("piece", &[1, 0x82, 0x43, 1, 2, 3, 0x19, 0x10, 0]),
+        ];
+        let tombstone = Tombstone { generation: 7, at: 42 };
+        let intent = Intent { generation: 7, at: 42, operation: Operation::Delete };
+        let piece = Piece { blob: vec![1, 2, 3], size: 4096 };
+        assert_eq!(encode(&tombstone), golden[0].1);
+        assert_eq!(encode(&intent), golden[1].1);
+        assert_eq!(encode(&piece), golden[2].1);
+        assert_eq!(decode::<Tombstone>("t", golden[0].1).unwrap(), tombstone);
+        assert_eq!(decode::<Intent>("i", golden[1].1).unwrap(), intent);
+        assert_eq!(decode::<Piece>("p", golden[2].1).unwrap(), piece);
+    }
+
+    #[test]
+    fn damaged_and_newer_records_are_refused() {
+        for bad in [&[][..], &[2, 0x82, 7, 1], &[1, 0xff]] {
+            assert!(decode::<Tombstone>("tombstone", bad).is_err());
+        }
+    }
+}

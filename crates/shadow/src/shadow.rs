@@ -1,0 +1,256 @@
+//! The decorator: [`Objects`] here and at an origin, as one.
+
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, RequestContext, Result, Tags, UploadId};
+use umbra_meta::Partition;
+use umbra_store::{
+    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource, ListUploads,
+    Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
+};
+
+use crate::{
+    flights::Flights,
+    hydrate::PERMIT_BYTES,
+    key_locks::KeyLocks,
+    origin::{Origin, ShadowPath},
+    origins::{OriginFactory, Origins},
+    repair::Repairs,
+    stats::{Stats, StatsByBucket},
+    view::View,
+};
+
+/// What an operator can set.
+#[derive(Clone, Debug)]
+pub struct ShadowLimits {
+    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once.
+    pub hydration_memory_bytes: u64,
+}
+
+impl Default for ShadowLimits {
+    fn default() -> Self {
+        Self { hydration_memory_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// What a [`Shadow`] is made of.
+#[derive(Debug)]
+pub struct ShadowParts {
+    /// The objects here.
+    pub native: Native,
+    /// The buckets.
+    pub catalog: Arc<Catalog>,
+    /// Makes origins.
+    pub origins: Arc<dyn OriginFactory>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What an operator can set.
+    pub settings: ShadowLimits,
+}
+
+/// Objects of buckets that may have an origin. A bucket without one goes straight to [`Native`].
+#[derive(Clone)]
+pub struct Shadow(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) native: Native,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) origins: Origins,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) flights: Flights,
+    pub(crate) locks: KeyLocks,
+    /// Keys whose intent belongs to a write of this process that is still under way.
+    pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
+    pub(crate) stats: StatsByBucket,
+    pub(crate) hydration_memory: Arc<Semaphore>,
+    pub(crate) repairs: Repairs,
+    /// Everything that outlives a request: hydrations, writes in progress, repairs.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Shadow {
+    /// Puts a shadow together. Nothing runs before [`Shadow::start`].
+    pub fn new(parts: ShadowParts) -> Self {
+        let ShadowParts { native, catalog, origins, clock, settings } = parts;
+        let permits = usize::try_from(settings.hydration_memory_bytes / PERMIT_BYTES).unwrap_or(usize::MAX);
+        Self(Arc::new(Inner {
+            native,
+            origins: Origins::new(origins, catalog.clone()),
+            catalog,
+            clock,
+            flights: Flights::default(),
+            locks: KeyLocks::default(),
+            live_intents: Mutex::default(),
+            stats: StatsByBucket::default(),
+            hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
+            repairs: Repairs::default(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+
+    /// Stops the workers and waits for writes in progress; hydrations are given up, their pieces reclaimed at the next start.
+    pub async fn shutdown(&self) {
+        self.0.stopping.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    pub(crate) fn native(&self) -> &Native {
+        &self.0.native
+    }
+
+    pub(crate) fn stats(&self, bucket: &Bucket) -> Arc<Stats> {
+        self.0.stats.of(bucket.partition)
+    }
+
+    /// The origin of a bucket that has one.
+    pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
+        match &bucket.settings.shadow {
+            Some(settings) => self.0.origins.of(bucket, settings, &self.stats(bucket), &self.0.clock).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The path of shadows a request to the origin has passed.
+    pub(crate) fn path(&self, cx: &RequestContext, bucket: &Bucket) -> ShadowPath {
+        let mut path = cx.shadow_path.clone();
+        path.push(format!("{}/{}", self.0.catalog.store_id(), bucket.name));
+        ShadowPath(path)
+    }
+
+    pub(crate) async fn view(&self, bucket: &Bucket, key: &ObjectKey) -> Result<View> {
+        View::read(&**self.native().meta(), bucket, key).await
+    }
+
+    /// Whether the intent of `key` belongs to nobody any more: only the origin knows what the key holds.
+    pub(crate) fn is_dead(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
+        view.intent.is_some() && !self.0.live_intents.lock().contains(&(bucket.partition, key.clone()))
+    }
+}
+
+impl fmt::Debug for Shadow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shadow").field("native", &self.0.native).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Objects for Shadow {
+    async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
+        match self.origin(bucket)? {
+            None => self.native().get(cx, bucket, key, options).await,
+            Some(origin) => self.read_through(cx, bucket, key, options, origin).await,
+        }
+    }
+
+    async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
+        match self.origin(bucket)? {
+            None => self.native().head(cx, bucket, key, options).await,
+            Some(origin) => self.head_through(cx, bucket, key, options, &*origin).await,
+        }
+    }
+
+    async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
+        match self.origin(bucket)? {
+            None => self.native().put(cx, bucket, key, body, options).await,
+            Some(origin) if writes_through(bucket) => self.put_through(cx, bucket, key, body, options, origin).await,
+            Some(origin) => self.put_here(cx, bucket, key, body, options, &*origin).await,
+        }
+    }
+
+    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
+        match self.origin(bucket)? {
+            None => self.native().delete(cx, bucket, key, options).await,
+            Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
+            Some(origin) => self.delete_here(cx, bucket, key, options, &*origin).await,
+        }
+    }
+
+    async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
+        match self.origin(bucket)? {
+            Some(origin) if options.source != ListSource::Local => self.list_merged(cx, bucket, options, &*origin).await,
+            _ => self.native().list(cx, bucket, options).await,
+        }
+    }
+
+    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
+        match self.origin(bucket)? {
+            None => self.native().tags(cx, bucket, key).await,
+            Some(origin) => self.tags_through(cx, bucket, key, &*origin).await,
+        }
+    }
+
+    async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+        match self.origin(bucket)? {
+            None => self.native().put_tags(cx, bucket, key, tags).await,
+            Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
+        }
+    }
+
+    async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {
+        match self.origin(bucket)? {
+            Some(origin) if writes_through(bucket) => self.create_mirrored_upload(cx, bucket, key, options, &*origin).await,
+            _ => self.native().create_upload(cx, bucket, key, options).await,
+        }
+    }
+
+    async fn upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<CreateUpload> {
+        self.native().upload(cx, bucket, key, upload).await
+    }
+
+    async fn put_part(&self, cx: &RequestContext, bucket: &Bucket, part: PartAddress<'_>, body: Body, integrity: Integrity) -> Result<PutObject> {
+        match self.origin(bucket)? {
+            Some(origin) if writes_through(bucket) => self.put_mirrored_part(cx, bucket, part, body, integrity, origin).await,
+            _ => self.native().put_part(cx, bucket, part, body, integrity).await,
+        }
+    }
+
+    async fn complete_upload(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        options: CompleteUpload,
+    ) -> Result<PutObject> {
+        match self.origin(bucket)? {
+            None => self.native().complete_upload(cx, bucket, key, upload, options).await,
+            Some(origin) if writes_through(bucket) => self.complete_mirrored_upload(cx, bucket, key, upload, options, origin).await,
+            Some(origin) => self.complete_upload_here(cx, bucket, key, upload, options, &*origin).await,
+        }
+    }
+
+    async fn abort_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<()> {
+        match self.origin(bucket)? {
+            Some(origin) if writes_through(bucket) => self.abort_mirrored_upload(cx, bucket, key, upload, &*origin).await,
+            _ => self.native().abort_upload(cx, bucket, key, upload).await,
+        }
+    }
+
+    async fn list_parts(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<PartsPage> {
+        self.native().list_parts(cx, bucket, key, upload, after, limit).await
+    }
+
+    async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
+        self.native().list_uploads(cx, bucket, options).await
+    }
+}
+
+/// Whether writes go to the origin first.
+pub(crate) fn writes_through(bucket: &Bucket) -> bool {
+    bucket.settings.shadow.as_ref().is_some_and(|shadow| shadow.write_through)
+}

@@ -1,0 +1,69 @@
+//! What is known here of one key: its object, tombstone and intent, as they stood at one moment.
+
+use umbra_core::{ObjectKey, Result};
+use umbra_meta::{Check, Entry, Expect, MetaStore, Revision, key};
+use umbra_store::{Bucket, Stored};
+
+use crate::record::{Intent, Tombstone, decode};
+
+/// The rows of one key.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// The object here.
+    pub(crate) object: Option<Stored>,
+    /// Whether a tombstone of this generation hides the origin's object.
+    pub(crate) gone: bool,
+    /// The intent of a write-through, alive or dead.
+    pub(crate) intent: Option<Intent>,
+    /// The revisions of all three rows.
+    pub(crate) base: Base,
+}
+
+/// The revisions of a key's rows: what a copy's commit expects to still find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) object: Option<Revision>,
+    pub(crate) tombstone: Option<Revision>,
+    pub(crate) intent: Option<Revision>,
+}
+
+impl View {
+    /// Reads the rows of `key` at one moment.
+    pub(crate) async fn read(meta: &dyn MetaStore, bucket: &Bucket, key: &ObjectKey) -> Result<Self> {
+        let keys = [key::object(key), key::tombstone(key), key::write_intent(key)];
+        let mut rows = meta.multi_get(bucket.partition, &keys.each_ref().map(Vec::as_slice)).await?.into_iter();
+        let mut next = || rows.next().flatten();
+        let (object, tombstone, intent) = (next(), next(), next());
+        let revision = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.revision);
+        let base = Base { object: revision(&object), tombstone: revision(&tombstone), intent: revision(&intent) };
+        let tombstone: Option<Tombstone> = tombstone.map(|entry| decode("tombstone", &entry.body)).transpose()?;
+        Ok(Self {
+            object: object.map(|entry| Stored::decode(&entry)).transpose()?,
+            gone: tombstone.is_some_and(|tombstone| tombstone.generation == bucket.settings.generation),
+            intent: intent.map(|entry| decode("intent", &entry.body)).transpose()?,
+            base,
+        })
+    }
+
+    /// What a copy's commit expects. The intent of a write under way must be gone by then; that of a dead owner is settled by the copy.
+    pub(crate) fn base_for_copy(&self, intent_is_dead: bool) -> Base {
+        Base { intent: self.base.intent.filter(|_| intent_is_dead), ..self.base }
+    }
+
+    /// Whether the key lives only at the origin, as far as is known here.
+    pub(crate) const fn is_cold(&self) -> bool {
+        self.object.is_none() && !self.gone
+    }
+}
+
+impl Base {
+    /// The check that the tombstone row of `key` is as it was.
+    pub(crate) fn tombstone_unchanged(&self, key: &ObjectKey) -> Check {
+        Check { key: key::tombstone(key), expect: Expect::unchanged(self.tombstone) }
+    }
+
+    /// The check that the intent row of `key` is as it was.
+    pub(crate) fn intent_unchanged(&self, key: &ObjectKey) -> Check {
+        Check { key: key::write_intent(key), expect: Expect::unchanged(self.intent) }
+    }
+}

@@ -1,0 +1,78 @@
+//! Writes of a bucket with an origin but without write-through: they touch only us.
+
+use umbra_core::{Body, ETag, ObjectKey, Preconditions, RequestContext, Result, UploadId, check_write};
+use umbra_meta::{Write, key};
+use umbra_store::{Bucket, CompleteUpload, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
+
+use crate::{Shadow, origin::Origin, view::View};
+
+impl Shadow {
+    pub(crate) async fn put_here(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        body: Body,
+        options: PutOptions,
+        origin: &dyn Origin,
+    ) -> Result<PutObject> {
+        let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
+        let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
+        let content = self.native().ingest(body, integrity).await?;
+        self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await
+    }
+
+    pub(crate) async fn delete_here(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: DeleteOptions,
+        origin: &dyn Origin,
+    ) -> Result<()> {
+        let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
+        self.native().remove(bucket, key, &options.preconditions, terms).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn complete_upload_here(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        options: CompleteUpload,
+        origin: &dyn Origin,
+    ) -> Result<PutObject> {
+        let terms = self.judge(cx, bucket, key, &options.preconditions, Self::terms_of_put(key), origin).await?;
+        let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
+        self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await
+    }
+
+    /// Judges conditions, a cold object counting as existing, and binds the commit to what they were judged against.
+    async fn judge(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        conditions: &Preconditions,
+        mut terms: Terms,
+        origin: &dyn Origin,
+    ) -> Result<Terms> {
+        // Ours is now the newest: an intent left from a time of write-through is void.
+        terms.writes.push(Write::Delete { key: key::write_intent(key) });
+        if conditions.is_empty() {
+            return Ok(terms);
+        }
+        let view = self.view(bucket, key).await?;
+        terms.cold = self.cold_etag(cx, bucket, key, &view, conditions, origin).await?;
+        check_write(conditions, current_etag(&view, terms.cold.as_ref()))?;
+        terms.checks.push(view.base.tombstone_unchanged(key));
+        Ok(terms)
+    }
+}
+
+/// What the key holds, here or cold.
+pub(crate) fn current_etag<'a>(view: &'a View, cold: Option<&'a ETag>) -> Option<&'a ETag> {
+    view.object.as_ref().map(|stored| &stored.object.etag).or(cold)
+}
