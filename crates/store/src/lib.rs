@@ -2,6 +2,7 @@
 
 mod access_key;
 mod bucket;
+mod catalog;
 mod commit;
 mod objects;
 mod record;
@@ -10,6 +11,7 @@ mod secret;
 
 pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState};
+pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{Identity, Terms};
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

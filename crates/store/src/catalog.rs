@@ -1,0 +1,158 @@
+//! The catalog: which buckets, organizations and access keys there are.
+//!
+//! It lives in the root partition; a bucket's settings live in the bucket's own partition, because its writers check them. No
+//! batch spans two partitions, so every change of both is a sequence whose every prefix leaves a bucket that works or is gone:
+//!
+//! | change | in the bucket's partition | in the root partition |
+//! |---|---|---|
+//! | create | 1. put `b`, active | 2. put `B/<name>`, if absent |
+//! | delete | 1. `b` becomes deleting: writers stop. 2. look for objects; if there are any, `b` becomes active again | 3. `B/<name>` becomes `D/<partition>` |
+//! | destroy | 1. `b` becomes deleting | 2. `B/<name>` becomes `D/<partition>` |
+//! | empty ([`crate::Destroyer`]) | 1. blobs, rows, at last `b` | 2. drop `D/<partition>` |
+//!
+//! A crash behind step 1 of creating leaves a `b` that nothing names and nothing will: a few dozen bytes. A crash within deleting
+//! leaves a bucket that is deleting and still has its name; whoever finds one takes it back ([`Catalog::open`] looks for them,
+//! and so does every look-up).
+//!
+//! One process has a store open at a time. That is what the caches rely on, and the rule that a deletion nobody is working on
+//! was abandoned.
+
+mod access_keys;
+mod buckets;
+mod cache;
+mod organizations;
+mod removal;
+mod store_identity;
+
+use std::{fmt, sync::Arc};
+
+use futures::{TryStreamExt, stream};
+use tokio::sync::{Mutex, Notify};
+use umbra_core::{Clock, Error, ErrorKind, Random, Result};
+use umbra_meta::{Entry, KeyRange, MetaStore, Partition, Projection, key::root};
+
+pub use self::{access_keys::NewKey, buckets::Usage, organizations::Organization};
+
+use self::cache::Cache;
+use crate::{AccessKey, Bucket, Sealer};
+
+/// How often a change is tried again that lost a race, before it is given up as [`ErrorKind::Conflict`].
+const ATTEMPTS_MAX: usize = 64;
+/// Entries that one scan of the root partition reads.
+const PAGE_ENTRIES: usize = 256;
+/// Buckets that are looked after at once when the catalog opens.
+const RECOVERIES_AT_ONCE: usize = 16;
+
+/// Which buckets, organizations and access keys there are. Cheap to clone.
+#[derive(Clone)]
+pub struct Catalog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    meta: Arc<dyn MetaStore>,
+    sealer: Arc<Sealer>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    store_id: String,
+    buckets: Cache<Bucket>,
+    keys: Cache<AccessKey>,
+    /// Held from before a bucket or key is changed until the cache tells of it: changes reach the cache in their order.
+    changes: Mutex<()>,
+    destroyed: Arc<Notify>,
+}
+
+impl Catalog {
+    /// Opens the catalog that `meta` holds, or begins one. Takes back deletions that a crash left half-done.
+    ///
+    /// Fails when `sealer` has another key-encryption key than the store was begun with.
+    pub async fn open(meta: Arc<dyn MetaStore>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
+        let store_id = store_identity::open(&*meta, &sealer, &*random).await?;
+        let shared = Shared {
+            meta,
+            sealer,
+            clock,
+            random,
+            store_id,
+            buckets: Cache::new(),
+            keys: Cache::new(),
+            changes: Mutex::new(()),
+            destroyed: Arc::new(Notify::new()),
+        };
+        let catalog = Self { shared: Arc::new(shared) };
+        catalog.recover_buckets().await?;
+        Ok(catalog)
+    }
+
+    /// The store's id: random, made once.
+    pub fn store_id(&self) -> &str {
+        &self.shared.store_id
+    }
+
+    /// What secrets are sealed with.
+    pub fn sealer(&self) -> &Sealer {
+        &self.shared.sealer
+    }
+
+    /// The metadata it lives in.
+    pub(crate) fn meta(&self) -> &Arc<dyn MetaStore> {
+        &self.shared.meta
+    }
+
+    /// Notified whenever a bucket was destroyed or deleted.
+    pub(crate) fn destroyed(&self) -> &Arc<Notify> {
+        &self.shared.destroyed
+    }
+
+    /// Looks each bucket up, which takes back deletions that were abandoned.
+    async fn recover_buckets(&self) -> Result<()> {
+        let mut pages = Pages::new(&*self.shared.meta, root::bucket_range(""));
+        while let Some(page) = pages.next().await? {
+            let names = page.iter().filter_map(|entry| root::parse_bucket(&entry.key)).map(Ok);
+            stream::iter(names).try_for_each_concurrent(RECOVERIES_AT_ONCE, |name| async move { self.recover(&name).await }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("store_id", &self.shared.store_id).finish_non_exhaustive()
+    }
+}
+
+/// Runs `change` to its end, even if the caller goes away meanwhile: a change that was committed must reach the cache.
+async fn finish<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(Error::new(ErrorKind::Cancelled, "the server is stopping").because(error)),
+        Err(error) => Err(Error::internal("a change of the catalog panicked").because(error)),
+    }
+}
+
+/// The error of a change that lost too many races.
+fn conflict() -> Error {
+    Error::new(ErrorKind::Conflict, "a conflicting operation is in progress; please try again")
+}
+
+/// Reads a range of the root partition page by page.
+struct Pages<'a> {
+    meta: &'a dyn MetaStore,
+    rest: Option<KeyRange>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(meta: &'a dyn MetaStore, range: KeyRange) -> Self {
+        Self { meta, rest: Some(range) }
+    }
+
+    /// The next page, which is not empty.
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
+        let Some(range) = self.rest.take() else { return Ok(None) };
+        let page = self.meta.scan(Partition::ROOT, range.clone(), PAGE_ENTRIES, Projection::Full).await?;
+        if page.len() == PAGE_ENTRIES {
+            self.rest = page.last().map(|last| range.after(&last.key));
+        }
+        Ok((!page.is_empty()).then_some(page))
+    }
+}

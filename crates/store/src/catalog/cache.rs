@@ -1,0 +1,179 @@
+//! What the catalog was asked for lately, by name, and what it was asked for in vain.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::RwLock;
+
+/// Values that are kept at most. Past it, any one makes room.
+const KNOWN_MAX: usize = 65_536;
+/// Names that are remembered at most for not existing: anyone can ask for any. Past it, the oldest makes room.
+const ABSENT_MAX: usize = 4_096;
+
+/// A cache that no slow reader can bring back to an older state.
+///
+/// Whoever reads the store on a miss takes the epoch before and hands it back with what was found; every change of our own
+/// begins a new epoch, and what was read in an older one is not kept.
+pub(super) struct Cache<T> {
+    state: RwLock<State<T>>,
+}
+
+struct State<T> {
+    epoch: Epoch,
+    known: HashMap<Arc<str>, Arc<T>>,
+    absent: HashSet<Arc<str>>,
+    /// The names of `absent`, the oldest first; a name that was forgotten meanwhile may still stand here.
+    absent_order: VecDeque<Arc<str>>,
+}
+
+/// When a reader began to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+/// What the cache says of a name.
+pub(super) enum Answer<T> {
+    /// This is its value.
+    Known(Arc<T>),
+    /// There is nothing of this name.
+    Absent,
+    /// It does not know: read the store.
+    Unknown,
+}
+
+impl<T> Cache<T> {
+    pub(super) fn new() -> Self {
+        let state = State { epoch: Epoch(0), known: HashMap::new(), absent: HashSet::new(), absent_order: VecDeque::new() };
+        Self { state: RwLock::new(state) }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Answer<T> {
+        let state = self.state.read();
+        match state.known.get(name) {
+            Some(value) => Answer::Known(Arc::clone(value)),
+            None if state.absent.contains(name) => Answer::Absent,
+            None => Answer::Unknown,
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.state.read().epoch
+    }
+
+    /// Keeps what a reader found who began at `epoch`, unless it may be older than what is known.
+    pub(super) fn learn(&self, epoch: Epoch, name: &str, found: Option<Arc<T>>) {
+        let mut state = self.state.write();
+        if state.epoch == epoch {
+            state.set(name, found);
+        }
+    }
+
+    /// Keeps what we changed it to ourselves.
+    pub(super) fn change(&self, name: &str, value: Option<Arc<T>>) {
+        let mut state = self.state.write();
+        state.epoch.0 += 1;
+        state.set(name, value);
+    }
+
+    /// Forgets what was known, because it is about to change.
+    pub(super) fn forget(&self, name: &str) {
+        let mut state = self.state.write();
+        state.epoch.0 += 1;
+        state.known.remove(name);
+        state.absent.remove(name);
+    }
+}
+
+impl<T> State<T> {
+    fn set(&mut self, name: &str, value: Option<Arc<T>>) {
+        match value {
+            Some(value) => {
+                self.absent.remove(name);
+                if self.known.len() >= KNOWN_MAX && !self.known.contains_key(name) {
+                    let any = self.known.keys().next().cloned();
+                    any.map(|any| self.known.remove(&any));
+                }
+                self.known.insert(name.into(), value);
+            }
+            None => {
+                self.known.remove(name);
+                self.set_absent(name.into());
+            }
+        }
+    }
+
+    fn set_absent(&mut self, name: Arc<str>) {
+        if !self.absent.insert(Arc::clone(&name)) {
+            return;
+        }
+        self.absent_order.push_back(name);
+        if self.absent_order.len() > ABSENT_MAX
+            && let Some(oldest) = self.absent_order.pop_front()
+        {
+            self.absent.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{ABSENT_MAX, Answer, Cache, KNOWN_MAX};
+
+    fn known(cache: &Cache<u32>, name: &str) -> Option<Option<u32>> {
+        match cache.get(name) {
+            Answer::Known(value) => Some(Some(*value)),
+            Answer::Absent => Some(None),
+            Answer::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn what_was_learned_is_known() {
+        let cache = Cache::new();
+        assert_eq!(known(&cache, "a"), None);
+        cache.learn(cache.epoch(), "a", Some(Arc::new(1)));
+        cache.learn(cache.epoch(), "b", None);
+        assert_eq!((known(&cache, "a"), known(&cache, "b")), (Some(Some(1)), Some(None)));
+        cache.learn(cache.epoch(), "b", Some(Arc::new(2)));
+        assert_eq!(known(&cache, "b"), Some(Some(2)));
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_undo_a_change() {
+        for change in [Some(Arc::new(2)), None] {
+            let cache = Cache::new();
+            let before = cache.epoch();
+            cache.change("a", change.clone());
+            cache.learn(before, "a", Some(Arc::new(1)));
+            assert_eq!(known(&cache, "a"), Some(change.map(|value| *value)));
+        }
+        let cache = Cache::new();
+        let before = cache.epoch();
+        cache.forget("a");
+        cache.learn(before, "a", Some(Arc::new(1)));
+        assert_eq!(known(&cache, "a"), None);
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bound() {
+        let cache = Cache::new();
+        for n in 0..ABSENT_MAX + 10 {
+            cache.learn(cache.epoch(), &format!("absent-{n}"), None);
+        }
+        assert_eq!((known(&cache, "absent-9"), known(&cache, "absent-10")), (None, Some(None)));
+        for n in 0..KNOWN_MAX + 10 {
+            cache.learn(cache.epoch(), &format!("known-{n}"), Some(Arc::new(0)));
+        }
+        assert_eq!(cache.state.read().known.len(), KNOWN_MAX);
+        // A name that comes and goes leaves no trail.
+        for _ in 0..ABSENT_MAX * 2 {
+            cache.change("wavering", None);
+            cache.change("wavering", Some(Arc::new(0)));
+        }
+        let state = cache.state.read();
+        assert!(state.absent_order.len() <= ABSENT_MAX && state.absent.len() <= state.absent_order.len());
+    }
+}

@@ -1,0 +1,137 @@
+//! How buckets end: deleted when they are empty, or destroyed with what they hold.
+
+use std::sync::Arc;
+
+use umbra_core::{BucketName, Error, Fault, Result};
+use umbra_meta::{Batch, Expect, Partition, Projection, key, key::root};
+
+use super::{
+    ATTEMPTS_MAX, Catalog, Shared,
+    buckets::{NamedBucket, no_bucket},
+    conflict, finish,
+};
+use crate::{Bucket, BucketSettings, BucketState, record::destruction::DestructionRecord};
+
+impl Catalog {
+    /// Deletes a bucket that holds no objects; [`Fault::BucketNotEmpty`] when it does.
+    ///
+    /// Unfinished uploads do not hinder: they are dropped. Nor does the origin of a shadow: its objects stay where they are.
+    pub async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        finish(async move { shared.delete_bucket(&name).await }).await
+    }
+
+    /// Destroys a bucket with everything in it. Its name is free at once; what it held is freed in the background, across restarts.
+    pub async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        finish(async move { shared.destroy_bucket(&name).await }).await
+    }
+
+    /// Takes back the deletion of `name` if it was abandoned.
+    pub(super) async fn recover(&self, name: &BucketName) -> Result<()> {
+        match self.shared.read_bucket(name).await? {
+            Some(named) if named.bucket.settings.state == BucketState::Deleting => self.settle_deletion(name).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// What becomes of a bucket that was found deleting: waits for whoever is deleting it. If nobody was, its deletion was
+    /// abandoned (a crash, a store that could not answer), and it is taken back.
+    pub(super) async fn settle_deletion(&self, name: &BucketName) -> Result<Option<Arc<Bucket>>> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        finish(async move {
+            let _changing = shared.changes.lock().await;
+            match shared.read_bucket(&name).await? {
+                Some(named) if named.bucket.settings.state == BucketState::Deleting => {
+                    tracing::warn!(bucket = %name, "a deletion was abandoned: the bucket takes requests again");
+                    shared.set_state(named, BucketState::Active).await.map(|named| named.map(|named| Arc::new(named.bucket)))
+                }
+                found => Ok(found.map(|named| Arc::new(named.bucket))),
+            }
+        })
+        .await
+    }
+}
+
+impl Shared {
+    async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
+        let _changing = self.changes.lock().await;
+        let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        // Looking first spares the writers of a bucket that is in use. It decides nothing: they go on meanwhile.
+        if named.bucket.settings.state == BucketState::Active && self.has_objects(&named.bucket).await? {
+            return Err(not_empty());
+        }
+        let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;
+        match self.has_objects(&named.bucket).await {
+            Ok(false) => self.give_up_name(named).await,
+            Ok(true) => {
+                self.take_back(named).await;
+                Err(not_empty())
+            }
+            Err(error) => {
+                self.take_back(named).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
+        let _changing = self.changes.lock().await;
+        let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;
+        self.give_up_name(named).await
+    }
+
+    /// Brings a bucket into `state`, whatever else is changed meanwhile. `None`: it is gone. Wants `changes` to be held.
+    async fn set_state(&self, named: NamedBucket, state: BucketState) -> Result<Option<NamedBucket>> {
+        let mut named = named;
+        for _ in 0..ATTEMPTS_MAX {
+            let settings = BucketSettings { state, ..named.bucket.settings.clone() };
+            if let Some(bucket) = self.replace_settings(&named.bucket, settings).await? {
+                return Ok(Some(NamedBucket { bucket: Arc::unwrap_or_clone(bucket), ..named }));
+            }
+            match self.read_bucket(&named.bucket.name).await? {
+                Some(now) => named = now,
+                None => return Ok(None),
+            }
+        }
+        Err(conflict())
+    }
+
+    /// Turns the name of a bucket that is deleting into an order to empty its partition.
+    async fn give_up_name(&self, named: NamedBucket) -> Result<()> {
+        let NamedBucket { bucket, name_revision } = &named;
+        let order = DestructionRecord { name: bucket.name.to_string(), since: self.clock.now() };
+        let batch = Batch::new(Partition::ROOT)
+            .check(root::bucket(&bucket.name), Expect::Revision(*name_revision))
+            .delete(root::bucket(&bucket.name))
+            .put(root::destroying(bucket.partition), "", order.encode());
+        if let Err(error) = self.meta.commit(batch).await {
+            // The name may be gone all the same, if only the answer was lost. If not even that can be found out now, the bucket
+            // stays as it is, and the next look-up settles it.
+            if self.name_owner(&bucket.name).await? == Some(bucket.partition) {
+                self.take_back(named).await;
+                return Err(error.into());
+            }
+        }
+        self.buckets.change(bucket.name.as_str(), None);
+        self.destroyed.notify_one();
+        Ok(())
+    }
+
+    /// Lets a bucket take requests again that is deleting. If it cannot be done now, the next look-up does it.
+    async fn take_back(&self, named: NamedBucket) {
+        let name = named.bucket.name.clone();
+        if let Err(error) = self.set_state(named, BucketState::Active).await {
+            tracing::warn!(?error, bucket = %name, "a deletion that failed is not yet taken back");
+        }
+    }
+
+    async fn has_objects(&self, bucket: &Bucket) -> Result<bool> {
+        Ok(!self.meta.scan(bucket.partition, key::object_range(""), 1, Projection::Head).await?.is_empty())
+    }
+}
+
+fn not_empty() -> Error {
+    Error::invalid(Fault::BucketNotEmpty, "the bucket you tried to delete is not empty")
+}
