@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod power_cut;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write as _},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
@@ -99,8 +101,11 @@ async fn write_one(store: &DiskBlobStore, seed: u64) {
     }
 }
 
-/// Runs the child, kills it after `words` words, and gives back what it acknowledged and did not delete.
-fn run_and_kill(dir: &Path, cycle: u64, words: usize) -> BTreeMap<Vec<u8>, (u64, usize)> {
+/// Seed and size of blobs, by their identifiers.
+type Acknowledged = BTreeMap<Vec<u8>, (u64, usize)>;
+
+/// Runs the child, does `before_kill` after `words` words, kills it, and gives back what it acknowledged and did not delete.
+fn run_and_kill(dir: &Path, cycle: u64, words: usize, before_kill: impl FnOnce(&Child)) -> Acknowledged {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
@@ -111,11 +116,12 @@ fn run_and_kill(dir: &Path, cycle: u64, words: usize) -> BTreeMap<Vec<u8>, (u64,
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut said: Vec<Word> = lines.by_ref().filter_map(|line| Word::parse(&line)).take(words).collect();
     assert_eq!(said.len(), words, "the child ended by itself");
+    before_kill(&child);
     child.kill().unwrap();
     child.wait().unwrap();
     // What it still said before it died counts as well.
     said.extend(lines.filter_map(|line| Word::parse(&line)));
-    let mut acknowledged = BTreeMap::new();
+    let mut acknowledged = Acknowledged::new();
     for word in said {
         match word {
             Word::Stored { id, seed, size } => assert!(acknowledged.insert(id, (seed, size)).is_none(), "an identifier was issued twice"),
@@ -125,7 +131,7 @@ fn run_and_kill(dir: &Path, cycle: u64, words: usize) -> BTreeMap<Vec<u8>, (u64,
     acknowledged
 }
 
-async fn check(store: &DiskBlobStore, acknowledged: &BTreeMap<Vec<u8>, (u64, usize)>) {
+async fn check(store: &DiskBlobStore, acknowledged: &Acknowledged) {
     for (id, &(seed, size)) in acknowledged {
         let blob = StoredBlob { id: BlobId::from_bytes(id), size: size as u64 };
         let found = suite::read_all(store, &blob).await.unwrap_or_else(|error| panic!("blob {seed} of {size} bytes: {error:?}"));
@@ -136,11 +142,11 @@ async fn check(store: &DiskBlobStore, acknowledged: &BTreeMap<Vec<u8>, (u64, usi
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill() {
     let dir = tempfile::tempdir().unwrap();
-    let mut all = BTreeMap::new();
+    let mut all = Acknowledged::new();
     for cycle in 0..CYCLES {
         // From the first words to several segments.
         let words = 1 + (cycle as usize * 37) % 300;
-        let acknowledged = run_and_kill(dir.path(), cycle, words);
+        let acknowledged = run_and_kill(dir.path(), cycle, words, |_| ());
         let store = DiskBlobStore::open(dir.path(), settings()).await.unwrap();
         check(&store, &acknowledged).await;
         for (id, blob) in acknowledged {
