@@ -6,7 +6,7 @@ use umbra_core::{BucketName, Error, ErrorKind, Fault, RequestContext, Result};
 use umbra_meta::{Batch, KeyRange, Projection, key};
 use umbra_store::Bucket;
 
-use crate::{Shadow, list::walk_origin};
+use crate::{Shadow, list::OriginWalk};
 
 /// How long writes in progress may take to end once the shadow is cleared.
 const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
@@ -75,16 +75,16 @@ impl Shadow {
     pub(crate) async fn count_cold(&self, cx: &RequestContext, bucket: &Bucket) -> Result<u64> {
         let Some(origin) = self.origin(bucket)? else { return Ok(0) };
         let mut cold = 0;
-        walk_origin(&*origin, &self.path(cx, bucket), async |keys| {
+        let path = self.path(cx, bucket);
+        let mut walk = OriginWalk::new(&*origin, &path);
+        while let Some(keys) = walk.next().await? {
             let rows: Vec<_> = keys.iter().map(key::object).collect();
             let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
             let here = self.native().meta().multi_get(bucket.partition, &rows).await?;
             let absent: Vec<_> = keys.iter().zip(here).filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
             let hidden = self.hidden(bucket, &absent).await?;
             cold += (absent.len() - hidden.len()) as u64;
-            Ok(())
-        })
-        .await?;
+        }
         Ok(cold)
     }
 

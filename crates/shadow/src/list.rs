@@ -236,22 +236,33 @@ impl Sides<'_> {
     }
 }
 
-/// Walks everything the origin holds, page by page, in `check`.
-pub(crate) async fn walk_origin(
-    origin: &dyn Origin,
-    path: &ShadowPath,
-    mut visit: impl AsyncFnMut(Vec<ObjectKey>) -> Result<()>,
-) -> Result<()> {
-    let mut list = OriginList { limit: ORIGIN_PAGE, ..OriginList::default() };
-    loop {
-        let page = origin.list(path, &list).await?;
-        visit(page.objects.into_iter().map(|object| object.key).collect()).await?;
+/// Walks everything the origin holds, page by page.
+pub(crate) struct OriginWalk<'a> {
+    origin: &'a dyn Origin,
+    path: &'a ShadowPath,
+    list: OriginList,
+    ended: bool,
+}
+
+impl<'a> OriginWalk<'a> {
+    /// A walk from the first key.
+    pub(crate) fn new(origin: &'a dyn Origin, path: &'a ShadowPath) -> Self {
+        Self { origin, path, list: OriginList { limit: ORIGIN_PAGE, ..OriginList::default() }, ended: false }
+    }
+
+    /// The keys of the next page; `None` behind the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = self.origin.list(self.path, &self.list).await?;
         match page.next {
-            None => return Ok(()),
-            Some(token) if list.token.as_ref() == Some(&token) => {
+            None => self.ended = true,
+            Some(token) if self.list.token.as_ref() == Some(&token) => {
                 return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
             }
-            Some(token) => list.token = Some(token),
+            Some(token) => self.list.token = Some(token),
         }
+        Ok(Some(page.objects.into_iter().map(|object| object.key).collect()))
     }
 }
