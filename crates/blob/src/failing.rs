@@ -144,3 +144,70 @@ impl BlobWriter for FailingWriter {
         self.inner.finish().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use bytes::Bytes;
+    use futures::TryStreamExt;
+    use parking_lot::Mutex;
+    use umbra_core::ByteRange;
+
+    use super::{BlobOperation, FailingBlobStore};
+    use crate::{BlobStore, Error, MemoryBlobStore, Result, StoredBlob};
+
+    /// Does everything once and gives back the operations that were asked about, failing the one at `at`.
+    async fn use_once(at: usize) -> (Vec<BlobOperation>, Result<()>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let hook = {
+            let asked = Arc::clone(&asked);
+            move |operation: &BlobOperation| {
+                let mut asked = asked.lock();
+                asked.push(operation.clone());
+                (asked.len() - 1 == at).then(|| Error::from_io("fail as asked")(io::ErrorKind::Other.into()))
+            }
+        };
+        let store = FailingBlobStore::new(Arc::new(MemoryBlobStore::new()), hook);
+        let outcome = use_all(&store).await;
+        let asked = asked.lock().clone();
+        (asked, outcome)
+    }
+
+    async fn use_all(store: &FailingBlobStore) -> Result<()> {
+        let StoredBlob { id, size } = store.put(vec![Bytes::from(vec![7; 300_000])]).await?;
+        let mut writer = store.create().await?;
+        writer.write(Bytes::from_static(b"abc")).await?;
+        writer.write(Bytes::from_static(b"de")).await?;
+        writer.finish().await?;
+        let _: Vec<Bytes> = store.read(&id, ByteRange::new(10, size)).await?.try_collect().await?;
+        store.delete(&id).await
+    }
+
+    #[tokio::test]
+    async fn every_operation_can_fail() {
+        let (all, outcome) = use_once(usize::MAX).await;
+        assert!(outcome.is_ok());
+        let id = match &all[..] {
+            [.., BlobOperation::Delete { id }] => id.clone(),
+            _ => panic!("{all:?}"),
+        };
+        let expected = [
+            BlobOperation::Put { size: 300_000 },
+            BlobOperation::Create,
+            BlobOperation::Write { offset: 0, len: 3 },
+            BlobOperation::Write { offset: 3, len: 2 },
+            BlobOperation::Finish { size: 5 },
+            BlobOperation::Read { id: id.clone() },
+            BlobOperation::ReadChunk { id: id.clone(), offset: 10 },
+            BlobOperation::ReadChunk { id: id.clone(), offset: 10 + 256 * 1024 },
+            BlobOperation::Delete { id },
+        ];
+        assert_eq!(all, expected);
+        for at in 0..expected.len() {
+            let (asked, outcome) = use_once(at).await;
+            assert_eq!(asked, expected[..=at]);
+            assert!(matches!(outcome, Err(Error::Io { .. })), "{:?}: {outcome:?}", expected[at]);
+        }
+    }
+}

@@ -20,6 +20,8 @@ use crate::BlobId;
 
 const TAG_SEGMENT: u8 = 1;
 const TAG_LARGE: u8 = 2;
+/// No file is as long as this, so that sums of lengths and offsets never overflow.
+const LENGTH_END: u64 = 1 << 60;
 
 /// Where a blob lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Address {
             TAG_LARGE => Self::Large(LargeAddress { length: take(&mut rest).map(u64::from_le_bytes)?, nonce: take(&mut rest)? }),
             _ => return None,
         };
-        rest.is_empty().then_some(address)
+        (rest.is_empty() && address.length() < LENGTH_END).then_some(address)
     }
 
     /// Bytes of data.
@@ -154,8 +156,9 @@ mod tests {
     #[test]
     fn foreign_identifiers_are_refused() {
         let good = Address::Large(LargeAddress { length: 1, nonce: [7; 16] }).encode();
+        let endless = Address::Large(LargeAddress { length: u64::MAX, nonce: [7; 16] }).encode();
         let longer = [good.as_bytes(), &[0]].concat();
-        for bad in [&[][..], &[1], &[2; 24], &[3; 29], &[0; 29], &longer, &good.as_bytes()[..24]] {
+        for bad in [&[][..], &[1], &[2; 24], &[3; 29], &[0; 29], &longer, &good.as_bytes()[..24], endless.as_bytes()] {
             assert_eq!(Address::decode(&BlobId::from_bytes(bad)), None, "{bad:?}");
         }
     }

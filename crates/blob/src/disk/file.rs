@@ -2,12 +2,15 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice},
+    io::{self, IoSlice, IoSliceMut},
     path::Path,
     sync::Arc,
 };
 
-use rustix::{buffer::spare_capacity, io::Errno};
+use rustix::{
+    buffer::spare_capacity,
+    io::{Errno, ReadWriteFlags},
+};
 use tokio::runtime::Handle;
 
 /// The most pieces one call of the operating system takes (`IOV_MAX` of Linux).
@@ -47,6 +50,16 @@ pub(super) fn read_at(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8
     }
     bytes.truncate(len);
     Ok(bytes)
+}
+
+/// Reads `len` bytes from `offset` on if that takes no waiting for the device; `None` if it may.
+pub(super) fn read_cached(file: &File, offset: u64, len: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut bytes)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read == len => Some(bytes),
+        // Not all of it is in memory, or the kernel or the file system cannot tell.
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Makes the names in a directory durable.

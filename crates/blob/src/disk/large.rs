@@ -41,8 +41,8 @@ impl LargeFile {
     /// Appends `content`.
     pub(super) fn append(&mut self, content: &[Bytes]) -> Result<()> {
         let offset = HEADER_LEN as u64 + self.checksums.length();
+        self.engine.space.admit(content.iter().map(|chunk| chunk.len() as u64).sum())?;
         content.iter().for_each(|chunk| self.checksums.update(chunk));
-        self.engine.space.admit(HEADER_LEN as u64 + self.checksums.length() - offset)?;
         self.write(&content.iter().map(|chunk| &chunk[..]).collect::<Vec<_>>(), offset)
     }
 

@@ -1,6 +1,6 @@
 //! Reading a blob: which blocks a range touches, their verification, and the stream with one chunk of read-ahead.
 
-use std::{fs::File, io, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::{
@@ -27,11 +27,19 @@ const SINGLE_READ_MAX: u64 = CHUNK_LEN / 2;
 
 /// Reads `range` of the blob `id`.
 pub(super) async fn read(engine: Arc<Engine>, id: BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
+    if let Some(outcome) = Reader::read_cached(&engine, &id, range) {
+        return Ok(whole(outcome?));
+    }
     let begun = spawn_blocking(move || Reader::open(engine, id)?.begin(range));
     Ok(match begun.await.unwrap_or_else(|_| Err(stopped()))? {
-        Begun::Whole(chunk) => stream::iter((!chunk.is_empty()).then_some(Ok(chunk))).boxed(),
+        Begun::Whole(chunk) => whole(chunk),
         Begun::Part(ahead) => stream::unfold(ahead, Ahead::advance).boxed(),
     })
+}
+
+/// A stream of one chunk, or of none if there is nothing in it.
+fn whole(chunk: Bytes) -> BoxStream<'static, Result<Bytes>> {
+    stream::iter((!chunk.is_empty()).then_some(Ok(chunk))).boxed()
 }
 
 /// What the first access brought.
@@ -62,6 +70,21 @@ struct Pin {
 }
 
 impl Reader {
+    /// Reads a short record right here if it is in memory, which costs less than asking a blocking thread. `None` if it may block.
+    fn read_cached(engine: &Arc<Engine>, id: &BlobId, range: ByteRange) -> Option<Result<Bytes>> {
+        let address = Address::decode(id)?;
+        let Address::Segment(record) = address else { return None };
+        let span = record::record_len(address.length());
+        if span > SINGLE_READ_MAX || range.end > address.length() || !engine.pins.enter(&record) {
+            return None;
+        }
+        let pin = Pin { engine: Arc::clone(engine), record };
+        let segment = engine.segments.get_opened(record.segment)?;
+        let bytes = file::read_cached(segment.file(), address.offset(), usize::try_from(span).ok()?)?;
+        let reader = Self { id: id.clone(), address, source: Source::Segment(segment), _pin: Some(pin) };
+        Some(reader.verify_single(bytes, span, range))
+    }
+
     fn open(engine: Arc<Engine>, id: BlobId) -> Result<Self> {
         let failed = Error::from_io("open a blob");
         let not_found = || Error::NotFound(id.clone());
@@ -75,8 +98,10 @@ impl Reader {
                 let segment = engine.segments.get(record.segment).map_err(failed)?.ok_or_else(not_found)?;
                 (Source::Segment(segment), Some(pin))
             }
-            Address::Large(large) => match File::open(engine.layout.large_file(&large.nonce)) {
-                Ok(file) => (Source::Large(file), None),
+            Address::Large(large) => match open_sized(&engine.layout.large_file(&large.nonce)) {
+                // The header of such a file does not hold its length.
+                Ok((_, len)) if len != record::record_len(large.length) => return Err(Error::corrupt(&id, "its file has another length")),
+                Ok((file, _)) => (Source::Large(file), None),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found()),
                 Err(error) => return Err(failed(error)),
             },
@@ -93,7 +118,8 @@ impl Reader {
         }
         let span = record::record_len(length);
         if span <= SINGLE_READ_MAX {
-            return Ok(Begun::Whole(self.read_single(span, range)?));
+            let bytes = self.read_bytes(self.address.offset(), span)?;
+            return Ok(Begun::Whole(self.verify_single(bytes, span, range)?));
         }
         self.check_header(&self.read_bytes(self.address.offset(), HEADER_LEN as u64)?)?;
         if range.is_empty() {
@@ -107,8 +133,8 @@ impl Reader {
         Ok(Begun::Part(Ahead { first: Some(first), reader: Some(Arc::new(self)), next: end, end: range.end, pending: None }))
     }
 
-    fn read_single(&self, span: u64, range: ByteRange) -> Result<Bytes> {
-        let bytes = self.read_bytes(self.address.offset(), span)?;
+    /// Takes `range` out of `bytes`, the whole record, once what it touches is verified.
+    fn verify_single(&self, bytes: Vec<u8>, span: u64, range: ByteRange) -> Result<Bytes> {
         self.check_header(&bytes[..bytes.len().min(HEADER_LEN)])?;
         if range.is_empty() {
             return Ok(Bytes::new());
@@ -165,6 +191,12 @@ impl Drop for Pin {
     fn drop(&mut self) {
         self.engine.unpin(self.record);
     }
+}
+
+fn open_sized(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    Ok((file, len))
 }
 
 /// The end of the chunk that begins at `start`: chunks end where blocks do, so that no block is read twice.

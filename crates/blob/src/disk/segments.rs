@@ -87,6 +87,11 @@ impl Segments {
         }
     }
 
+    /// The segment `number`, if its file is open and that can be told without waiting.
+    pub(super) fn get_opened(&self, number: u32) -> Option<Arc<Segment>> {
+        self.opened.try_lock()?.find(number)
+    }
+
     /// Frees the span of a record that was wholly written. After it the record's header reads as zeros.
     pub(super) fn free(&self, segment: &Segment, span: &Range<u64>) -> io::Result<()> {
         self.erase(segment, span)?;

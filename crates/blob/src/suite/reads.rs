@@ -55,22 +55,29 @@ pub(super) async fn outside(store: &dyn BlobStore) {
 
 /// An identifier that the store never issued names nothing.
 pub(super) async fn foreign(store: &dyn BlobStore) {
-    let blob = store.put(vec![Bytes::from_static(b"mine")]).await.expect("put");
-    let mut foreign = vec![vec![], vec![0], vec![1], vec![2], vec![255; BlobId::BYTES_MAX]];
-    for at in 0..blob.id.as_bytes().len() {
-        let mut bytes = blob.id.as_bytes().to_vec();
-        bytes[at] ^= 0x80;
-        foreign.push(bytes);
+    for size in [4, 1_200_000] {
+        let bytes = content(7, size);
+        for blob in stored(store, &bytes).await {
+            let mut foreign = vec![vec![], vec![0], vec![1], vec![2], vec![255; BlobId::BYTES_MAX]];
+            for at in 0..blob.id.as_bytes().len() {
+                let mut bytes = blob.id.as_bytes().to_vec();
+                bytes[at] ^= 0x88;
+                foreign.push(bytes);
+            }
+            foreign.push([blob.id.as_bytes(), b"x"].concat());
+            for bytes in foreign {
+                let id = BlobId::from_bytes(&bytes);
+                let outcome = read(store, &id, ByteRange::new(0, 0)).await;
+                assert!(matches!(outcome, Err(Error::NotFound(_) | Error::Corrupt { .. })), "{id:?}: {outcome:?}");
+                // An identifier that differs in no more than what it says of the length may be taken for the blob's own.
+                if matches!(outcome, Err(Error::NotFound(_))) {
+                    store.delete(&id).await.expect("delete what never was");
+                }
+            }
+            assert!(read_all(store, &blob).await.expect("read") == bytes);
+            store.delete(&blob.id).await.expect("delete");
+        }
     }
-    foreign.push([blob.id.as_bytes(), b"x"].concat());
-    for bytes in foreign {
-        let id = BlobId::from_bytes(&bytes);
-        let outcome = read(store, &id, ByteRange::new(0, 0)).await;
-        assert!(matches!(outcome, Err(Error::NotFound(_) | Error::Corrupt { .. })), "{id:?}: {outcome:?}");
-        store.delete(&id).await.expect("delete what never was");
-    }
-    assert_eq!(read_all(store, &blob).await.expect("read"), b"mine");
-    store.delete(&blob.id).await.expect("delete");
 }
 
 /// What is deleted is gone, and deleting it again is no error.
