@@ -4,19 +4,29 @@ mod access_key;
 mod bucket;
 mod catalog;
 mod commit;
+mod copy;
+mod native;
 mod objects;
+mod reclaim;
 mod record;
 mod seal;
 mod secret;
+#[cfg(feature = "testing")]
+pub mod suite;
 
 pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{Identity, Terms};
+pub use copy::{CopyOptions, copy, copy_part};
+pub use native::{
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, Pieces, Stored, part_integrity,
+};
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,
     ListPage, ListSource, ListStart, ListUploads, ListedObject, ListedPart, ListedUpload, Objects, PartAddress, PartsPage, PutObject,
     PutOptions, UploadsPage,
 };
+pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use seal::Sealer;
 pub use secret::Secret;

@@ -17,10 +17,14 @@ pub(crate) mod access_key;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod destruction;
+mod fields;
 #[cfg(test)]
 pub(crate) mod golden;
+pub(crate) mod object;
 pub(crate) mod organization;
+pub(crate) mod part;
 pub(crate) mod store_identity;
+pub(crate) mod upload;
 
 /// Encodes `record` as format `version`.
 pub(crate) fn encode<T: Encode<()>>(version: u8, record: &T) -> Bytes {

@@ -38,7 +38,9 @@ pub(crate) fn decode(entry: &Entry) -> Result<ObjectRecord> {
         (VERSION, cbor) => super::decode::<v1::Body<'_>>(WHAT, cbor)?.into_object(head, &entry.body),
         (version, _) => return Err(super::unknown_version(WHAT, version)),
     };
-    object.filter(|object| pieces_size(&object.content) == Some(object.size)).ok_or_else(|| super::corrupt(WHAT, "its content is impossible"))
+    object
+        .filter(|object| pieces_size(&object.content) == Some(object.size))
+        .ok_or_else(|| super::corrupt(WHAT, "its content is impossible"))
 }
 
 fn pieces_size(pieces: &Pieces) -> Option<u64> {
@@ -150,17 +152,13 @@ mod v1 {
                 inline,
                 extents,
                 hydrated: object.hydrated.map(Timestamp::as_millis),
-                completion: object
-                    .completion
-                    .as_ref()
-                    .map(|by| CompletedBy { upload: by.upload.as_str(), fingerprint: by.fingerprint }),
+                completion: object.completion.as_ref().map(|by| CompletedBy { upload: by.upload.as_str(), fingerprint: by.fingerprint }),
             }
         }
 
         /// The object; inline content is a slice of `body`, the record this was decoded from. `None` when it is impossible.
         pub(super) fn into_object(self, head: ObjectHead, body: &Bytes) -> Option<ObjectRecord> {
-            let part =
-                |part: Part<'_>| PartInfo { number: part.number, size: part.size, checksums: fields::checksums(part.checksums) };
+            let part = |part: Part<'_>| PartInfo { number: part.number, size: part.size, checksums: fields::checksums(part.checksums) };
             let content = match self.inline {
                 Some(inline) => Pieces::Inline(body.slice_ref(inline)),
                 None => Pieces::Extents(fields::extents(&self.extents)?),
@@ -176,9 +174,7 @@ mod v1 {
                 parts: self.parts.into_iter().map(part).collect(),
                 content,
                 hydrated: self.hydrated.map(Timestamp::from_millis),
-                completion: self
-                    .completion
-                    .map(|by| Completion { upload: UploadId::parse(by.upload), fingerprint: by.fingerprint }),
+                completion: self.completion.map(|by| Completion { upload: UploadId::parse(by.upload), fingerprint: by.fingerprint }),
             })
         }
     }

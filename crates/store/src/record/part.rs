@@ -93,12 +93,7 @@ mod v1 {
 
     impl<'b> Head<'b> {
         pub(super) fn of(head: &'b PartHead) -> Self {
-            Self {
-                size: head.size,
-                md5: head.md5,
-                last_modified: head.last_modified.as_millis(),
-                checksums: fields::sums(&head.checksums),
-            }
+            Self { size: head.size, md5: head.md5, last_modified: head.last_modified.as_millis(), checksums: fields::sums(&head.checksums) }
         }
     }
 

@@ -45,11 +45,7 @@ fn full() -> ObjectRecord {
         },
         metadata: UserMetadata::new(pair("owner", "Zoë")),
         tags: Tags::new(pair("team", "blue")),
-        checksums: vec![Checksum {
-            algorithm: ChecksumAlgorithm::Crc32,
-            kind: ChecksumType::Composite,
-            value: "y/Q5Jg==-2".to_owned(),
-        }],
+        checksums: vec![Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumType::Composite, value: "y/Q5Jg==-2".to_owned() }],
         parts: vec![part(1, 5_242_880), part(10_000, 1)],
         content: Pieces::Extents(vec![
             Extent { blob: BlobId::from_bytes(b"one"), size: 5_242_880 },
@@ -80,12 +76,8 @@ fn a_head_is_all_a_listing_needs_and_small() {
     let (head, _) = encode(&full());
     assert!(head.len() <= 100, "{}", head.len());
     let full = full();
-    let expected = ObjectHead {
-        size: full.size,
-        etag: full.etag,
-        last_modified: full.last_modified,
-        storage_class: full.headers.storage_class,
-    };
+    let expected =
+        ObjectHead { size: full.size, etag: full.etag, last_modified: full.last_modified, storage_class: full.headers.storage_class };
     assert_eq!(decode_head(&head).unwrap(), expected);
 }
 

@@ -1,0 +1,99 @@
+//! Copies: a read and a write through any [`Objects`], so that they work in front of a shadow too.
+
+use umbra_core::{
+    ChecksumAlgorithm, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, RangeSpec, RequestContext, Result, SystemHeaders,
+    Tags, UserMetadata, limits,
+};
+
+use crate::{
+    Bucket, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions, part_integrity,
+};
+
+/// How to copy.
+#[derive(Clone, Debug, Default)]
+pub struct CopyOptions {
+    /// Conditions on the source.
+    pub source_conditions: Preconditions,
+    /// Headers and metadata of the target; those of the source, but for its storage class and redirect, when `None`.
+    pub replace: Option<(SystemHeaders, UserMetadata)>,
+    /// Tags of the target; those of the source when `None`.
+    pub replace_tags: Option<Tags>,
+    /// The checksum of the target; of the algorithm of the source's when `None`.
+    pub checksum: Option<ChecksumAlgorithm>,
+    /// Conditions on what the target's key holds.
+    pub conditions: Preconditions,
+}
+
+/// Copies an object. The target is an object stored by one PUT, whatever the source was.
+pub async fn copy(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    source: (&Bucket, &ObjectKey),
+    target: (&Bucket, &ObjectKey),
+    options: CopyOptions,
+) -> Result<PutObject> {
+    if options.replace.is_none() && source.0.partition == target.0.partition && source.1 == target.1 {
+        let message = "this copy request is illegal because it is trying to copy an object to itself without changing its metadata, \
+                       storage class, website redirect location or encryption attributes";
+        return Err(Error::invalid(Fault::InvalidRequest, message));
+    }
+    let read = GetOptions { preconditions: options.source_conditions, ..GetOptions::default() };
+    let GetObject { info, body, .. } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
+    check_size(info.size)?;
+    let tags = match options.replace_tags {
+        Some(tags) => tags,
+        None if info.tag_count == 0 => Tags::default(),
+        None => objects.tags(cx, source.0, source.1).await?,
+    };
+    let algorithm = options.checksum.or_else(|| info.checksums.first().map(|checksum| checksum.algorithm));
+    let checksum = algorithm.map(|algorithm| ExpectedChecksum { algorithm, value: Expected::Unknown });
+    let (headers, metadata) = options.replace.unwrap_or_else(|| inherited(info));
+    let write =
+        PutOptions { headers, metadata, tags, preconditions: options.conditions, integrity: Integrity { content_md5: None, checksum } };
+    objects.put(cx, target.0, target.1, body, write).await
+}
+
+/// Copies an object, or `range` of it (first and last byte), into a part of an upload.
+pub async fn copy_part(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    source: (&Bucket, &ObjectKey),
+    range: Option<(u64, u64)>,
+    bucket: &Bucket,
+    part: PartAddress<'_>,
+    conditions: Preconditions,
+) -> Result<PutObject> {
+    let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
+    let wanted = range.map(|(first, last)| RangeSpec::From { first, last: Some(last) });
+    let read = GetOptions { range: wanted, preconditions: conditions, ..GetOptions::default() };
+    let GetObject { info, range: got, body } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
+    if range.is_some_and(|(_, last)| last >= info.size) {
+        let message = format!("range specified is not valid for source object of size: {}", info.size);
+        return Err(Error::invalid(Fault::InvalidArgument, message));
+    }
+    check_size(got.map_or(info.size, umbra_core::ByteRange::len))?;
+    let integrity = part_integrity(&upload, Integrity::default())?;
+    objects.put_part(cx, bucket, part, body, integrity).await
+}
+
+fn inherited(info: ObjectInfo) -> (SystemHeaders, UserMetadata) {
+    let headers = SystemHeaders { storage_class: None, website_redirect_location: None, ..info.headers };
+    (headers, info.metadata)
+}
+
+/// A condition on a source is never answered by "not modified".
+fn unmodified_is_a_failure(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotModified => Error::new(ErrorKind::Precondition, "at least one of the pre-conditions you specified did not hold"),
+        _ => error,
+    }
+}
+
+fn check_size(size: u64) -> Result<()> {
+    if size <= limits::PUT_BYTES_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("the specified copy source is larger than the maximum allowable size for a copy source: {}", limits::PUT_BYTES_MAX);
+    Err(Error::invalid(Fault::InvalidRequest, message))
+}

@@ -1,0 +1,220 @@
+//! Objects kept here: joins a record in the metadata store to its bytes in the blob store.
+//!
+//! # Writing
+//! Bytes are durable before the record that names them is committed, and the record is durable before a write returns. Every batch
+//! checks the bucket's fence, so that nothing is written to a bucket that is being deleted (`commit.rs`). Whatever drops the last
+//! reference to a blob enqueues its reclamation in the same batch; [`crate::Reclaimer`] deletes it after a grace period.
+//!
+//! # Reading
+//! A read takes the record and then opens the content. An object that is overwritten in between stays readable for the grace
+//! period; when even that is over, the read begins anew with the record.
+//!
+//! # Cancellation
+//! Any future may be dropped at any point. From the moment content is to be published a task of its own sees it through, so that a
+//! client that goes away leaves either the object or nothing (`ingest.rs`, [`detached`]).
+
+mod commit;
+mod complete;
+mod content;
+mod content_stream;
+mod delete;
+mod digester;
+mod get;
+mod ingest;
+mod intake;
+mod list;
+mod list_token;
+mod list_uploads;
+mod part;
+mod plan;
+mod publish;
+mod stored;
+mod tags;
+mod upload;
+
+use std::{fmt, future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use umbra_blob::BlobStore;
+use umbra_core::{
+    Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, check_write,
+};
+use umbra_meta::{MetaStore, key};
+
+pub use self::{
+    content::{Content, Extent, Pieces},
+    plan::CompletionPlan,
+    publish::NewObject,
+    stored::{Completion, ObjectRecord, Stored},
+    upload::part_integrity,
+};
+use crate::{
+    Bucket, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListUploads, Objects,
+    PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage,
+};
+
+/// What a [`Native`] is made of.
+#[derive(Clone, Debug)]
+pub struct NativeParts {
+    /// Where records are.
+    pub meta: Arc<dyn MetaStore>,
+    /// Where bytes are.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for upload identifiers.
+    pub random: Arc<dyn Random>,
+    /// Whom to tell that a blob is to be reclaimed.
+    pub reclaimer: ReclaimHandle,
+}
+
+/// Objects kept here. Cheap to clone.
+#[derive(Clone)]
+pub struct Native {
+    parts: Arc<NativeParts>,
+}
+
+impl Native {
+    /// Puts a `Native` together.
+    pub fn new(parts: NativeParts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Where records are.
+    pub fn meta(&self) -> &Arc<dyn MetaStore> {
+        &self.parts.meta
+    }
+
+    /// Where bytes are.
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.parts.blobs
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.parts.clock
+    }
+
+    /// Randomness.
+    pub fn random(&self) -> &dyn Random {
+        &*self.parts.random
+    }
+
+    /// The object of `key`, as it is stored.
+    pub async fn find(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Stored>> {
+        self.meta().get(bucket.partition, &key::object(key)).await?.as_ref().map(Stored::decode).transpose()
+    }
+
+    fn reclaimer(&self) -> &ReclaimHandle {
+        &self.parts.reclaimer
+    }
+}
+
+impl fmt::Debug for Native {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Native").field("meta", self.meta()).field("blobs", self.blobs()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Objects for Native {
+    async fn get(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
+        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
+        self.open_current(bucket, key, stored, &options).await?.ok_or_else(|| Error::not_found(Entity::Object))
+    }
+
+    async fn head(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
+        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
+        stored.judge(&options)
+    }
+
+    async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
+        let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
+        if !preconditions.is_empty() {
+            let current = self.find(bucket, key).await?;
+            check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
+        }
+        let content = self.ingest(body, integrity).await?;
+        self.publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, Terms::default()).await
+    }
+
+    async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
+        self.remove(bucket, key, &options.preconditions, Terms::default()).await.map(|_| ())
+    }
+
+    async fn list(&self, _: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
+        self.list_objects(bucket, options).await
+    }
+
+    async fn tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
+        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
+        Ok(stored.object.tags)
+    }
+
+    async fn put_tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+        self.replace_tags(bucket, key, tags, Terms::default()).await
+    }
+
+    async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {
+        self.create_upload_noted(bucket, key, options, None).await
+    }
+
+    async fn upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<CreateUpload> {
+        Ok(self.find_upload(bucket, key, upload).await?.record.options)
+    }
+
+    async fn put_part(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        part: PartAddress<'_>,
+        body: Body,
+        integrity: Integrity,
+    ) -> Result<PutObject> {
+        let upload = self.find_upload(bucket, part.key, part.upload).await?;
+        let integrity = part_integrity(&upload.record.options, integrity)?;
+        let content = self.ingest_inlining(body, integrity, 0).await?;
+        self.publish_part(bucket, part, content).await
+    }
+
+    async fn complete_upload(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        options: CompleteUpload,
+    ) -> Result<PutObject> {
+        let plan = self.plan_completion(bucket, key, upload, &options).await?;
+        self.commit_completion(bucket, key, plan, &options.preconditions, Terms::default()).await
+    }
+
+    async fn abort_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<()> {
+        self.abort_upload_noted(bucket, key, upload).await
+    }
+
+    async fn list_parts(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        after: Option<PartNumber>,
+        limit: usize,
+    ) -> Result<PartsPage> {
+        self.page_of_parts(bucket, key, upload, after, limit).await
+    }
+
+    async fn list_uploads(&self, _: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
+        self.page_of_uploads(bucket, options).await
+    }
+}
+
+/// Runs `work` to its end, whether or not anyone still waits for it.
+async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(Error::new(ErrorKind::Cancelled, "the server is stopping").because(error)),
+    }
+}

@@ -1,0 +1,151 @@
+//! Commits behind the bucket's fence.
+
+use bytes::Bytes;
+use umbra_core::{Entity, Error, Result, Timestamp};
+use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
+
+use super::{Extent, Native};
+use crate::{Bucket, BucketState, Terms, record};
+
+/// The name of the counter of objects.
+const OBJECTS: &str = "objects";
+/// The name of the counter of their bytes.
+const BYTES: &str = "bytes";
+
+/// What a writer knows of its bucket: its settings must not have changed meanwhile, or at least it must not be going away.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fence {
+    pub(super) partition: Partition,
+    revision: Revision,
+}
+
+/// A check did not hold: what its key holds instead of what was expected.
+#[derive(Debug)]
+pub(super) struct Lost {
+    key: Vec<u8>,
+    current: Option<Entry>,
+}
+
+/// A batch in the making.
+#[derive(Debug)]
+pub(super) struct Changes {
+    batch: Batch,
+    reclaims: Option<Timestamp>,
+}
+
+impl From<&Bucket> for Fence {
+    fn from(bucket: &Bucket) -> Self {
+        Self { partition: bucket.partition, revision: bucket.revision }
+    }
+}
+
+impl Fence {
+    fn check(self) -> Check {
+        Check { key: key::settings(), expect: Expect::Revision(self.revision) }
+    }
+
+    /// Moves on to the settings that `current` holds, if they still take writes.
+    fn renew(&mut self, current: Option<&Entry>) -> Result<()> {
+        let current = current.ok_or_else(|| Error::not_found(Entity::Bucket))?;
+        if record::bucket::decode_settings(&current.body)?.state == BucketState::Deleting {
+            return Err(Error::not_found(Entity::Bucket));
+        }
+        self.revision = current.revision;
+        Ok(())
+    }
+}
+
+impl Lost {
+    /// Whether it is the check of `key` at `expected` that failed.
+    ///
+    /// Terms may check the same key once more. Theirs is the one that failed when `expected` still holds.
+    pub(super) fn is_of(&self, key: &[u8], expected: Expect) -> bool {
+        self.key == key && !expected.holds(self.current.as_ref().map(|entry| entry.revision))
+    }
+
+    /// What `key` holds, when it is the check of `key` at `expected` that failed; a conflict for the client when it is another.
+    pub(super) fn reread(self, key: &[u8], expected: Expect) -> Result<Option<Entry>> {
+        if self.is_of(key, expected) { Ok(self.current) } else { Err(self.into()) }
+    }
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        umbra_meta::Error::Conflict { key: lost.key, current: lost.current.map(Box::new) }.into()
+    }
+}
+
+impl Changes {
+    /// No changes, to a bucket behind `fence`.
+    pub(super) fn behind(fence: Fence) -> Self {
+        let batch = Batch { partition: fence.partition, checks: vec![fence.check()], writes: Vec::new() };
+        Self { batch, reclaims: None }
+    }
+
+    pub(super) fn check(&mut self, key: Vec<u8>, expect: Expect) {
+        self.batch.checks.push(Check { key, expect });
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, (head, body): (Bytes, Bytes)) {
+        self.batch.writes.push(Write::Put { key, head, body });
+    }
+
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.batch.writes.push(Write::Delete { key });
+    }
+
+    /// Counts `objects` more objects and `bytes` more bytes.
+    pub(super) fn count(&mut self, objects: i64, bytes: i64) {
+        for (name, delta) in [(OBJECTS, objects), (BYTES, bytes)] {
+            if delta != 0 {
+                self.batch.writes.push(Write::Add { key: key::counter(name), delta });
+            }
+        }
+    }
+
+    /// Enqueues the reclamation of `extents`, whose last reference this batch drops.
+    pub(super) fn reclaim(&mut self, extents: &[Extent], due: Timestamp) {
+        let due_ms = u64::try_from(due.as_millis()).unwrap_or(0);
+        for extent in extents {
+            self.put(key::reclaim(due_ms, extent.blob.as_bytes()), Default::default());
+            self.reclaims = Some(due);
+        }
+    }
+
+    /// Adds a wrapper's terms, behind everything else.
+    pub(super) fn add_terms(&mut self, terms: &Terms) {
+        self.batch.checks.extend_from_slice(&terms.checks);
+        self.batch.writes.extend_from_slice(&terms.writes);
+    }
+}
+
+impl Native {
+    /// When a blob that is dropped now may be deleted.
+    pub(super) fn reclamation_due(&self) -> Timestamp {
+        self.clock().now().plus(self.reclaimer().grace())
+    }
+
+    /// Commits `changes`; again when only the fence moved and the bucket still takes writes, and `fence` moves along.
+    pub(super) async fn commit(&self, fence: &mut Fence, mut changes: Changes) -> Result<Result<Committed, Lost>> {
+        loop {
+            match self.meta().commit(changes.batch.clone()).await {
+                Ok(committed) => {
+                    if let Some(due) = changes.reclaims {
+                        self.reclaimer().nudge(fence.partition, due);
+                    }
+                    return Ok(Ok(committed));
+                }
+                Err(umbra_meta::Error::Conflict { key, current }) => {
+                    let lost = Lost { key, current: current.map(|entry| *entry) };
+                    let check = fence.check();
+                    if !lost.is_of(&check.key, check.expect) {
+                        return Ok(Err(lost));
+                    }
+                    fence.renew(lost.current.as_ref())?;
+                    changes.batch.checks[0] = fence.check();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

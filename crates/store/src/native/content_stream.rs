@@ -1,0 +1,113 @@
+//! The content of an object as a stream over its extents.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use tokio::task::JoinHandle;
+use umbra_blob::{BlobId, BlobStore, Result};
+use umbra_core::{BodyStream, ByteRange, Error, ErrorKind};
+
+use super::{Extent, Pieces};
+use crate::{ReclaimHandle, reclaim::Pin};
+
+type BlobStream = BoxStream<'static, Result<Bytes>>;
+
+/// Opens `range` of a content. The first extent is opened before this returns, so that a blob that is gone is noticed before
+/// anything is answered; of the others one is opened ahead.
+///
+/// The others are pinned, so that even a slow reader of an object that is overwritten meanwhile gets all of it.
+pub(super) async fn open(blobs: &Arc<dyn BlobStore>, reclaimer: &ReclaimHandle, pieces: &Pieces, range: ByteRange) -> Result<BodyStream> {
+    let extents = match pieces {
+        Pieces::Inline(bytes) => return Ok(inline(bytes, range).boxed()),
+        Pieces::Extents(extents) => extents,
+    };
+    let mut wanted = wanted(extents, range);
+    let Some((first, first_range)) = wanted.pop_front() else { return Ok(stream::empty().boxed()) };
+    let pin = (!wanted.is_empty()).then(|| reclaimer.pin(wanted.iter().map(|(blob, _)| blob.clone()).collect()));
+    let current = blobs.read(&first, first_range).await?;
+    let Some(pin) = pin else { return Ok(current.map_err(Error::from).boxed()) };
+    let mut reader = Reader { blobs: Arc::clone(blobs), current, wanted, ahead: None, _pin: pin };
+    reader.open_ahead();
+    Ok(stream::try_unfold(reader, Reader::next).boxed())
+}
+
+fn inline(bytes: &Bytes, range: ByteRange) -> impl Stream<Item = umbra_core::Result<Bytes>> + use<> {
+    let within = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+    let slice = bytes.slice(within(range.start)..within(range.end));
+    stream::iter((!slice.is_empty()).then_some(Ok(slice)))
+}
+
+/// The blobs that hold `range`, each with the range that is wanted of it.
+fn wanted(extents: &[Extent], range: ByteRange) -> VecDeque<(BlobId, ByteRange)> {
+    let mut start = 0;
+    let mut wanted = VecDeque::new();
+    for extent in extents {
+        let end = start + extent.size;
+        let overlap = range.start.max(start)..range.end.min(end);
+        if !overlap.is_empty() {
+            wanted.push_back((extent.blob.clone(), ByteRange::new(overlap.start - start, overlap.end - start)));
+        }
+        start = end;
+    }
+    wanted
+}
+
+/// Reads extents one after the other.
+struct Reader {
+    blobs: Arc<dyn BlobStore>,
+    current: BlobStream,
+    wanted: VecDeque<(BlobId, ByteRange)>,
+    ahead: Option<JoinHandle<Result<BlobStream>>>,
+    _pin: Pin,
+}
+
+impl Reader {
+    async fn next(mut self) -> umbra_core::Result<Option<(Bytes, Self)>> {
+        loop {
+            if let Some(chunk) = self.current.try_next().await? {
+                return Ok(Some((chunk, self)));
+            }
+            let Some(ahead) = self.ahead.take() else { return Ok(None) };
+            let opened = ahead.await.map_err(|error| Error::new(ErrorKind::Cancelled, "the server is stopping").because(error))?;
+            self.current = opened?;
+            self.open_ahead();
+        }
+    }
+
+    /// Opens the next extent while the current one is read.
+    fn open_ahead(&mut self) {
+        self.ahead = self.wanted.pop_front().map(|(blob, range)| {
+            let blobs = Arc::clone(&self.blobs);
+            tokio::spawn(async move { blobs.read(&blob, range).await })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_blob::BlobId;
+    use umbra_core::ByteRange;
+
+    use super::{Extent, wanted};
+
+    #[test]
+    fn a_range_touches_only_the_extents_it_overlaps() {
+        let extents = [(b"a", 10), (b"b", 5), (b"c", 20)].map(|(id, size)| Extent { blob: BlobId::from_bytes(id), size });
+        let cases: [(_, _, &[(&[u8], u64, u64)]); 6] = [
+            (0, 35, &[(b"a", 0, 10), (b"b", 0, 5), (b"c", 0, 20)]),
+            (0, 10, &[(b"a", 0, 10)]),
+            (10, 11, &[(b"b", 0, 1)]),
+            (9, 16, &[(b"a", 9, 10), (b"b", 0, 5), (b"c", 0, 1)]),
+            (34, 35, &[(b"c", 19, 20)]),
+            (7, 7, &[]),
+        ];
+        for (start, end, expected) in cases {
+            let expected: Vec<_> = expected.iter().map(|(id, start, end)| (BlobId::from_bytes(id), ByteRange::new(*start, *end))).collect();
+            assert_eq!(wanted(&extents, ByteRange::new(start, end)), expected, "{start}..{end}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Computes MD5, CRC64NVME and what the client asked for over a body on its way in, off the request's thread when it is long.
+
+use bytes::Bytes;
+use md5::{Digest as _, Md5};
+use tokio::task::JoinHandle;
+use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumHasher, Error, Result};
+
+/// Blocks are hashed in batches of this: half a millisecond of MD5.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Up to this the hop to another thread costs more than it saves.
+const HERE_BYTES_MAX: usize = 128 * 1024;
+
+/// Digests over a content.
+pub(super) struct Digests {
+    pub(super) md5: [u8; 16],
+    /// First what was asked for, if anything, then CRC64NVME.
+    pub(super) checksums: Vec<Checksum>,
+}
+
+/// Hashes while bytes pass by. At most one batch is being hashed while the next one gathers.
+pub(super) struct Digester {
+    hashes: Hashes,
+    batch: Vec<Bytes>,
+    batch_bytes: usize,
+}
+
+enum Hashes {
+    Here(Box<State>),
+    Away(JoinHandle<Box<State>>),
+    /// A batch was lost: the runtime is stopping.
+    Lost,
+}
+
+struct State {
+    md5: Md5,
+    crc: ChecksumHasher,
+    asked: Option<ChecksumHasher>,
+}
+
+impl Digester {
+    /// Begins; `asked` is the client's choice of checksum.
+    pub(super) fn new(asked: Option<ChecksumAlgorithm>) -> Self {
+        let asked = asked.filter(|algorithm| *algorithm != ChecksumAlgorithm::Crc64Nvme).map(ChecksumHasher::new);
+        let state = State { md5: Md5::new(), crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme), asked };
+        Self { hashes: Hashes::Here(Box::new(state)), batch: Vec::new(), batch_bytes: 0 }
+    }
+
+    /// Takes the next bytes. Waits when hashing falls behind by more than a batch.
+    pub(super) async fn update(&mut self, block: Bytes) -> Result<()> {
+        self.batch_bytes += block.len();
+        self.batch.push(block);
+        if self.batch_bytes >= BATCH_BYTES {
+            self.send_away().await?;
+        }
+        Ok(())
+    }
+
+    /// The digests over everything taken.
+    pub(super) async fn finish(mut self) -> Result<Digests> {
+        if self.batch_bytes > HERE_BYTES_MAX {
+            self.send_away().await?;
+        }
+        let mut state = self.recall().await?;
+        state.update(&self.batch);
+        Ok(state.finish())
+    }
+
+    async fn send_away(&mut self) -> Result<()> {
+        let mut state = self.recall().await?;
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        self.hashes = Hashes::Away(tokio::task::spawn_blocking(move || {
+            state.update(&batch);
+            state
+        }));
+        Ok(())
+    }
+
+    async fn recall(&mut self) -> Result<Box<State>> {
+        match std::mem::replace(&mut self.hashes, Hashes::Lost) {
+            Hashes::Here(state) => Ok(state),
+            Hashes::Away(running) => running.await.map_err(|error| Error::internal("hashing was interrupted").because(error)),
+            Hashes::Lost => Err(Error::internal("hashing was interrupted")),
+        }
+    }
+}
+
+impl State {
+    fn update(&mut self, batch: &[Bytes]) {
+        for block in batch {
+            self.md5.update(block);
+            self.crc.update(block);
+            if let Some(asked) = &mut self.asked {
+                asked.update(block);
+            }
+        }
+    }
+
+    fn finish(self) -> Digests {
+        let checksums = self.asked.into_iter().chain([self.crc]).map(ChecksumHasher::finish).collect();
+        Digests { md5: self.md5.finalize().into(), checksums }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use md5::{Digest as _, Md5};
+    use umbra_core::{ChecksumAlgorithm, ChecksumHasher};
+
+    use super::Digester;
+
+    #[tokio::test]
+    async fn digests_do_not_depend_on_how_the_bytes_arrive() {
+        let content: Vec<u8> = (0..700_001_u32).map(|i| (i % 251) as u8).collect();
+        for block in [1_000, 100_000, 262_144, 700_001] {
+            for asked in [None, Some(ChecksumAlgorithm::Sha256), Some(ChecksumAlgorithm::Crc64Nvme)] {
+                let mut digester = Digester::new(asked);
+                for block in content.chunks(block) {
+                    digester.update(Bytes::copy_from_slice(block)).await.unwrap();
+                }
+                let digests = digester.finish().await.unwrap();
+                assert_eq!(digests.md5, <[u8; 16]>::from(Md5::digest(&content)));
+                let algorithms = match asked {
+                    Some(ChecksumAlgorithm::Sha256) => vec![ChecksumAlgorithm::Sha256, ChecksumAlgorithm::Crc64Nvme],
+                    _ => vec![ChecksumAlgorithm::Crc64Nvme],
+                };
+                let expected: Vec<_> = algorithms
+                    .into_iter()
+                    .map(|algorithm| {
+                        let mut hasher = ChecksumHasher::new(algorithm);
+                        hasher.update(&content);
+                        hasher.finish()
+                    })
+                    .collect();
+                assert_eq!(digests.checksums, expected, "{block} {asked:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Reads.
+
+use umbra_core::{Body, ByteRange, Entity, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Result, check_read};
+
+use super::{Native, Stored, content_stream};
+use crate::{Bucket, GetObject, GetOptions};
+
+/// How often a read begins anew because its object was overwritten and reclaimed under it.
+const RETRIES_MAX: usize = 3;
+
+impl Native {
+    /// Answers a read from `stored`: conditions are judged, the range or part is resolved, the content is opened.
+    ///
+    /// When the content is gone, because `stored` was overwritten some time ago, that is [`Entity::Object`] not found:
+    /// see [`Native::open_current`].
+    pub async fn open(&self, stored: &Stored, options: &GetOptions) -> Result<GetObject> {
+        match self.try_open(stored, options).await? {
+            Opened::Object(object) => Ok(object),
+            Opened::Gone(error) => Err(Error::not_found(Entity::Object).because(error)),
+        }
+    }
+
+    /// Like [`Native::open`], beginning anew with what `key` holds now when the content of `stored` is gone. `None` when the key is gone.
+    pub async fn open_current(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        mut stored: Stored,
+        options: &GetOptions,
+    ) -> Result<Option<GetObject>> {
+        for _ in 0..RETRIES_MAX {
+            let missing = match self.try_open(&stored, options).await? {
+                Opened::Object(object) => return Ok(Some(object)),
+                Opened::Gone(error) => error,
+            };
+            match self.find(bucket, key).await? {
+                None => return Ok(None),
+                Some(current) if current.revision == stored.revision => return Err(missing.into()),
+                Some(current) => stored = current,
+            }
+        }
+        match self.try_open(&stored, options).await? {
+            Opened::Object(object) => Ok(Some(object)),
+            Opened::Gone(error) => Err(error.into()),
+        }
+    }
+
+    async fn try_open(&self, stored: &Stored, options: &GetOptions) -> Result<Opened> {
+        let info = stored.judge(options)?;
+        let range = stored.resolve(options)?;
+        let wanted = range.unwrap_or(ByteRange::new(0, info.size));
+        match content_stream::open(self.blobs(), self.reclaimer(), &stored.object.content, wanted).await {
+            Ok(stream) => Ok(Opened::Object(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
+            Err(error @ umbra_blob::Error::NotFound(_)) => Ok(Opened::Gone(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+enum Opened {
+    Object(GetObject),
+    /// A blob is gone: the record that names it is old, or the store is damaged.
+    Gone(umbra_blob::Error),
+}
+
+impl Stored {
+    /// What a client can learn of the object, if the conditions hold and the part exists.
+    pub(super) fn judge(&self, options: &GetOptions) -> Result<ObjectInfo> {
+        let info = self.info();
+        check_read(&options.preconditions, &info)?;
+        if let Some(number) = options.part_number {
+            self.part(number)?;
+        }
+        Ok(info)
+    }
+
+    fn resolve(&self, options: &GetOptions) -> Result<Option<ByteRange>> {
+        match (options.part_number, options.range) {
+            (Some(number), _) => self.part(number),
+            (None, Some(range)) => range.resolve(self.object.size).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Where part `number` lies. Part 1 of an object without parts is the whole; of an empty one that is no range.
+    fn part(&self, number: PartNumber) -> Result<Option<ByteRange>> {
+        let object = &self.object;
+        let range = if object.parts.is_empty() {
+            (number.get() == 1).then(|| ByteRange::new(0, object.size))
+        } else {
+            let mut start = 0;
+            let mut ranges = object.parts.iter().map(|part| {
+                let range = ByteRange::new(start, start + part.size);
+                start = range.end;
+                (part.number, range)
+            });
+            ranges.find(|(candidate, _)| *candidate == number.get()).map(|(_, range)| range)
+        };
+        let range = range.ok_or_else(|| Error::invalid(Fault::InvalidPartNumber, "the requested partnumber is not satisfiable"))?;
+        Ok((!range.is_empty()).then_some(range))
+    }
+}

@@ -1,0 +1,144 @@
+//! Takes a body in: stores its bytes and verifies what was announced of them. Nothing becomes visible.
+//!
+//! Up to [`limits::INLINE_BYTES_MAX`] the content stays in memory and goes into the record, up to [`BUFFERED_BYTES_MAX`] it is gathered
+//! and stored by one call, and beyond it streams. Blobs are made durable only once every digest is verified, and by a task of their
+//! own: whenever the request is dropped, either the writer goes and leaves nothing, or [`Custody`] gets the blob and deletes it.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use umbra_blob::StoredBlob;
+use umbra_core::{Body, Checksum, Error, Fault, Result, limits};
+
+use super::{
+    Content, Extent, Native, Pieces,
+    content::Custody,
+    digester::{Digester, Digests},
+    intake::Intake,
+};
+use crate::{Expected, Integrity};
+
+/// Bodies up to this are gathered before they are stored.
+const BUFFERED_BYTES_MAX: u64 = 1024 * 1024;
+
+impl Native {
+    /// Stores a body; verifies its announced size and its integrity. Nothing becomes visible.
+    ///
+    /// MD5 and CRC64NVME are always computed, and the checksum that was asked for. On an error, or when dropped, nothing is left behind.
+    /// Holds at most about 2 MiB in memory.
+    pub async fn ingest(&self, body: Body, integrity: Integrity) -> Result<Content> {
+        self.ingest_inlining(body, integrity, limits::INLINE_BYTES_MAX as u64).await
+    }
+
+    /// Like [`Native::ingest`], with content up to `inline_max` bytes kept in memory.
+    pub(super) async fn ingest_inlining(&self, body: Body, integrity: Integrity, inline_max: u64) -> Result<Content> {
+        let mut intake = Intake::new(body)?;
+        let announcement = Announcement::check(integrity)?;
+        let mut digester = Digester::new(announcement.algorithm());
+        let streams = |size: u64| size > BUFFERED_BYTES_MAX;
+        let mut blocks = Vec::new();
+        while !streams(intake.announced().unwrap_or(0).max(intake.size())) {
+            let Some(block) = intake.next().await? else {
+                let digests = announcement.verify(digester.finish().await?)?;
+                return self.store_gathered(blocks, digests, inline_max).await;
+            };
+            digester.update(block.clone()).await?;
+            blocks.push(block);
+        }
+        self.stream_in(intake, blocks, digester, announcement).await
+    }
+
+    /// Deletes content that is not to become an object. Failures are logged.
+    pub async fn discard(&self, content: Content) {
+        content.discard().await;
+    }
+
+    async fn store_gathered(&self, blocks: Vec<Bytes>, digests: Digests, inline_max: u64) -> Result<Content> {
+        let size: u64 = blocks.iter().map(|block| block.len() as u64).sum();
+        if size > inline_max {
+            let blobs = Arc::clone(self.blobs());
+            return self.keep(digests, async move { blobs.put(blocks).await }).await;
+        }
+        let pieces = if inline_max == 0 { Pieces::Extents(Vec::new()) } else { Pieces::Inline(joined(blocks)) };
+        Ok(Content { pieces, size, md5: digests.md5, checksums: digests.checksums, custody: Custody::none() })
+    }
+
+    async fn stream_in(
+        &self,
+        mut intake: Intake,
+        gathered: Vec<Bytes>,
+        mut digester: Digester,
+        announcement: Announcement,
+    ) -> Result<Content> {
+        let mut writer = self.blobs().create().await?;
+        for block in gathered {
+            writer.write(block).await?;
+        }
+        while let Some(block) = intake.next().await? {
+            digester.update(block.clone()).await?;
+            writer.write(block).await?;
+        }
+        let digests = announcement.verify(digester.finish().await?)?;
+        self.keep(digests, writer.finish()).await
+    }
+
+    /// Runs `store` to its end, whatever happens to this future, and takes custody of the blob.
+    async fn keep(
+        &self,
+        digests: Digests,
+        store: impl Future<Output = umbra_blob::Result<StoredBlob>> + Send + 'static,
+    ) -> Result<Content> {
+        let blobs = Arc::clone(self.blobs());
+        super::detached(async move {
+            let stored = store.await?;
+            let custody = Custody::of(blobs, stored.id.clone());
+            let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size: stored.size }]);
+            Ok(Content { pieces, size: stored.size, md5: digests.md5, checksums: digests.checksums, custody })
+        })
+        .await
+    }
+}
+
+fn joined(blocks: Vec<Bytes>) -> Bytes {
+    <[Bytes; 1]>::try_from(blocks).map_or_else(|blocks| blocks.concat().into(), |[block]| block)
+}
+
+/// What the client announced of a body, checked for its form.
+struct Announcement(Integrity);
+
+impl Announcement {
+    fn check(integrity: Integrity) -> Result<Self> {
+        if let Some(checksum) = &integrity.checksum
+            && let Expected::Value(value) = &checksum.value
+        {
+            Checksum::parse(checksum.algorithm, value)?;
+        }
+        Ok(Self(integrity))
+    }
+
+    fn algorithm(&self) -> Option<umbra_core::ChecksumAlgorithm> {
+        self.0.checksum.as_ref().map(|checksum| checksum.algorithm)
+    }
+
+    /// Passes `digests` on when they are what was announced.
+    fn verify(self, digests: Digests) -> Result<Digests> {
+        if self.0.content_md5.is_some_and(|md5| md5 != digests.md5) {
+            return Err(Error::invalid(Fault::BadDigest, "the Content-MD5 you specified did not match what we received"));
+        }
+        let Some(announced) = self.0.checksum else { return Ok(digests) };
+        let value = match announced.value {
+            Expected::Unknown => return Ok(digests),
+            Expected::Value(value) => value,
+            Expected::Trailer(trailer) => trailer().ok_or_else(|| {
+                let name = announced.algorithm.header();
+                Error::invalid(Fault::InvalidRequest, format!("the trailer {name} was announced and did not come"))
+            })?,
+        };
+        let expected = Checksum::parse(announced.algorithm, &value)?;
+        if digests.checksums.first() == Some(&expected) {
+            return Ok(digests);
+        }
+        let name = announced.algorithm.name();
+        Err(Error::invalid(Fault::BadDigest, format!("the {name} you specified did not match the calculated checksum")))
+    }
+}

@@ -1,0 +1,238 @@
+//! Makes stored content the object of a key.
+
+use umbra_core::{
+    ETag, Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata, check_write,
+};
+use umbra_meta::{Entry, Expect, Revision, key};
+
+use super::{
+    Content, Native, ObjectRecord, Stored,
+    commit::{Changes, Fence, Lost},
+    detached,
+};
+use crate::{Bucket, Identity, PutObject, Terms, record};
+
+/// What a new object carries besides its content.
+#[derive(Clone, Debug, Default)]
+pub struct NewObject {
+    /// Stored headers.
+    pub headers: SystemHeaders,
+    /// User metadata.
+    pub metadata: UserMetadata,
+    /// Tags.
+    pub tags: Tags,
+}
+
+impl Native {
+    /// Makes `content` the object of `key`, once `conditions` hold for what the key holds at that moment.
+    ///
+    /// A check of `terms` that fails is [`ErrorKind::Conflict`]. On an error the content is discarded. Once called it runs to its end.
+    pub async fn publish(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        content: Content,
+        new: NewObject,
+        conditions: &Preconditions,
+        terms: Terms,
+    ) -> Result<PutObject> {
+        let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
+        detached(async move { native.publish_content(fence, &key, content, new, &conditions, &terms).await }).await
+    }
+
+    async fn publish_content(
+        &self,
+        mut fence: Fence,
+        key: &ObjectKey,
+        mut content: Content,
+        new: NewObject,
+        conditions: &Preconditions,
+        terms: &Terms,
+    ) -> Result<PutObject> {
+        let mut object = ObjectRecord {
+            size: content.size,
+            etag: terms.etag.clone().unwrap_or_else(|| ETag::from_md5(content.md5)),
+            last_modified: Timestamp::default(),
+            headers: unless_standard(new.headers),
+            metadata: new.metadata,
+            tags: new.tags,
+            checksums: content.checksums.drain(..).take(1).collect(),
+            parts: Vec::new(),
+            content: content.pieces.clone(),
+            hydrated: None,
+            completion: None,
+        };
+        let outcome = self.replace(&mut fence, key, &mut object, conditions, terms, &mut |_| {}).await;
+        let outcome = outcome.and_then(|outcome| outcome.map_err(Error::from));
+        self.settle_object(fence, key, content, &object, outcome).await?;
+        Ok(object.put_object())
+    }
+
+    /// Commits `object` as the object of `key`, with what `more` adds; loops until no race over the key is lost.
+    pub(super) async fn replace(
+        &self,
+        fence: &mut Fence,
+        key: &ObjectKey,
+        object: &mut ObjectRecord,
+        conditions: &Preconditions,
+        terms: &Terms,
+        more: &mut (dyn FnMut(&mut Changes) + Send),
+    ) -> Result<Result<(), Lost>> {
+        let row = key::object(key);
+        let mut current = self.meta().get(fence.partition, &row).await?;
+        loop {
+            let old = current.as_ref().map(Stored::decode).transpose()?;
+            check_write(conditions, old.as_ref().map(|old| &old.object.etag).or(terms.cold.as_ref()))?;
+            object.last_modified = self.next_date(old.as_ref());
+            let mut changes = Changes::behind(*fence);
+            let expected = self.put_object_row(&mut changes, &row, old.as_ref(), object);
+            more(&mut changes);
+            changes.add_terms(terms);
+            match self.commit(fence, changes).await? {
+                Ok(_) => return Ok(Ok(())),
+                Err(lost) if lost.is_of(&row, expected) => current = lost.reread(&row, expected)?,
+                Err(lost) => return Ok(Err(lost)),
+            }
+        }
+    }
+
+    /// The changes that put `object` in the place of `old`.
+    fn put_object_row(&self, changes: &mut Changes, row: &[u8], old: Option<&Stored>, object: &ObjectRecord) -> Expect {
+        let expected = Expect::unchanged(old.map(|old| old.revision));
+        changes.check(row.to_vec(), expected);
+        changes.put(row.to_vec(), record::object::encode(object));
+        let old_size = old.map_or(0, |old| old.object.size);
+        changes.count(i64::from(old.is_none()), object.size.cast_signed() - old_size.cast_signed());
+        if let Some(old) = old {
+            changes.reclaim(old.object.content.extents(), self.reclamation_due());
+        }
+        expected
+    }
+
+    /// Now, but later than what the key held.
+    fn next_date(&self, old: Option<&Stored>) -> Timestamp {
+        let now = self.clock().now();
+        old.map_or(now, |old| now.max(Timestamp::from_millis(old.object.last_modified.as_millis().saturating_add(1))))
+    }
+
+    /// Makes `content` the object of `key` with the identity it had elsewhere; the key must hold exactly `replaces`.
+    ///
+    /// [`ErrorKind::Conflict`] when it holds anything else or a check of `terms` fails. On an error the content is discarded. Once
+    /// called it runs to its end.
+    pub async fn publish_copy(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        content: Content,
+        identity: Identity,
+        replaces: Option<Revision>,
+        terms: Terms,
+    ) -> Result<()> {
+        let (native, mut fence, key) = (self.clone(), Fence::from(bucket), key.clone());
+        detached(async move {
+            let object = ObjectRecord::copied(&content, identity);
+            let outcome = native.insert_copy(&mut fence, &key, &object, replaces, &terms).await;
+            native.settle_object(fence, &key, content, &object, outcome).await
+        })
+        .await
+    }
+
+    async fn insert_copy(
+        &self,
+        fence: &mut Fence,
+        key: &ObjectKey,
+        object: &ObjectRecord,
+        replaces: Option<Revision>,
+        terms: &Terms,
+    ) -> Result<()> {
+        let row = key::object(key);
+        let old = match replaces {
+            None => None,
+            Some(_) => self.meta().get(fence.partition, &row).await?.as_ref().map(Stored::decode).transpose()?,
+        };
+        if old.as_ref().map(|old| old.revision) != replaces {
+            return Err(Error::new(ErrorKind::Conflict, "the object changed meanwhile"));
+        }
+        let mut changes = Changes::behind(*fence);
+        self.put_object_row(&mut changes, &row, old.as_ref(), object);
+        changes.add_terms(terms);
+        self.commit(fence, changes).await?.map_err(Error::from)?;
+        Ok(())
+    }
+
+    async fn settle_object(
+        &self,
+        fence: Fence,
+        key: &ObjectKey,
+        content: Content,
+        object: &ObjectRecord,
+        outcome: Result<()>,
+    ) -> Result<()> {
+        let holds = |entry: &Entry| Ok(Stored::decode(entry)?.object.content == object.content);
+        self.settle(fence, &key::object(key), content, outcome, holds).await
+    }
+
+    /// Gives `content` over to the record that was committed at `row`, or discards it.
+    ///
+    /// After a commit whose outcome is not known, what `row` `holds` decides; when that cannot be read either, the blob stays: better
+    /// that than a record without content.
+    pub(super) async fn settle(
+        &self,
+        fence: Fence,
+        row: &[u8],
+        mut content: Content,
+        outcome: Result<()>,
+        holds: impl Fn(&Entry) -> Result<bool>,
+    ) -> Result<()> {
+        let Err(error) = outcome else {
+            content.release();
+            return Ok(());
+        };
+        if error.kind() == ErrorKind::Unavailable && !content.pieces.extents().is_empty() {
+            let entry = self.meta().get(fence.partition, row).await.map_err(Error::from);
+            match entry.and_then(|entry| entry.as_ref().map_or(Ok(false), holds)) {
+                Ok(true) => {
+                    content.release();
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(_) => {
+                    tracing::warn!(extents = ?content.pieces.extents(), "blobs stay behind: the outcome of a commit is not known");
+                    content.release();
+                    return Err(error);
+                }
+            }
+        }
+        content.discard().await;
+        Err(error)
+    }
+}
+
+impl ObjectRecord {
+    fn copied(content: &Content, identity: Identity) -> Self {
+        let Identity { info, tags, hydrated } = identity;
+        let ObjectInfo { size: _, etag, last_modified, headers, metadata, checksums, parts, tag_count: _, source: _ } = info;
+        Self {
+            size: content.size,
+            etag,
+            last_modified,
+            headers: unless_standard(headers),
+            metadata,
+            tags,
+            checksums,
+            parts,
+            content: content.pieces.clone(),
+            hydrated: Some(hydrated),
+            completion: None,
+        }
+    }
+
+    pub(super) fn put_object(&self) -> PutObject {
+        PutObject { etag: self.etag.clone(), checksums: self.checksums.clone(), size: self.size, last_modified: self.last_modified }
+    }
+}
+
+/// S3 does not tell the storage class STANDARD.
+pub(super) fn unless_standard(headers: SystemHeaders) -> SystemHeaders {
+    SystemHeaders { storage_class: headers.storage_class.filter(|class| class != "STANDARD"), ..headers }
+}

@@ -1,0 +1,44 @@
+//! The conformance suite: what every [`Objects`] promises of a bucket, as code. Amazon S3's semantics, and the words of the trait.
+//!
+//! Each check takes a bucket of its own and panics with what it found.
+
+mod conditions;
+mod content;
+mod copies;
+mod fixture;
+mod integrity;
+mod listing;
+mod listing_model;
+mod multipart;
+mod multipart_faults;
+mod races;
+mod reads;
+mod uploads;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use self::fixture::Fixture;
+use crate::{Bucket, Objects};
+
+/// Makes a new, empty bucket.
+pub type MakeBucket = Box<dyn Fn() -> BoxFuture<'static, Bucket> + Send + Sync>;
+
+/// Runs every check against `objects`, in buckets that `make_bucket` makes.
+pub async fn run(objects: Arc<dyn Objects>, make_bucket: MakeBucket) {
+    let fixture = || async { Fixture::new(Arc::clone(&objects), make_bucket().await) };
+    content::run(&fixture().await).await;
+    reads::run(&fixture().await).await;
+    integrity::run(&fixture().await).await;
+    conditions::run(&fixture().await).await;
+    races::run(&fixture().await).await;
+    listing::run(&fixture().await).await;
+    for seed in 0..listing_model::CASES {
+        listing_model::run(&fixture().await, seed).await;
+    }
+    multipart::run(&fixture().await).await;
+    multipart_faults::run(&fixture().await).await;
+    uploads::run(&fixture().await).await;
+    copies::run(&fixture().await, &fixture().await).await;
+}

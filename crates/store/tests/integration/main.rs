@@ -1,0 +1,4 @@
+//! Objects kept here, on every pair of engines.
+
+mod engines;
+mod suite;
