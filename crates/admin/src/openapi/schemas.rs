@@ -1,0 +1,169 @@
+//! The types.
+
+use serde_json::{Value, json};
+
+/// Every type of [`crate::api`], by name.
+pub(super) fn schemas() -> Value {
+    let mut all = json!({});
+    for (name, schema) in buckets().into_iter().chain(status()).chain(organizations_and_keys()) {
+        all[name] = schema;
+    }
+    all
+}
+
+fn buckets() -> Vec<(&'static str, Value)> {
+    let shadow_request = object(&[
+        ("endpoint?", text("The origin's endpoint: a URL.")),
+        ("region?", text("The region its requests are signed for; `auto` is allowed.")),
+        ("name?", text("The origin's bucket; the bucket's own name by default.")),
+        ("access_key?", text("The access key at the origin.")),
+        ("secret_key?", text("The secret key at the origin. Never told again.")),
+        ("write_through?", flag("Whether writes and deletes go to the origin first.")),
+    ]);
+    let create = object(&[
+        ("name", text("Its name.")),
+        ("organization?", text("The organization it belongs to. The root key creates it if need be.")),
+        ("public?", flag("Whether anyone may read its objects.")),
+        ("location?", text("`global` (default), `multi:GEO`, `dual:A,B` or `single:REGION`.")),
+        ("shadow?", reference("ShadowRequest")),
+    ]);
+    let update = object(&[
+        ("public?", flag("Whether anyone may read its objects.")),
+        ("location?", text("Where objects live.")),
+        ("shadow?", reference("ShadowRequest")),
+        ("clear_shadow?", flag("Detaches the origin. Refused while objects remain there alone or repairs are pending.")),
+        ("force?", flag("Detaches it all the same.")),
+    ]);
+    let bucket = object(&[
+        ("name", text("Its name.")),
+        ("organization", text("The organization it belongs to.")),
+        ("created", time()),
+        ("public", flag("Whether anyone may read its objects.")),
+        ("location", text("Where objects live.")),
+        ("shadow", nullable(reference("ShadowView"))),
+    ]);
+    let shadow = object(&[
+        ("endpoint", text("The origin's endpoint.")),
+        ("region", text("The region its requests are signed for.")),
+        ("name", text("The origin's bucket.")),
+        ("write_through", flag("Whether writes and deletes go to the origin first.")),
+    ]);
+    let created = object(&[
+        ("bucket", reference("BucketView")),
+        ("access_key", reference("CreatedAccessKey")),
+        ("endpoint", text("Where S3 requests go.")),
+        ("region", text("The region to sign them for.")),
+        ("organization_created", flag("Whether the organization was created on the way.")),
+    ]);
+    let page = object(&[("buckets", list("BucketView")), ("next", nullable(text("What to ask for as `after` to get the next page.")))]);
+    vec![
+        ("ShadowRequest", shadow_request),
+        ("CreateBucket", create),
+        ("UpdateBucket", update),
+        ("BucketView", bucket),
+        ("ShadowView", shadow),
+        ("CreatedBucket", created),
+        ("BucketList", page),
+    ]
+}
+
+fn organizations_and_keys() -> Vec<(&'static str, Value)> {
+    let role = json!({ "type": "string", "enum": ["reader", "editor", "admin"], "description": "What it may do." });
+    let key = [
+        ("access_key", text("The access key itself.")),
+        ("organization", nullable(text("The organization it belongs to; null for the root key."))),
+        ("role", role.clone()),
+        ("bucket", nullable(text("The only bucket it reaches; null for all of the organization's."))),
+        ("created", time()),
+    ];
+    let create_key = object(&[
+        ("organization?", text("The organization it belongs to: that of the bucket, or of the caller, by default.")),
+        ("role", role),
+        ("bucket?", text("The only bucket it reaches; all of the organization's by default.")),
+    ]);
+    let mut with_secret = key.to_vec();
+    with_secret.push(("secret_key", text("Its secret, told once.")));
+    let error = object(&[(
+        "error",
+        object(&[("code", text("The kind of error: stable, in snake case.")), ("message", text("One line for a person."))]),
+    )]);
+    vec![
+        ("CreateOrganization", object(&[("name", text("Its name."))])),
+        ("OrganizationView", object(&[("name", text("Its name.")), ("created", time())])),
+        ("OrganizationList", object(&[("organizations", list("OrganizationView"))])),
+        ("CreateAccessKey", create_key),
+        ("AccessKeyView", object(&key)),
+        ("CreatedAccessKey", object(&with_secret)),
+        ("AccessKeyList", object(&[("access_keys", list("AccessKeyView"))])),
+        ("ErrorBody", error),
+    ]
+}
+
+fn status() -> Vec<(&'static str, Value)> {
+    let status = object(&[
+        ("bucket", reference("BucketView")),
+        ("objects", count("How many objects are here.")),
+        ("bytes", count("How many bytes they hold.")),
+        ("shadow", nullable(reference("ShadowStatusView"))),
+    ]);
+    let shadow = object(&[
+        ("access_key", text("The access key used at the origin. Its secret is never told.")),
+        ("generation", count("Grows each time a shadow is set or cleared.")),
+        ("origin_requests", count("Requests to the origin, since the server started, as all that follows.")),
+        ("origin_bytes", count("Bytes of content that left the origin: what its provider charges for.")),
+        ("hydrated_objects", count("Objects brought in.")),
+        ("hydrated_bytes", count("Their bytes.")),
+        ("discarded_copies", count("Copies thrown away because something newer was here.")),
+        ("local_reads", count("Reads answered from here.")),
+        ("cold_reads", count("Reads answered from the origin.")),
+        (
+            "pending_repairs",
+            json!({ "type": "array", "items": { "type": "string" }, "description": "Keys whose write is half done, at most a hundred." }),
+        ),
+        ("last_errors", list("OriginErrorView")),
+    ]);
+    let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
+    vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("OriginErrorView", error)]
+}
+
+/// An object with these fields. A question mark at the end of a name says that the field may be left out.
+fn object(fields: &[(&str, Value)]) -> Value {
+    let mut properties = json!({});
+    let mut required = Vec::new();
+    for (name, schema) in fields {
+        let optional = name.strip_suffix('?');
+        properties[optional.unwrap_or(name)] = schema.clone();
+        if optional.is_none() {
+            required.push(*name);
+        }
+    }
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+fn text(description: &str) -> Value {
+    json!({ "type": "string", "description": description })
+}
+
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
+}
+
+fn count(description: &str) -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": 0, "description": description })
+}
+
+fn time() -> Value {
+    json!({ "type": "string", "format": "date-time", "description": "When it was." })
+}
+
+fn list(of: &str) -> Value {
+    json!({ "type": "array", "items": reference(of) })
+}
+
+fn reference(to: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{to}") })
+}
+
+fn nullable(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
+}

@@ -1,0 +1,135 @@
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::document;
+use crate::{
+    api::{
+        AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
+        CreatedAccessKey, CreatedBucket, ErrorBody, ErrorDetail, OrganizationList, OrganizationView, OriginErrorView, RoleName, SecretText,
+        ShadowRequest, ShadowStatusView, ShadowView, UpdateBucket,
+    },
+    routes,
+};
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let document = document();
+    let routes: BTreeSet<(String, String)> =
+        routes::signed().iter().chain(&routes::unsigned()).map(|route| (route.path.to_owned(), route.method.to_owned())).collect();
+    let paths = document["paths"].as_object().unwrap();
+    let described = paths.iter().flat_map(|(path, calls)| {
+        let methods = calls.as_object().unwrap().keys();
+        methods.map(|method| (path.clone(), method.clone()))
+    });
+    assert_eq!(described.collect::<BTreeSet<_>>(), routes);
+    let unsigned: BTreeSet<&str> = routes::unsigned().iter().map(|route| route.path).collect();
+    for (path, calls) in paths {
+        for call in calls.as_object().unwrap().values() {
+            assert_eq!(call["security"].as_array().is_some_and(Vec::is_empty), unsigned.contains(path.as_str()), "{path}");
+            assert!(!call["summary"].as_str().unwrap().is_empty(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    fn walk(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| walk(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| walk(value, found)),
+            _ => {}
+        }
+    }
+    let document = document();
+    let mut references = BTreeSet::new();
+    walk(&document, &mut references);
+    for reference in references {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+}
+
+/// Holds a schema to the fields that `full`, a value with every field present, is written with.
+fn check(document: &Value, name: &str, full: &impl Serialize) {
+    let schema = &document["components"]["schemas"][name];
+    let described: BTreeSet<&String> = schema["properties"].as_object().unwrap_or_else(|| panic!("{name}")).keys().collect();
+    let full = serde_json::to_value(full).unwrap();
+    assert_eq!(full.as_object().unwrap().keys().collect::<BTreeSet<_>>(), described, "{name}");
+}
+
+#[test]
+fn every_field_of_a_bucket_is_described() {
+    let document = document();
+    let shadow = ShadowRequest {
+        endpoint: Some(String::new()),
+        region: Some(String::new()),
+        name: Some(String::new()),
+        access_key: Some(String::new()),
+        secret_key: Some(SecretText::new("")),
+        write_through: Some(true),
+    };
+    check(&document, "ShadowRequest", &shadow);
+    let text = || Some(String::new());
+    let create = CreateBucket { organization: text(), location: text(), shadow: Some(shadow.clone()), ..CreateBucket::default() };
+    check(&document, "CreateBucket", &create);
+    let update = UpdateBucket { public: Some(true), location: text(), shadow: Some(shadow), ..UpdateBucket::default() };
+    check(&document, "UpdateBucket", &update);
+    check(&document, "ShadowView", &shadow_view());
+    check(&document, "BucketView", &bucket());
+    check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None });
+    check(&document, "ShadowStatusView", &shadow_status());
+    check(&document, "OriginErrorView", &OriginErrorView { at: String::new(), doing: String::new(), message: String::new() });
+    check(&document, "BucketList", &BucketList { buckets: vec![], next: None });
+    let access_key = CreatedAccessKey { key: key(), secret_key: SecretText::new("") };
+    let created =
+        CreatedBucket { bucket: bucket(), access_key, endpoint: String::new(), region: String::new(), organization_created: false };
+    check(&document, "CreatedBucket", &created);
+}
+
+#[test]
+fn every_field_of_the_rest_is_described() {
+    let document = document();
+    check(&document, "CreateOrganization", &CreateOrganization { name: String::new() });
+    check(&document, "OrganizationView", &OrganizationView { name: String::new(), created: String::new() });
+    check(&document, "OrganizationList", &OrganizationList { organizations: vec![] });
+    let create = CreateAccessKey { organization: Some(String::new()), role: RoleName::Reader, bucket: Some(String::new()) };
+    check(&document, "CreateAccessKey", &create);
+    check(&document, "AccessKeyView", &key());
+    check(&document, "CreatedAccessKey", &CreatedAccessKey { key: key(), secret_key: SecretText::new("") });
+    check(&document, "AccessKeyList", &AccessKeyList { access_keys: vec![] });
+    let error = ErrorBody { error: ErrorDetail { code: String::new(), message: String::new() } };
+    check(&document, "ErrorBody", &error);
+}
+
+fn shadow_status() -> ShadowStatusView {
+    ShadowStatusView {
+        access_key: String::new(),
+        generation: 0,
+        origin_requests: 0,
+        origin_bytes: 0,
+        hydrated_objects: 0,
+        hydrated_bytes: 0,
+        discarded_copies: 0,
+        local_reads: 0,
+        cold_reads: 0,
+        pending_repairs: vec![],
+        last_errors: vec![],
+    }
+}
+
+fn shadow_view() -> ShadowView {
+    ShadowView { endpoint: String::new(), region: String::new(), name: String::new(), write_through: false }
+}
+
+fn bucket() -> BucketView {
+    let text = String::new;
+    BucketView { name: text(), organization: text(), created: text(), public: false, location: text(), shadow: Some(shadow_view()) }
+}
+
+fn key() -> AccessKeyView {
+    AccessKeyView { access_key: String::new(), organization: None, role: RoleName::Editor, bucket: None, created: String::new() }
+}

@@ -1,0 +1,63 @@
+//! Listing, looking at and destroying buckets.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use umbra_core::limits::KEYS_PER_PAGE_MAX;
+
+use crate::{
+    api::{BucketList, BucketStatus},
+    caller::Caller,
+    error::{ApiError, ApiResult},
+    routes::{convert, extract::Query, to_the_end},
+    state::AdminState,
+};
+
+/// Which buckets to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    organization: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(crate) async fn list(State(state): State<AdminState>, caller: Caller, Query(query): Query<ListQuery>) -> ApiResult<Json<BucketList>> {
+    let organization = caller.organization(query.organization.as_deref())?;
+    let limit = query.limit.unwrap_or(KEYS_PER_PAGE_MAX);
+    if !(1..=KEYS_PER_PAGE_MAX).contains(&limit) {
+        return Err(ApiError::invalid(format!("limit must be between 1 and {KEYS_PER_PAGE_MAX}")));
+    }
+    // One more than asked for tells whether there is a next page.
+    let mut found = state.catalog.buckets(organization.as_deref(), query.after.as_deref(), limit + 1).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|bucket| bucket.name.to_string());
+    Ok(Json(BucketList { buckets: found.iter().map(|bucket| convert::bucket(bucket)).collect(), next }))
+}
+
+pub(crate) async fn status(State(state): State<AdminState>, caller: Caller, Path(name): Path<String>) -> ApiResult<Json<BucketStatus>> {
+    let bucket = state.visible_bucket(&caller, &name).await?;
+    let usage = state.catalog.usage(&bucket).await?;
+    let shadow = state.shadow.status(&bucket).await?.map(convert::shadow_status);
+    Ok(Json(BucketStatus { bucket: convert::bucket(&bucket), objects: usage.objects, bytes: usage.bytes, shadow }))
+}
+
+pub(crate) async fn destroy(State(state): State<AdminState>, caller: Caller, Path(name): Path<String>) -> ApiResult<StatusCode> {
+    let bucket = state.managed_bucket(&caller, &name).await?;
+    to_the_end(async move {
+        // The keys that reach this bucket alone go first: a later bucket of the same name must not be open to them.
+        for key in state.catalog.keys(Some(&bucket.organization)).await? {
+            if key.bucket.as_ref() == Some(&bucket.name) {
+                state.catalog.delete_key(&key.id).await?;
+            }
+        }
+        state.catalog.destroy_bucket(&bucket.name).await?;
+        state.shadow.forget(&bucket);
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}

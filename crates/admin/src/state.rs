@@ -1,0 +1,93 @@
+//! What the routes work with.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::registry::Registry;
+use umbra_core::{BucketName, Clock, Entity, Random, RequestContext};
+use umbra_shadow::Shadow;
+use umbra_store::{Bucket, Catalog};
+
+use crate::{
+    Readiness,
+    caller::Caller,
+    error::{ApiError, ApiResult},
+    metrics::Metrics,
+};
+
+/// What the admin API is made of.
+pub struct AdminParts {
+    /// Buckets, organizations and access keys.
+    pub catalog: Arc<Catalog>,
+    /// Attaches, detaches and tells the status of shadows.
+    pub shadow: Shadow,
+    /// The time, for signatures.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for request ids.
+    pub random: Arc<dyn Random>,
+    /// Every metric of the server; the API adds its own.
+    pub registry: Registry,
+    /// Whether S3 requests are served.
+    pub readiness: Readiness,
+    /// The URL S3 clients are told to use.
+    pub endpoint: String,
+    /// The region S3 clients are told to sign for.
+    pub region: String,
+}
+
+impl fmt::Debug for AdminParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminParts").field("endpoint", &self.endpoint).field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// The parts as every route shares them.
+#[derive(Clone)]
+pub(crate) struct AdminState(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) parts: AdminParts,
+    pub(crate) metrics: Metrics,
+}
+
+impl AdminState {
+    pub(crate) fn new(mut parts: AdminParts) -> Self {
+        let metrics = Metrics::register(&mut parts.registry);
+        Self(Arc::new(Shared { parts, metrics }))
+    }
+
+    /// A fresh request id.
+    pub(crate) fn request_id(&self) -> String {
+        hex::encode_upper(self.random.array::<8>())
+    }
+
+    /// The bucket `name`, if the caller may know of it.
+    pub(crate) async fn visible_bucket(&self, caller: &Caller, name: &str) -> ApiResult<Arc<Bucket>> {
+        let bucket = self.catalog.bucket(&BucketName::parse(name)?).await?;
+        if caller.sees(&bucket) { Ok(bucket) } else { Err(ApiError::not_found(Entity::Bucket)) }
+    }
+
+    /// The bucket `name`, if the caller may change it.
+    pub(crate) async fn managed_bucket(&self, caller: &Caller, name: &str) -> ApiResult<Arc<Bucket>> {
+        let bucket = self.visible_bucket(caller, name).await?;
+        if caller.manages_bucket(&bucket) { Ok(bucket) } else { Err(ApiError::denied("this needs an admin key")) }
+    }
+}
+
+impl std::ops::Deref for AdminState {
+    type Target = AdminParts;
+
+    fn deref(&self) -> &AdminParts {
+        &self.0.parts
+    }
+}
+
+impl AdminState {
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+}
+
+/// The context of a request that goes on to the object layers.
+pub(crate) fn context(request_id: String) -> RequestContext {
+    RequestContext { request_id, shadow_path: Vec::new() }
+}
