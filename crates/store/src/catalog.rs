@@ -8,7 +8,7 @@
 //! | create | 1. put `b`, active | 2. put `B/<name>`, if absent |
 //! | delete | 1. `b` becomes deleting: writers stop. 2. look for objects; if there are any, `b` becomes active again | 3. `B/<name>` becomes `D/<partition>` |
 //! | destroy | 1. `b` becomes deleting | 2. `B/<name>` becomes `D/<partition>` |
-//! | empty ([`crate::Destroyer`]) | 1. blobs, rows, at last `b` | 2. drop `D/<partition>` |
+//! | empty ([`crate::Destroyer`]) | 1. drop `b`, then blobs and rows | 2. drop `D/<partition>` |
 //!
 //! A crash behind step 1 of creating leaves a `b` that nothing names and nothing will: a few dozen bytes. A crash within deleting
 //! leaves a bucket that is deleting and still has its name; whoever finds one takes it back ([`Catalog::open`] looks for them,
@@ -156,3 +156,6 @@ impl<'a> Pages<'a> {
         Ok((!page.is_empty()).then_some(page))
     }
 }
+
+#[cfg(test)]
+mod tests;

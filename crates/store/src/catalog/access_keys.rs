@@ -154,7 +154,7 @@ impl Shared {
 }
 
 /// Whether `id` can be an access key's: it stands unquoted in headers, URLs and on command lines.
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     ID_LENGTHS.contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 

@@ -218,7 +218,8 @@ impl Shared {
         for _ in 0..ATTEMPTS_MAX {
             // 63 bits: every engine has a signed number for them.
             let partition = Partition(u64::from_be_bytes(self.random.array()) >> 1);
-            if partition == Partition::ROOT {
+            let is_free = partition != Partition::ROOT && self.meta.get(Partition::ROOT, &root::destroying(partition)).await?.is_none();
+            if !is_free {
                 continue;
             }
             let batch = Batch::new(partition).check(key::settings(), Expect::Absent).put(key::settings(), "", body.clone());

@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use futures::FutureExt;
+use umbra_core::{Entity, ErrorKind, Fault};
+use umbra_meta::{CommitFault, Error as MetaError, FailingMetaStore, MetaStore, Partition, key::root};
+
+use super::{delete_object, kind, memory, name, on_every_engine, open_seeded, open_with_organizations, put_object, settings};
+
+const NOT_EMPTY: Option<ErrorKind> = Some(ErrorKind::Invalid(Fault::BucketNotEmpty));
+const NO_BUCKET: Option<ErrorKind> = Some(ErrorKind::NotFound(Entity::Bucket));
+
+async fn is_ordered_to_be_emptied(meta: &dyn MetaStore, partition: Partition) -> bool {
+    meta.get(Partition::ROOT, &root::destroying(partition)).await.unwrap().is_some()
+}
+
+#[tokio::test]
+async fn an_empty_bucket_is_deleted_and_its_name_is_free() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        catalog.delete_bucket(&name("bucket")).await.unwrap();
+        assert_eq!(kind(catalog.bucket(&name("bucket")).await), NO_BUCKET);
+        assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NO_BUCKET);
+        assert_eq!(kind(catalog.destroy_bucket(&name("bucket")).await), NO_BUCKET);
+        assert!(is_ordered_to_be_emptied(&*meta, bucket.partition).await);
+        assert!(put_object(&*meta, &bucket, "late").await.is_err(), "a writer of the deleted bucket");
+        let again = catalog.create_bucket(&name("bucket"), "evil", settings()).await.unwrap();
+        assert_ne!(again.partition, bucket.partition);
+        assert_eq!(open_seeded(&meta, 2).await.unwrap().bucket(&name("bucket")).await.unwrap(), again);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_holds_objects_is_not_deleted() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        put_object(&*meta, &bucket, "object").await.unwrap();
+        assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NOT_EMPTY);
+        let unharmed = catalog.refresh(&name("bucket")).await.unwrap();
+        assert_eq!(unharmed, bucket, "its writers are not even disturbed");
+        delete_object(&*meta, &bucket, "object").await;
+        catalog.delete_bucket(&name("bucket")).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_holds_objects_can_be_destroyed() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        put_object(&*meta, &bucket, "object").await.unwrap();
+        catalog.destroy_bucket(&name("bucket")).await.unwrap();
+        assert_eq!(kind(catalog.bucket(&name("bucket")).await), NO_BUCKET);
+        assert!(is_ordered_to_be_emptied(&*meta, bucket.partition).await);
+        assert!(put_object(&*meta, &bucket, "late").await.is_err());
+        catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+    })
+    .await;
+}
+
+/// A put that comes between the first look and the mark: it succeeds, so the bucket must stay.
+#[tokio::test]
+async fn a_put_just_before_the_mark_keeps_the_bucket() {
+    let inner = memory();
+    let store = Arc::new(FailingMetaStore::new(Arc::clone(&inner)));
+    let meta: Arc<dyn MetaStore> = store.clone();
+    let catalog = open_with_organizations(&meta).await;
+    let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+    let mut puts = vec![bucket.clone()];
+    store.set(move |_, _| {
+        for bucket in puts.drain(..) {
+            put_object(&*inner, &bucket, "object").now_or_never().expect("memory answers at once").unwrap();
+        }
+        CommitFault::None
+    });
+    assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NOT_EMPTY);
+    let after = catalog.bucket(&name("bucket")).await.unwrap();
+    assert!(after.revision > bucket.revision, "it was marked, and taken back");
+    put_object(&*meta, &after, "another").await.unwrap();
+}
+
+/// A put that comes between the mark and the loss of the name: it must fail.
+#[tokio::test]
+async fn a_put_just_after_the_mark_fails() {
+    let inner = memory();
+    let store = Arc::new(FailingMetaStore::new(Arc::clone(&inner)));
+    let meta: Arc<dyn MetaStore> = store.clone();
+    let catalog = open_with_organizations(&meta).await;
+    let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+    store.set(move |_, batch| {
+        if batch.partition == Partition::ROOT {
+            let late = put_object(&*inner, &bucket, "object").now_or_never().expect("memory answers at once");
+            assert!(matches!(late, Err(MetaError::Conflict { .. })));
+        }
+        CommitFault::None
+    });
+    catalog.delete_bucket(&name("bucket")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_put_and_a_delete_that_race_one_loses() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        for _ in 0..40 {
+            let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+            let (writer, snapshot) = (Arc::clone(&meta), Arc::clone(&bucket));
+            let put = tokio::spawn(async move { put_object(&*writer, &snapshot, "object").await });
+            let deleter = catalog.clone();
+            let delete = tokio::spawn(async move { deleter.delete_bucket(&name("bucket")).await });
+            let (put, delete) = (put.await.unwrap(), delete.await.unwrap());
+            match kind(delete) {
+                None => assert!(put.is_err(), "an acknowledged object went with its bucket"),
+                NOT_EMPTY => {
+                    put.unwrap();
+                    let stays = catalog.bucket(&name("bucket")).await.unwrap();
+                    put_object(&*meta, &stays, "another").await.unwrap();
+                    catalog.destroy_bucket(&name("bucket")).await.unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_does_not_depend_on_the_patience_of_its_caller() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        // Polled once, then dropped: what it began goes on.
+        let _polled_once = catalog.delete_bucket(&name("bucket")).now_or_never();
+        let bucket = loop {
+            match catalog.create_bucket(&name("bucket"), "evil", settings()).await {
+                Ok(bucket) => break bucket,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AlreadyExists(Entity::Bucket)),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(catalog.bucket(&name("bucket")).await.unwrap(), bucket);
+    })
+    .await;
+}
