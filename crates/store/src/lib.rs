@@ -5,6 +5,7 @@ mod bucket;
 mod catalog;
 mod commit;
 mod copy;
+mod destroy;
 mod native;
 mod objects;
 mod reclaim;
@@ -19,6 +20,7 @@ pub use bucket::{Bucket, BucketSettings, BucketState};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{Identity, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
+pub use destroy::Destroyer;
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, Pieces, Stored, part_integrity,
 };

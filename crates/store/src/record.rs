@@ -23,6 +23,7 @@ pub(crate) mod golden;
 pub(crate) mod object;
 pub(crate) mod organization;
 pub(crate) mod part;
+pub(crate) mod piece;
 pub(crate) mod store_identity;
 pub(crate) mod upload;
 
