@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The S3 protocol front: s3s in, [`umbra_store::Objects`] and [`umbra_store::Catalog`] out.
+//!
+//! s3s parses requests, verifies signatures and writes answers; this crate decides who may do what, turns each operation into one call of
+//! ours, and wraps s3s in an outer layer that supplies what it leaves out: request ids, complete error documents, refusal of
+//! sub-resources nobody knows, time limits. No type of s3s leaves this crate.
+
+mod access;
+mod auth;
+mod body;
+mod call;
+mod convert;
+mod error;
+mod front;
+mod host;
+mod layer;
+mod lenient;
+mod limits;
+mod operations;
+mod server;
+mod settings;
+mod slow_body;
+mod xml_text;
+
+pub use front::S3Front;
+pub use server::{Transport, serve};
+pub use settings::S3Settings;

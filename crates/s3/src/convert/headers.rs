@@ -1,0 +1,142 @@
+//! Stored headers and user metadata.
+
+use std::collections::HashMap;
+
+use s3s::{S3Error, S3ErrorCode, dto::StorageClass};
+use umbra_core::{Result, UserMetadata};
+
+/// The content type of what came without one.
+pub(crate) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+
+/// The class of what came without one.
+pub(crate) const STANDARD: &str = "STANDARD";
+
+/// Takes the stored headers out of the fields of `$input`.
+macro_rules! stored {
+    ($input:expr) => {
+        umbra_core::SystemHeaders {
+            content_type: $input.content_type.take(),
+            cache_control: $input.cache_control.take(),
+            content_disposition: $input.content_disposition.take(),
+            content_encoding: $input.content_encoding.take().and_then(|encoding| $crate::convert::headers::content_encoding(&encoding)),
+            content_language: $input.content_language.take(),
+            expires: $input.expires.take(),
+            website_redirect_location: $input.website_redirect_location.take(),
+            storage_class: $crate::convert::headers::storage_class($input.storage_class.as_ref())?,
+        }
+    };
+}
+
+/// Refuses what `$input` asks for and we would silently not do: encryption with other people's keys, retention, grants.
+macro_rules! refuse_unsupported {
+    ($input:expr) => {{
+        let encryption = $input.server_side_encryption.is_some()
+            || $input.sse_customer_algorithm.is_some()
+            || $input.sse_customer_key.is_some()
+            || $input.ssekms_key_id.is_some();
+        let lock = $input.object_lock_mode.is_some()
+            || $input.object_lock_legal_hold_status.is_some()
+            || $input.object_lock_retain_until_date.is_some();
+        let grants = $input.grant_full_control.is_some()
+            || $input.grant_read.is_some()
+            || $input.grant_read_acp.is_some()
+            || $input.grant_write_acp.is_some();
+        $crate::convert::headers::refuse(encryption, lock, grants)?;
+    }};
+}
+
+pub(crate) use {refuse_unsupported, stored};
+
+/// What a stored `Content-Encoding` is: the coding of the transfer is not part of it.
+pub(crate) fn content_encoding(encoding: &str) -> Option<String> {
+    let kept: Vec<&str> =
+        encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("aws-chunked")).collect();
+    if kept.len() == encoding.split(',').count() {
+        return Some(encoding.to_owned());
+    }
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
+/// The storage class to keep: a label, checked for being one of S3's.
+pub(crate) fn storage_class(class: Option<&StorageClass>) -> Result<Option<String>, S3Error> {
+    match class.map(StorageClass::as_str) {
+        None | Some(STANDARD) => Ok(None),
+        Some(
+            class @ ("REDUCED_REDUNDANCY"
+            | "STANDARD_IA"
+            | "ONEZONE_IA"
+            | "INTELLIGENT_TIERING"
+            | "GLACIER"
+            | "GLACIER_IR"
+            | "DEEP_ARCHIVE"),
+        ) => Ok(Some(class.to_owned())),
+        Some(_) => Err(S3ErrorCode::InvalidStorageClass.into()),
+    }
+}
+
+/// Refuses what is asked for and not done here.
+pub(crate) fn refuse(encryption: bool, lock: bool, grants: bool) -> Result<(), S3Error> {
+    let refused = |code, message: &'static str| Err(S3Error::with_message(code, message));
+    if encryption {
+        return refused(S3ErrorCode::NotImplemented, "Server side encryption is not supported");
+    }
+    if lock {
+        return refused(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration");
+    }
+    if grants {
+        return refused(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs");
+    }
+    Ok(())
+}
+
+/// Takes user metadata.
+pub(crate) fn metadata(metadata: Option<HashMap<String, String>>, hoisted: Vec<(String, String)>) -> Result<UserMetadata> {
+    let metadata = UserMetadata::new(hoisted.into_iter().chain(metadata.into_iter().flatten()));
+    metadata.check()?;
+    Ok(metadata)
+}
+
+/// Shows user metadata.
+pub(crate) fn shown(metadata: &UserMetadata) -> Option<HashMap<String, String>> {
+    // A name that cannot be a header could only have come from elsewhere; S3 counts such entries in `x-amz-missing-meta` instead of failing.
+    let named = metadata.iter().filter(|(name, _)| http::HeaderName::from_bytes(name.as_bytes()).is_ok());
+    (!metadata.is_empty()).then(|| named.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use s3s::dto::StorageClass;
+
+    use super::{content_encoding, metadata, storage_class};
+
+    #[test]
+    fn the_coding_of_the_transfer_is_not_stored() {
+        let cases = [
+            ("gzip", Some("gzip")),
+            ("deflate, gzip", Some("deflate, gzip")),
+            ("aws-chunked", None),
+            ("AWS-chunked,", None),
+            ("gzip,aws-chunked", Some("gzip")),
+            ("aws-chunked, deflate, gzip", Some("deflate,gzip")),
+        ];
+        for (sent, stored) in cases {
+            assert_eq!(content_encoding(sent).as_deref(), stored, "{sent}");
+        }
+    }
+
+    #[test]
+    fn storage_classes_are_labels_of_s3() {
+        let class = |name| storage_class(Some(&StorageClass::from_static(name)));
+        assert_eq!(class("STANDARD").unwrap(), None);
+        assert_eq!(class("GLACIER").unwrap().as_deref(), Some("GLACIER"));
+        assert!(class("FAST").is_err());
+    }
+
+    #[test]
+    fn metadata_from_headers_wins_and_is_bounded() {
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let both = metadata(Some([of("a", "header")].into()), vec![of("a", "query"), of("b", "query")]).unwrap();
+        assert_eq!(both.iter().collect::<Vec<_>>(), [("a", "header"), ("b", "query")]);
+        assert!(metadata(Some([of("a", &"x".repeat(2048))].into()), vec![]).is_err());
+    }
+}

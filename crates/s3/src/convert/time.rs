@@ -1,0 +1,31 @@
+//! Points in time.
+
+use s3s::dto;
+use time::OffsetDateTime;
+use umbra_core::Timestamp;
+
+/// `at` as S3 shows it: in whole seconds, in headers and listings alike.
+pub(crate) fn shown(at: Timestamp) -> dto::Timestamp {
+    OffsetDateTime::from_unix_timestamp(at.as_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// Takes a time a client sends.
+pub(crate) fn taken(at: &dto::Timestamp) -> Timestamp {
+    let at = OffsetDateTime::from(at.clone());
+    Timestamp::from_millis(at.unix_timestamp().saturating_mul(1000).saturating_add(i64::from(at.millisecond())))
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_core::Timestamp;
+
+    use super::{shown, taken};
+
+    #[test]
+    fn times_survive_in_whole_seconds() {
+        for (millis, expected) in [(0, 0), (1_234_567_890_123, 1_234_567_890_000), (-500, -1000)] {
+            assert_eq!(taken(&shown(Timestamp::from_millis(millis))), Timestamp::from_millis(expected));
+        }
+        assert_eq!(taken(&shown(Timestamp::from_millis(i64::MAX))), Timestamp::from_millis(0));
+    }
+}

@@ -1,0 +1,58 @@
+//! The front: puts the parts together.
+
+use std::{fmt, sync::Arc};
+
+use s3s::service::{S3Service, S3ServiceBuilder};
+use umbra_core::{Random, Result};
+use umbra_store::{Catalog, Objects};
+
+use crate::{S3Settings, access::Gate, auth::Keys, host, layer::Layer, lenient::LenientReads, limits, operations::Operations};
+
+/// The S3 front of a store. [`crate::serve`] puts it behind a listener.
+pub struct S3Front {
+    pub(crate) settings: Arc<S3Settings>,
+    pub(crate) layer: Layer,
+}
+
+impl S3Front {
+    /// A front to `objects` and `catalog`. Fails when a setting makes no sense.
+    pub fn new(settings: S3Settings, objects: Arc<dyn Objects>, catalog: Arc<Catalog>, random: Arc<dyn Random>) -> Result<Self> {
+        let settings = Arc::new(settings);
+        let parts = Parts { settings: Arc::clone(&settings), objects, catalog };
+        // The inner s3s answers what the outer one has verified: see `lenient`.
+        let inner = parts.builder()?.build();
+        let mut outer = parts.builder()?;
+        outer.set_route(LenientReads { service: inner });
+        let service: S3Service = outer.build();
+        let parser = settings.domain.as_deref().map(host::parser).transpose()?;
+        let layer = Layer::new(service, parser, random, settings.body_timeout);
+        Ok(Self { settings, layer })
+    }
+}
+
+struct Parts {
+    settings: Arc<S3Settings>,
+    objects: Arc<dyn Objects>,
+    catalog: Arc<Catalog>,
+}
+
+impl Parts {
+    fn builder(&self) -> Result<S3ServiceBuilder> {
+        let Self { settings, objects, catalog } = self;
+        let operations = Operations { settings: Arc::clone(settings), objects: Arc::clone(objects), catalog: Arc::clone(catalog) };
+        let mut builder = S3ServiceBuilder::new(operations);
+        builder.set_config(limits::config(settings)?);
+        builder.set_auth(Keys(Arc::clone(catalog)));
+        builder.set_access(Gate(Arc::clone(catalog)));
+        if let Some(domain) = &settings.domain {
+            builder.set_host(host::parser(domain)?);
+        }
+        Ok(builder)
+    }
+}
+
+impl fmt::Debug for S3Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Front").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

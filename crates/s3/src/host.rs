@@ -1,0 +1,23 @@
+//! Buckets in host names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, header::HOST};
+use s3s::host::{S3Host as _, SingleDomain};
+use umbra_core::{Error, Fault, Result};
+
+/// The parser of host names below `domain`. A host elsewhere never names a bucket.
+pub(crate) fn parser(domain: &str) -> Result<SingleDomain> {
+    SingleDomain::new(domain)
+        .map(|parser| parser.with_cname_fallback(false))
+        .map_err(|error| Error::invalid(Fault::InvalidArgument, format!("{domain:?} cannot be a domain")).because(error))
+}
+
+/// Whether the host in `headers` names a bucket.
+pub(crate) fn names_a_bucket(parser: Option<&SingleDomain>, headers: &HeaderMap) -> bool {
+    let Some((parser, host)) = parser.zip(headers.get(HOST).and_then(|host| host.to_str().ok())) else {
+        return false;
+    };
+    let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+    !is_address && parser.parse_host_header(host).is_ok_and(|host| host.bucket().is_some())
+}

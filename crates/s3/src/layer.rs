@@ -1,0 +1,165 @@
+//! The outer layer around s3s: refuses what must not reach it, and completes what it answers.
+//!
+//! On the way in: a request id, limits, undecodable keys, sub-resources nobody knows ([`guard`], [`query`]), and the context that travels on.
+//! On the way out: ids on every response, complete error documents ([`finish`]), and the right code when a body failed while s3s gathered it.
+
+mod finish;
+mod guard;
+mod progress;
+mod query;
+
+use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, host::SingleDomain, service::S3Service};
+use umbra_core::{Random, RequestContext};
+
+pub(crate) use self::{
+    finish::Status,
+    progress::{Progress, Stage},
+};
+
+use self::progress::ReportingBody;
+use crate::{host, slow_body::TimedBody};
+
+/// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
+const SHADOW_PATH: &str = "x-umbra-shadow-path";
+/// The most shadows a request may pass: more than anyone stacks on purpose.
+const SHADOW_HOPS_MAX: usize = 16;
+
+/// How the client reached us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In the clear.
+    #[default]
+    Http,
+    /// Through TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As URLs spell it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// The outer layer.
+pub(crate) struct Layer {
+    service: S3Service,
+    host: Option<SingleDomain>,
+    random: Arc<dyn Random>,
+    host_id: String,
+    body_timeout: Duration,
+}
+
+impl Layer {
+    /// Wraps `service`.
+    pub(crate) fn new(service: S3Service, host: Option<SingleDomain>, random: Arc<dyn Random>, body_timeout: Duration) -> Self {
+        let host_id = BASE64.encode(random.array::<32>());
+        Self { service, host, random, host_id, body_timeout }
+    }
+
+    /// Answers a request. Never fails: whatever happens has an answer.
+    pub(crate) async fn answer<B>(&self, scheme: Scheme, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
+    {
+        let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
+        let resource = request.uri().path().to_owned();
+        let is_head = request.method() == Method::HEAD;
+        let response = match self.admit(&request, &ids.request) {
+            Ok(cx) => self.forward(scheme, request, cx).await,
+            Err(error) => error.to_http_response(),
+        };
+        finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, is_head)
+    }
+
+    fn request_id(&self) -> String {
+        self.random.array::<8>().iter().fold(String::with_capacity(16), |mut id, byte| {
+            write!(id, "{byte:02X}").expect("a string takes any text");
+            id
+        })
+    }
+
+    fn admit<B>(&self, request: &Request<B>, id: &str) -> S3Result<RequestContext> {
+        guard::check(request)?;
+        let names_bucket = host::names_a_bucket(self.host.as_ref(), request.headers());
+        query::check(request.method(), query::Shape::of(request.uri().path(), names_bucket), request.uri().query())?;
+        Ok(RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(request.headers())? })
+    }
+
+    async fn forward<B>(&self, scheme: Scheme, request: Request<B>, cx: RequestContext) -> S3Result<Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
+    {
+        let progress = Arc::new(Progress::default());
+        let (mut head, body) = request.into_parts();
+        if head.headers.get(http::header::AUTHORIZATION).is_some_and(|value| value.is_empty()) {
+            head.headers.remove(http::header::AUTHORIZATION);
+        }
+        head.extensions.insert(cx);
+        head.extensions.insert(scheme);
+        head.extensions.insert(Arc::clone(&progress));
+        let body = match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::http_body(ReportingBody::new(TimedBody::new(body, self.body_timeout), Arc::clone(&progress))),
+        };
+        let answer = self.service.call(Request::from_parts(head, body)).await;
+        let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
+        // s3s calls every failure of a body that it gathers itself an internal error.
+        match progress.body_fault().filter(|_| response.status() == http::StatusCode::INTERNAL_SERVER_ERROR) {
+            Some(fault) => fault.to_http_response(),
+            None => Ok(response),
+        }
+    }
+}
+
+/// An answer for the case that even the error cannot be written.
+fn last_resort(error: &S3Error) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = error.status_code().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// The shadows that `headers` name, outermost first.
+fn shadow_path(headers: &HeaderMap) -> S3Result<Vec<String>> {
+    let refused = |message| S3Error::with_message(S3ErrorCode::InvalidRequest, message);
+    let mut hops = Vec::new();
+    for value in headers.get_all(SHADOW_PATH) {
+        let value = value.to_str().map_err(|_| refused("the shadow path is malformed"))?;
+        hops.extend(value.split(',').map(str::trim).filter(|hop| !hop.is_empty()).map(str::to_owned));
+    }
+    if hops.len() > SHADOW_HOPS_MAX {
+        return Err(refused("shadow loop: the request passed too many shadows"));
+    }
+    Ok(hops)
+}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layer").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{SHADOW_HOPS_MAX, SHADOW_PATH, shadow_path};
+
+    #[test]
+    fn the_shadow_path_may_come_in_pieces() {
+        let header = |value: &str| (HeaderName::from_static(SHADOW_PATH), HeaderValue::try_from(value).unwrap());
+        let mut headers = HeaderMap::from_iter([header("a/b, c/d")]);
+        headers.append(SHADOW_PATH, HeaderValue::from_static("e/f"));
+        assert_eq!(shadow_path(&headers).unwrap(), ["a/b", "c/d", "e/f"]);
+        assert!(shadow_path(&HeaderMap::new()).unwrap().is_empty());
+        assert!(shadow_path(&HeaderMap::from_iter([header(&"a/b,".repeat(SHADOW_HOPS_MAX + 1))])).is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! Completes responses: ids on every one, and what s3s leaves out of error documents.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::SERVER};
+use s3s::Body;
+
+use crate::xml_text::{Shielded, unshield};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+
+/// The ids of a request and of who answers it.
+#[derive(Debug)]
+pub(super) struct Ids<'a> {
+    pub(super) request: String,
+    pub(super) host: &'a str,
+}
+
+/// The status of a response, where s3s would choose another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Status(pub(crate) StatusCode);
+
+/// Completes `response` to a request for `resource`.
+pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, is_head: bool) -> Response<Body> {
+    if let Some(Status(status)) = response.extensions_mut().remove() {
+        *response.status_mut() = status;
+    }
+    if response.extensions_mut().remove::<Shielded>().is_some() {
+        change_document(&mut response, |document| Some(unshield(document)));
+    }
+    if response.status().is_client_error() || response.status().is_server_error() {
+        change_document(&mut response, |document| with_details(document, ids, resource));
+    }
+    if is_head {
+        *response.body_mut() = Body::empty();
+    }
+    let headers = response.headers_mut();
+    let id = |text: &str| HeaderValue::try_from(text).expect("ids are hexadecimal or base64");
+    headers.insert(REQUEST_ID, id(&ids.request));
+    headers.insert(HOST_ID, id(ids.host));
+    headers.insert(SERVER, HeaderValue::from_static("Umbra"));
+    response
+}
+
+/// Changes a body that is a document, held whole.
+fn change_document(response: &mut Response<Body>, change: impl FnOnce(&Bytes) -> Option<Bytes>) {
+    if let Some(document) = response.body().bytes().as_ref().and_then(change) {
+        *response.body_mut() = Body::from(document);
+    }
+}
+
+/// An error document with what every one of S3's holds.
+fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes> {
+    let text = std::str::from_utf8(document).ok()?;
+    let inner = text.strip_suffix("</Error>")?;
+    let resource = escape(resource);
+    Some(
+        format!("{inner}<Resource>{resource}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>", ids.request, ids.host).into(),
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Response, StatusCode};
+    use s3s::{Body, S3Error, S3ErrorCode};
+
+    use super::{Ids, Status, complete};
+
+    fn text(response: &Response<Body>) -> String {
+        String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn errors_name_their_resource_and_request() {
+        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==" };
+        let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
+        let response = complete(error, &ids, "/b/a&<b", false);
+        let document = text(&response);
+        assert!(
+            document.ends_with("<Resource>/b/a&amp;&lt;b</Resource><RequestId>0A</RequestId><HostId>aG9zdA==</HostId></Error>"),
+            "{document}"
+        );
+        assert_eq!(response.headers()["x-amz-request-id"], "0A");
+        assert_eq!(response.headers()["x-amz-id-2"], "aG9zdA==");
+        assert_eq!(response.headers()["server"], "Umbra");
+    }
+
+    #[test]
+    fn a_head_has_no_body_and_a_chosen_status_wins() {
+        let ids = Ids { request: "0A".to_owned(), host: "h" };
+        let mut response = Response::new(Body::from(bytes::Bytes::from_static(b"content")));
+        response.extensions_mut().insert(Status(StatusCode::PARTIAL_CONTENT));
+        let response = complete(response, &ids, "/", true);
+        assert_eq!((response.status(), text(&response).as_str()), (StatusCode::PARTIAL_CONTENT, ""));
+    }
+}

@@ -1,0 +1,128 @@
+//! Refuses requests that must not reach s3s, each with the answer S3 gives.
+
+use http::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING},
+};
+use percent_encoding::percent_decode_str;
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+use crate::error::custom;
+
+/// The longest URI: a key of 1,024 bytes, every one escaped, and a long signature fit several times.
+const URI_BYTES_MAX: usize = 16 * 1024;
+/// The most bytes of headers. S3 takes 8 KB; a little more does no harm.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Refuses `request`, or lets it pass.
+pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
+    check_method(request.method(), request.headers())?;
+    check_sizes(request)?;
+    check_path(request.uri().path())?;
+    check_length(request.method(), request.headers())?;
+    check_expiry(request.uri().query().unwrap_or_default())
+}
+
+fn check_method(method: &Method, headers: &HeaderMap) -> S3Result<()> {
+    match *method {
+        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(()),
+        Method::OPTIONS => Err(refuse_preflight(headers)),
+        _ => Err(S3ErrorCode::MethodNotAllowed.into()),
+    }
+}
+
+/// No bucket has a CORS configuration.
+fn refuse_preflight(headers: &HeaderMap) -> S3Error {
+    if !headers.contains_key(ORIGIN) {
+        return custom("BadRequest", StatusCode::BAD_REQUEST, "Insufficient information. Origin request header needed.");
+    }
+    if !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        return custom("BadRequest", StatusCode::BAD_REQUEST, "Invalid Access-Control-Request-Method: null");
+    }
+    custom("AccessForbidden", StatusCode::FORBIDDEN, "CORSResponse: CORS is not enabled for this bucket.")
+}
+
+fn check_sizes<B>(request: &Request<B>) -> S3Result<()> {
+    let uri = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    if uri > URI_BYTES_MAX {
+        return Err(custom("InvalidURI", StatusCode::URI_TOO_LONG, format!("the URI is longer than {URI_BYTES_MAX} bytes")));
+    }
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers > HEADER_BYTES_MAX {
+        return Err(S3ErrorCode::RequestHeaderSectionTooLarge.into());
+    }
+    Ok(())
+}
+
+/// A key must be UTF-8, and what stands for its bytes must be hexadecimal.
+fn check_path(path: &str) -> S3Result<()> {
+    let escapes = path.split('%').skip(1);
+    let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    let decodable = escapes.into_iter().all(is_escape) && percent_decode_str(path).decode_utf8().is_ok();
+    if decodable { Ok(()) } else { Err(S3Error::with_message(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI.")) }
+}
+
+/// A body that is stored must say how long it is before it comes.
+fn check_length(method: &Method, headers: &HeaderMap) -> S3Result<()> {
+    let unknown = headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH);
+    if *method == Method::PUT && unknown && !headers.contains_key("x-amz-decoded-content-length") {
+        return Err(S3ErrorCode::MissingContentLength.into());
+    }
+    Ok(())
+}
+
+/// A presigned URL whose time is over before it began. s3s calls it malformed; S3 says it has expired.
+fn check_expiry(query: &str) -> S3Result<()> {
+    let is_over = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        name.eq_ignore_ascii_case("x-amz-expires") && value.parse::<i64>().is_ok_and(|seconds| seconds <= 0)
+    };
+    if query.split('&').any(is_over) {
+        return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Request has expired"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request};
+
+    use super::{HEADER_BYTES_MAX, URI_BYTES_MAX, check};
+
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+
+    fn code(method: Method, uri: &str, headers: Headers<'_>) -> String {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap()).map_or_else(|error| error.code().as_str().to_owned(), |()| "passes".to_owned())
+    }
+
+    #[test]
+    fn what_must_not_pass_does_not() {
+        let long_uri = format!("/b/{}", "k".repeat(URI_BYTES_MAX));
+        let long_header = "v".repeat(HEADER_BYTES_MAX);
+        let cases: &[(Method, &str, Headers<'_>, &str)] = &[
+            (Method::GET, "/b/k", &[], "passes"),
+            (Method::GET, "/b/%C3%BC%20%00", &[], "passes"),
+            (Method::GET, "/b/%FF", &[], "InvalidURI"),
+            (Method::GET, "/b/%zz", &[], "InvalidURI"),
+            (Method::GET, "/b/%2", &[], "InvalidURI"),
+            (Method::GET, &long_uri, &[], "InvalidURI"),
+            (Method::GET, "/b/k", &[("x-amz-meta-a", &long_header)], "RequestHeaderSectionTooLarge"),
+            (Method::PATCH, "/b/k", &[], "MethodNotAllowed"),
+            (Method::OPTIONS, "/b/k", &[], "BadRequest"),
+            (Method::OPTIONS, "/b/k", &[("origin", "http://a")], "BadRequest"),
+            (Method::OPTIONS, "/b/k", &[("origin", "http://a"), ("access-control-request-method", "GET")], "AccessForbidden"),
+            (Method::PUT, "/b/k", &[("transfer-encoding", "chunked")], "MissingContentLength"),
+            (Method::PUT, "/b/k", &[("transfer-encoding", "chunked"), ("x-amz-decoded-content-length", "3")], "passes"),
+            (Method::GET, "/b/k?X-Amz-Expires=-5", &[], "AccessDenied"),
+            (Method::GET, "/b/k?X-Amz-Expires=0", &[], "AccessDenied"),
+            (Method::GET, "/b/k?X-Amz-Expires=60", &[], "passes"),
+        ];
+        for (method, uri, headers, expected) in cases {
+            assert_eq!(code(method.clone(), uri, headers), *expected, "{method} {:.60} {:.80?}", uri, headers);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The operations: each method of s3s's trait is one call into a file of its own.
+
+mod buckets;
+mod complete_upload;
+mod copy_object;
+mod create_upload;
+mod delete_object;
+mod delete_objects;
+mod get_object;
+mod head_object;
+mod list_buckets;
+mod list_objects;
+mod list_parts;
+mod list_uploads;
+mod object_attributes;
+mod put_object;
+mod reads;
+mod tagging;
+mod upload_part;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use s3s::{S3, S3Request, S3Response, S3Result, dto::*};
+use umbra_store::{Catalog, Objects};
+
+use crate::S3Settings;
+
+/// What the operations work with.
+pub(crate) struct Operations {
+    pub(crate) settings: Arc<S3Settings>,
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations").field("objects", &self.objects).finish_non_exhaustive()
+    }
+}
+
+/// Writes the methods of the trait: the name of each, its input and output, and the function that does it.
+macro_rules! operations {
+    ($($method:ident, $Input:ident, $Output:ident => $function:path;)*) => {
+        #[async_trait]
+        impl S3 for Operations {
+            $(
+                async fn $method(&self, request: S3Request<$Input>) -> S3Result<S3Response<$Output>> {
+                    $function(self, request).await.map_err(Into::into)
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    list_buckets, ListBucketsInput, ListBucketsOutput => list_buckets::list_buckets;
+    create_bucket, CreateBucketInput, CreateBucketOutput => buckets::create_bucket;
+    head_bucket, HeadBucketInput, HeadBucketOutput => buckets::head_bucket;
+    delete_bucket, DeleteBucketInput, DeleteBucketOutput => buckets::delete_bucket;
+    get_bucket_location, GetBucketLocationInput, GetBucketLocationOutput => buckets::get_bucket_location;
+    get_bucket_versioning, GetBucketVersioningInput, GetBucketVersioningOutput => buckets::get_bucket_versioning;
+    get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
+    head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
+    put_object, PutObjectInput, PutObjectOutput => put_object::put_object;
+    copy_object, CopyObjectInput, CopyObjectOutput => copy_object::copy_object;
+    delete_object, DeleteObjectInput, DeleteObjectOutput => delete_object::delete_object;
+    delete_objects, DeleteObjectsInput, DeleteObjectsOutput => delete_objects::delete_objects;
+    list_objects, ListObjectsInput, ListObjectsOutput => list_objects::list_objects;
+    list_objects_v2, ListObjectsV2Input, ListObjectsV2Output => list_objects::list_objects_v2;
+    get_object_tagging, GetObjectTaggingInput, GetObjectTaggingOutput => tagging::get_object_tagging;
+    put_object_tagging, PutObjectTaggingInput, PutObjectTaggingOutput => tagging::put_object_tagging;
+    delete_object_tagging, DeleteObjectTaggingInput, DeleteObjectTaggingOutput => tagging::delete_object_tagging;
+    get_object_attributes, GetObjectAttributesInput, GetObjectAttributesOutput => object_attributes::get_object_attributes;
+    create_multipart_upload, CreateMultipartUploadInput, CreateMultipartUploadOutput => create_upload::create_multipart_upload;
+    upload_part, UploadPartInput, UploadPartOutput => upload_part::upload_part;
+    upload_part_copy, UploadPartCopyInput, UploadPartCopyOutput => upload_part::upload_part_copy;
+    complete_multipart_upload, CompleteMultipartUploadInput, CompleteMultipartUploadOutput => complete_upload::complete_multipart_upload;
+    abort_multipart_upload, AbortMultipartUploadInput, AbortMultipartUploadOutput => complete_upload::abort_multipart_upload;
+    list_parts, ListPartsInput, ListPartsOutput => list_parts::list_parts;
+    list_multipart_uploads, ListMultipartUploadsInput, ListMultipartUploadsOutput => list_uploads::list_multipart_uploads;
+}

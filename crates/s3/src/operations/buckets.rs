@@ -1,0 +1,101 @@
+//! CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
+
+use s3s::{
+    S3Error, S3ErrorCode, S3Request, S3Response,
+    dto::{
+        BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput,
+        HeadBucketOutput,
+    },
+};
+use umbra_core::{BucketName, Entity, ErrorKind};
+use umbra_store::{AccessKey, BucketSettings};
+
+use super::Operations;
+use crate::{
+    call::Call,
+    error::{Answer, Failure},
+};
+
+/// The region that S3 shows as no region at all.
+const NAMELESS_REGION: &str = "us-east-1";
+
+/// Creates a bucket in the organization of the access key. Any location constraint will do: there is one place.
+pub(super) async fn create_bucket(operations: &Operations, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
+    let call = Call::of(&request)?;
+    let input = request.input;
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        return Err(S3Error::with_message(S3ErrorCode::NotImplemented, "Object lock is not supported").into());
+    }
+    let name = BucketName::parse(&input.bucket)?;
+    let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
+    let organization = organization(operations, key).await?;
+    let settings = BucketSettings { public: is_public(input.acl.as_ref())?, ..BucketSettings::default() };
+    match operations.catalog.create_bucket(&name, &organization, settings).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => return Err(taken(operations, &name, key).await),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), bucket_arn: None }))
+}
+
+/// The organization the new bucket belongs to. A root key has none of its own.
+async fn organization(operations: &Operations, key: &AccessKey) -> Result<String, Failure> {
+    if let Some(organization) = &key.organization {
+        return Ok(organization.clone());
+    }
+    let organization = operations.settings.default_organization.clone();
+    operations.catalog.ensure_organization(&organization).await?;
+    Ok(organization)
+}
+
+/// Whether the objects of the new bucket are to be readable by everyone.
+fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> {
+    match acl.map(BucketCannedACL::as_str) {
+        None | Some(BucketCannedACL::PRIVATE) => Ok(false),
+        Some(BucketCannedACL::PUBLIC_READ) => Ok(true),
+        Some(_) => Err(S3Error::with_message(S3ErrorCode::NotImplemented, "Only the canned ACLs private and public-read are supported")),
+    }
+}
+
+/// Whose bucket it is that has the name already.
+async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey) -> Failure {
+    let bucket = match operations.catalog.bucket(name).await {
+        Ok(bucket) => bucket,
+        Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return S3ErrorCode::OperationAborted.into(),
+        Err(error) => return error.into(),
+    };
+    let own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
+    if own { S3ErrorCode::BucketAlreadyOwnedByYou.into() } else { S3ErrorCode::BucketAlreadyExists.into() }
+}
+
+/// Tells that a bucket exists and can be reached.
+pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+    let region = operations.settings.region.clone();
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() }))
+}
+
+/// Deletes an empty bucket.
+pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
+    let call = Call::of(&request)?;
+    operations.catalog.delete_bucket(&call.bucket()?.name).await?;
+    Ok(S3Response::new(DeleteBucketOutput::default()))
+}
+
+/// Shows the region.
+pub(super) async fn get_bucket_location(
+    operations: &Operations,
+    _request: S3Request<GetBucketLocationInput>,
+) -> Answer<GetBucketLocationOutput> {
+    let region = &operations.settings.region;
+    let location_constraint = (region != NAMELESS_REGION).then(|| BucketLocationConstraint::from(region.clone()));
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+}
+
+/// There are no versions: the answer is empty, as S3's is for a bucket that never had any.
+pub(super) async fn get_bucket_versioning(
+    _operations: &Operations,
+    _request: S3Request<GetBucketVersioningInput>,
+) -> Answer<GetBucketVersioningOutput> {
+    Ok(S3Response::new(GetBucketVersioningOutput::default()))
+}

@@ -1,0 +1,47 @@
+//! CreateMultipartUpload.
+
+use s3s::{
+    S3Request,
+    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput},
+};
+use umbra_core::ObjectKey;
+use umbra_store::CreateUpload;
+
+use super::{Operations, list_objects};
+use crate::{
+    call::Call,
+    convert::{checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
+    error::Answer,
+};
+
+/// Begins an upload.
+pub(super) async fn create_multipart_upload(
+    operations: &Operations,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> Answer<CreateMultipartUploadOutput> {
+    let call = Call::of(&request)?;
+    let hoisted = Hoisted::of(&request.uri);
+    let mut input = request.input;
+    headers::refuse_unsupported!(input);
+    let key = ObjectKey::parse(&input.key)?;
+    input.storage_class = input.storage_class.or(hoisted.storage_class);
+    let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
+    let options = CreateUpload {
+        headers: headers::stored!(input),
+        metadata: headers::metadata(input.metadata.take(), hoisted.metadata)?,
+        tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
+        checksum: wanted,
+    };
+    let bucket = call.bucket()?;
+    let upload = operations.objects.create_upload(&call.cx, bucket, &key, options).await?;
+    let mut writer = KeyWriter::new(None)?;
+    let output = CreateMultipartUploadOutput {
+        bucket: Some(bucket.name.to_string()),
+        key: Some(writer.text(input.key)),
+        upload_id: Some(upload.to_string()),
+        checksum_algorithm: wanted.map(|(algorithm, _)| checksum::algorithm(algorithm)),
+        checksum_type: wanted.map(|(_, kind)| checksum::kind(kind)),
+        ..CreateMultipartUploadOutput::default()
+    };
+    Ok(list_objects::finished(output, &writer))
+}

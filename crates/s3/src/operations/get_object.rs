@@ -1,0 +1,37 @@
+//! GetObject.
+
+use s3s::{
+    S3Request, S3Response,
+    dto::{GetObjectInput, GetObjectOutput},
+};
+use umbra_core::ObjectKey;
+
+use super::{Operations, reads};
+use crate::{body, call::Call, convert::checksum, error::Answer};
+
+/// Reads an object, or a range or part of it.
+pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+    let call = Call::of(&request)?;
+    let input = request.input;
+    let key = ObjectKey::parse(&input.key)?;
+    let options = reads::asked!(input);
+    let read = operations.objects.get(&call.cx, call.bucket()?, &key, options.clone()).await;
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
+    };
+    let info = &read.info;
+    let length = read.range.map_or(info.size, |range| range.len());
+    let mut output = reads::described!(GetObjectOutput, info);
+    output.content_length = i64::try_from(length).ok();
+    output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
+    output.parts_count = reads::parts_count(info, &options);
+    // Clients check the bytes they get against these, so they must speak of the whole, and of nothing less.
+    if read.range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
+        checksum::show_with_type!(output, checksum::shown(&info.checksums));
+    }
+    let mut response = S3Response::new(output);
+    reads::say_source(&mut response, info);
+    response.output.body = Some(body::outgoing(read.body, length));
+    Ok(response)
+}

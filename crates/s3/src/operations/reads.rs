@@ -1,0 +1,166 @@
+//! What GetObject and HeadObject have in common.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::LAST_MODIFIED};
+use s3s::{S3Error, S3ErrorCode, S3Response, dto::Range};
+use umbra_core::{ByteRange, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result};
+use umbra_store::GetOptions;
+
+use super::Operations;
+use crate::{call::Call, convert::time, error::Failure};
+
+/// Tells readers that the origin answered; the name and the value are what Tigris's clients look for.
+const READ_SOURCE: HeaderName = HeaderName::from_static("x-tigris-read-source");
+
+/// The read that the fields of `$input` ask for.
+macro_rules! asked {
+    ($input:expr) => {{
+        let input = &$input;
+        let preconditions = crate::convert::conditions::on_read(
+            input.if_match.as_ref(),
+            input.if_none_match.as_ref(),
+            input.if_modified_since.as_ref(),
+            input.if_unmodified_since.as_ref(),
+        );
+        $crate::operations::reads::refuse_version(input.version_id.as_deref())?;
+        $crate::operations::reads::refuse_customer_key(input.sse_customer_algorithm.is_some())?;
+        $crate::operations::reads::options(input.range.as_ref(), input.part_number, preconditions)?
+    }};
+}
+
+/// An `$Output` that describes the object in `$info`.
+macro_rules! described {
+    ($Output:ident, $info:expr) => {{
+        let info: &umbra_core::ObjectInfo = $info;
+        let content_type = info.headers.content_type.as_deref().unwrap_or($crate::convert::headers::DEFAULT_CONTENT_TYPE);
+        $Output {
+            accept_ranges: Some("bytes".to_owned()),
+            cache_control: info.headers.cache_control.clone(),
+            content_disposition: info.headers.content_disposition.clone(),
+            content_encoding: info.headers.content_encoding.clone(),
+            content_language: info.headers.content_language.clone(),
+            content_type: Some(content_type.to_owned()),
+            e_tag: Some($crate::convert::conditions::etag(&info.etag)),
+            expires: info.headers.expires.clone(),
+            last_modified: Some($crate::convert::time::shown(info.last_modified)),
+            metadata: $crate::convert::headers::shown(&info.metadata),
+            storage_class: info.headers.storage_class.clone().map(Into::into),
+            tag_count: i32::try_from(info.tag_count).ok().filter(|count| *count > 0),
+            website_redirect_location: info.headers.website_redirect_location.clone(),
+            ..$Output::default()
+        }
+    }};
+}
+
+pub(super) use {asked, described};
+
+/// Joins what a reader asks for.
+pub(super) fn options(range: Option<&Range>, part_number: Option<i32>, preconditions: umbra_core::Preconditions) -> Result<GetOptions> {
+    if range.is_some() && part_number.is_some() {
+        return Err(Error::invalid(Fault::InvalidRequest, "cannot specify both Range header and partNumber query parameter"));
+    }
+    let part_number = part_number.map(|number| PartNumber::new(number.into())).transpose()?;
+    let range = range.map(|range| match *range {
+        Range::Int { first, last } => RangeSpec::From { first, last },
+        Range::Suffix { length } => RangeSpec::Suffix { length },
+    });
+    Ok(GetOptions { range, part_number, preconditions })
+}
+
+/// There are no versions but the one that S3 calls `null`.
+pub(super) fn refuse_version(version: Option<&str>) -> Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(Error::invalid(Fault::InvalidArgument, "invalid version id specified")),
+    }
+}
+
+/// Nothing here is encrypted with a customer's key.
+pub(super) fn refuse_customer_key(given: bool) -> Result<(), S3Error> {
+    let message = "The encryption parameters are not applicable to this object.";
+    if given { Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message)) } else { Ok(()) }
+}
+
+/// Whether the reader wants checksums.
+pub(super) fn wants_checksum(mode: Option<&s3s::dto::ChecksumMode>) -> bool {
+    mode.is_some_and(|mode| mode.as_str().eq_ignore_ascii_case("ENABLED"))
+}
+
+/// `Content-Range` of `range` within `size` bytes; an empty range has none.
+pub(super) fn content_range(range: ByteRange, size: u64) -> Option<String> {
+    (!range.is_empty()).then(|| format!("bytes {}-{}/{size}", range.start, range.end - 1))
+}
+
+/// How many parts an object has, for readers of one of them.
+pub(super) fn parts_count(info: &ObjectInfo, options: &GetOptions) -> Option<i32> {
+    options.part_number?;
+    i32::try_from(info.parts.len()).ok().filter(|count| *count > 0)
+}
+
+/// Says where the answer came from.
+pub(super) fn say_source<T>(response: &mut S3Response<T>, info: &ObjectInfo) {
+    if info.source == ReadSource::Origin {
+        response.headers.insert(READ_SOURCE, HeaderValue::from_static("block_shadow"));
+    }
+}
+
+/// Completes the answer to a read that failed: 304 carries what the reader already has a copy of.
+pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey, error: Error) -> Failure {
+    if error.kind() != ErrorKind::NotModified {
+        return error.into();
+    }
+    let mut answer = S3Error::from(Failure::from(error));
+    if let Ok(bucket) = call.bucket()
+        && let Ok(info) = operations.objects.head(&call.cx, bucket, key, GetOptions::default()).await
+    {
+        answer.set_headers(validators(&info));
+    }
+    answer.into()
+}
+
+fn validators(info: &ObjectInfo) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = HeaderValue::try_from(info.etag.quoted()) {
+        headers.insert(http::header::ETAG, etag);
+    }
+    let mut date = Vec::new();
+    if time::shown(info.last_modified).format(s3s::dto::TimestampFormat::HttpDate, &mut date).is_ok()
+        && let Ok(date) = HeaderValue::try_from(date)
+    {
+        headers.insert(LAST_MODIFIED, date);
+    }
+    if let Some(cache) = info.headers.cache_control.as_ref().and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert(http::header::CACHE_CONTROL, cache);
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use s3s::dto::Range;
+    use umbra_core::{ByteRange, Preconditions, RangeSpec};
+
+    use super::{content_range, options, refuse_version};
+
+    #[test]
+    fn a_range_and_a_part_exclude_each_other() {
+        let range = Range::Int { first: 1, last: Some(2) };
+        let none = Preconditions::default;
+        assert_eq!(options(Some(&range), None, none()).unwrap().range, Some(RangeSpec::From { first: 1, last: Some(2) }));
+        assert_eq!(options(None, Some(7), none()).unwrap().part_number.unwrap().get(), 7);
+        assert!(options(Some(&range), Some(7), none()).is_err());
+        assert!(options(None, Some(0), none()).is_err());
+    }
+
+    #[test]
+    fn content_ranges_are_inclusive() {
+        assert_eq!(content_range(ByteRange::new(2, 5), 10).as_deref(), Some("bytes 2-4/10"));
+        assert_eq!(content_range(ByteRange::new(0, 0), 0), None);
+    }
+
+    #[test]
+    fn only_the_null_version_exists() {
+        assert!(refuse_version(None).is_ok());
+        assert!(refuse_version(Some("null")).is_ok());
+        assert!(refuse_version(Some("abc")).is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! Settings of the S3 front.
+
+use std::time::Duration;
+
+/// What a user can set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Settings {
+    /// The region this server says it is in. Default `us-east-1`.
+    pub region: String,
+    /// Whether requests must be signed for `region`. By default any region is accepted, so that clients need no setting.
+    pub pin_region: bool,
+    /// The domain below which buckets have names of their own (`bucket.domain`). Without it, and for any other host, the bucket is in the path.
+    pub domain: Option<String>,
+    /// The organization that owns buckets a root key creates through S3. Made when first needed. Default `default`.
+    pub default_organization: String,
+    /// How long a request's head may take to arrive. Default 30 s.
+    pub head_timeout: Duration,
+    /// How long a request's body may stand still. Default 60 s.
+    pub body_timeout: Duration,
+}
+
+impl Default for S3Settings {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            pin_region: false,
+            domain: None,
+            default_organization: "default".to_owned(),
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}
