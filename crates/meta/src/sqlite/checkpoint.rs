@@ -130,3 +130,27 @@ impl Background {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Mode, run};
+    use crate::sqlite::{SqliteSettings, schema};
+
+    #[test]
+    fn the_log_is_emptied_unless_somebody_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta");
+        let writer = schema::open_store(&path, &SqliteSettings::default()).unwrap().conn;
+        let reader = schema::open_connection(&path, 1 << 20, true).unwrap();
+        let log_bytes = || schema::beside(&path, "-wal").metadata().unwrap().len();
+        writer.execute_batch("INSERT INTO kv VALUES (1, x'00', 1, x'', 0, 0, x'')").unwrap();
+        let reading = reader.unchecked_transaction().unwrap();
+        reader.query_row("SELECT count(*) FROM kv", [], |_| Ok(())).unwrap();
+        assert!(!run(&writer, Mode::Truncate), "the reader is in the way");
+        assert!(log_bytes() > 0);
+        assert!(run(&writer, Mode::Passive), "but does not keep it from being copied");
+        drop(reading);
+        assert!(run(&writer, Mode::Truncate));
+        assert_eq!(log_bytes(), 0);
+    }
+}

@@ -38,14 +38,14 @@ const TABLES: &str = "
 /// A store that was opened: the connection to write with, and what keeps others out while it is held.
 pub(super) struct Opened {
     pub(super) conn: Connection,
-    pub(super) lock: File,
+    pub(super) lock: Lock,
     pub(super) revision_bound: u64,
 }
 
 /// Locks, opens and if need be makes the store at `path`.
 pub(super) fn open_store(path: &Path, settings: &SqliteSettings) -> Result<Opened> {
     refuse_network_file_system(path)?;
-    let lock = lock(path)?;
+    let lock = Lock::take(path)?;
     let conn = connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| translate(&error))?;
     let is_new = check_version(&conn)?;
     let revision_bound = prepare(&conn, settings, is_new).map_err(|error| translate(&error))?;
@@ -90,14 +90,28 @@ fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-fn lock(path: &Path) -> Result<File> {
-    let beside = beside(path, "-lock");
-    let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("lock {}: {error}", beside.display()));
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|error| failed(&error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(failed(&"another process has the metadata store open")),
-        Err(TryLockError::Error(error)) => Err(failed(&error)),
+/// What keeps a second opening out.
+pub(super) struct Lock(File);
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self> {
+        let beside = beside(path, "-lock");
+        let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("lock {}: {error}", beside.display()));
+        let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|error| failed(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(failed(&"another process has the metadata store open")),
+            Err(TryLockError::Error(error)) => Err(failed(&error)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that is just being started holds the file open, and with it the lock.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of the metadata store is not released");
+        }
     }
 }
 
@@ -167,4 +181,20 @@ fn refuse_network_file_system(path: &Path) -> Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn refuse_network_file_system(_path: &Path) -> Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lock;
+
+    #[test]
+    fn a_lock_is_released_though_a_child_process_inherited_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("meta");
+        let lock = Lock::take(&path).unwrap();
+        let _inherited = lock.0.try_clone().unwrap();
+        assert!(Lock::take(&path).is_err());
+        drop(lock);
+        assert!(Lock::take(&path).is_ok());
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +19,7 @@ use super::{
     checkpoint::{self, Mode},
     failure::{is_io, translate},
     group::{self, Revisions},
-    schema::{Opened, PAGE_BYTES},
+    schema::{Lock, Opened, PAGE_BYTES},
 };
 use crate::{Batch, Committed, Error, Result};
 
@@ -140,7 +139,8 @@ fn observe_log(conn: &mut Connection) -> rusqlite::Result<Arc<AtomicU64>> {
 /// What the thread owns.
 struct Committer {
     conn: Connection,
-    lock: File,
+    /// Released after the file is closed.
+    lock: Lock,
     revisions: Revisions,
     group_batches_max: usize,
     commits: Arc<AtomicU64>,
