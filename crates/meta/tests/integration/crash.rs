@@ -105,8 +105,11 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
             thread::sleep(Duration::from_millis(2));
         }
         thread::sleep(Duration::from_micros(random.random_range(0..150_000)));
+        let ended = child.try_wait().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+        // A child that gave up by itself has found something wrong: its own writes not there, for one.
+        assert_eq!(ended, None, "cycle {cycle}: the child ended before it was killed");
         let names = acknowledged(dir.path());
         assert!(names.len() > known, "cycle {cycle}: the child committed nothing");
         known = names.len();
