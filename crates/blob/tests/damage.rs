@@ -151,6 +151,7 @@ async fn a_flipped_bit_of_content_is_found_where_it_is_and_nowhere_else() {
             let range = block * 65_536..((block + 1) * 65_536).min(700_000);
             let outcome = suite::read(&store, &blob.id, ByteRange::new(range.start, range.end)).await;
             if range.contains(&(at as u64)) {
+                let outcome = outcome.map(|found| found.len());
                 assert!(matches!(outcome, Err(Error::Corrupt { .. })), "byte {at}, block {block}: {outcome:?}");
             } else {
                 assert!(outcome.unwrap() == expected[range.start as usize..range.end as usize], "byte {at}, block {block}");

@@ -45,7 +45,7 @@ pub(super) async fn outside(store: &dyn BlobStore) {
     for size in [0, 10, 1_200_000] {
         for blob in stored(store, &content(4, size)).await {
             for range in [ByteRange::new(0, blob.size + 1), ByteRange::new(blob.size, blob.size + 1), ByteRange::new(u64::MAX, u64::MAX)] {
-                let outcome = read(store, &blob.id, range).await;
+                let outcome = read(store, &blob.id, range).await.map(|found| found.len());
                 assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{range:?} of {size}: {outcome:?}");
             }
             store.delete(&blob.id).await.expect("delete");
