@@ -52,7 +52,8 @@ pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transp
     loop {
         tokio::select! {
             // An error means that nobody is left who could tell us to stop: stop.
-            _ = stop.wait_for(|stop| *stop) => break,
+            // The value is a lock: it must not be held while anything else is awaited.
+            _ = async { stop.wait_for(|stop| *stop).await.map(drop) } => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     let connection = connection(Arc::clone(&front), stream, transport.clone(), graceful.watcher());
