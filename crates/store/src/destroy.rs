@@ -133,13 +133,16 @@ impl Destroyer {
     }
 
     async fn delete_blobs(&self, page: &[Entry]) -> Result<()> {
-        let blobs = page.iter().flat_map(|entry| {
-            blobs_of(entry).unwrap_or_else(|error| {
+        let mut blobs = Vec::new();
+        for entry in page {
+            match blobs_of(entry) {
+                Ok(named) => blobs.extend(named),
                 // Whatever it named can no longer be found out; the bucket must go all the same.
-                tracing::error!(?error, key = %entry.key.escape_ascii(), "a destroyed bucket held a damaged record: its content stays behind");
-                Vec::new()
-            })
-        });
+                Err(error) => {
+                    tracing::error!(?error, key = %entry.key.escape_ascii(), "a destroyed bucket held a damaged record: its content stays behind");
+                }
+            }
+        }
         let delete = |blob: BlobId| async move { self.blobs.delete(&blob).await.map_err(Error::from) };
         stream::iter(blobs).map(delete).buffer_unordered(DELETES_AT_ONCE).try_collect().await
     }
@@ -172,3 +175,6 @@ fn blobs_of(entry: &Entry) -> Result<Vec<BlobId>> {
         Ok(Vec::new())
     }
 }
+
+#[cfg(test)]
+mod tests;

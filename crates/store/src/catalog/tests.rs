@@ -81,3 +81,15 @@ async fn delete_object(meta: &dyn MetaStore, bucket: &Bucket, object: &str) {
 async fn entries(meta: &dyn MetaStore, partition: Partition) -> usize {
     meta.scan(partition, KeyRange::prefix(b""), 1000, Projection::Head).await.unwrap().len()
 }
+
+/// A server awaits all of these on its worker threads.
+#[test]
+fn its_futures_can_change_threads() {
+    fn check<T: Send>(_: impl FnOnce(Catalog) -> T) {}
+    check(|catalog: Catalog| async move { catalog.bucket(&name("bucket")).await });
+    check(|catalog: Catalog| async move { catalog.buckets(Some("acme"), None, 1).await });
+    check(|catalog: Catalog| async move { catalog.update_bucket(&name("bucket"), &mut |_| Ok(())).await });
+    check(|catalog: Catalog| async move { catalog.delete_organization("acme").await });
+    check(|catalog: Catalog| async move { catalog.keys(None).await });
+    check(|_| async move { open(&memory()).await });
+}
