@@ -2,6 +2,7 @@
 //!
 //! Each check takes a bucket of its own and panics with what it found.
 
+mod books;
 mod conditions;
 mod content;
 mod copies;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+pub use self::books::{Books, audit};
 use self::fixture::Fixture;
 use crate::{Bucket, Objects};
 

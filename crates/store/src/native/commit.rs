@@ -130,9 +130,7 @@ impl Native {
         loop {
             match self.meta().commit(changes.batch.clone()).await {
                 Ok(committed) => {
-                    if let Some(due) = changes.reclaims {
-                        self.reclaimer().nudge(fence.partition, due);
-                    }
+                    self.nudge(*fence, &changes);
                     return Ok(Ok(committed));
                 }
                 Err(umbra_meta::Error::Conflict { key, current }) => {
@@ -144,8 +142,18 @@ impl Native {
                     fence.renew(lost.current.as_ref())?;
                     changes.batch.checks[0] = fence.check();
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // It may have been applied all the same.
+                    self.nudge(*fence, &changes);
+                    return Err(error.into());
+                }
             }
+        }
+    }
+
+    fn nudge(&self, fence: Fence, changes: &Changes) {
+        if let Some(due) = changes.reclaims {
+            self.reclaimer().nudge(fence.partition, due);
         }
     }
 }

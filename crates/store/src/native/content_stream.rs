@@ -97,16 +97,16 @@ mod tests {
     #[test]
     fn a_range_touches_only_the_extents_it_overlaps() {
         let extents = [(b"a", 10), (b"b", 5), (b"c", 20)].map(|(id, size)| Extent { blob: BlobId::from_bytes(id), size });
-        let cases: [(_, _, &[(&[u8], u64, u64)]); 6] = [
-            (0, 35, &[(b"a", 0, 10), (b"b", 0, 5), (b"c", 0, 20)]),
-            (0, 10, &[(b"a", 0, 10)]),
-            (10, 11, &[(b"b", 0, 1)]),
-            (9, 16, &[(b"a", 9, 10), (b"b", 0, 5), (b"c", 0, 1)]),
-            (34, 35, &[(b"c", 19, 20)]),
-            (7, 7, &[]),
+        let part = |id: &[u8], start, end| (BlobId::from_bytes(id), ByteRange::new(start, end));
+        let cases = [
+            (0, 35, vec![part(b"a", 0, 10), part(b"b", 0, 5), part(b"c", 0, 20)]),
+            (0, 10, vec![part(b"a", 0, 10)]),
+            (10, 11, vec![part(b"b", 0, 1)]),
+            (9, 16, vec![part(b"a", 9, 10), part(b"b", 0, 5), part(b"c", 0, 1)]),
+            (34, 35, vec![part(b"c", 19, 20)]),
+            (7, 7, vec![]),
         ];
         for (start, end, expected) in cases {
-            let expected: Vec<_> = expected.iter().map(|(id, start, end)| (BlobId::from_bytes(id), ByteRange::new(*start, *end))).collect();
             assert_eq!(wanted(&extents, ByteRange::new(start, end)), expected, "{start}..{end}");
         }
     }

@@ -15,8 +15,8 @@ impl Native {
     /// see [`Native::open_current`].
     pub async fn open(&self, stored: &Stored, options: &GetOptions) -> Result<GetObject> {
         match self.try_open(stored, options).await? {
-            Opened::Object(object) => Ok(object),
-            Opened::Gone(error) => Err(Error::not_found(Entity::Object).because(error)),
+            Ok(object) => Ok(object),
+            Err(gone) => Err(Error::not_found(Entity::Object).because(gone)),
         }
     }
 
@@ -29,38 +29,30 @@ impl Native {
         options: &GetOptions,
     ) -> Result<Option<GetObject>> {
         for _ in 0..RETRIES_MAX {
-            let missing = match self.try_open(&stored, options).await? {
-                Opened::Object(object) => return Ok(Some(object)),
-                Opened::Gone(error) => error,
+            let gone = match self.try_open(&stored, options).await? {
+                Ok(object) => return Ok(Some(object)),
+                Err(gone) => gone,
             };
             match self.find(bucket, key).await? {
                 None => return Ok(None),
-                Some(current) if current.revision == stored.revision => return Err(missing.into()),
+                Some(current) if current.revision == stored.revision => return Err(gone.into()),
                 Some(current) => stored = current,
             }
         }
-        match self.try_open(&stored, options).await? {
-            Opened::Object(object) => Ok(Some(object)),
-            Opened::Gone(error) => Err(error.into()),
-        }
+        Ok(Some(self.try_open(&stored, options).await??))
     }
 
-    async fn try_open(&self, stored: &Stored, options: &GetOptions) -> Result<Opened> {
+    /// Opens the content; the inner error says that a blob is gone: the record that names it is old, or the store is damaged.
+    async fn try_open(&self, stored: &Stored, options: &GetOptions) -> Result<Result<GetObject, umbra_blob::Error>> {
         let info = stored.judge(options)?;
         let range = stored.resolve(options)?;
         let wanted = range.unwrap_or(ByteRange::new(0, info.size));
         match content_stream::open(self.blobs(), self.reclaimer(), &stored.object.content, wanted).await {
-            Ok(stream) => Ok(Opened::Object(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
-            Err(error @ umbra_blob::Error::NotFound(_)) => Ok(Opened::Gone(error)),
+            Ok(stream) => Ok(Ok(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
+            Err(gone @ umbra_blob::Error::NotFound(_)) => Ok(Err(gone)),
             Err(error) => Err(error.into()),
         }
     }
-}
-
-enum Opened {
-    Object(GetObject),
-    /// A blob is gone: the record that names it is old, or the store is damaged.
-    Gone(umbra_blob::Error),
 }
 
 impl Stored {

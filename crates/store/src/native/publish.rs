@@ -129,6 +129,10 @@ impl Native {
         terms: Terms,
     ) -> Result<()> {
         let (native, mut fence, key) = (self.clone(), Fence::from(bucket), key.clone());
+        if identity.info.size != content.size {
+            content.discard().await;
+            return Err(Error::internal("a copy has another size than its original"));
+        }
         detached(async move {
             let object = ObjectRecord::copied(&content, identity);
             let outcome = native.insert_copy(&mut fence, &key, &object, replaces, &terms).await;

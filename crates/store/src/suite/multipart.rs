@@ -129,18 +129,12 @@ async fn checksums(fixture: &Fixture, algorithm: ChecksumAlgorithm, covers: Chec
     let parts = [content(PART, 5), content(1_000, 6)];
     let sums = parts.each_ref().map(|part| checksum(algorithm, part));
     let mut named = Vec::new();
-    for ((part, sum), announced) in (1_u16..)
-        .zip(&parts)
-        .map(|(n, part)| ((n, part), n))
-        .map(|((n, part), _)| ((n, part), &sums[usize::from(n) - 1]))
-        .zip([true, false])
-    {
-        let (part_number, part) = part;
-        let value = if announced { Expected::Value(sum.value.clone()) } else { Expected::Unknown };
+    for (part_number, part, sum, announced) in [(1, &parts[0], &sums[0], true), (2, &parts[1], &sums[1], false)] {
+        let value = Expected::Value(sum.value.clone());
         let integrity = Integrity { content_md5: None, checksum: announced.then_some(ExpectedChecksum { algorithm, value }) };
-        let put = fixture.try_part(&name, &upload, part_number.into(), part, integrity).await.expect("the part is stored");
-        assert_eq!(put.checksums, [sum.clone()], "{name}");
-        named.push(CompletedPart { number: number(part_number.into()), etag: put.etag, checksum: Some(sum.clone()) });
+        let put = fixture.try_part(&name, &upload, part_number, part, integrity).await.expect("the part is stored");
+        assert_eq!(put.checksums, std::slice::from_ref(sum), "{name}");
+        named.push(CompletedPart { number: number(part_number), etag: put.etag, checksum: Some(sum.clone()) });
     }
     let whole = match covers {
         ChecksumType::FullObject => checksum(algorithm, &parts.concat()),
@@ -148,7 +142,7 @@ async fn checksums(fixture: &Fixture, algorithm: ChecksumAlgorithm, covers: Chec
     };
     let options = CompleteUpload { parts: named, checksum: Some(whole.clone()), size: Some(PART as u64 + 1_000), ..Default::default() };
     let put = fixture.try_complete(&name, &upload, options).await.expect("everything agrees");
-    assert_eq!(put.checksums, [whole.clone()], "{name}");
+    assert_eq!(put.checksums, std::slice::from_ref(&whole), "{name}");
     let info = fixture.head(&name).await.expect("it is there");
     assert_eq!(info.checksums, [whole], "{name}");
     assert_eq!(info.parts.iter().flat_map(|part| part.checksums.clone()).collect::<Vec<_>>(), sums, "{name}");

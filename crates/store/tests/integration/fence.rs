@@ -1,0 +1,102 @@
+//! The bucket's fence: nothing is written to a bucket that is being deleted; changed settings do not disturb writers.
+
+use std::sync::Arc;
+
+use umbra_blob::MemoryBlobStore;
+use umbra_core::{Body, Entity, ErrorKind, PartNumber, Preconditions, Result, Tags};
+use umbra_meta::MemoryMetaStore;
+use umbra_store::{Bucket, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Integrity, Objects, PartAddress, Terms, suite};
+
+use crate::engines::{Store, content, key, settled};
+
+const GONE: ErrorKind = ErrorKind::NotFound(Entity::Bucket);
+
+#[tokio::test]
+async fn writers_follow_changed_settings() {
+    let store = Store::in_memory().await;
+    let old = store.bucket().await;
+    store.put(&old, "a", &content(10, 1)).await.unwrap();
+    for public in [true, false] {
+        store
+            .catalog
+            .update_bucket(&old.name, &mut |settings| {
+                settings.public = public;
+                Ok(())
+            })
+            .await
+            .unwrap();
+        store.put(&old, "a", &content(100_000, 2)).await.unwrap();
+    }
+    assert!(store.get(&old, "a").await.unwrap() == content(100_000, 2));
+    store.native.delete(&store.cx, &old, &key("a"), DeleteOptions::default()).await.unwrap();
+    assert_eq!(store.catalog.usage(&old).await.unwrap().objects, 0);
+}
+
+#[tokio::test]
+async fn settings_that_change_all_the_time_do_not_hinder_writers() {
+    let store = Arc::new(Store::in_memory().await);
+    let bucket = store.bucket().await;
+    let changer = {
+        let (store, name) = (Arc::clone(&store), bucket.name.clone());
+        tokio::spawn(async move {
+            for round in 0..50 {
+                store
+                    .catalog
+                    .update_bucket(&name, &mut |settings| {
+                        settings.public = round % 2 == 0;
+                        Ok(())
+                    })
+                    .await
+                    .unwrap();
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for seed in 0..50 {
+        store.put(&bucket, "a", &content(10, seed)).await.unwrap();
+    }
+    changer.await.unwrap();
+    assert_eq!(store.get(&bucket, "a").await.unwrap(), content(10, 49));
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_bucket_that_is_gone() {
+    let memory = MemoryBlobStore::new();
+    let store = Store::new(Arc::new(MemoryMetaStore::new()), Arc::new(memory.clone())).await;
+    let bucket = store.bucket().await;
+    let upload = store.native.create_upload(&store.cx, &bucket, &key("k"), CreateUpload::default()).await.unwrap();
+    let number = PartNumber::new(1).unwrap();
+    let part = PartAddress { key: &key("k"), upload: &upload, number };
+    let body = || Body::from_bytes(content(5_000, 1));
+    let stored = store.native.put_part(&store.cx, &bucket, part, body(), Integrity::default()).await.unwrap();
+    let before = memory.len();
+    store.catalog.delete_bucket(&bucket.name).await.unwrap();
+    let completed = CompletedPart { number, etag: stored.etag, checksum: None };
+    let native = &store.native;
+    let outcomes: [(&str, Result<()>); 7] = [
+        ("put inline", store.put(&bucket, "k", &content(10, 1)).await.map(drop)),
+        ("put", store.put(&bucket, "k", &content(10_000, 1)).await.map(drop)),
+        ("create_upload", native.create_upload(&store.cx, &bucket, &key("k"), CreateUpload::default()).await.map(drop)),
+        ("put_part", native.put_part(&store.cx, &bucket, part, body(), Integrity::default()).await.map(drop)),
+        ("complete_upload", {
+            let options = CompleteUpload { parts: vec![completed], ..CompleteUpload::default() };
+            native.complete_upload(&store.cx, &bucket, &key("k"), &upload, options).await.map(drop)
+        }),
+        ("abort_upload", native.abort_upload(&store.cx, &bucket, &key("k"), &upload).await),
+        ("remove", removed_with_terms(&store, &bucket).await),
+    ];
+    for (what, outcome) in outcomes {
+        assert_eq!(outcome.unwrap_err().kind(), GONE, "{what}");
+    }
+    settled().await;
+    assert!(memory.len() <= before, "content that was refused is gone");
+    assert_eq!(suite::audit(&*store.meta, bucket.partition).await.objects, 0);
+    let tagged = native.put_tags(&store.cx, &bucket, &key("k"), Tags::default()).await;
+    assert_eq!(tagged.unwrap_err().kind(), ErrorKind::NotFound(Entity::Object));
+}
+
+async fn removed_with_terms(store: &Store, bucket: &Bucket) -> Result<()> {
+    let write = umbra_meta::Write::Put { key: b"s/k".to_vec(), head: Default::default(), body: Default::default() };
+    let terms = Terms { writes: vec![write], ..Terms::default() };
+    store.native.remove(bucket, &key("k"), &Preconditions::default(), terms).await.map(drop)
+}
