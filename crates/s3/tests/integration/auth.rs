@@ -1,0 +1,102 @@
+//! Who is let in.
+
+use std::time::Duration;
+
+use umbra_s3::S3Settings;
+use umbra_store::Role;
+
+use crate::{client::Ask, world::World};
+
+#[tokio::test]
+async fn strangers_stay_outside() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.send(Ask::put("/photos/a").body("hello")).await;
+    let stranger = world.client(Some("evil"), Role::Admin).await;
+    let reader = world.client(Some("acme"), Role::Reader).await;
+    let editor = world.client(Some("acme"), Role::Editor).await;
+    let denied = (403, "AccessDenied");
+    for ask in [Ask::get("/photos/a"), Ask::get("/photos"), Ask::put("/photos/a"), Ask::delete("/photos"), Ask::get("/photos?location")] {
+        assert_eq!(stranger.send(ask.clone()).await.error(), denied, "{ask:?}");
+        assert_eq!(world.anonymous().send(ask.clone()).await.error(), denied, "{ask:?}");
+    }
+    assert_eq!(world.anonymous().send(Ask::get("/")).await.error(), denied);
+    assert_eq!(reader.send(Ask::get("/photos/a")).await.status, 200);
+    assert_eq!(reader.send(Ask::put("/photos/a")).await.error(), denied);
+    assert_eq!(editor.send(Ask::put("/photos/a").body("x")).await.status, 200);
+    assert_eq!(editor.send(Ask::delete("/photos")).await.error(), denied);
+    assert_eq!(editor.send(Ask::put("/another")).await.error(), denied);
+    assert_eq!(stranger.send(Ask::get("/nowhere/a")).await.error(), (404, "NoSuchBucket"));
+}
+
+#[tokio::test]
+async fn signatures_are_checked() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let mut unknown = admin.clone();
+    unknown.key.as_mut().unwrap().0 = "UMBRNOBODY000000".to_owned();
+    assert_eq!(unknown.send(Ask::get("/photos")).await.error(), (403, "InvalidAccessKeyId"));
+    let mut forger = admin.clone();
+    forger.key.as_mut().unwrap().1 = "wrong-secret".to_owned();
+    assert_eq!(forger.send(Ask::get("/photos")).await.error(), (403, "SignatureDoesNotMatch"));
+    let injected = Ask::put("/photos/a").unsigned("x-amz-copy-source", "photos/secret");
+    assert_eq!(admin.send(injected).await.error(), (403, "AccessDenied"));
+    let v2 = Ask::get("/photos").header("authorization", "AWS AKID:c2lnbmF0dXJl").header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_eq!(world.anonymous().send(v2).await.error(), (403, "AccessDenied"));
+    assert_eq!(world.anonymous().send(Ask::get("/photos").header("authorization", "")).await.error(), (403, "AccessDenied"));
+    assert_eq!(admin.send(Ask::get("/photos").region("mars-1")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_region_can_be_pinned() {
+    let world = World::with(S3Settings { region: "fra".to_owned(), pin_region: true, ..S3Settings::default() }).await;
+    let admin = world.client(Some("acme"), Role::Admin).await;
+    assert_eq!(admin.send(Ask::get("/").region("fra")).await.status, 200);
+    assert_eq!(admin.send(Ask::get("/")).await.error(), (400, "AuthorizationHeaderMalformed"));
+}
+
+#[tokio::test]
+async fn presigned_urls_work_until_they_expire() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let minute = Duration::from_secs(60);
+    let put = Ask::put("/photos/a?x-amz-meta-m=1&x-amz-acl=private").presigned(Duration::ZERO, minute).body("hello");
+    assert_eq!(admin.send(put).await.status, 200);
+    let read = admin.send(Ask::get("/photos/a").presigned(Duration::ZERO, minute)).await;
+    assert_eq!((read.text(), read.header("x-amz-meta-m")), ("hello", Some("1")));
+    let expired = admin.send(Ask::get("/photos/a").presigned(minute * 3, minute)).await;
+    assert_eq!((expired.error(), expired.element("Message")), ((403, "AccessDenied"), Some("Request has expired")));
+    let week = Duration::from_secs(7 * 24 * 3600);
+    assert_eq!(
+        admin.send(Ask::get("/photos/a").presigned(Duration::ZERO, week + minute)).await.error(),
+        (400, "AuthorizationQueryParametersError")
+    );
+    let injected = Ask::put("/photos/b").presigned(Duration::ZERO, minute).unsigned("x-amz-copy-source", "/photos/a");
+    assert_eq!(admin.send(injected).await.error(), (403, "AccessDenied"));
+}
+
+#[tokio::test]
+async fn public_buckets_are_read_and_not_listed() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.send(Ask::put("/photos/a").body("hello")).await;
+    world.make_public("photos").await;
+    let anonymous = world.anonymous();
+    assert_eq!(anonymous.send(Ask::get("/photos/a")).await.text(), "hello");
+    assert_eq!(anonymous.send(Ask::head("/photos/a")).await.status, 200);
+    for ask in
+        [Ask::get("/photos"), Ask::put("/photos/a"), Ask::delete("/photos/a"), Ask::get("/photos/a?tagging"), Ask::get("/photos?uploads")]
+    {
+        assert_eq!(anonymous.send(ask.clone()).await.error(), (403, "AccessDenied"), "{ask:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_circle_of_shadows_is_refused() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let here = format!("elsewhere/x, {}/photos", world.catalog.store_id());
+    assert_eq!(admin.send(Ask::get("/photos/a").header("x-umbra-shadow-path", &here)).await.error(), (400, "InvalidRequest"));
+    let elsewhere = format!("{}/other", world.catalog.store_id());
+    assert_eq!(admin.send(Ask::get("/photos/a").header("x-umbra-shadow-path", &elsewhere)).await.error(), (404, "NoSuchKey"));
+}

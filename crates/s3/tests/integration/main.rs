@@ -1,0 +1,14 @@
+//! The front on loopback, over a store in memory, driven by requests signed with AWS's own signer.
+
+mod auth;
+mod bad_input;
+mod buckets;
+mod checksums;
+mod client;
+mod copying;
+mod listing;
+mod multipart;
+mod objects;
+mod reading;
+mod serving;
+mod world;

@@ -1,0 +1,60 @@
+//! The outer layer and the server loop.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use umbra_s3::S3Settings;
+
+use crate::{client::Ask, world::World};
+
+#[tokio::test]
+async fn every_answer_carries_ids() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let (first, second) = (admin.send(Ask::get("/photos/none")).await, admin.send(Ask::head("/photos")).await);
+    for reply in [&first, &second] {
+        assert_eq!(reply.header("x-amz-request-id").unwrap().len(), 16);
+        assert_eq!(reply.header("server"), Some("Umbra"));
+    }
+    assert_ne!(first.header("x-amz-request-id"), second.header("x-amz-request-id"));
+    assert_eq!(first.element("RequestId"), first.header("x-amz-request-id"));
+    assert_eq!(first.element("HostId"), first.header("x-amz-id-2"));
+    assert_eq!(first.element("Resource"), Some("/photos/none"));
+    assert!(world.anonymous().send(Ask::get("/photos?%FF")).await.header("x-amz-request-id").is_some());
+}
+
+#[tokio::test]
+async fn a_body_that_stands_still_is_given_up() {
+    let world = World::with(S3Settings { body_timeout: Duration::from_millis(50), ..S3Settings::default() }).await;
+    let admin = world.admin().await;
+    for ask in [Ask::put("/photos/a").hash("UNSIGNED-PAYLOAD"), Ask::post("/photos?delete").body("0123456789")] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream.write_all(admin.head_text(&ask, 10).as_bytes()).await.unwrap();
+        stream.write_all(b"01").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("<Code>RequestTimeout</Code>"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn stopping_lets_requests_finish() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let head = admin.head_text(&Ask::put("/photos/a").hash("UNSIGNED-PAYLOAD"), 10);
+    let mut busy = TcpStream::connect(world.address).await.unwrap();
+    busy.write_all(head.as_bytes()).await.unwrap();
+    busy.write_all(b"01234").await.unwrap();
+    // Seen to be at work: the server has asked for nothing, but a second connection is answered behind the first.
+    assert_eq!(admin.send(Ask::head("/photos")).await.status, 200);
+    world.stop.send(true).unwrap();
+    busy.write_all(b"56789").await.unwrap();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    world.server.await.unwrap();
+    assert!(TcpStream::connect(world.address).await.is_err());
+}

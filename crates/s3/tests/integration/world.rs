@@ -1,0 +1,80 @@
+//! A server under test.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use umbra_blob::MemoryBlobStore;
+use umbra_core::{BucketName, Clock, Random, SeededRandom, SystemClock};
+use umbra_meta::{MemoryMetaStore, MetaStore};
+use umbra_s3::{S3Front, S3Settings, Transport, serve};
+use umbra_store::{Catalog, Native, NativeParts, NewKey, Objects, ReclaimHandle, Role, Sealer};
+
+use crate::client::{Ask, Client};
+
+/// A server on loopback, with two organizations in it. Stopped when dropped.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) server: JoinHandle<()>,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(S3Settings::default()).await
+    }
+
+    pub(crate) async fn with(settings: S3Settings) -> Self {
+        let meta: Arc<dyn MetaStore> = Arc::new(MemoryMetaStore::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
+        let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));
+        let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await.unwrap();
+        let catalog = Arc::new(catalog);
+        let objects: Arc<dyn Objects> = Arc::new(Native::new(NativeParts {
+            meta,
+            blobs: Arc::new(MemoryBlobStore::new()),
+            clock,
+            random: Arc::clone(&random),
+            reclaimer: ReclaimHandle::new(Duration::from_secs(300)),
+        }));
+        for organization in ["acme", "evil"] {
+            catalog.create_organization(organization).await.unwrap();
+        }
+        let front = S3Front::new(settings, objects, Arc::clone(&catalog), random).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve(Arc::new(front), listener, Transport::Plain, stopped, Duration::from_secs(10)));
+        Self { address, catalog, stop, server }
+    }
+
+    /// A client with a new key.
+    pub(crate) async fn client(&self, organization: Option<&str>, role: Role) -> Client {
+        let request = NewKey { organization: organization.map(str::to_owned), role, bucket: None, fixed: None };
+        let key = self.catalog.create_key(request).await.unwrap();
+        Client { address: self.address, key: Some((key.id, key.secret.expose().to_owned())) }
+    }
+
+    /// An administrator of `acme`, and its bucket `photos`.
+    pub(crate) async fn admin(&self) -> Client {
+        let admin = self.client(Some("acme"), Role::Admin).await;
+        assert_eq!(admin.send(Ask::put("/photos")).await.status, 200);
+        admin
+    }
+
+    pub(crate) fn anonymous(&self) -> Client {
+        Client { address: self.address, key: None }
+    }
+
+    pub(crate) async fn make_public(&self, bucket: &str) {
+        let name = BucketName::parse(bucket).unwrap();
+        self.catalog
+            .update_bucket(&name, &mut |settings| {
+                settings.public = true;
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}
