@@ -104,18 +104,24 @@ impl S3Client {
     async fn attempt(&self, call: &Call<'_>, body: RequestBody, upload: Option<Upload>, hash: &str) -> Result<Answer> {
         let settings = &self.inner.settings;
         let request = self.signed(call, body, hash)?;
-        let response_timeout = if call.is_completion { settings.completion_timeout } else { settings.response_timeout };
+        // An engine that completes an upload may take its time before the answer or in the middle of it.
+        let (response_timeout, idle_timeout) = if call.is_completion {
+            (settings.completion_timeout, settings.completion_timeout)
+        } else {
+            (settings.response_timeout, settings.idle_timeout)
+        };
         let response = self.inner.transport.send(request, upload.as_ref(), response_timeout).await?;
         let (parts, incoming) = response.into_parts();
-        let body = ResponseBody::new(incoming, settings.idle_timeout);
-        if !parts.status.is_success() {
+        let body = ResponseBody::new(incoming, idle_timeout);
+        let answer = Answer { status: parts.status, headers: parts.headers, body, document_timeout: response_timeout };
+        if !answer.status.is_success() {
             // The upload, if it is still going on, ends with this function, and not before the answer has been read: it shares its connection.
-            return Err(read_error(parts, body, &call.method, call.subject()).await);
+            return Err(read_error(answer, &call.method, call.subject()).await);
         }
         if upload.is_some_and(|upload| !upload.is_sent()) {
             return Err(Error::bad_response("a success, before the content was sent"));
         }
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(answer)
     }
 
     fn signed(&self, call: &Call<'_>, body: RequestBody, hash: &str) -> Result<Request<RequestBody>> {

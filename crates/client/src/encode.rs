@@ -29,7 +29,19 @@ pub(crate) fn decode_listed(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prop_assert, prop_assert_eq, proptest};
+
     use super::{decode_listed, path, query};
+
+    proptest! {
+        #[test]
+        fn any_key_comes_back(key in ".*") {
+            let spelled = path(&key);
+            prop_assert!(spelled.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~/%".contains(&b)));
+            prop_assert_eq!(spelled.matches('/').count(), key.matches('/').count());
+            prop_assert_eq!(decode_listed(&spelled), Some(key));
+        }
+    }
 
     #[test]
     fn paths_keep_their_shape() {

@@ -144,6 +144,14 @@ impl Endpoint {
         self.region_in_host().unwrap_or("us-east-1")
     }
 
+    /// The content coding to ask for so that an object comes as it is stored.
+    ///
+    /// Google decompresses what is stored compressed unless it is asked not to, <https://cloud.google.com/storage/docs/transcoding>;
+    /// others may compress what is not when they are allowed to.
+    pub(crate) fn accept_encoding(&self) -> &'static str {
+        if self.host == "storage.googleapis.com" || self.host.ends_with(".storage.googleapis.com") { "gzip" } else { "identity" }
+    }
+
     /// Finds the label that names a region in `s3.<region>.amazonaws.com` and the like.
     fn region_in_host(&self) -> Option<&str> {
         const HOSTERS: [&str; 5] = [".amazonaws.com", ".amazonaws.com.cn", ".backblazeb2.com", ".wasabisys.com", ".scw.cloud"];

@@ -219,6 +219,8 @@ impl From<Error> for umbra_core::Error {
     fn from(error: Error) -> Self {
         let message = match &error {
             Error::Body(cause) => cause.message().to_owned(),
+            // The origin's words stay in the cause: this line may go on to a client.
+            Error::S3(told) | Error::Throttled(told) => format!("the origin answered {} {}{}", told.status, told.code, told.whereabouts()),
             other => other.to_string(),
         };
         Self::new(error.kind(), message).because(error)

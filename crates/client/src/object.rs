@@ -1,7 +1,7 @@
 //! Operations on one object.
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
+    HeaderMap, Method, StatusCode,
     header::{self, HeaderName},
 };
 use umbra_core::{Body, ByteRange, Entity, ErrorKind, PartNumber};
@@ -67,7 +67,10 @@ impl ContentRange {
 impl S3Client {
     /// Reads the object at `key`, or a piece of it.
     pub async fn get_object(&self, key: &str, options: &GetOptions) -> Result<GetResponse> {
-        let answer = self.send(read(self.object(Method::GET, key)?, options)?).await?;
+        let answer = self.send(self.read(Method::GET, key, options)?).await?;
+        if is_transcoded(&answer.headers) {
+            return Err(Error::bad_response("the object, decompressed on its way"));
+        }
         let content_length = answer.body.size();
         let content_range = content_range(answer.status, &answer.headers, content_length, options)?;
         let body = Body::new(content_length, answer.body);
@@ -77,7 +80,7 @@ impl S3Client {
     /// Reads the headers of the object at `key`. An answer to this has no body, so that a 404 cannot say whether it is the bucket that
     /// is missing.
     pub async fn head_object(&self, key: &str, options: &GetOptions) -> Result<HeaderMap> {
-        Ok(self.send(read(self.object(Method::HEAD, key)?, options)?).await?.headers)
+        Ok(self.send(self.read(Method::HEAD, key, options)?).await?.headers)
     }
 
     /// Stores `size` bytes at `key` and returns the headers of the answer. Never tried again by itself.
@@ -102,23 +105,29 @@ impl S3Client {
     pub async fn head_bucket(&self) -> Result<HeaderMap> {
         Ok(self.send(self.whole_bucket(Method::HEAD)).await?.headers)
     }
+
+    fn read<'a>(&self, method: Method, key: &'a str, options: &GetOptions) -> Result<Call<'a>> {
+        let range = match options.range {
+            Some(range) if range.is_empty() => return Err(Error::Request("the range is empty".into())),
+            Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
+            None => None,
+        };
+        self.object(method, key)?
+            .query_opt("partNumber", options.part_number.map(|number| number.get().to_string()))
+            .header(header::ACCEPT_ENCODING, Some(self.endpoint().accept_encoding()))?
+            .header(header::RANGE, range.as_deref())?
+            .header(header::IF_MATCH, options.if_match.as_deref())?
+            .header(header::IF_NONE_MATCH, options.if_none_match.as_deref())?
+            .header(header::IF_MODIFIED_SINCE, options.if_modified_since.as_deref())?
+            .header(header::IF_UNMODIFIED_SINCE, options.if_unmodified_since.as_deref())?
+            .header(HeaderName::from_static("x-amz-checksum-mode"), options.checksum_mode.then_some("ENABLED"))
+    }
 }
 
-fn read<'a>(mut call: Call<'a>, options: &GetOptions) -> Result<Call<'a>> {
-    let range = match options.range {
-        Some(range) if range.is_empty() => return Err(Error::Request("the range is empty".into())),
-        Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
-        None => None,
-    };
-    // Some origins compress on the way, or decompress what was stored compressed; neither is the object.
-    call.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    call.query_opt("partNumber", options.part_number.map(|number| number.get().to_string()))
-        .header(header::RANGE, range.as_deref())?
-        .header(header::IF_MATCH, options.if_match.as_deref())?
-        .header(header::IF_NONE_MATCH, options.if_none_match.as_deref())?
-        .header(header::IF_MODIFIED_SINCE, options.if_modified_since.as_deref())?
-        .header(header::IF_UNMODIFIED_SINCE, options.if_unmodified_since.as_deref())?
-        .header(HeaderName::from_static("x-amz-checksum-mode"), options.checksum_mode.then_some("ENABLED"))
+/// Whether Google has decompressed what is stored compressed, in spite of what it was asked.
+fn is_transcoded(headers: &HeaderMap) -> bool {
+    let is_stored = headers.get("x-goog-stored-content-encoding").is_some_and(|coding| coding == "gzip");
+    is_stored && !headers.contains_key(header::CONTENT_ENCODING)
 }
 
 /// Checks which bytes came against which were asked for.

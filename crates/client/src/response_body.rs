@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use umbra_core::{Error as CoreError, ErrorKind};
 
 use crate::{Error, Result};
@@ -37,8 +37,12 @@ impl ResponseBody {
         self.remaining
     }
 
-    /// Gathers it all, up to `limit` bytes.
-    pub(crate) async fn collect(mut self, limit: usize) -> Result<Vec<u8>> {
+    /// Gathers it all, up to `limit` bytes, within a time: an origin that sends a byte now and then is not waited for.
+    pub(crate) async fn collect(self, limit: usize, within: Duration) -> Result<Vec<u8>> {
+        timeout(within, self.gather(limit)).await.unwrap_or_else(|_| Err(Error::bad_response("it does not come to its end")))
+    }
+
+    async fn gather(mut self, limit: usize) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(chunk) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
             let chunk = chunk.map_err(|source| Error::BadResponse { why: "it ends early".into(), source: Some(source.into()) })?;

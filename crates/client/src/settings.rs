@@ -9,7 +9,8 @@ use rustls::pki_types::CertificateDer;
 pub struct ClientSettings {
     /// How long a connection may take to be made: name, TCP and TLS together. Default 5 s.
     pub connect_timeout: Duration,
-    /// How long the origin may take to begin its answer, counted from when the request has been handed over whole. Default 30 s.
+    /// How long the origin may take to begin its answer, counted from when the request has been handed over whole; and then once more
+    /// for the answer itself where that is a document, such as a page of a listing. Default 30 s.
     pub response_timeout: Duration,
     /// The same for the completion of a multipart upload, where engines put thousands of parts together first. Default 5 min.
     pub completion_timeout: Duration,

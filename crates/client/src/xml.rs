@@ -111,7 +111,23 @@ pub(crate) fn truth(element: &str, text: &str) -> Result<bool, XmlError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prop_assert_eq, proptest};
+
     use super::{escape, walk};
+
+    proptest! {
+        #[test]
+        fn no_document_is_too_odd_to_be_refused(bytes: Vec<u8>, text in "<Root>[<>/&;#x!\\[\\]A-C \"'=?-]*</Root>") {
+            let _ = walk(&bytes, &["Root"], |_, _| Ok(()));
+            let _ = walk(text.as_bytes(), &["Root"], |_, _| Ok(()));
+        }
+
+        #[test]
+        fn any_printable_text_comes_back(text in "\\PC*") {
+            let document = format!("<Root><A>{}</A></Root>", escape(&text));
+            prop_assert_eq!(visited(&document).unwrap(), [("A".to_owned(), text)]);
+        }
+    }
 
     fn visited(document: &str) -> Result<Vec<(String, String)>, super::XmlError> {
         let mut all = Vec::new();

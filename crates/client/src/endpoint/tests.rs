@@ -95,3 +95,10 @@ fn targets_are_never_normalized() {
         assert_eq!(target(host.uri(key, query).unwrap()), expected);
     }
 }
+
+#[test]
+fn objects_are_asked_for_as_they_are_stored() {
+    assert_eq!(endpoint("https://storage.googleapis.com").accept_encoding(), "gzip");
+    assert_eq!(endpoint("https://s3.amazonaws.com").accept_encoding(), "identity");
+    assert_eq!(endpoint("https://storage.googleapis.com.example").accept_encoding(), "identity");
+}

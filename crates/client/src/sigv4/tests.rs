@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use http::{Request, request::Parts};
+use proptest::{prop_assert, proptest};
 use umbra_core::Timestamp;
 
 use super::{EMPTY_SHA256, SignError, UNSIGNED_PAYLOAD, VerifyError, sha256_hex, sign_request, verify_request};
@@ -171,4 +172,14 @@ async fn another_secret_does_not_match() {
     let (parts, body) = signed_admin_request();
     let lookup = |_| std::future::ready(Some(Credentials::new("AKIAIOSFODNN7EXAMPLE", "guess")));
     assert_eq!(verify_request(&parts, &body, "umbra", EXAMPLE_TIME, SKEW, lookup).await, Err(VerifyError::Mismatch));
+}
+
+proptest! {
+    #[test]
+    fn no_authorization_is_too_odd_to_be_refused(odd in "(AWS4-HMAC-SHA256 )?([ -~]*|Credential=[ -~]*/20130524/r/umbra/aws4_request, SignedHeaders=[a-z;-]*, Signature=[0-9a-z]*)") {
+        let (mut parts, body) = signed_admin_request();
+        parts.headers.insert("authorization", odd.parse().unwrap());
+        let outcome = futures::executor::block_on(verify(&parts, &body, EXAMPLE_TIME));
+        prop_assert!(outcome.is_err());
+    }
 }

@@ -1,9 +1,12 @@
 //! What happens when the origin, or the way to it, fails.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
-use umbra_client::{Addressing, ClientSettings, Endpoint, EndpointGuard, Error, GetOptions, GuardError, GuardPolicy, S3Client};
-use umbra_core::ErrorKind;
+use http::HeaderMap;
+use umbra_client::{
+    Addressing, ClientSettings, Endpoint, EndpointGuard, Error, GetOptions, GuardError, GuardPolicy, ListOptions, S3Client,
+};
+use umbra_core::{ETag, ErrorKind, PartNumber, UploadId};
 
 use crate::origin::{Act, Origin, answer, credentials, error, impatient, loopback, settings};
 
@@ -104,6 +107,31 @@ async fn patience_ends() {
 }
 
 #[tokio::test]
+async fn a_document_that_drips_is_not_waited_for() {
+    let endless = |status: &str| Act::AnswerAndDrip(format!("HTTP/1.1 {status}\r\nContent-Length: 1000000\r\n\r\n").into_bytes());
+    let origin = Origin::start([endless("200 OK"), endless("403 Forbidden")]).await;
+    let client = origin.client_with(impatient());
+    let listed = client.list_objects_v2(&ListOptions::default()).await;
+    assert!(matches!(listed, Err(Error::BadResponse { .. })), "{listed:?}");
+    let refused = client.get_object("k", &read()).await.unwrap_err();
+    assert_eq!(refused.s3().unwrap().status, 403, "the status speaks alone");
+}
+
+#[tokio::test]
+async fn an_upload_may_take_long_to_complete() {
+    let document = "<CompleteMultipartUploadResult><ETag>e-1</ETag></CompleteMultipartUploadResult>";
+    let origin = Origin::start([Act::AnswerAndClose(answer("200 OK", &[], document)), Act::Stall]).await;
+    let hasty = impatient();
+    let client =
+        origin.client_with(ClientSettings { completion_timeout: hasty.response_timeout, response_timeout: Duration::ZERO, ..hasty });
+    let (upload, parts) = (UploadId::parse("u"), [(PartNumber::new(1).unwrap(), ETag::parse("p"))]);
+    let completed = client.complete_multipart_upload("k", &upload, &parts, &HeaderMap::new()).await.unwrap();
+    assert_eq!(completed.etag.as_str(), "e-1");
+    let late = client.complete_multipart_upload("k", &upload, &parts, &HeaderMap::new()).await.unwrap_err();
+    assert!(matches!(late, Error::Timeout), "{late:?}");
+}
+
+#[tokio::test]
 async fn nonsense_is_no_answer() {
     let origin = Origin::start(std::iter::repeat_n(Act::AnswerAndClose(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), 3)).await;
     let nonsense = origin.client().get_object("k", &read()).await.unwrap_err();
@@ -170,7 +198,7 @@ async fn the_guard_is_asked_before_anything_is_sent() {
     ] {
         let endpoint = Endpoint::parse(&format!("http://localhost:{port}"), "auto", Addressing::Auto).unwrap();
         let client = S3Client::new(endpoint, "photos", credentials(), EndpointGuard::new(policy), impatient()).unwrap();
-        let answered = client.put_object("k", 0, umbra_core::Body::empty(), &http::HeaderMap::new()).await.unwrap_err();
+        let answered = client.put_object("k", 0, umbra_core::Body::empty(), &HeaderMap::new()).await.unwrap_err();
         assert_eq!(answered.s3().unwrap().code, "OffScript");
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Act {
     AnswerAndClose(Vec<u8>),
     /// Reads it, answers, and then neither sends nor closes.
     AnswerAndStall(Vec<u8>),
+    /// Reads it, answers, and then sends a space now and then, for ever.
+    AnswerAndDrip(Vec<u8>),
     /// Answers when it has read the head, reads on, and keeps the connection.
     AnswerEarly(Vec<u8>),
     /// Reads it and closes the connection.
@@ -174,7 +176,7 @@ pub(crate) fn settings() -> ClientSettings {
 
 /// Settings that are out of patience soon.
 pub(crate) fn impatient() -> ClientSettings {
-    let soon = Duration::from_millis(150);
+    let soon = Duration::from_millis(500);
     ClientSettings { connect_timeout: soon, response_timeout: soon, completion_timeout: soon, idle_timeout: soon, ..settings() }
 }
 
@@ -233,6 +235,13 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, script: &Script
             Act::AnswerAndStall(bytes) => {
                 stream.write_all(&bytes).await.unwrap();
                 std::future::pending::<()>().await;
+            }
+            Act::AnswerAndDrip(bytes) => {
+                stream.write_all(&bytes).await.unwrap();
+                while stream.write_all(b" ").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                return;
             }
             Act::Stall => std::future::pending().await,
             Act::Close | Act::Reset | Act::StopReading => return,

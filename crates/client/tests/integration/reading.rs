@@ -117,6 +117,19 @@ async fn other_bytes_than_asked_for_are_refused() {
 }
 
 #[tokio::test]
+async fn content_that_was_decompressed_on_its_way_is_refused() {
+    let stored = ("x-goog-stored-content-encoding", "gzip");
+    let origin = Origin::start([
+        Act::Answer(answer("200 OK", &[stored], "hello")),
+        Act::Answer(answer("200 OK", &[stored, ("Content-Encoding", "gzip")], "as stored")),
+    ])
+    .await;
+    let client = origin.client();
+    assert!(matches!(client.get_object("k", &GetOptions::default()).await, Err(Error::BadResponse { .. })));
+    assert!(client.get_object("k", &GetOptions::default()).await.is_ok());
+}
+
+#[tokio::test]
 async fn content_without_a_length_is_read_to_its_end() {
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
     let closing = b"HTTP/1.1 200 OK\r\n\r\nhello world";
