@@ -1,1 +1,19 @@
-fn main() {}
+//! Umbra: a self-hosted S3-compatible object store whose buckets can shadow a bucket elsewhere.
+
+mod cli;
+mod data_dir;
+mod listen;
+mod master_key;
+mod private_file;
+mod root_key;
+mod settings;
+mod shutdown;
+mod telemetry;
+mod tls;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

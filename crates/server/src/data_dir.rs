@@ -1,0 +1,156 @@
+//! The data directory: whose it is, and what form it has.
+//!
+//! ```text
+//! DIR/format          which form the directory has
+//! DIR/lock            held by the server that runs; its process id
+//! DIR/root-key.json   the root access key (owner-readable only)
+//! DIR/secret.key      the key-encryption key (owner-readable only)
+//! DIR/meta/umbra.db   metadata
+//! DIR/blobs/          contents
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::private_file::{self, FileError};
+
+/// The form of directory this release makes.
+const FORMAT: u32 = 1;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    /// It, or something in it, cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Another server has it.
+    #[error("another umbra server (process {pid}) already uses the data directory {dir}")]
+    Taken {
+        /// The directory.
+        dir: PathBuf,
+        /// The other server's process, as far as it is known.
+        pid: String,
+    },
+    /// A later release made it.
+    #[error("the data directory {dir} was made by a newer release of umbra (format {found}; this one reads up to {FORMAT})")]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: String,
+    },
+}
+
+/// The data directory, held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// The lock goes with the file.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the directory for this process; makes it if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        private_file::create_dir(path)?;
+        let lock = lock(path)?;
+        check_format(path)?;
+        for inner in ["meta", "blobs"] {
+            private_file::create_dir(&path.join(inner))?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of the metadata.
+    pub(crate) fn metadata(&self) -> PathBuf {
+        self.path.join("meta").join("umbra.db")
+    }
+
+    /// The directory of the contents.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
+    /// The file of the key-encryption key.
+    pub(crate) fn secret_key(&self) -> PathBuf {
+        self.path.join("secret.key")
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, DataDirError> {
+    let path = dir.join("lock");
+    let wrong = |error| FileError::Write(path.clone(), error);
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(wrong)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            // The message is good without it.
+            let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+            let pid = if known { pid.trim().to_owned() } else { "unknown".to_owned() };
+            return Err(DataDirError::Taken { dir: dir.to_owned(), pid });
+        }
+        Err(error) => return Err(wrong(error.into()).into()),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(wrong)?;
+    Ok(file)
+}
+
+fn check_format(dir: &Path) -> Result<(), DataDirError> {
+    let path = dir.join("format");
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim().parse().is_ok_and(|found: u32| (1..=FORMAT).contains(&found)) => Ok(()),
+        Ok(found) => Err(DataDirError::Newer { dir: dir.to_owned(), found: found.trim().chars().take(20).collect() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(private_file::create(&path, format!("{FORMAT}\n").as_bytes())?),
+        Err(error) => Err(FileError::Read(path, error).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{DataDir, DataDirError};
+
+    #[test]
+    fn a_directory_belongs_to_one_server_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let first = DataDir::open(&path).unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(&error, DataDirError::Taken { pid, .. } if *pid == std::process::id().to_string()), "{error}");
+        drop(first);
+        DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_a_later_release_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for later in ["2", "99", "new"] {
+            fs::write(dir.path().join("format"), later).unwrap();
+            assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Newer { .. })), "{later}");
+        }
+        fs::write(dir.path().join("format"), "1\n").unwrap();
+        DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = DataDir::open(&file.join("data")).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write ") && error.ends_with("file/data"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The key-encryption key: what secrets at rest are sealed with.
+
+use std::{env, path::PathBuf};
+
+use umbra_core::Random;
+
+use crate::{
+    data_dir::DataDir,
+    private_file::{self, FileError},
+};
+
+const VARIABLE: &str = "UMBRA_MASTER_KEY";
+
+/// Why there is no key-encryption key to use.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MasterKeyError {
+    /// The file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not 32 bytes in hexadecimal.
+    #[error("{0} must hold 64 hexadecimal digits")]
+    Form(String),
+    /// The store has secrets, and the key that opens them is gone.
+    #[error("the key file {0} is missing, and the store was made with one: put it back, or set UMBRA_MASTER_KEY")]
+    Lost(PathBuf),
+}
+
+/// The key from the environment, else from the data directory; made there at the first start.
+pub(crate) fn obtain(dir: &DataDir, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
+    if let Some(given) = env::var(VARIABLE).ok().filter(|value| !value.is_empty()) {
+        return parse(given.as_bytes()).ok_or_else(|| MasterKeyError::Form(VARIABLE.to_owned()));
+    }
+    kept(dir, random)
+}
+
+fn kept(dir: &DataDir, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
+    let path = dir.secret_key();
+    if let Some(bytes) = private_file::read(&path)? {
+        return parse(&bytes).ok_or_else(|| MasterKeyError::Form(path.display().to_string()));
+    }
+    if dir.metadata().exists() {
+        return Err(MasterKeyError::Lost(path));
+    }
+    let key = random.array::<32>();
+    private_file::create(&path, format!("{}\n", hex::encode(key)).as_bytes())?;
+    Ok(key)
+}
+
+fn parse(text: &[u8]) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text.trim_ascii(), &mut key).ok().map(|()| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use umbra_core::SystemRandom;
+
+    use super::{MasterKeyError, kept, parse};
+    use crate::data_dir::DataDir;
+
+    #[test]
+    fn the_key_is_made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(dir.path()).unwrap();
+        let key = kept(&dir, &SystemRandom).unwrap();
+        assert_eq!(kept(&dir, &SystemRandom).unwrap(), key);
+        assert_eq!(fs::metadata(dir.secret_key()).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(dir.secret_key(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(kept(&dir, &SystemRandom), Err(MasterKeyError::File(_))));
+    }
+
+    #[test]
+    fn a_lost_key_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(dir.path()).unwrap();
+        fs::write(dir.metadata(), "").unwrap();
+        assert!(matches!(kept(&dir, &SystemRandom), Err(MasterKeyError::Lost(_))));
+        assert!(!dir.secret_key().exists());
+    }
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits() {
+        assert_eq!(parse(format!("{}\n", "0A".repeat(32)).as_bytes()), Some([10; 32]));
+        for bad in ["", "00", &"0g".repeat(32), &"00".repeat(33)] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

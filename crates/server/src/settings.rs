@@ -1,0 +1,164 @@
+//! What an operator can set, in one place.
+//!
+//! Every setting is declared once, below, with its default, and its documentation: it is a flag of `umbra serve`, an environment
+//! variable, a key of the settings file and a line of `umbra settings --print-default`. Flags win over the environment, the
+//! environment over the file, the file over the defaults.
+
+mod declare;
+mod print;
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use declare::declare_settings;
+pub(crate) use print::{print_default, print_effective, tell_defaults};
+
+declare_settings! {
+    /// Where everything is kept: metadata, blobs, and the two key files. Created if it does not exist.
+    ///
+    /// Put it on the fastest durable disk there is: every acknowledged write has been flushed to it.
+    data_dir: PathBuf = PathBuf::from("./umbra-data"), [env = "UMBRA_DATA_DIR", value_name = "DIR"];
+
+    /// The address that takes S3 requests. Port 0 takes any free port and prints it.
+    ///
+    /// The default is reached from this machine only. A server that listens wider should have a certificate, and then no
+    /// longer lets shadows point at this machine unless `shadow_allow_cidr` does.
+    listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9000)), [env = "UMBRA_LISTEN", value_name = "ADDR"];
+
+    /// The address of the admin API, of `/readyz`, `/healthz` and `/metrics`.
+    ///
+    /// Its calls are signed and carry the secrets of origins: do not open it to a network without a certificate.
+    admin_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9001)), [env = "UMBRA_ADMIN_LISTEN", value_name = "ADDR"];
+
+    /// The URL that clients are told to use, when it is not the address listened on: behind a proxy, or with a name.
+    ///
+    /// It is what `umbra storage create` prints as AWS_ENDPOINT_URL_S3. By default it is made from `listen`.
+    public_url: String = String::new(), [env = "UMBRA_PUBLIC_URL", value_name = "URL"];
+
+    /// The name of this server's region, as clients are told to sign for.
+    ///
+    /// Any region is accepted in a signature: the name is for people.
+    region: String = "auto".to_owned(), [env = "UMBRA_REGION", value_name = "NAME"];
+
+    /// The domain under which buckets are reached as host names: BUCKET.DOMAIN.
+    ///
+    /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
+    domain: String = String::new(), [env = "UMBRA_DOMAIN", value_name = "DOMAIN"];
+
+    /// The certificate chain, in PEM, for S3 and admin alike. Read again on SIGHUP.
+    ///
+    /// With it both addresses speak TLS only; without it neither does.
+    tls_cert: PathBuf = PathBuf::new(), [env = "UMBRA_TLS_CERT", value_name = "FILE"];
+
+    /// The private key of the certificate, in PEM. Read again on SIGHUP.
+    tls_key: PathBuf = PathBuf::new(), [env = "UMBRA_TLS_KEY", value_name = "FILE"];
+
+    /// A network that shadows may point into although it is private, as 10.1.0.0/16. May be given more than once.
+    ///
+    /// Whoever may create buckets may make this server connect into these networks. Private and loopback networks are closed
+    /// by default, except that a server that listens on loopback alone may shadow what listens there too. Link-local
+    /// addresses, where clouds keep their metadata services, are never open.
+    shadow_allow_cidr: Vec<String> = Vec::new(), [env = "UMBRA_SHADOW_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ','];
+
+    /// How much memory the copies of cold objects may hold together while they arrive, in MiB.
+    ///
+    /// More lets more cold objects arrive at once; a tenth of the machine's memory is a good start.
+    hydration_memory_mib: u64 = 256, [env = "UMBRA_HYDRATION_MEMORY_MIB", value_name = "MIB"];
+
+    /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
+    ///
+    /// Longer lets big uploads finish; the supervisor must be as patient.
+    drain_secs: u64 = 30, [env = "UMBRA_DRAIN_SECS", value_name = "SECONDS"];
+
+    /// What is logged, on standard error: a level, or targets with levels, as `info,umbra_shadow=debug`.
+    ///
+    /// `debug` writes a line per request, which costs throughput.
+    log: String = "info".to_owned(), [env = "UMBRA_LOG", value_name = "FILTER"];
+
+    /// How log lines look: `human`, or `json` for a collector.
+    log_format: LogFormat = LogFormat::Human, [env = "UMBRA_LOG_FORMAT", value_name = "FORMAT"];
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {0}")]
+    Read(PathBuf, #[source] std::io::Error),
+    /// The file is not what it should be.
+    #[error("in the settings file {0}: {1}")]
+    File(PathBuf, String),
+    /// A value makes no sense.
+    #[error("the setting {0} {1}")]
+    Value(&'static str, String),
+}
+
+impl Settings {
+    /// Puts the settings together: what `given` has (flags and environment), else what the file has, else the defaults.
+    pub(crate) fn load(given: SettingsLayer, file: Option<&Path>) -> Result<Self, SettingsError> {
+        let file = file.map(SettingsLayer::read).transpose()?.unwrap_or_default();
+        let settings = Self::from_layer(given.or(file));
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether the addresses speak TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls_cert.as_os_str().is_empty()
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let wrong = |name, why: &str| Err(SettingsError::Value(name, why.to_owned()));
+        if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
+            return wrong("tls_cert", "and the setting tls_key go together: give both or neither");
+        }
+        if self.hydration_memory_mib == 0 {
+            return wrong("hydration_memory_mib", "must not be 0");
+        }
+        if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return wrong("region", "must consist of letters, digits and dashes");
+        }
+        if !self.public_url.is_empty() && !is_plain_url(&self.public_url) {
+            return wrong("public_url", "must be of the form http://HOST:PORT or https://HOST:PORT");
+        }
+        Ok(())
+    }
+}
+
+impl SettingsLayer {
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = fs::read_to_string(path).map_err(|error| SettingsError::Read(path.to_owned(), error))?;
+        Self::parse(&text).map_err(|message| SettingsError::File(path.to_owned(), message))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let message = error.message().replace('\n', " ");
+            line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+        })
+    }
+}
+
+fn is_plain_url(text: &str) -> bool {
+    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The composition root: makes a server of its parts, in the order in which they need each other, and takes it apart again.
+
+mod error;
+mod guard;
+mod parts;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use umbra_admin::{AdminParts, Readiness};
+use umbra_core::SystemRandom;
+
+pub(crate) use error::StartError;
+use parts::Parts;
+
+use crate::{
+    data_dir::DataDir,
+    listen, master_key,
+    root_key::{self, Origin, RootKey},
+    settings::Settings,
+    tls::Tls,
+};
+
+/// A server that serves.
+pub(crate) struct Server {
+    /// The URL of the S3 API, as clients are told.
+    pub(crate) endpoint: String,
+    /// The URL of the admin API.
+    pub(crate) admin: String,
+    /// The root access key.
+    pub(crate) root_key: RootKey,
+    /// Where the root access key came from.
+    pub(crate) root_key_origin: Origin,
+    /// The certificate, to be read again when asked.
+    pub(crate) tls: Option<Arc<Tls>>,
+    readiness: Readiness,
+    parts: Parts,
+    stop_serving: watch::Sender<bool>,
+    s3: JoinHandle<()>,
+    stop_admin: CancellationToken,
+    admin_task: JoinHandle<()>,
+    /// Given back last.
+    _data_dir: DataDir,
+}
+
+impl Server {
+    /// Starts a server; returns once requests are served.
+    pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let policy = guard::policy(settings)?;
+        let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
+        let data_dir = DataDir::open(&settings.data_dir)?;
+        let kek = master_key::obtain(&data_dir, &SystemRandom)?;
+        let (root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
+        // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
+        let s3_listener = bind("S3", settings.listen).await?;
+        let admin_listener = bind("the admin API", settings.admin_listen).await?;
+        let endpoint = match settings.public_url.as_str() {
+            "" => url(&s3_listener, tls.is_some())?,
+            given => given.trim_end_matches('/').to_owned(),
+        };
+        let admin = url(&admin_listener, tls.is_some())?;
+
+        let parts = Parts::open(&data_dir, settings, kek, policy).await?;
+        parts.install_root_key(&root_key).await?;
+        parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
+        let readiness = Readiness::default();
+        let router = umbra_admin::router(AdminParts {
+            catalog: Arc::clone(&parts.catalog),
+            shadow: parts.shadow.clone(),
+            clock: Arc::clone(&parts.clock),
+            random: Arc::clone(&parts.random),
+            registry: Registry::default(),
+            readiness: readiness.clone(),
+            endpoint: endpoint.clone(),
+            region: settings.region.clone(),
+        });
+        let acceptor = || tls.as_ref().map(|tls| tls.acceptor());
+        let (stop_serving, stopping) = watch::channel(false);
+        let stop_admin = CancellationToken::new();
+        let admin_task = tokio::spawn(listen::serve(admin_listener, acceptor(), router, stop_admin.clone()));
+        let s3 = tokio::spawn(parts.s3(settings, s3_listener, acceptor(), stopping)?);
+        readiness.set(true);
+        Ok(Self {
+            endpoint,
+            admin,
+            root_key,
+            root_key_origin,
+            tls,
+            readiness,
+            parts,
+            stop_serving,
+            s3,
+            stop_admin,
+            admin_task,
+            _data_dir: data_dir,
+        })
+    }
+
+    /// Stops: no new requests, as long as was set for those under way, then everything behind them in turn.
+    pub(crate) async fn stop(self) {
+        self.readiness.set(false);
+        self.stop_serving.send_replace(true);
+        if let Err(error) = self.s3.await {
+            tracing::error!(%error, "the S3 API ended badly");
+        }
+        self.parts.close().await;
+        // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
+        self.stop_admin.cancel();
+        let abort = self.admin_task.abort_handle();
+        if tokio::time::timeout(Duration::from_secs(1), self.admin_task).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+}
+
+/// Where a listener is reached; from this machine when it listens on every address.
+fn url(listener: &TcpListener, tls: bool) -> Result<String, StartError> {
+    let mut address = listener.local_addr().map_err(StartError::Address)?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    Ok(format!("{}://{address}", if tls { "https" } else { "http" }))
+}

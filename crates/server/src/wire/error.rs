@@ -1,0 +1,78 @@
+//! Why a server does not start, each in one line.
+
+use std::{io, net::SocketAddr};
+
+use umbra_client::CidrError;
+
+use crate::{data_dir::DataDirError, master_key::MasterKeyError, root_key::RootKeyError, tls::TlsError};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// There is no key to seal secrets with.
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    /// There is no root access key.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A network shadows may point into is not one.
+    #[error("the setting shadow_allow_cidr: {0} is not a network")]
+    Network(String, #[source] CidrError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {what}")]
+    Listen {
+        /// What it is for.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The address listened on is not known.
+    #[error("cannot tell the address listened on")]
+    Address(#[source] io::Error),
+    /// An engine does not open.
+    #[error("cannot {doing}")]
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A store cannot be worked with.
+    #[error("cannot {doing}")]
+    Store {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: umbra_core::Error,
+    },
+}
+
+impl StartError {
+    /// Says what could not be done.
+    pub(crate) fn store<E: Into<umbra_core::Error>>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::Store { doing, source: source.into() }
+    }
+}
+
+impl StartError {
+    /// The metadata does not open. The engine's own words say more than the kind.
+    pub(super) fn meta(error: umbra_meta::Error) -> Self {
+        Self::Engine { doing: "open the metadata", source: Box::new(error) }
+    }
+
+    /// The contents do not open.
+    pub(super) fn blobs(error: umbra_blob::Error) -> Self {
+        Self::Engine { doing: "open the contents", source: Box::new(error) }
+    }
+}

@@ -1,0 +1,160 @@
+//! The stores and what works on them.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::BoxFuture};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
+use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
+use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
+use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
+use umbra_s3::{S3Front, S3Settings, Transport};
+use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
+use umbra_store::{Catalog, Destroyer, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
+
+use super::StartError;
+use crate::{data_dir::DataDir, root_key::RootKey, settings::Settings};
+
+/// Buckets asked for at once.
+const PAGE: usize = 1000;
+/// How long each worker may take to come to an end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The stores, the objects and the background workers of a server.
+pub(super) struct Parts {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) shadow: Shadow,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    meta: Arc<SqliteMetaStore>,
+    reclaim: ReclaimHandle,
+    reclaimer: JoinHandle<()>,
+    destroyer: Arc<Destroyer>,
+    destroying: JoinHandle<()>,
+}
+
+impl Parts {
+    /// Opens the stores and starts the workers.
+    pub(super) async fn open(
+        dir: &DataDir,
+        settings: &Settings,
+        kek: [u8; 32],
+        policy: GuardPolicy,
+    ) -> std::result::Result<Self, StartError> {
+        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let file = dir.metadata();
+        let opened = tokio::task::spawn_blocking(move || SqliteMetaStore::open(&file, SqliteSettings::default())).await;
+        let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
+        let sqlite = Arc::new(opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)?);
+        let meta: Arc<dyn MetaStore> = Arc::clone(&sqlite) as _;
+        let blobs = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
+        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
+        let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
+        let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
+
+        let reclaim = ReclaimHandle::new(ReclaimHandle::GRACE);
+        let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
+        let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
+        let native =
+            Native::new(NativeParts { meta, blobs, clock: Arc::clone(&clock), random: Arc::clone(&random), reclaimer: reclaim.clone() });
+        let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
+        let limits = ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024) };
+        let shadow =
+            Shadow::new(ShadowParts { native, catalog: Arc::clone(&catalog), origins, clock: Arc::clone(&clock), settings: limits });
+        let worker = Arc::clone(&destroyer);
+        Ok(Self {
+            catalog,
+            shadow,
+            clock,
+            random,
+            meta: sqlite,
+            reclaim,
+            reclaimer: tokio::spawn(reclaimer.run()),
+            destroyer,
+            destroying: tokio::spawn(async move { worker.run().await }),
+        })
+    }
+
+    /// The S3 API, to be run.
+    pub(super) fn s3(
+        &self,
+        settings: &Settings,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        stop: watch::Receiver<bool>,
+    ) -> std::result::Result<impl Future<Output = ()> + use<>, StartError> {
+        let front = S3Settings {
+            region: settings.region.clone(),
+            domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
+            ..S3Settings::default()
+        };
+        let front = S3Front::new(front, Arc::new(self.shadow.clone()), Arc::clone(&self.catalog), Arc::clone(&self.random));
+        let front = Arc::new(front.map_err(StartError::store("set up the S3 API"))?);
+        let transport = tls.map_or(Transport::Plain, Transport::Tls);
+        Ok(umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs)))
+    }
+
+    /// Makes `key` the one root key there is: an earlier one, replaced in the file or the environment, opens nothing any more.
+    pub(super) async fn install_root_key(&self, key: &RootKey) -> std::result::Result<(), StartError> {
+        self.replace_root_key(key).await.map_err(StartError::store("install the root access key"))
+    }
+
+    async fn replace_root_key(&self, key: &RootKey) -> Result<()> {
+        let mut installed = false;
+        for known in self.catalog.keys(None).await?.iter().filter(|known| known.is_root()) {
+            if known.id == key.access_key && known.secret.expose() == key.secret_key.expose() {
+                installed = true;
+            } else {
+                tracing::warn!(access_key = known.id, "an earlier root access key is removed");
+                self.catalog.delete_key(&known.id).await?;
+            }
+        }
+        if !installed {
+            let fixed = Some((key.access_key.clone(), key.secret_key.clone()));
+            self.catalog.create_key(NewKey { organization: None, role: Role::Admin, bucket: None, fixed }).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the workers, then closes the stores.
+    pub(super) async fn close(self) {
+        if tokio::time::timeout(PATIENCE, self.shadow.shutdown()).await.is_err() {
+            tracing::warn!("writes to an origin are still under way; they are repaired at the next start");
+        }
+        self.reclaim.stop();
+        self.destroyer.stop();
+        for worker in [self.reclaimer, self.destroying] {
+            let abort = worker.abort_handle();
+            if tokio::time::timeout(PATIENCE, worker).await.is_err() {
+                abort.abort();
+            }
+        }
+        if let Err(error) = self.meta.shutdown().await {
+            tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
+        }
+    }
+}
+
+/// Every bucket's partition.
+fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
+    let catalog = Arc::clone(catalog);
+    Box::new(move || list_partitions(Arc::clone(&catalog)))
+}
+
+fn list_partitions(catalog: Arc<Catalog>) -> BoxFuture<'static, Result<Vec<Partition>>> {
+    async move {
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = catalog.buckets(None, after.as_deref(), PAGE).await?;
+            found.extend(page.iter().map(|bucket| bucket.partition));
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.name.to_string()),
+                _ => return Ok(found),
+            }
+        }
+    }
+    .boxed()
+}
