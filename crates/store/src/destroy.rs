@@ -5,7 +5,7 @@
 //!
 //! 1. The row `b`. Every batch of every writer checks it, so from here on nothing is added, by nobody.
 //! 2. Page by page: the blobs that the rows name, then the rows. A row outlives its blobs; freeing a blob twice is no error.
-//! 3. Once a look at the whole partition finds nothing: the order itself.
+//! 3. The order itself.
 
 use std::{
     fmt,
@@ -100,14 +100,7 @@ impl Destroyer {
     async fn carry_out(&self, order: &Entry) -> Result<()> {
         let partition = root::parse_destroying(&order.key).ok_or_else(|| record::corrupt("a destruction", "its key names no partition"))?;
         self.meta.commit(Batch::new(partition).delete(key::settings())).await?;
-        let mut rows = 0;
-        loop {
-            let emptied = self.empty(partition).await?;
-            if emptied == 0 {
-                break;
-            }
-            rows += emptied;
-        }
+        let rows = self.empty(partition).await?;
         self.meta.commit(Batch::new(Partition::ROOT).delete(order.key.to_vec())).await?;
         let name = DestructionRecord::decode(&order.body).map(|order| order.name).unwrap_or_default();
         tracing::info!(bucket = name, partition = partition.0, rows, "a destroyed bucket is emptied");

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
+use futures::FutureExt;
 use umbra_core::{Entity, ErrorKind, Fault};
+use umbra_meta::{Batch, CommitFault, FailingMetaStore, MetaStore, Partition, key::root};
 
-use super::{NOW, kind, name, on_every_engine, open, open_seeded, open_with_organizations, settings};
-use crate::{NewKey, Organization, Role};
+use super::{NOW, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, settings};
+use crate::{NewKey, Organization, Role, record::bucket_name::BucketNameRecord};
 
 #[tokio::test]
 async fn organizations_are_created_once_and_listed() {
@@ -53,6 +55,27 @@ async fn an_organization_that_is_used_is_not_deleted() {
         assert_eq!(catalog.organizations().await.unwrap().len(), 1);
     })
     .await;
+}
+
+/// Something is created between the look for what belongs to the organization and the end of the organization.
+#[tokio::test]
+async fn what_is_created_while_its_organization_is_deleted_keeps_it() {
+    let inner = memory();
+    let store = Arc::new(FailingMetaStore::new(Arc::clone(&inner)));
+    let meta: Arc<dyn MetaStore> = store.clone();
+    let catalog = open_with_organizations(&meta).await;
+    let creator = open_seeded(&inner, 2).await.unwrap();
+    let record = BucketNameRecord { partition: Partition(1), organization: "acme".to_owned(), created: NOW };
+    let mut rows = vec![Batch::new(Partition::ROOT).put(root::bucket(&name("bucket")), "", record.encode())];
+    store.set(move |_, _| {
+        for row in rows.drain(..) {
+            let created = creator.shared.commit_for("acme", row).now_or_never().expect("memory answers at once");
+            assert!(created.unwrap().is_some());
+        }
+        CommitFault::None
+    });
+    assert_eq!(kind(catalog.delete_organization("acme").await), Some(ErrorKind::Invalid(Fault::InvalidRequest)));
+    assert_eq!(catalog.organizations().await.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
