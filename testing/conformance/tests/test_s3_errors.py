@@ -168,7 +168,7 @@ def test_no_http_at_all(wire):
                  b"GET /%zz HTTP/1.1\r\nhost: x\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"PUT /b/k HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
                  b"PUT /b/k HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab"):
         answer = send(wire.umbra.address, data, close_write=True)
-        assert answer.status == 0 or 400 <= answer.status < 500, (data, answer)
+        assert answer.status in (0, 505) or 400 <= answer.status < 500, (data, answer)
 
 
 def test_no_length(wire):

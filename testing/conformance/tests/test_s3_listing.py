@@ -4,11 +4,13 @@ Holds "Where this page is silent, do what Amazon S3 does".
 """
 
 import random
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 from harness.clients import keys_of, refused, walk_v1, walk_v2
 from harness.model import check_walk, entries, entries_of
+from harness.raw import Signer, request, send
 from harness.shadowed import name
 
 
@@ -85,20 +87,20 @@ def test_next_marker_only_with_a_delimiter(listed):
 
 def test_encoding_type(umbra, c, bucket):
     """encoding-type=url encodes keys and prefixes; without it XML must still be well formed."""
-    import xml.etree.ElementTree as ElementTree
-
-    import urllib.request
-
     for key in ("a b/c+d", "\u00e9&<>\"'", "x%y"):
         c.put_object(Bucket=bucket, Key=key, Body=b"")
-    for encoding in ("", "&encoding-type=url"):
-        url = c.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket, **({"EncodingType": "url"} if encoding else {})})
-        tree = ElementTree.fromstring(urllib.request.urlopen(url, timeout=10).read())
-        found = [e.text for e in tree.iter("{http://s3.amazonaws.com/doc/2006-03-01/}Key")]
-        if encoding:
-            assert found == ["a+b/c%2Bd", "x%25y", "%C3%A9%26%3C%3E%22%27"] or found == ["a%20b/c%2Bd", "x%25y", "%C3%A9%26%3C%3E%22%27"]
-        else:
-            assert found == ["a b/c+d", "x%y", "\u00e9&<>\"'"]
+    assert _listed_keys(umbra, bucket, "list-type=2") == ["a b/c+d", "x%y", "\u00e9&<>\"'"]
+    encoded = _listed_keys(umbra, bucket, "encoding-type=url&list-type=2")
+    assert [key.replace("%20", "+") for key in encoded] == ["a+b/c%2Bd", "x%25y", "%C3%A9%26%3C%3E%22%27"]
+
+
+def _listed_keys(umbra, bucket, query):
+    """The keys as they stand in the answer: boto3 would decode them."""
+    headers = Signer(umbra.access_key, umbra.secret_key).headers("GET", umbra.listen, f"/{bucket}", query)
+    answer = send(umbra.address, request("GET", f"/{bucket}?{query}", {**headers, "connection": "close"}))
+    assert answer.status == 200, answer
+    tree = ElementTree.fromstring(answer.body)
+    return [e.text for e in tree.iter("{http://s3.amazonaws.com/doc/2006-03-01/}Key")]
 
 
 def test_changes_during_a_walk(c, bucket):

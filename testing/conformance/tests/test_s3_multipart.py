@@ -54,7 +54,6 @@ def test_part_numbers_have_gaps_and_any_order(c, bucket):
     tags[7] = _part(c, bucket, upload, 7, content(5 * MIB, 77))
     _complete(c, bucket, upload, sorted(tags.items()))
     assert read(c, bucket, "k") == content(5 * MIB, 77) + content(5 * MIB, 300) + content(5 * MIB, 10000)
-    assert c.get_object(Bucket=bucket, Key="k", PartNumber=2)["Body"].read() == content(5 * MIB, 300)
 
 
 def test_parts_at_once(c, bucket):
@@ -195,7 +194,8 @@ def test_copied_parts(c, bucket):
     assert read(c, bucket, "k") == source[:5242880] + source[6291456:11534336] + source
     upload = _begin(c, bucket)
     call = dict(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1)
-    assert refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "s"}, CopySourceRange=f"bytes=0-{len(source)}", **call).code == "InvalidArgument"
+    beyond = refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "s"}, CopySourceRange=f"bytes=0-{len(source)}", **call)
+    assert (beyond.status, beyond.code) in ((400, "InvalidArgument"), (416, "InvalidRange"))
     assert refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "absent"}, **call).code == "NoSuchKey"
 
 
