@@ -12,6 +12,9 @@ use crate::{
     origins::seal_context,
 };
 
+/// What the key begins with that a probe writes to an origin, and deletes there.
+pub const PROBE_KEY_PREFIX: &str = ".umbra-probe-";
+
 /// What is to be set. `None` keeps what is set already.
 #[derive(Clone, Debug, Default)]
 pub struct AttachRequest {
@@ -85,7 +88,10 @@ impl Shadow {
         let Some(now) = &bucket.settings.shadow else { return Ok(()) };
         let leaves = now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint || now.bucket != wanted.bucket);
         if leaves && !self.pending_repairs(bucket, 1).await?.is_empty() {
-            return Err(Error::invalid(Fault::InvalidRequest, "repairs are pending; wait until `umbra storage status` shows none, then change the shadow"));
+            return Err(Error::invalid(
+                Fault::InvalidRequest,
+                "repairs are pending; wait until `umbra storage status` shows none, then change the shadow",
+            ));
         }
         Ok(())
     }
@@ -93,8 +99,11 @@ impl Shadow {
 
 /// Tries every right the shadow will need.
 async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> Result<()> {
-    let page = origin.list(path, &OriginList { limit: 1, ..OriginList::default() }).await.map_err(|error| refused("list the origin's bucket", error))?;
-    let stranger = ObjectKey::parse(&format!(".umbra-probe-{}", path.0.join("-").replace('/', "-")))?;
+    let page = origin
+        .list(path, &OriginList { limit: 1, ..OriginList::default() })
+        .await
+        .map_err(|error| refused("list the origin's bucket", error))?;
+    let stranger = ObjectKey::parse(&format!("{PROBE_KEY_PREFIX}{}", path.0.join("-").replace('/', "-")))?;
     let (key, exists) = page.objects.into_iter().next().map_or((stranger.clone(), false), |object| (object.key, true));
     match origin.head(path, &key).await {
         Ok(_) => {}
@@ -106,7 +115,10 @@ async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> R
     if write_through {
         let body = Body::from_bytes(Bytes::from_static(b"umbra"));
         let size = body.size().unwrap_or_default();
-        origin.put(path, &stranger, size, body, &OriginAttributes::default()).await.map_err(|error| refused("write to the origin", error))?;
+        origin
+            .put(path, &stranger, size, body, &OriginAttributes::default())
+            .await
+            .map_err(|error| refused("write to the origin", error))?;
         origin.delete(path, &stranger).await.map_err(|error| refused("delete at the origin", error))?;
     }
     Ok(())

@@ -60,12 +60,15 @@ impl Shadow {
     async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
         let cold = self.count_cold(cx, bucket).await?;
         if cold > 0 {
-            let message = format!("{cold} objects are still only at the origin; read or copy them first, or clear the shadow with --force to leave them behind");
+            let message = format!(
+                "{cold} objects are still only at the origin; read or copy them first, or clear the shadow with --force to leave them behind"
+            );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
         let repairs = self.pending_repairs(bucket, PAGE).await?.len();
         if repairs > 0 {
-            let message = format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
+            let message =
+                format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
         Ok(())
@@ -95,7 +98,8 @@ impl Shadow {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let late = |_| Error::new(ErrorKind::Unavailable, "the shadow is cleared, but writes to the origin that began before are still under way");
+        let late =
+            |_| Error::new(ErrorKind::Unavailable, "the shadow is cleared, but writes to the origin that began before are still under way");
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 

@@ -15,7 +15,8 @@ use tokio::{
 };
 use umbra_blob::StoredBlob;
 use umbra_core::{
-    Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, ErrorKind, Error, ObjectInfo, ObjectKey, ReadSource, Result, Tags, limits,
+    Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, ObjectKey, ReadSource, Result, Tags,
+    limits,
 };
 use umbra_meta::{Batch, Check, Expect, Write, key};
 use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms};
@@ -103,7 +104,9 @@ impl Hashes {
 
     /// Compares with what the origin announced; gives the MD5 and the CRC64NVME of the whole.
     fn verify(self, info: &ObjectInfo, md5_is_etag: bool) -> Result<([u8; 16], Checksum)> {
-        let damaged = |what: &str| Error::new(ErrorKind::OriginUnavailable, format!("the origin's bytes do not match its own {what}; please try again"));
+        let damaged = |what: &str| {
+            Error::new(ErrorKind::OriginUnavailable, format!("the origin's bytes do not match its own {what}; please try again"))
+        };
         let md5: [u8; 16] = self.md5.finalize().into();
         if let Some((announced, hasher)) = self.announced
             && hasher.finish() != announced
@@ -123,6 +126,7 @@ impl Hydration {
         let mut taken = Taken::new(&self, transfer);
         // Only the fetch can be cancelled: a commit that has begun may land, and then the pieces are the object's.
         let fetched = tokio::select! {
+            biased;
             () = transfer.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the shadow was cleared")),
             fetched = taken.fetch() => fetched,
         };
@@ -149,7 +153,9 @@ impl Hydration {
     async fn tags(&self) -> Result<Tags> {
         match self.origin.tags(&self.path, &self.key).await {
             Ok(tags) => Ok(tags),
-            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused | ErrorKind::NotFound(_)) => Ok(Tags::default()),
+            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused | ErrorKind::NotFound(_)) => {
+                Ok(Tags::default())
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -242,7 +248,9 @@ impl<'a> Taken<'a> {
             }
         }
         match announced {
-            Some(announced) if announced != self.size => Err(Error::new(ErrorKind::OriginUnavailable, "the origin broke off; please try again")),
+            Some(announced) if announced != self.size => {
+                Err(Error::new(ErrorKind::OriginUnavailable, "the origin broke off; please try again"))
+            }
             _ => Ok(()),
         }
     }

@@ -44,7 +44,10 @@ impl Shadow {
                 Ok(guard)
             }
             Err(error) => {
-                guard.settle();
+                // After an answer that was lost the row may be there all the same, without an owner: the guard has it looked at.
+                if error.kind() != ErrorKind::Unavailable {
+                    guard.settle();
+                }
                 Err(error.into())
             }
         }
@@ -71,7 +74,9 @@ impl IntentGuard {
         let batch = Batch::new(self.bucket.partition).check(row.clone(), Expect::Revision(self.revision)).delete(row);
         match self.shadow.native().meta().commit(batch).await {
             Ok(_) => self.settle(),
-            Err(error) => tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an intent could not be withdrawn; the key will be repaired"),
+            Err(error) => {
+                tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an intent could not be withdrawn; the key will be repaired")
+            }
         }
     }
 }

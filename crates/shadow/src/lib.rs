@@ -50,7 +50,7 @@ mod view;
 mod write_here;
 mod write_through;
 
-pub use attach::AttachRequest;
+pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;

@@ -48,7 +48,13 @@ impl Token {
 }
 
 impl Shadow {
-    pub(crate) async fn list_merged(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions, origin: &dyn Origin) -> Result<ListPage> {
+    pub(crate) async fn list_merged(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        options: ListOptions,
+        origin: &dyn Origin,
+    ) -> Result<ListPage> {
         if options.limit == 0 {
             return Ok(ListPage::default());
         }
@@ -58,7 +64,10 @@ impl Shadow {
             ListStart::Continue(token) => {
                 let token = Token::decode(token)?;
                 if token.generation != bucket.settings.generation {
-                    return Err(Error::invalid(Fault::InvalidArgument, "the bucket's shadow changed since this listing began; begin it anew"));
+                    return Err(Error::invalid(
+                        Fault::InvalidArgument,
+                        "the bucket's shadow changed since this listing began; begin it anew",
+                    ));
                 }
                 Some(token.last)
             }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Fault, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId};
-use umbra_store::{Bucket, CompleteUpload, CompletionPlan, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity};
+use umbra_store::{
+    Bucket, CompleteUpload, CompletionPlan, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
+};
 
 use crate::{
     Shadow,
@@ -23,7 +25,8 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<UploadId> {
         let path = self.path(cx, bucket);
-        let attributes = OriginAttributes { headers: options.headers.clone(), metadata: options.metadata.clone(), tags: options.tags.clone() };
+        let attributes =
+            OriginAttributes { headers: options.headers.clone(), metadata: options.metadata.clone(), tags: options.tags.clone() };
         let theirs = origin.create_upload(&path, key, &attributes).await?;
         let ours = self.native().create_upload_noted(bucket, key, options, Some(theirs.clone())).await;
         if ours.is_err()
@@ -70,7 +73,10 @@ impl Shadow {
             let _lock = shadow.0.locks.lock(bucket.partition, &key).await;
             let bucket = shadow.fresh(&bucket).await?;
             let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &options.preconditions, &origin).await?;
-            let plan = shadow.native().plan_completion(&bucket, &key, &upload, &CompleteUpload { preconditions: Preconditions::default(), ..options }).await?;
+            let plan = shadow
+                .native()
+                .plan_completion(&bucket, &key, &upload, &CompleteUpload { preconditions: Preconditions::default(), ..options })
+                .await?;
             if plan.is_done() {
                 return shadow.native().commit_completion(&bucket, &key, plan, &Preconditions::default(), terms).await;
             }
@@ -106,7 +112,9 @@ impl Shadow {
     /// The origin's identifier of an upload.
     async fn mirrored(&self, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<String> {
         let note = self.native().upload_note(bucket, key, upload).await?;
-        note.ok_or_else(|| Error::invalid(Fault::InvalidRequest, "this upload began before write-through was switched on; abort it and begin anew"))
+        note.ok_or_else(|| {
+            Error::invalid(Fault::InvalidRequest, "this upload began before write-through was switched on; abort it and begin anew")
+        })
     }
 }
 
@@ -125,7 +133,8 @@ async fn origin_parts(
     };
     let find = |(number, size)| held.iter().find(|part| part.number == number && part.size == size);
     let matched = plan.parts().map(|part| find(part).map(|part| (part.number, part.etag.clone())));
-    let missing = || Error::invalid(Fault::InvalidPart, "one or more of the specified parts could not be found at the origin; upload them again");
+    let missing =
+        || Error::invalid(Fault::InvalidPart, "one or more of the specified parts could not be found at the origin; upload them again");
     matched.collect::<Option<Vec<_>>>().map(Some).ok_or_else(missing)
 }
 

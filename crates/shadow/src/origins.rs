@@ -23,8 +23,11 @@ pub trait OriginFactory: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Origins {
     factory: Arc<dyn OriginFactory>,
     catalog: Arc<Catalog>,
-    made: Mutex<HashMap<Partition, (ShadowSettings, Arc<dyn Origin>)>>,
+    made: Mutex<HashMap<Partition, Made>>,
 }
+
+/// An origin, and the settings it was made of.
+type Made = (ShadowSettings, Arc<dyn Origin>);
 
 impl Origins {
     pub(crate) fn new(factory: Arc<dyn OriginFactory>, catalog: Arc<Catalog>) -> Self {
@@ -32,7 +35,13 @@ impl Origins {
     }
 
     /// The origin of `bucket`, counted in `stats`.
-    pub(crate) fn of(&self, bucket: &Bucket, settings: &ShadowSettings, stats: &Arc<Stats>, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Origin>> {
+    pub(crate) fn of(
+        &self,
+        bucket: &Bucket,
+        settings: &ShadowSettings,
+        stats: &Arc<Stats>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<dyn Origin>> {
         if let Some((made_of, origin)) = self.made.lock().get(&bucket.partition)
             && made_of == settings
         {

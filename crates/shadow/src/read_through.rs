@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use umbra_core::{
-    Body, ByteRange, Entity, Error, ErrorKind, ETag, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags, check_read,
+    Body, ByteRange, ETag, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags,
+    check_read,
 };
 use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
@@ -238,8 +239,12 @@ impl Drop for Landing<'_> {
 /// The bytes a read wants of a cold object; `None` for the whole.
 fn wanted_range(options: &GetOptions, info: &ObjectInfo) -> Result<Option<ByteRange>> {
     match (options.part_number, options.range) {
-        (Some(number), _) if info.etag.part_count().is_none() && number.get() == 1 => Ok((info.size > 0).then(|| ByteRange::new(0, info.size))),
-        (Some(_), _) if info.etag.part_count().is_none() => Err(Error::invalid(Fault::InvalidPartNumber, "the requested partnumber is not satisfiable")),
+        (Some(number), _) if info.etag.part_count().is_none() && number.get() == 1 => {
+            Ok((info.size > 0).then(|| ByteRange::new(0, info.size)))
+        }
+        (Some(_), _) if info.etag.part_count().is_none() => {
+            Err(Error::invalid(Fault::InvalidPartNumber, "the requested partnumber is not satisfiable"))
+        }
         (Some(_), _) => Err(Error::new(ErrorKind::Unsupported, "the part boundaries of this object are known only at its origin")),
         (None, Some(range)) => range.resolve(info.size).map(Some),
         (None, None) => Ok(None),

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result};
 use umbra_blob::BlobId;
+use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result};
 use umbra_meta::{Batch, Check, Expect, Projection, Write, key};
 use umbra_store::{Bucket, Extent, Terms};
 

@@ -9,8 +9,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
-    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource, ListUploads,
-    Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
+    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
+    ListUploads, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
 };
 
 use crate::{
@@ -204,7 +204,14 @@ impl Objects for Shadow {
         self.native().upload(cx, bucket, key, upload).await
     }
 
-    async fn put_part(&self, cx: &RequestContext, bucket: &Bucket, part: PartAddress<'_>, body: Body, integrity: Integrity) -> Result<PutObject> {
+    async fn put_part(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        part: PartAddress<'_>,
+        body: Body,
+        integrity: Integrity,
+    ) -> Result<PutObject> {
         match self.origin(bucket)? {
             Some(origin) if writes_through(bucket) => self.put_mirrored_part(cx, bucket, part, body, integrity, origin).await,
             _ => self.native().put_part(cx, bucket, part, body, integrity).await,

@@ -52,7 +52,8 @@ impl Shadow {
             let intent = shadow.begin_intent(&bucket, &key, &view, Operation::Put).await?;
             let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
-            let stored = store_on_both(shadow.native(), body, integrity, |size, body| origin.put(&path, &key, size, body, &attributes)).await;
+            let stored =
+                store_on_both(shadow.native(), body, integrity, |size, body| origin.put(&path, &key, size, body, &attributes)).await;
             let (content, etag) = match stored {
                 Ok(stored) => stored,
                 Err(error) => return Err(origin_failed(intent, error).await),

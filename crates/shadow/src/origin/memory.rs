@@ -154,9 +154,9 @@ impl MemoryOrigin {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// The writes that were applied, in their order: `put KEY`, `delete KEY`.
+    /// The writes that were applied, in their order: `put KEY`, `delete KEY`; a probe's are left out.
     pub fn writes(&self) -> Vec<String> {
-        self.state.lock().writes.clone()
+        self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
     fn fault(&self, doing: &'static str) -> Result<Option<Fault>> {
@@ -265,7 +265,9 @@ impl Origin for MemoryOrigin {
         let mut last = String::new();
         for (key, held) in state.objects.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
             let Some(rest) = key.strip_prefix(&list.prefix) else { continue };
-            let cut = Some(&list.delimiter).filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| Some(rest.find(delimiter.as_str())? + delimiter.len()));
+            let cut = Some(&list.delimiter)
+                .filter(|delimiter| !delimiter.is_empty())
+                .and_then(|delimiter| Some(rest.find(delimiter.as_str())? + delimiter.len()));
             let name = cut.map_or(key.as_str(), |cut| &key[..list.prefix.len() + cut]);
             if page.common_prefixes.last().is_some_and(|prefix| prefix == name) || (cut.is_some() && name <= after.as_str()) {
                 last = key.clone();
@@ -323,7 +325,11 @@ impl Origin for MemoryOrigin {
         self.fault("parts")?;
         let state = self.state.lock();
         let (_, parts) = state.uploads.get(upload).ok_or_else(no_upload)?;
-        let part = |(number, content): (&PartNumber, &Bytes)| OriginPart { number: *number, etag: ETag::from_md5(md5(content)), size: content.len() as u64 };
+        let part = |(number, content): (&PartNumber, &Bytes)| OriginPart {
+            number: *number,
+            etag: ETag::from_md5(md5(content)),
+            size: content.len() as u64,
+        };
         Ok(parts.iter().map(part).collect())
     }
 

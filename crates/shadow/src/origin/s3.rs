@@ -40,7 +40,8 @@ impl std::fmt::Debug for S3Origins {
 
 impl OriginFactory for S3Origins {
     fn origin(&self, settings: &ShadowSettings, secret: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
-        let wrong = |error: &dyn std::fmt::Display| Error::invalid(Fault::InvalidArgument, format!("the shadow's endpoint is wrong: {error}"));
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::invalid(Fault::InvalidArgument, format!("the shadow's endpoint is wrong: {error}"));
         let endpoint = Endpoint::parse(&settings.endpoint, &settings.region, Addressing::Auto).map_err(|error| wrong(&error))?;
         let credentials = Credentials::new(settings.access_key.clone(), secret.expose());
         let client = S3Client::new(endpoint, &settings.bucket, credentials, self.guard.clone(), self.settings.clone());
@@ -75,8 +76,12 @@ impl From<umbra_client::Error> for OriginError {
                     ErrorKind::OriginUnavailable => "the origin cannot answer now; please try again".to_owned(),
                     ErrorKind::OriginRefused => "the origin refuses the request".to_owned(),
                     ErrorKind::NotFound(_) => "the specified key does not exist".to_owned(),
-                    ErrorKind::Invalid(Fault::InvalidObjectState) => "the object is archived at the origin; restore it there first".to_owned(),
-                    _ => format!("the origin refuses: {}", error.s3().and_then(|s3| s3.message.clone()).unwrap_or_else(|| error.to_string())),
+                    ErrorKind::Invalid(Fault::InvalidObjectState) => {
+                        "the object is archived at the origin; restore it there first".to_owned()
+                    }
+                    _ => {
+                        format!("the origin refuses: {}", error.s3().and_then(|s3| s3.message.clone()).unwrap_or_else(|| error.to_string()))
+                    }
                 };
                 Error::new(kind, message).because(error)
             }
@@ -118,7 +123,8 @@ impl Origin for S3Origin {
             answer => answer?,
         };
         let size = header_text(&headers, "content-length").and_then(|size| size.parse().ok());
-        let size = size.ok_or_else(|| OriginError::certain(Error::new(ErrorKind::OriginUnavailable, "the origin does not tell the object's size")))?;
+        let size = size
+            .ok_or_else(|| OriginError::certain(Error::new(ErrorKind::OriginUnavailable, "the origin does not tell the object's size")))?;
         object_info(&headers, size)
     }
 
@@ -191,7 +197,8 @@ impl Origin for S3Origin {
     }
 
     async fn complete_upload(&self, path: &ShadowPath, key: &ObjectKey, upload: &str, parts: &[(PartNumber, ETag)]) -> Result<ETag> {
-        let completed = self.client(path).complete_multipart_upload(key.as_str(), &UploadId::parse(upload), parts, &HeaderMap::new()).await?;
+        let completed =
+            self.client(path).complete_multipart_upload(key.as_str(), &UploadId::parse(upload), parts, &HeaderMap::new()).await?;
         Ok(completed.etag)
     }
 
@@ -211,7 +218,10 @@ fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 fn etag(headers: &HeaderMap) -> Result<ETag> {
     let etag = header_text(headers, "etag").map(ETag::parse).filter(|etag| !etag.as_str().is_empty());
     // The write was taken: only what became of it is not known.
-    etag.ok_or_else(|| OriginError { error: Error::new(ErrorKind::OriginUnavailable, "the origin does not tell the object's ETag"), outcome_unknown: true })
+    etag.ok_or_else(|| OriginError {
+        error: Error::new(ErrorKind::OriginUnavailable, "the origin does not tell the object's ETag"),
+        outcome_unknown: true,
+    })
 }
 
 /// Whether the ETag is the MD5 of the content: encryption under a customer's or KMS key makes it something else.
@@ -270,7 +280,8 @@ fn request_headers(attributes: &OriginAttributes) -> Result<HeaderMap> {
     let OriginAttributes { headers: stored, metadata, tags } = attributes;
     let mut headers = HeaderMap::new();
     let mut set = |name: &str, value: &str| -> Result<()> {
-        let wrong = || OriginError::certain(Error::invalid(Fault::InvalidArgument, format!("the header {name} cannot be sent to the origin")));
+        let wrong =
+            || OriginError::certain(Error::invalid(Fault::InvalidArgument, format!("the header {name} cannot be sent to the origin")));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
         headers.insert(name.clone(), HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong())?);
         Ok(())

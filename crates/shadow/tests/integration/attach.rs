@@ -1,0 +1,60 @@
+//! semantics.md, "Life of a shadow": attaching and changing.
+
+use umbra_core::{ErrorKind, Fault as S3Fault};
+use umbra_shadow::{
+    AttachRequest,
+    origin::{OriginAttributes, memory::Fault},
+};
+use umbra_store::Secret;
+
+use crate::world::{World, kind, name, request};
+
+/// "Attach at bucket creation or to an existing bucket, whether or not it holds objects: objects already here win over the origin's of the
+/// same key."
+#[tokio::test]
+async fn objects_already_here_win() {
+    let world = World::bare().await;
+    world.put("both", "ours").await.unwrap();
+    world.origin.insert("both", "theirs", &OriginAttributes::default());
+    world.origin.insert("cold", "theirs", &OriginAttributes::default());
+    world.attach(false).await;
+    assert_eq!(world.get("both").await.unwrap(), "ours");
+    assert_eq!(world.get("cold").await.unwrap(), "theirs");
+}
+
+/// "Attaching probes the origin (list, read; write and delete when write-through is asked for) and refuses, saying which right is missing".
+#[tokio::test]
+async fn a_missing_right_is_named() {
+    for (doing, write_through, says) in
+        [("list", false, "list"), ("head", false, "read"), ("put", true, "write"), ("delete", true, "delete")]
+    {
+        let world = World::bare().await;
+        world.origin.fail_next(doing, Fault::Refused);
+        let error = world.shadow.attach(&world.cx, &name(), request(write_through)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
+        assert!(error.message().contains(says), "{error}");
+        assert_eq!(world.bucket().await.settings.shadow, None);
+    }
+    let world = World::bare().await;
+    world.origin.fail_next("list", Fault::Unavailable);
+    assert_eq!(kind(world.shadow.attach(&world.cx, &name(), request(false)).await), ErrorKind::OriginUnavailable);
+    assert_eq!(world.origin.writes(), Vec::<String>::new(), "without write-through the origin is never written");
+}
+
+/// "Settings can change one at a time (credentials rotated alone, write-through toggled alone) without retyping the rest."
+#[tokio::test]
+async fn settings_change_one_at_a_time() {
+    let world = World::attached(false).await;
+    let before = world.bucket().await.settings.clone();
+    let toggle = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
+    world.shadow.attach(&world.cx, &name(), toggle).await.unwrap();
+    let rotate = AttachRequest { access_key: Some("key2".into()), secret_key: Some(Secret::new("secret2")), ..AttachRequest::default() };
+    let after = world.shadow.attach(&world.cx, &name(), rotate).await.unwrap().settings.clone();
+    let (before_shadow, after_shadow) = (before.shadow.unwrap(), after.shadow.unwrap());
+    assert_eq!((after_shadow.access_key.as_str(), after_shadow.write_through), ("key2", true));
+    assert_eq!((after_shadow.endpoint, after_shadow.bucket), (before_shadow.endpoint, before_shadow.bucket));
+    assert_eq!(after.generation, before.generation, "the same shadow");
+    let world = World::bare().await;
+    let toggle = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
+    assert_eq!(kind(world.shadow.attach(&world.cx, &name(), toggle).await), ErrorKind::Invalid(S3Fault::InvalidArgument));
+}

@@ -1,0 +1,86 @@
+//! semantics.md, "Life of a shadow": detaching.
+
+use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
+use umbra_meta::{CommitFault, Write, key};
+use umbra_shadow::origin::OriginAttributes;
+use umbra_store::{GetOptions, ListSource, Objects};
+
+use crate::world::{World, content, k, kind, name};
+
+/// "It refuses while cold objects remain or repairs are pending, naming how many, unless forced".
+#[tokio::test]
+async fn the_gate_counts_what_remains() {
+    let world = World::attached(true).await;
+    for n in 0..5 {
+        world.origin.insert(&format!("cold{n}"), "x", &OriginAttributes::default());
+    }
+    world.get("cold0").await.unwrap();
+    world.hydrated("cold0").await;
+    world.delete("cold1").await.unwrap();
+    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
+    assert!(error.message().starts_with("3 objects"), "{error}");
+    for n in 2..5 {
+        world.get(&format!("cold{n}")).await.unwrap();
+        world.hydrated(&format!("cold{n}")).await;
+    }
+    world.meta.set(|_, batch| {
+        let settles = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")));
+        if settles { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    world.put("half", "x").await.unwrap_err();
+    world.meta.heal();
+    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    assert!(error.message().contains("still only at the origin") || error.message().contains("1 repairs"), "{error}");
+    world.put("half", "x").await.unwrap();
+    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    assert_eq!(world.bucket().await.settings.shadow, None);
+}
+
+/// "Detaching (`--clear-shadow`) is final for that generation: from then on no request reads from or writes to the origin."
+#[tokio::test]
+async fn after_detaching_the_origin_is_left_alone() {
+    let world = World::attached(true).await;
+    world.origin.insert("cold", "x", &OriginAttributes::default());
+    world.put("here", "y").await.unwrap();
+    world.delete("gone").await.unwrap();
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    let requests = world.origin.requests();
+    assert_eq!(kind(world.get("cold").await), ErrorKind::NotFound(Entity::Object));
+    world.put("new", "z").await.unwrap();
+    world.delete("here").await.unwrap();
+    assert_eq!(world.list("", "", 10, ListSource::Merged).await.unwrap(), ["new"]);
+    assert_eq!(world.origin.requests(), requests);
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
+    assert_eq!(world.rows(key::tombstone_range("")).await, 0);
+}
+
+/// "in-flight hydrations either finish before it or leave nothing behind."
+#[tokio::test]
+async fn hydrations_under_way_leave_nothing_behind() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(12 * 1024 * 1024), &OriginAttributes::default());
+    let gate = world.origin.slow_down();
+    let bucket = world.bucket().await;
+    let reader = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    gate.add_permits(150);
+    world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    gate.add_permits(10_000);
+    assert_eq!(kind(reader.body.collect(usize::MAX).await), ErrorKind::Cancelled);
+    world.eventually(async || world.blobs.is_empty().then_some(())).await;
+    assert_eq!((world.here("k").await, world.rows(key::all_pieces()).await), (None, 0));
+}
+
+/// A new generation does not inherit the tombstones of the one before.
+#[tokio::test]
+async fn a_new_generation_begins_anew() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", "x", &OriginAttributes::default());
+    world.delete("k").await.unwrap();
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.attach(false).await;
+    assert_eq!(world.list("", "", 10, ListSource::Merged).await.unwrap(), ["k"]);
+    assert_eq!(world.get("k").await.unwrap(), "x");
+    assert_eq!(world.hydrated("k").await, "x");
+}

@@ -1,0 +1,12 @@
+//! The shadow over an origin in memory: every rule of `docs/semantics.md` that needs a fault, a race or a restart to show.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod attach;
+mod detach;
+mod listing;
+mod reading;
+mod repairs;
+mod uploads;
+mod world;
+mod writing;

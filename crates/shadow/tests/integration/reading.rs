@@ -1,0 +1,263 @@
+//! semantics.md, "Reading".
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::future::join_all;
+use umbra_core::{Entity, ErrorKind, Fault as S3Fault, Matches, Preconditions, ReadSource, SystemHeaders, Tags, UserMetadata};
+use umbra_shadow::origin::{OriginAttributes, memory::Fault};
+use umbra_store::{GetOptions, Objects};
+
+use crate::world::{World, content, k, kind};
+
+fn attributes() -> OriginAttributes {
+    OriginAttributes {
+        headers: SystemHeaders {
+            content_type: Some("text/plain".into()),
+            cache_control: Some("max-age=5".into()),
+            content_disposition: Some("inline".into()),
+            content_encoding: Some("gzip".into()),
+            content_language: Some("de".into()),
+            expires: Some("whenever".into()),
+            ..SystemHeaders::default()
+        },
+        metadata: UserMetadata::new([("colour".into(), "blau-grün".into())]),
+        tags: Tags::new([("team".into(), "a b".into())]),
+    }
+}
+
+/// "GET: here first. On a miss: the origin, streamed to the client as it arrives while the same bytes are stored here."
+#[tokio::test]
+async fn a_cold_object_of_any_size_is_served_and_then_here() {
+    for size in [0, 1, 4096, 4097, 100 * 1024, 8 * 1024 * 1024, 8 * 1024 * 1024 + 1, 21 * 1024 * 1024 + 77] {
+        let world = World::attached(false).await;
+        world.origin.insert("cold", content(size), &attributes());
+        assert_eq!(world.get("cold").await.unwrap(), content(size), "{size}");
+        assert_eq!(world.hydrated("cold").await, content(size), "{size}");
+        let gets = world.origin.gets();
+        assert_eq!(world.get("cold").await.unwrap(), content(size), "{size}");
+        assert_eq!((world.origin.gets(), gets), (1, 1), "a hydrated object costs the origin nothing");
+        assert_eq!(world.rows(umbra_meta::key::all_pieces()).await, 0);
+    }
+}
+
+/// "A client cannot tell a hydrated object from the original: ETag, length, system headers, user metadata, tags, checksums, Last-Modified …"
+#[tokio::test]
+async fn a_hydrated_object_looks_like_the_original() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(70_000), &attributes());
+    world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
+    let bucket = world.bucket().await;
+    let cold = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!(world.origin.gets(), 0, "HEAD moves no body");
+    assert_eq!(cold.source, ReadSource::Origin);
+    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k")).await.unwrap(), attributes().tags);
+    world.get("k").await.unwrap();
+    world.hydrated("k").await;
+    let mut warm = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!(warm.source, ReadSource::Local);
+    assert!(!warm.checksums.is_empty(), "ours to add");
+    warm.checksums.clear();
+    warm.source = ReadSource::Origin;
+    assert_eq!(warm, cold);
+    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k")).await.unwrap(), attributes().tags);
+}
+
+/// "All concurrent readers of a cold object share one transfer … A reader that leaves does not stop it; a reader that comes late reads what
+/// has arrived and follows the rest."
+#[tokio::test]
+async fn readers_share_one_transfer_that_outlives_them() {
+    let world = Arc::new(World::attached(false).await);
+    let size = 20 * 1024 * 1024;
+    world.origin.insert("big", content(size), &attributes());
+    let gate = world.origin.slow_down();
+    let bucket = world.bucket().await;
+    let first = world.shadow.get(&world.cx, &bucket, &k("big"), GetOptions::default()).await;
+    drop(first.unwrap());
+    let early: Vec<_> = (0..10)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move { world.get("big").await.unwrap() })
+        })
+        .collect();
+    gate.add_permits(200);
+    world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
+    let late: Vec<_> = (0..10)
+        .map(|_| {
+            let world = world.clone();
+            tokio::spawn(async move { world.get("big").await.unwrap() })
+        })
+        .collect();
+    gate.add_permits(10_000);
+    for body in join_all(early.into_iter().chain(late)).await {
+        assert_eq!(body.unwrap(), content(size));
+    }
+    assert_eq!(world.hydrated("big").await, content(size));
+    assert_eq!((world.origin.gets(), world.origin.bytes()), (1, size as u64));
+}
+
+/// "Range GET on a cold object: the wanted range comes first".
+#[tokio::test]
+async fn a_far_range_does_not_wait_for_the_beginning() {
+    let world = Arc::new(World::attached(false).await);
+    let size = 32 * 1024 * 1024;
+    world.origin.insert("big", content(size), &attributes());
+    let bucket = world.bucket().await;
+    let gate = world.origin.slow_down();
+    // One chunk of the whole arrives, then the transfer stands still; the wanted range needs two chunks of its own.
+    let reader = world.shadow.get(&world.cx, &bucket, &k("big"), GetOptions::default()).await.unwrap();
+    gate.add_permits(1);
+    world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
+    let far = {
+        let world = world.clone();
+        tokio::spawn(async move { world.get_range("big", 30_000_000, 30_000_000 + 99_999).await })
+    };
+    world.eventually(async || (world.origin.gets() == 2).then_some(())).await;
+    for _ in 0..20 {
+        // Both wait: each gets one.
+        gate.add_permits(2);
+        world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
+    }
+    assert_eq!(far.await.unwrap().unwrap(), content(size).slice(30_000_000..30_100_000));
+    assert_eq!(world.here("big").await, None, "the whole is still on its way");
+    gate.add_permits(10_000);
+    assert_eq!(reader.body.collect(usize::MAX).await.unwrap(), content(size));
+    world.hydrated("big").await;
+    assert_eq!(world.get_range("big", 5, 9).await.unwrap(), content(size).slice(5..10));
+    assert_eq!(kind(world.get_range("big", size as u64, size as u64 + 1).await), ErrorKind::Invalid(S3Fault::InvalidRange));
+}
+
+/// "An origin that … sends no length is handled."
+#[tokio::test]
+async fn an_origin_without_lengths_is_read_all_the_same() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(300_000), &attributes());
+    world.origin.hide_length();
+    let bucket = world.bucket().await;
+    let object = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!((object.info.size, object.body.size()), (300_000, Some(300_000)));
+    assert_eq!(object.body.collect(usize::MAX).await.unwrap(), content(300_000));
+    assert_eq!(world.hydrated("k").await, content(300_000));
+}
+
+/// "404 only when here *and* the origin say so with authority; an origin that cannot answer, throttles, or refuses our credentials gives 503".
+#[tokio::test]
+async fn absence_is_never_guessed() {
+    let world = World::attached(false).await;
+    let bucket = world.bucket().await;
+    world.origin.insert("k", content(10), &attributes());
+    for (fault, expected) in [(Fault::Unavailable, ErrorKind::OriginUnavailable), (Fault::Refused, ErrorKind::OriginRefused)] {
+        for key in ["k", "absent"] {
+            world.origin.fail_next("get", fault.clone());
+            assert_eq!(kind(world.get(key).await), expected);
+            world.origin.fail_next("head", fault.clone());
+            assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k(key), GetOptions::default()).await), expected);
+            world.origin.fail_next("tags", fault.clone());
+            assert_eq!(kind(world.shadow.tags(&world.cx, &bucket, &k(key)).await), expected);
+        }
+    }
+    assert_eq!(kind(world.get("absent").await), ErrorKind::NotFound(Entity::Object));
+    assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k("absent"), GetOptions::default()).await), ErrorKind::NotFound(Entity::Object));
+    assert_eq!(world.get("k").await.unwrap(), content(10));
+}
+
+/// A body that breaks off is an error for its reader, and nothing of it is kept.
+#[tokio::test]
+async fn a_broken_transfer_leaves_nothing_behind() {
+    let world = World::attached(false).await;
+    for (size, keep) in [(1000, 999), (1000, 0), (9 * 1024 * 1024, 9 * 1024 * 1024 - 1), (9 * 1024 * 1024, 5 * 1024 * 1024)] {
+        world.origin.insert("k", content(size), &attributes());
+        world.origin.fail_next("get", Fault::Truncate(keep));
+        assert_eq!(kind(world.get("k").await), ErrorKind::OriginUnavailable);
+        world.eventually(async || world.blobs.is_empty().then_some(())).await;
+        assert_eq!(world.here("k").await, None);
+        assert_eq!(world.rows(umbra_meta::key::all_pieces()).await, 0);
+    }
+    assert_eq!(world.get("k").await.unwrap().len(), 9 * 1024 * 1024);
+}
+
+/// Bytes that do not match the origin's own ETag are not kept, and no reader takes them for whole.
+#[tokio::test]
+async fn damaged_bytes_are_refused() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(200_000), &attributes());
+    world.origin.set_etag("k", "00000000000000000000000000000000");
+    assert_eq!(kind(world.get("k").await), ErrorKind::OriginUnavailable);
+    world.eventually(async || world.blobs.is_empty().then_some(())).await;
+    assert_eq!(world.here("k").await, None);
+}
+
+/// "Conditional GET and HEAD are judged against the origin's ETag and date for cold keys."
+#[tokio::test]
+async fn conditions_are_judged_without_moving_a_body() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(10), &attributes());
+    let etag = world.origin.etag("k").unwrap();
+    let none_match = Preconditions { if_none_match: Some(Matches::ETags(vec![etag.clone()])), ..Preconditions::default() };
+    let stale = Preconditions { if_match: Some(Matches::parse("\"other\"")), ..Preconditions::default() };
+    let bucket = world.bucket().await;
+    for (preconditions, expected) in [(none_match, ErrorKind::NotModified), (stale, ErrorKind::Precondition)] {
+        let options = GetOptions { preconditions, ..GetOptions::default() };
+        assert_eq!(kind(world.get_with("k", options.clone()).await), expected);
+        assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k("k"), options).await), expected);
+    }
+    assert_eq!(world.origin.gets(), 0);
+    let matching = Preconditions { if_match: Some(Matches::ETags(vec![etag])), ..Preconditions::default() };
+    assert_eq!(world.get_with("k", GetOptions { preconditions: matching, ..GetOptions::default() }).await.unwrap(), content(10));
+}
+
+/// "A newer PUT or DELETE always wins, and the copy is thrown away."
+#[tokio::test]
+async fn a_newer_write_wins_over_a_slow_hydration() {
+    for write_through in [false, true] {
+        for size in [0_usize, 1, 100 * 1024, 9 * 1024 * 1024] {
+            for deletes in [false, true] {
+                let world = World::attached(write_through).await;
+                world.origin.insert("k", content(size), &attributes());
+                let gate = world.origin.slow_down();
+                let bucket = world.bucket().await;
+                let slow = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+                if deletes {
+                    world.delete("k").await.unwrap();
+                } else {
+                    world.put("k", "newer").await.unwrap();
+                }
+                gate.add_permits(10_000);
+                assert_eq!(slow.body.collect(usize::MAX).await.unwrap(), content(size), "a reader keeps what it began to read");
+                world.eventually(async || (world.rows(umbra_meta::key::all_pieces()).await == 0).then_some(())).await;
+                if deletes {
+                    assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object), "{write_through} {size}");
+                } else {
+                    assert_eq!(world.get("k").await.unwrap(), "newer", "{write_through} {size}");
+                }
+                world.eventually(async || world.blobs.is_empty().then_some(())).await;
+            }
+        }
+    }
+}
+
+/// Many readers and writers of one cold key: every read sees a value that was there at some moment of it, never a mixture.
+#[tokio::test]
+async fn racing_reads_and_writes_never_mix() {
+    for write_through in [false, true] {
+        let world = Arc::new(World::attached(write_through).await);
+        world.origin.insert("k", content(600_000), &attributes());
+        let mut tasks = Vec::new();
+        for n in 0..20_u8 {
+            let world = world.clone();
+            tasks.push(tokio::spawn(async move {
+                let value = world.get("k").await.unwrap();
+                let distinct: HashSet<u8> = value.iter().copied().collect();
+                assert!(value == content(600_000) || distinct.len() == 1, "a whole value");
+                world.put("k", vec![n; 400_000]).await.unwrap();
+                assert_ne!(world.get("k").await.unwrap(), content(600_000), "never back to the origin's");
+            }));
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let last = world.get("k").await.unwrap();
+        if write_through {
+            assert_eq!(world.origin.content("k").unwrap(), last, "both sides hold the same last write");
+        }
+    }
+}

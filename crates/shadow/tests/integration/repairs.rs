@@ -1,0 +1,136 @@
+//! semantics.md: "The origin accepts but we fail: the client gets a 5xx, and a journal entry written before the origin was touched makes the
+//! key read through the origin until repaired, across crashes. The repair queue is visible in status."
+
+use umbra_core::{Entity, ErrorKind, Tags};
+use umbra_meta::{CommitFault, Write, key};
+use umbra_shadow::origin::memory::Fault;
+use umbra_store::{ListSource, Objects};
+
+use crate::world::{World, content, k, kind};
+
+/// The commit that applies a write here fails, the journal's does not.
+fn fail_applying(world: &World, fault: CommitFault) {
+    world.meta.set(move |_, batch| {
+        let settles = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")));
+        if settles { fault } else { CommitFault::None }
+    });
+}
+
+#[tokio::test]
+async fn a_write_that_only_the_origin_has_is_read_there_and_repaired_after_a_restart() {
+    for (before, size) in [(None, 10), (Some("old"), 10), (None, 6 * 1024 * 1024), (Some("old"), 100_000)] {
+        let world = World::attached(true).await;
+        if let Some(before) = before {
+            world.put("k", before).await.unwrap();
+        }
+        fail_applying(&world, CommitFault::Unavailable);
+        assert_eq!(kind(world.put("k", content(size)).await), ErrorKind::Unavailable);
+        assert_eq!(world.origin.content("k").unwrap(), content(size));
+        assert_eq!(world.get("k").await.unwrap(), content(size), "read through the origin");
+        let status = world.shadow.status(&*world.bucket().await).await.unwrap().unwrap();
+        assert_eq!(status.pending_repairs, [k("k")]);
+        let world = world.restarted().await;
+        assert_eq!(world.get("k").await.unwrap(), content(size));
+        assert_eq!(world.list("", "", 5, ListSource::Merged).await.unwrap(), ["k"]);
+        world.meta.heal();
+        let world = world.restarted().await;
+        world.eventually(async || (world.intents().await == 0).then_some(())).await;
+        assert_eq!(world.here("k").await.unwrap(), content(size), "repaired");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_that_only_the_origin_did_is_repaired() {
+    let world = World::attached(true).await;
+    world.put("k", "old").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    assert_eq!(kind(world.delete("k").await), ErrorKind::Unavailable);
+    assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object), "the origin's word counts");
+    assert_eq!(world.list("", "", 5, ListSource::Merged).await.unwrap(), Vec::<String>::new());
+    world.meta.heal();
+    let world = world.restarted().await;
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await, None);
+    assert_eq!(world.rows(key::tombstone_range("")).await, 1);
+}
+
+/// Nobody knows whether the origin applied it: either way both sides end alike, and what was acknowledged before is not lost.
+#[tokio::test]
+async fn a_lost_answer_or_request_is_found_out() {
+    for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
+        for doing in ["put", "delete"] {
+            let world = World::attached(true).await;
+            world.put("k", "old").await.unwrap();
+            world.shadow.start().await.unwrap();
+            world.origin.fail_next(doing, fault.clone());
+            let result = if doing == "put" { world.put("k", "new").await.map(drop) } else { world.delete("k").await };
+            assert_eq!(kind(result), ErrorKind::Unavailable);
+            world.eventually(async || (world.intents().await == 0).then_some(())).await;
+            assert_eq!(world.origin.content("k"), world.here("k").await, "{fault:?} {doing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_acknowledgement_of_ours_is_found_out() {
+    for fault in [CommitFault::LostAcknowledgement, CommitFault::Unavailable] {
+        for nth in 0..2 {
+            let world = World::attached(true).await;
+            world.put("k", "old").await.unwrap();
+            world.shadow.start().await.unwrap();
+            world.meta.fail_after(nth, fault);
+            let put = world.put("k", "new").await;
+            world.meta.heal();
+            world.eventually(async || (world.intents().await == 0).then_some(())).await;
+            assert_eq!(world.origin.content("k"), world.here("k").await, "{fault:?} {nth}");
+            if put.is_ok() {
+                assert_eq!(world.get("k").await.unwrap(), "new");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn half_done_tags_are_repaired() {
+    let world = World::attached(true).await;
+    let bucket = world.bucket().await;
+    world.put("k", "x").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    let tags = Tags::new([("a".into(), "b".into())]);
+    assert_eq!(kind(world.shadow.put_tags(&world.cx, &bucket, &k("k"), tags.clone()).await), ErrorKind::Unavailable);
+    world.meta.heal();
+    let world = world.restarted().await;
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.native.tags(&world.cx, &bucket, &k("k")).await.unwrap(), tags);
+}
+
+/// A later write settles what an earlier one left.
+#[tokio::test]
+async fn the_next_write_settles_an_earlier_one() {
+    let world = World::attached(true).await;
+    fail_applying(&world, CommitFault::Unavailable);
+    assert_eq!(kind(world.put("k", "half").await), ErrorKind::Unavailable);
+    world.meta.heal();
+    world.put("k", "whole").await.unwrap();
+    assert_eq!((world.intents().await, world.here("k").await.unwrap()), (0, "whole".into()));
+    assert_eq!(world.origin.content("k").unwrap(), "whole");
+}
+
+/// Pieces of a hydration that a crash cut off are dropped at the next start.
+#[tokio::test]
+async fn abandoned_pieces_are_dropped_at_the_next_start() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(20 * 1024 * 1024), &umbra_shadow::origin::OriginAttributes::default());
+    let gate = world.origin.slow_down();
+    let bucket = world.bucket().await;
+    let reader = world.shadow.get(&world.cx, &bucket, &k("k"), umbra_store::GetOptions::default()).await.unwrap();
+    gate.add_permits(200);
+    world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
+    // The old process's tasks go on in this one; only what a new start does counts here.
+    let old = world.blobs.len();
+    assert!(old > 0);
+    std::mem::forget(reader);
+    let world = world.restarted().await;
+    assert_eq!(world.rows(key::all_pieces()).await, 0);
+    assert!(world.blobs.len() < old);
+}

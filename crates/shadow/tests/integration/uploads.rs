@@ -1,0 +1,105 @@
+//! semantics.md: "Multipart uploads are mirrored part by part with the same boundaries, so both sides end with the same ETag; completion goes
+//! to the origin first; abort aborts both."
+
+use umbra_core::{Body, ErrorKind, PartNumber, UploadId};
+use umbra_meta::{CommitFault, Write};
+use umbra_shadow::origin::memory::Fault;
+use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, Integrity, Objects, PartAddress, PutObject};
+
+use crate::world::{World, content, k, kind};
+
+const PART: usize = 5 * 1024 * 1024;
+
+async fn begin(world: &World) -> UploadId {
+    world.shadow.create_upload(&world.cx, &*world.bucket().await, &k("k"), CreateUpload::default()).await.unwrap()
+}
+
+async fn part(world: &World, upload: &UploadId, number: i64, size: usize) -> umbra_core::Result<CompletedPart> {
+    let number = PartNumber::new(number).unwrap();
+    let address = PartAddress { key: &k("k"), upload, number };
+    let body = Body::from_bytes(content(size));
+    let stored = world.shadow.put_part(&world.cx, &*world.bucket().await, address, body, Integrity::default()).await?;
+    Ok(CompletedPart { number, etag: stored.etag, checksum: None })
+}
+
+async fn complete(world: &World, upload: &UploadId, parts: &[CompletedPart]) -> umbra_core::Result<PutObject> {
+    let options = CompleteUpload { parts: parts.to_vec(), ..CompleteUpload::default() };
+    world.shadow.complete_upload(&world.cx, &*world.bucket().await, &k("k"), upload, options).await
+}
+
+#[tokio::test]
+async fn both_sides_end_with_the_same_etag() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    let parts = [part(&world, &upload, 2, PART).await.unwrap(), part(&world, &upload, 7, 99).await.unwrap()];
+    let object = complete(&world, &upload, &parts).await.unwrap();
+    assert_eq!(world.origin.etag("k").unwrap(), object.etag);
+    assert!(object.etag.as_str().ends_with("-2"));
+    assert_eq!(world.origin.content("k"), world.here("k").await);
+    assert_eq!((world.origin.open_uploads(), world.intents().await), (0, 0));
+    assert_eq!(complete(&world, &upload, &parts).await.unwrap().etag, object.etag, "repeated");
+}
+
+#[tokio::test]
+async fn abort_aborts_both() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    part(&world, &upload, 1, 10).await.unwrap();
+    assert_eq!(world.origin.open_uploads(), 1);
+    world.shadow.abort_upload(&world.cx, &*world.bucket().await, &k("k"), &upload).await.unwrap();
+    assert_eq!(world.origin.open_uploads(), 0);
+    assert!(part(&world, &upload, 1, 10).await.is_err());
+}
+
+#[tokio::test]
+async fn an_origin_that_fails_is_told_to_the_client() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    world.origin.fail_next("put_part", Fault::Unavailable);
+    assert_eq!(kind(part(&world, &upload, 1, 10).await), ErrorKind::OriginUnavailable);
+    let parts = [part(&world, &upload, 1, 10).await.unwrap()];
+    world.origin.fail_next("complete", Fault::Unavailable);
+    assert_eq!(kind(complete(&world, &upload, &parts).await), ErrorKind::OriginUnavailable);
+    assert_eq!((world.here("k").await, world.intents().await), (None, 0));
+    complete(&world, &upload, &parts).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_was_lost_can_be_repeated() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    let parts = [part(&world, &upload, 1, PART).await.unwrap(), part(&world, &upload, 2, 5).await.unwrap()];
+    world.origin.fail_next("complete", Fault::LoseAnswer);
+    assert_eq!(kind(complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
+    assert_eq!(world.get("k").await.unwrap(), world.origin.content("k").unwrap());
+    let object = complete(&world, &upload, &parts).await.unwrap();
+    assert_eq!(world.origin.etag("k").unwrap(), object.etag);
+    assert_eq!((world.intents().await, world.here("k").await), (0, world.origin.content("k")));
+}
+
+#[tokio::test]
+async fn a_completion_that_we_could_not_apply_is_repaired() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    let parts = [part(&world, &upload, 1, PART).await.unwrap(), part(&world, &upload, 2, 5).await.unwrap()];
+    world.meta.set(|_, batch| {
+        let settles = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")));
+        if settles { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    assert_eq!(kind(complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
+    world.meta.heal();
+    let world = world.restarted().await;
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await, world.origin.content("k"));
+}
+
+/// "Without write-through: … multipart uploads touch only us."
+#[tokio::test]
+async fn without_write_through_uploads_stay_here() {
+    let world = World::attached(false).await;
+    let upload = begin(&world).await;
+    let parts = [part(&world, &upload, 1, 10).await.unwrap()];
+    complete(&world, &upload, &parts).await.unwrap();
+    assert_eq!((world.origin.content("k"), world.origin.requests() > 0), (None, true), "only the probe spoke to the origin");
+    assert_eq!(world.get("k").await.unwrap(), content(10));
+}

@@ -1,0 +1,190 @@
+//! A store with one bucket that shadows an origin in memory. It can be restarted.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use umbra_blob::MemoryBlobStore;
+use umbra_core::{Body, BucketName, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
+use umbra_meta::{FailingMetaStore, MemoryMetaStore, MetaStore, Projection, key};
+use umbra_shadow::{
+    AttachRequest, Shadow, ShadowLimits, ShadowParts,
+    origin::memory::{MemoryOrigin, OneOrigin},
+};
+use umbra_store::{
+    Bucket, BucketSettings, Catalog, DeleteOptions, GetOptions, ListOptions, ListSource, ListStart, Native, NativeParts, Objects,
+    PutObject, PutOptions, ReclaimHandle, Sealer, Secret,
+};
+
+pub(crate) struct World {
+    pub(crate) origin: Arc<MemoryOrigin>,
+    pub(crate) meta: Arc<FailingMetaStore>,
+    pub(crate) blobs: Arc<MemoryBlobStore>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) native: Native,
+    pub(crate) shadow: Shadow,
+    pub(crate) cx: RequestContext,
+}
+
+pub(crate) fn k(key: &str) -> ObjectKey {
+    ObjectKey::parse(key).unwrap()
+}
+
+pub(crate) fn name() -> BucketName {
+    BucketName::parse("bucket").unwrap()
+}
+
+pub(crate) fn request(write_through: bool) -> AttachRequest {
+    AttachRequest {
+        endpoint: Some("https://old.example".into()),
+        access_key: Some("key".into()),
+        secret_key: Some(Secret::new("secret")),
+        write_through: Some(write_through),
+        ..AttachRequest::default()
+    }
+}
+
+impl World {
+    /// A bucket without a shadow.
+    pub(crate) async fn bare() -> Self {
+        let meta = Arc::new(FailingMetaStore::new(Arc::new(MemoryMetaStore::new())));
+        let world = Self::over(meta, Arc::new(MemoryBlobStore::new()), Arc::new(MemoryOrigin::default())).await;
+        world.catalog.ensure_organization("org").await.unwrap();
+        world.catalog.create_bucket(&name(), "org", BucketSettings::default()).await.unwrap();
+        world
+    }
+
+    /// A bucket with a shadow.
+    pub(crate) async fn attached(write_through: bool) -> Self {
+        let world = Self::bare().await;
+        world.attach(write_through).await;
+        world
+    }
+
+    async fn over(meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
+        let as_meta: Arc<dyn MetaStore> = meta.clone();
+        let catalog = Arc::new(Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await.unwrap());
+        let native = Native::new(NativeParts {
+            meta: as_meta,
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            random,
+            reclaimer: ReclaimHandle::new(Duration::ZERO),
+        });
+        let shadow = Shadow::new(ShadowParts {
+            native: native.clone(),
+            catalog: catalog.clone(),
+            origins: Arc::new(OneOrigin(origin.clone())),
+            clock,
+            settings: ShadowLimits::default(),
+        });
+        Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default() }
+    }
+
+    /// The same store in a new process: nothing that was only in memory is left.
+    pub(crate) async fn restarted(self) -> Self {
+        let world = Self::over(self.meta.clone(), self.blobs.clone(), self.origin.clone()).await;
+        world.shadow.start().await.unwrap();
+        world
+    }
+
+    pub(crate) async fn attach(&self, write_through: bool) {
+        self.shadow.attach(&self.cx, &name(), request(write_through)).await.unwrap();
+    }
+
+    pub(crate) async fn bucket(&self) -> Arc<Bucket> {
+        self.catalog.bucket(&name()).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Bytes> {
+        self.get_with(key, GetOptions::default()).await
+    }
+
+    pub(crate) async fn get_range(&self, key: &str, first: u64, last: u64) -> Result<Bytes> {
+        self.get_with(key, GetOptions { range: Some(RangeSpec::From { first, last: Some(last) }), ..GetOptions::default() }).await
+    }
+
+    pub(crate) async fn get_with(&self, key: &str, options: GetOptions) -> Result<Bytes> {
+        let object = self.shadow.get(&self.cx, &*self.bucket().await, &k(key), options).await?;
+        object.body.collect(usize::MAX).await
+    }
+
+    pub(crate) async fn put(&self, key: &str, content: impl Into<Bytes>) -> Result<PutObject> {
+        self.put_with(key, content, PutOptions::default()).await
+    }
+
+    pub(crate) async fn put_with(&self, key: &str, content: impl Into<Bytes>, options: PutOptions) -> Result<PutObject> {
+        self.shadow.put(&self.cx, &*self.bucket().await, &k(key), Body::from_bytes(content), options).await
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<()> {
+        self.shadow.delete(&self.cx, &*self.bucket().await, &k(key), DeleteOptions::default()).await
+    }
+
+    /// What is here, whatever the origin holds.
+    pub(crate) async fn here(&self, key: &str) -> Option<Bytes> {
+        let object = self.native.get(&self.cx, &*self.bucket().await, &k(key), GetOptions::default()).await.ok()?;
+        Some(object.body.collect(usize::MAX).await.unwrap())
+    }
+
+    /// Waits until the key is here.
+    pub(crate) async fn hydrated(&self, key: &str) -> Bytes {
+        self.eventually(async || self.here(key).await).await
+    }
+
+    /// Waits for `look` to find something.
+    pub(crate) async fn eventually<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+        for _ in 0..2000 {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it did not come to pass");
+    }
+
+    /// Keys and common prefixes of a whole listing, page by page, in the order shown.
+    pub(crate) async fn list(&self, prefix: &str, delimiter: &str, limit: usize, source: ListSource) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut start = ListStart::First;
+        loop {
+            let options = ListOptions { prefix: prefix.into(), delimiter: delimiter.into(), start, limit, source };
+            let page = self.shadow.list(&self.cx, &*self.bucket().await, options).await?;
+            let mut shown: Vec<String> = page.objects.iter().map(|object| object.key.to_string()).collect();
+            shown.extend(page.common_prefixes);
+            shown.sort();
+            assert!(shown.len() <= limit);
+            assert!(page.next.is_none() || shown.len() == limit, "a page that is not the last is full");
+            assert_eq!(page.last, shown.last().cloned());
+            names.extend(shown);
+            match page.next {
+                Some(next) => start = ListStart::Continue(next),
+                None => return Ok(names),
+            }
+        }
+    }
+
+    /// How many rows a family has.
+    pub(crate) async fn rows(&self, range: umbra_meta::KeyRange) -> usize {
+        self.meta.scan(self.bucket().await.partition, range, 10_000, Projection::Head).await.unwrap().len()
+    }
+
+    pub(crate) async fn intents(&self) -> usize {
+        self.rows(key::write_intent_range("")).await
+    }
+}
+
+/// Content that differs everywhere.
+pub(crate) fn content(size: usize) -> Bytes {
+    // Blocks that name their place: quick to make also without optimisation.
+    let blocks = (0..size.div_ceil(1024)).flat_map(|block| [(block as u64).to_le_bytes().as_slice(), &[block as u8; 1016]].concat());
+    blocks.take(size).collect::<Vec<_>>().into()
+}
+
+pub(crate) fn kind<T>(result: Result<T>) -> umbra_core::ErrorKind {
+    match result {
+        Ok(_) => panic!("it does not fail"),
+        Err(error) => error.kind(),
+    }
+}
