@@ -1,0 +1,10 @@
+//! The real binary, run as people run it.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod commands;
+mod refusals;
+mod shadow;
+mod start;
+mod support;
+mod tls;
