@@ -19,11 +19,10 @@ use umbra_core::{
     limits,
 };
 use umbra_meta::{Batch, Check, Expect, Write, key};
-use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms};
+use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms, encode_piece};
 
 use crate::{
     origin::{Origin, OriginObject, ShadowPath},
-    record::{Piece, encode},
     stats::Stats,
     transfer::{End, Leftovers, StoredPiece, Transfer},
     view::Base,
@@ -272,7 +271,7 @@ impl<'a> Taken<'a> {
         let blob = blob?;
         let Hydration { native, bucket, key, .. } = self.hydration;
         let piece = u32::try_from(self.rows).map_err(|_| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
-        let record = encode(&Piece { blob: blob.id.as_bytes().to_vec(), size: blob.size });
+        let record = encode_piece(&Extent { blob: blob.id.clone(), size: blob.size });
         let offset = self.add(blob);
         let batch = Batch::new(bucket.partition).check(key::settings(), Expect::Exists).put(key::piece(key, piece), Bytes::new(), record);
         self.rows += 1;

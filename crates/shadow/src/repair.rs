@@ -4,16 +4,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use umbra_blob::BlobId;
 use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result};
 use umbra_meta::{Batch, Check, Expect, Projection, Write, key};
-use umbra_store::{Bucket, Extent, Terms};
+use umbra_store::{Bucket, Terms, decode_piece};
 
 use crate::{
     Shadow,
     hydrate::drop_pieces,
     origin::Origin,
-    record::{Operation, Piece, decode},
+    record::Operation,
     transfer::End,
     view::{Base, View},
     write_through::merge,
@@ -50,9 +49,9 @@ impl Shadow {
         let mut after: Option<String> = None;
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
-            for bucket in buckets.iter().filter(|bucket| bucket.settings.shadow.is_some()) {
+            for bucket in &buckets {
                 self.drop_abandoned_pieces(bucket).await?;
-                if !self.pending_repairs(bucket, 1).await?.is_empty() {
+                if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
                     self.0.repairs.add_bucket(&bucket.name);
                 }
             }
@@ -175,12 +174,8 @@ impl Shadow {
             if rows.is_empty() {
                 return Ok(());
             }
-            let mut pieces = Vec::new();
-            for row in &rows {
-                pieces.push(decode::<Piece>("piece", &row.body)?);
-            }
-            let extents = pieces.into_iter().map(|piece| Extent { blob: BlobId::from_bytes(&piece.blob), size: piece.size });
-            drop_pieces(self.native(), bucket, extents.collect(), rows.into_iter().map(|row| row.key.to_vec()).collect()).await?;
+            let pieces = rows.iter().map(|row| decode_piece(&row.body)).collect::<Result<_>>()?;
+            drop_pieces(self.native(), bucket, pieces, rows.into_iter().map(|row| row.key.to_vec()).collect()).await?;
         }
     }
 }

@@ -30,5 +30,6 @@ pub use objects::{
     PutOptions, UploadsPage,
 };
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
+pub use record::piece::{decode_piece, encode_piece};
 pub use seal::Sealer;
 pub use secret::Secret;

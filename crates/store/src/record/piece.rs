@@ -1,24 +1,36 @@
-//! `h/<key>/<piece>`: a piece of a hydration. The shadow writes it; it is read here so that a destroyed bucket frees its blob.
+//! `h/<key>/<piece>`: a piece of a hydration. The shadow writes and drops it; a destroyed bucket frees its blob.
 
-use minicbor::Decode;
+use minicbor::{CborLen, Decode, Encode};
 use umbra_blob::BlobId;
 use umbra_core::Result;
+
+use crate::Extent;
 
 const WHAT: &str = "a piece";
 const VERSION: u8 = 1;
 
-#[derive(Decode)]
+#[derive(Encode, Decode, CborLen)]
 struct V1 {
     #[cbor(n(0), with = "minicbor::bytes")]
     blob: Vec<u8>,
+    #[n(1)]
+    size: u64,
 }
 
-/// The blob that holds the piece that `body` is the record of.
-pub(crate) fn decode_blob(body: &[u8]) -> Result<BlobId> {
+/// The record of a piece that `extent` holds.
+pub fn encode_piece(extent: &Extent) -> Vec<u8> {
+    super::encode(VERSION, &V1 { blob: extent.blob.as_bytes().to_vec(), size: extent.size }).into()
+}
+
+/// The piece that `body` is the record of.
+pub fn decode_piece(body: &[u8]) -> Result<Extent> {
     match super::split(WHAT, body)? {
         (VERSION, cbor) => {
-            let blob = super::decode::<V1>(WHAT, cbor)?.blob;
-            if blob.len() > BlobId::BYTES_MAX { Err(super::corrupt(WHAT, "its blob is impossible")) } else { Ok(BlobId::from_bytes(&blob)) }
+            let V1 { blob, size } = super::decode(WHAT, cbor)?;
+            if blob.len() > BlobId::BYTES_MAX {
+                return Err(super::corrupt(WHAT, "its blob is impossible"));
+            }
+            Ok(Extent { blob: BlobId::from_bytes(&blob), size })
         }
         (version, _) => Err(super::unknown_version(WHAT, version)),
     }
@@ -28,13 +40,14 @@ pub(crate) fn decode_blob(body: &[u8]) -> Result<BlobId> {
 mod tests {
     use umbra_blob::BlobId;
 
-    use super::decode_blob;
-    use crate::record::golden;
+    use super::{decode_piece, encode_piece};
+    use crate::{Extent, record::golden};
 
     #[test]
-    fn what_the_shadow_writes_is_read() {
-        let piece = golden::check("piece/v1", None);
-        assert_eq!(decode_blob(&piece).unwrap(), BlobId::from_bytes(&[1, 2, 3]));
-        golden::check_refusals(&piece, decode_blob);
+    fn the_first_format_is_written_and_read() {
+        let extent = Extent { blob: BlobId::from_bytes(&[1, 2, 3]), size: 4096 };
+        let piece = golden::check("piece/v1", Some(&encode_piece(&extent)));
+        assert_eq!(decode_piece(&piece).unwrap(), extent);
+        golden::check_refusals(&piece, decode_piece);
     }
 }
