@@ -1,6 +1,7 @@
 //! The command line.
 
 mod completions;
+mod demo;
 mod failure;
 mod key;
 mod org;
@@ -42,6 +43,8 @@ enum Command {
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
     Completions(completions::Completions),
+    /// See a migration happen: two servers in a temporary directory, one shadowing the other.
+    Demo(demo::Demo),
 }
 
 /// Parses the command line, does what it says, and gives the exit status.
@@ -62,7 +65,7 @@ fn command() -> clap::Command {
 }
 
 fn run(command: Command) -> Outcome {
-    let workers = matches!(command, Command::Serve(_));
+    let workers = matches!(command, Command::Serve(_) | Command::Demo(_));
     let mut builder = if workers { tokio::runtime::Builder::new_multi_thread() } else { tokio::runtime::Builder::new_current_thread() };
     let runtime = builder.enable_all().build().map_err(|error| Failure::new("start the runtime").because(&error))?;
     runtime.block_on(async {
@@ -73,6 +76,7 @@ fn run(command: Command) -> Outcome {
             Command::Key(key) => key.run().await,
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
+            Command::Demo(demo) => demo.run().await,
         }
     })
 }

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use umbra_client::{Addressing, ClientSettings, Credentials, Endpoint, EndpointGuard, GetOptions, GuardPolicy, S3Client};
 use umbra_core::Body;
 
-use crate::support::{Done, Server};
+use crate::support::{Done, Server, umbra};
 
 struct Origin {
     server: Server,
@@ -99,4 +99,18 @@ fn settings_of_a_shadow_change_alone() {
     Done::of(rotate.output().unwrap()).ok();
     server.run(&["storage", "create", "-n", "plain", "-o", "us"]).ok();
     server.run(&["storage", "update", "plain", "--shadow-write-through"]).refused(1, &["missing: endpoint"]);
+}
+
+#[test]
+fn the_demo_shows_a_migration_and_ends() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = umbra(&["demo"]);
+    let shown = Done::of(demo.env("TMPDIR", temporary.path()).output().unwrap()).ok();
+    for expected in ["20 objects", "5 people ask for the same film", "So far 2 of 20 objects moved"] {
+        assert!(shown.out.contains(expected), "{expected}: {}", shown.out);
+    }
+    // Five readers at once and one later: the film left the old provider once, and so did the picture.
+    assert!(shown.out.lines().any(|line| line.contains("what left it so far") && line.contains("6.4 MiB")), "{}", shown.out);
+    assert_eq!(shown.err, "");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left behind");
 }
