@@ -3,16 +3,22 @@
 //! On the way in: a request id, limits, undecodable keys, sub-resources nobody knows ([`guard`], [`query`]), and the context that travels on.
 //! On the way out: ids on every response, complete error documents ([`finish`]), and the right code when a body failed while s3s gathered it.
 
+mod chunks;
+mod digests;
 mod finish;
 mod guard;
 mod progress;
 mod query;
+mod request_body;
 
 use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response,
+    header::{AUTHORIZATION, CONNECTION, EXPECT},
+};
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, host::SingleDomain, service::S3Service};
 use umbra_core::{Random, RequestContext};
 
@@ -21,8 +27,13 @@ pub(crate) use self::{
     progress::{Progress, Stage},
 };
 
-use self::progress::ReportingBody;
-use crate::{host, slow_body::TimedBody};
+use self::{
+    chunks::Chunks,
+    digests::Digests,
+    query::Shape,
+    request_body::{Checks, RequestBody},
+};
+use crate::host;
 
 /// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
 const SHADOW_PATH: &str = "x-umbra-shadow-path";
@@ -73,11 +84,29 @@ impl Layer {
         let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
         let resource = request.uri().path().to_owned();
         let is_head = request.method() == Method::HEAD;
-        let response = match self.admit(&request, &ids.request) {
-            Ok(cx) => self.forward(scheme, request, cx).await,
-            Err(error) => error.to_http_response(),
+        let progress = Arc::new(Progress::default());
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
+        let (admitted, checks) = match self.admit(&request, &ids.request) {
+            Ok((cx, checks)) => (Ok(cx), checks),
+            Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
         };
-        finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, is_head)
+        let body = match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::http_body(RequestBody::new(body, self.body_timeout, checks, Arc::clone(&progress))),
+        };
+        let response = match admitted {
+            Ok(cx) => self.forward(scheme, request.map(|()| body), cx, &progress).await,
+            Err(error) => {
+                drop(body);
+                error.to_http_response()
+            }
+        };
+        let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, is_head);
+        if progress.is_left_unread() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     fn request_id(&self) -> String {
@@ -87,30 +116,37 @@ impl Layer {
         })
     }
 
-    fn admit<B>(&self, request: &Request<B>, id: &str) -> S3Result<RequestContext> {
+    /// The context of a request that may pass, and what to check of its body.
+    fn admit(&self, request: &Request<()>, id: &str) -> S3Result<(RequestContext, Checks)> {
         guard::check(request)?;
-        let names_bucket = host::names_a_bucket(self.host.as_ref(), request.headers());
-        query::check(request.method(), query::Shape::of(request.uri().path(), names_bucket), request.uri().query())?;
-        Ok(RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(request.headers())? })
+        let (method, headers, query) = (request.method(), request.headers(), request.uri().query());
+        let shape = Shape::of(request.uri().path(), host::names_a_bucket(self.host.as_ref(), headers));
+        query::check(method, shape, query)?;
+        let is_chunked = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+        let checks = Checks {
+            digests: if is_chunked { None } else { Digests::announced(method, shape, query, headers)? },
+            chunks: is_chunked.then(Chunks::new),
+            is_awaited: headers.contains_key(EXPECT),
+        };
+        Ok((RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)? }, checks))
     }
 
-    async fn forward<B>(&self, scheme: Scheme, request: Request<B>, cx: RequestContext) -> S3Result<Response<Body>>
-    where
-        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
-    {
-        let progress = Arc::new(Progress::default());
-        let (mut head, body) = request.into_parts();
-        if head.headers.get(http::header::AUTHORIZATION).is_some_and(|value| value.is_empty()) {
-            head.headers.remove(http::header::AUTHORIZATION);
+    async fn forward(
+        &self,
+        scheme: Scheme,
+        mut request: Request<Body>,
+        cx: RequestContext,
+        progress: &Arc<Progress>,
+    ) -> S3Result<Response<Body>> {
+        // S3 takes an empty one for none.
+        if request.headers().get(AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
+            request.headers_mut().remove(AUTHORIZATION);
         }
-        head.extensions.insert(cx);
-        head.extensions.insert(scheme);
-        head.extensions.insert(Arc::clone(&progress));
-        let body = match body.is_end_stream() {
-            true => Body::empty(),
-            false => Body::http_body(ReportingBody::new(TimedBody::new(body, self.body_timeout), Arc::clone(&progress))),
-        };
-        let answer = self.service.call(Request::from_parts(head, body)).await;
+        let extensions = request.extensions_mut();
+        extensions.insert(cx);
+        extensions.insert(scheme);
+        extensions.insert(Arc::clone(progress));
+        let answer = self.service.call(request).await;
         let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
         // s3s calls every failure of a body that it gathers itself an internal error.
         match progress.body_fault().filter(|_| response.status() == http::StatusCode::INTERNAL_SERVER_ERROR) {

@@ -20,7 +20,7 @@ pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
     check_sizes(request)?;
     check_path(request.uri().path())?;
     check_length(request.method(), request.headers())?;
-    check_expiry(request.uri().query().unwrap_or_default())
+    check_presigned(request.uri().query().unwrap_or_default())
 }
 
 fn check_method(method: &Method, headers: &HeaderMap) -> S3Result<()> {
@@ -71,14 +71,16 @@ fn check_length(method: &Method, headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
-/// A presigned URL whose time is over before it began. s3s calls it malformed; S3 says it has expired.
-fn check_expiry(query: &str) -> S3Result<()> {
-    let is_over = |pair: &str| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        name.eq_ignore_ascii_case("x-amz-expires") && value.parse::<i64>().is_ok_and(|seconds| seconds <= 0)
-    };
-    if query.split('&').any(is_over) {
-        return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Request has expired"));
+/// Presigned URLs that s3s would call malformed, and S3 expired or wrongly signed.
+fn check_presigned(query: &str) -> S3Result<()> {
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if name.eq_ignore_ascii_case("x-amz-expires") && value.parse::<i64>().is_ok_and(|seconds| seconds <= 0) {
+            return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "Request has expired"));
+        }
+        let is_signature = || value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
+        if name.eq_ignore_ascii_case("x-amz-signature") && !is_signature() {
+            return Err(S3ErrorCode::SignatureDoesNotMatch.into());
+        }
     }
     Ok(())
 }
@@ -120,6 +122,7 @@ mod tests {
             (Method::GET, "/b/k?X-Amz-Expires=-5", &[], "AccessDenied"),
             (Method::GET, "/b/k?X-Amz-Expires=0", &[], "AccessDenied"),
             (Method::GET, "/b/k?X-Amz-Expires=60", &[], "passes"),
+            (Method::GET, "/b/k?X-Amz-Signature=00", &[], "SignatureDoesNotMatch"),
         ];
         for (method, uri, headers, expected) in cases {
             assert_eq!(code(method.clone(), uri, headers), *expected, "{method} {:.60} {:.80?}", uri, headers);

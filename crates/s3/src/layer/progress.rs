@@ -1,23 +1,11 @@
 //! How far a request got, and how its body fared: what the outer layer must know to tell one failure from another.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use bytes::Bytes;
 use http::StatusCode;
-use http_body::{Body, Frame, SizeHint};
-use s3s::{S3Error, S3ErrorCode, StdError};
+use s3s::{S3Error, S3ErrorCode};
 
-use crate::{
-    error::{SHA256_MISMATCH, custom},
-    slow_body::SlowBody,
-};
+use crate::error::{SHA256_MISMATCH, custom};
 
 /// How far a request got, once it got anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +17,24 @@ pub(crate) enum Stage {
     Reached = 2,
 }
 
-const SLOW: u8 = 1;
-const BROKEN: u8 = 2;
+/// What was wrong with a body as it came over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Fault {
+    /// It stood still.
+    Slow = 1,
+    /// It broke off, or was not framed as announced.
+    Broken = 2,
+    /// It is not what its digest says.
+    Digest = 3,
+}
 
 /// Shared by the layer, the access check, the operations and the body of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     stage: AtomicU8,
-    body: AtomicU8,
+    fault: AtomicU8,
+    unread: AtomicBool,
 }
 
 impl Progress {
@@ -45,69 +43,69 @@ impl Progress {
         self.stage.fetch_max(stage as u8, Ordering::Relaxed);
     }
 
+    /// Notes what was wrong with the body.
+    pub(super) fn fail(&self, fault: Fault) {
+        self.fault.store(fault as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that the rest of the body will not be read: nothing else can follow on this connection.
+    pub(super) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the rest of the body will not be read.
+    pub(super) fn is_left_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// What was wrong with the body, when the request failed between the access check and its operation: s3s gathers bodies there.
     pub(super) fn body_fault(&self) -> Option<S3Error> {
         if self.stage.load(Ordering::Relaxed) != Stage::Admitted as u8 {
             return None;
         }
-        Some(match self.body.load(Ordering::Relaxed) {
-            SLOW => S3ErrorCode::RequestTimeout.into(),
-            BROKEN => S3ErrorCode::IncompleteBody.into(),
-            _ => custom(
-                SHA256_MISMATCH,
-                StatusCode::BAD_REQUEST,
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            ),
+        let fault = self.fault.load(Ordering::Relaxed);
+        Some(if fault == Fault::Slow as u8 {
+            S3ErrorCode::RequestTimeout.into()
+        } else if fault == Fault::Broken as u8 {
+            S3ErrorCode::IncompleteBody.into()
+        } else if fault == Fault::Digest as u8 {
+            S3ErrorCode::BadDigest.into()
+        } else {
+            // The wire was fine, so it was the hash in the signature that did not fit.
+            let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+            custom(SHA256_MISMATCH, StatusCode::BAD_REQUEST, message)
         })
-    }
-}
-
-/// A body that reports its failure.
-pub(super) struct ReportingBody<B> {
-    body: B,
-    progress: Arc<Progress>,
-}
-
-impl<B> ReportingBody<B> {
-    pub(super) fn new(body: B, progress: Arc<Progress>) -> Self {
-        Self { body, progress }
-    }
-}
-
-impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for ReportingBody<B> {
-    type Data = Bytes;
-    type Error = StdError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        let poll = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(error))) = &poll {
-            let fault = if error.is::<SlowBody>() { SLOW } else { BROKEN };
-            self.progress.body.fetch_max(fault, Ordering::Relaxed);
-        }
-        poll
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Progress, Stage};
+    use super::{Fault, Progress, Stage};
 
     #[test]
     fn only_a_failure_between_check_and_operation_is_the_bodys() {
         let progress = Progress::default();
+        progress.fail(Fault::Broken);
         assert!(progress.body_fault().is_none());
         progress.reach(Stage::Admitted);
-        assert_eq!(progress.body_fault().unwrap().code().as_str(), "XAmzContentSHA256Mismatch");
+        assert_eq!(progress.body_fault().unwrap().code().as_str(), "IncompleteBody");
         progress.reach(Stage::Reached);
         progress.reach(Stage::Admitted);
         assert!(progress.body_fault().is_none());
+    }
+
+    #[test]
+    fn faults_have_their_codes() {
+        let told = |fault: Option<Fault>| {
+            let progress = Progress::default();
+            progress.reach(Stage::Admitted);
+            if let Some(fault) = fault {
+                progress.fail(fault);
+            }
+            progress.body_fault().unwrap().code().as_str().to_owned()
+        };
+        assert_eq!(told(None), "XAmzContentSHA256Mismatch");
+        assert_eq!(told(Some(Fault::Slow)), "RequestTimeout");
+        assert_eq!(told(Some(Fault::Digest)), "BadDigest");
     }
 }

@@ -136,6 +136,9 @@ pub(super) fn check(method: &Method, shape: Shape, query: Option<&str>) -> S3Res
         }
     }
     let has = |wanted: &str| names().any(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(wanted));
+    if names().any(|(name, value)| name == "list-type" && value != Some("2")) {
+        return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "list-type must be 2"));
+    }
     // Either alone would make s3s store the part as the object.
     if *method == Method::PUT && has("partnumber") != has("uploadid") {
         return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "partNumber and uploadId must be given together"));
@@ -186,6 +189,7 @@ mod tests {
         let cases = [
             (Method::GET, Root, "max-buckets=2&x-id=ListBuckets", true),
             (Method::GET, Bucket, "list-type=2&prefix=a%2F&delimiter=%2F&max-keys=1&x-id=ListObjectsV2", true),
+            (Method::GET, Bucket, "list-type=7", false),
             (Method::GET, Bucket, "location", true),
             (Method::GET, Bucket, "uploads=", true),
             (Method::GET, Bucket, "policy", false),

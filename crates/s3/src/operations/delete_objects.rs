@@ -12,7 +12,7 @@ use super::{Operations, reads};
 use crate::{
     call::Call,
     error::{Answer, Failure},
-    xml_text::{Shield, Shielded},
+    xml_text::legible,
 };
 
 /// How many deletes run at a time.
@@ -31,10 +31,9 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
         delete.objects.into_iter().map(|object| Box::pin(delete_one(operations, &call, object)) as futures::future::BoxFuture<'_, _>);
     let outcomes: Vec<(String, Result<(), Failure>)> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
 
-    let mut shield = Shield::default();
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (key, outcome) in outcomes {
-        let key = Some(shield.text(key));
+        let key = Some(legible(&key));
         match outcome {
             Ok(()) if quiet => {}
             Ok(()) => deleted.push(DeletedObject { key, ..DeletedObject::default() }),
@@ -44,11 +43,7 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
             }
         }
     }
-    let mut response = S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None });
-    if shield.used {
-        response.extensions.insert(Shielded);
-    }
-    Ok(response)
+    Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
 }
 
 async fn delete_one(operations: &Operations, call: &Call, object: ObjectIdentifier) -> (String, Result<(), Failure>) {

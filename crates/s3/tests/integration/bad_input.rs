@@ -65,6 +65,12 @@ async fn bad_chunks() {
         .body(format!("3;chunk-signature={}\r\nabc\r\n0;chunk-signature={}\r\n\r\n", "0".repeat(64), "0".repeat(64)));
     assert_eq!(admin.send(signed).await.error(), (403, "SignatureDoesNotMatch"));
     assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 404);
+    let endless = admin.send_raw(&admin.in_signed_chunks("/photos/a", &[b"12345", b"6789"], false)).await;
+    assert!(endless.contains("<Code>IncompleteBody</Code>"), "{endless}");
+    assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 404);
+    let whole = admin.send_raw(&admin.in_signed_chunks("/photos/a", &[b"12345", b"6789"], true)).await;
+    assert!(whole.starts_with("HTTP/1.1 200"), "{whole}");
+    assert_eq!(admin.send(Ask::get("/photos/a")).await.text(), "123456789");
     still_serves(&admin).await;
 }
 

@@ -72,6 +72,13 @@ async fn md5_is_checked() {
     assert_eq!(admin.send(put(&md5("hello"))).await.status, 200);
     assert_eq!(admin.send(put(&md5("other"))).await.error(), (400, "BadDigest"));
     assert_eq!(admin.send(put("short")).await.error(), (400, "InvalidDigest"));
+
+    let document = "<Delete><Object><Key>a</Key></Object></Delete>";
+    let delete = |md5: &str| Ask::post("/photos?delete").header("content-md5", md5).body(document);
+    assert_eq!(admin.send(delete(&md5("other"))).await.error(), (400, "BadDigest"));
+    assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 200);
+    assert_eq!(admin.send(delete(&md5(document))).await.status, 200);
+    assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 404);
 }
 
 #[tokio::test]

@@ -186,13 +186,7 @@ impl Client {
 
     /// The signed head of `ask`, as text, announcing a body of `length` bytes.
     pub(crate) fn head_text(&self, ask: &Ask, length: usize) -> String {
-        use std::fmt::Write as _;
-        let request = self.request(ask);
-        let mut text = format!("{} {} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n", request.method(), request.uri());
-        for (name, value) in request.headers().iter().filter(|(name, _)| *name != "content-length") {
-            write!(text, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
-        }
-        text + "\r\n"
+        head_of(&self.request(ask), length)
     }
 
     /// The signed request.
@@ -248,6 +242,51 @@ impl Client {
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(SystemClock.now().as_millis()).unwrap())
+}
+
+impl Client {
+    /// The signature of `text` with this client's key, today.
+    pub(crate) fn signature(&self, text: &str) -> String {
+        let (_, secret) = self.key.as_ref().unwrap();
+        v4::calculate_signature(v4::generate_signing_key(secret, now(), "us-east-1", "s3"), text.as_bytes())
+    }
+
+    /// The bytes of a PUT in signed chunks, the last of them left out unless it `ends`.
+    pub(crate) fn in_signed_chunks(&self, uri: &str, chunks: &[&[u8]], ends: bool) -> Vec<u8> {
+        let length: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+        let ask = Ask::put(uri).hash("STREAMING-AWS4-HMAC-SHA256-PAYLOAD").header("x-amz-decoded-content-length", &length.to_string());
+        let request = self.request(&ask);
+        let authorization = request.headers()["authorization"].to_str().unwrap();
+        let scope = authorization.split('/').skip(1).take(4).collect::<Vec<_>>().join("/");
+        let scope = scope.split(',').next().unwrap();
+        let date = request.headers()["x-amz-date"].to_str().unwrap().to_owned();
+        let mut previous = authorization.rsplit('=').next().unwrap().to_owned();
+        let (empty, mut body) = (hex::encode(Sha256::digest(b"")), Vec::new());
+        for chunk in chunks.iter().copied().chain(ends.then_some(&b""[..])) {
+            let hash = hex::encode(Sha256::digest(chunk));
+            previous = self.signature(&format!("AWS4-HMAC-SHA256-PAYLOAD\n{date}\n{scope}\n{previous}\n{empty}\n{hash}"));
+            body.extend_from_slice(format!("{:x};chunk-signature={previous}\r\n", chunk.len()).as_bytes());
+            body.extend_from_slice(chunk);
+            body.extend_from_slice(b"\r\n");
+        }
+        let mut bytes = head_of(&request, body.len()).into_bytes();
+        bytes.extend(body);
+        bytes
+    }
+
+    /// The day and second signatures are made for.
+    pub(crate) fn date(&self) -> String {
+        self.request(&Ask::get("/")).headers()["x-amz-date"].to_str().unwrap().to_owned()
+    }
+}
+
+fn head_of(request: &Request<Bytes>, length: usize) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("{} {} HTTP/1.1\r\nconnection: close\r\ncontent-length: {length}\r\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        write!(text, "{name}: {}\r\n", value.to_str().unwrap()).unwrap();
+    }
+    text + "\r\n"
 }
 
 /// A body in unsigned chunks, with a trailer.

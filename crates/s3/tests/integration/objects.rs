@@ -1,5 +1,6 @@
 //! Objects: stored, described, tagged, deleted.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use umbra_store::Role;
 
 use crate::{client::Ask, world::World};
@@ -153,13 +154,44 @@ async fn many_are_deleted_at_once() {
     assert_eq!(reader.send(Ask::post("/photos?delete").body(quiet)).await.error(), (403, "AccessDenied"));
 }
 
+fn form(fields: &[(&str, &str)], content: &str) -> String {
+    let part = |name: &str, value: &str| format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let fields: String = fields.iter().map(|(name, value)| part(name, value)).collect();
+    format!("{fields}--B\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n{content}\r\n--B--\r\n")
+}
+
 #[tokio::test]
-async fn forms_upload_too() {
+async fn forms_upload_what_their_policy_allows() {
     let world = World::new().await;
     let admin = world.admin().await;
-    let (key, _) = admin.key.clone().unwrap();
-    let form = "--B\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\nform\r\n--B\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nhello\r\n--B--\r\n";
-    // Without a policy a form is anonymous, whoever sends it.
-    let posted = admin.send(Ask::post("/photos").header("content-type", "multipart/form-data; boundary=B").body(form)).await;
-    assert_eq!(posted.status, 403, "{key}: {}", posted.text());
+    let post = |body: String| Ask::post("/photos").header("content-type", "multipart/form-data; boundary=B").body(body);
+    let anonymous = world.anonymous();
+    assert_eq!(anonymous.send(post(form(&[("key", "form")], "hello"))).await.error(), (403, "AccessDenied"));
+
+    let date = admin.date();
+    let credential = format!("{}/{}/us-east-1/s3/aws4_request", admin.key.as_ref().unwrap().0, &date[..8]);
+    let policy = format!(
+        r#"{{"expiration":"2099-01-01T00:00:00.000Z","conditions":[{{"bucket":"photos"}},["starts-with","$key","form"],["content-length-range",1,5],
+            {{"x-amz-algorithm":"AWS4-HMAC-SHA256"}},{{"x-amz-credential":"{credential}"}},{{"x-amz-date":"{date}"}}]}}"#
+    );
+    let policy = BASE64.encode(policy);
+    let signature = admin.signature(&policy);
+    let signed = |key: &str, content: &str| {
+        let fields = [
+            ("key", key),
+            ("policy", &policy),
+            ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
+            ("x-amz-credential", &credential),
+            ("x-amz-date", &date),
+            ("x-amz-signature", &signature),
+        ];
+        post(form(&fields, content))
+    };
+    assert_eq!(anonymous.send(signed("form", "hello")).await.status, 204);
+    assert_eq!(admin.send(Ask::get("/photos/form")).await.text(), "hello");
+    for (key, content) in [("other", "hello"), ("form-2", "too long")] {
+        let refused = anonymous.send(signed(key, content)).await;
+        assert!((400..404).contains(&refused.status), "{key}: {}", refused.text());
+    }
+    assert_eq!(admin.send(Ask::get("/photos?list-type=2")).await.elements("Key"), ["form"]);
 }

@@ -41,6 +41,43 @@ async fn a_body_that_stands_still_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_body_nobody_wants_does_not_end_the_connection() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let refused = Ask::put("/photos/a").header("if-match", "\"x\"").hash("UNSIGNED-PAYLOAD");
+    let head = admin.head_text(&refused, 100_000).replace("connection: close\r\n", "");
+    let mut bytes = head.into_bytes();
+    bytes.extend(vec![b'x'; 100_000]);
+    bytes.extend(admin.head_text(&Ask::head("/photos"), 0).into_bytes());
+    let answers = admin.send_raw(&bytes).await;
+    let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+    assert_eq!(statuses, ["404", "200"], "{answers}");
+}
+
+#[tokio::test]
+async fn who_waits_to_be_asked_is_told_when_nobody_will() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let head = |ask: &Ask| admin.head_text(ask, 5).replace("connection: close\r\n", "expect: 100-continue\r\n");
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let refused = Ask::put("/photos/a").header("if-match", "\"x\"").hash("UNSIGNED-PAYLOAD");
+    stream.write_all(head(&refused).as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("connection: close"), "{answer}");
+
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(head(&Ask::put("/photos/a").hash("UNSIGNED-PAYLOAD")).as_bytes()).await.unwrap();
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
 async fn stopping_lets_requests_finish() {
     let world = World::new().await;
     let admin = world.admin().await;
