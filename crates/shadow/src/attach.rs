@@ -39,7 +39,7 @@ impl Shadow {
         let (settings, secret) = self.wanted(&bucket, &request)?;
         self.refuse_to_forget_repairs(&bucket, &settings).await?;
         let origin = self.0.origins.make(&settings, &secret, &self.stats(&bucket), &self.0.clock)?;
-        probe(&*origin, &self.path(cx, &bucket), settings.write_through).await?;
+        probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         let before = bucket.settings.shadow.clone();
         let updated = self
             .0
@@ -122,6 +122,11 @@ async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> R
         origin.delete(path, &stranger).await.map_err(|error| refused("delete at the origin", error))?;
     }
     Ok(())
+}
+
+/// Says which origin it was: an endpoint or a bucket misspelt is seen at once.
+fn at(settings: &ShadowSettings, error: &Error) -> Error {
+    Error::new(error.kind(), format!("{} (the bucket {} at {})", error.message(), settings.bucket, settings.endpoint))
 }
 
 /// Says which right is missing. The kind tells the origin's refusal, which is the user's to mend, from its absence.
