@@ -84,6 +84,7 @@ impl Wanted {
             | "GetBucketVersioning"
             | "ListObjects"
             | "ListObjectsV2"
+            | "ListObjectVersions"
             | "ListMultipartUploads"
             | "ListParts" => wanted(Action::List, true, false),
             "GetObject" | "HeadObject" => wanted(Action::Read, true, true),

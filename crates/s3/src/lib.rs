@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod convert;
 mod error;
+mod extensions;
 mod front;
 mod host;
 mod layer;

@@ -12,6 +12,7 @@ mod list_buckets;
 mod list_objects;
 mod list_parts;
 mod list_uploads;
+mod list_versions;
 mod object_attributes;
 mod put_object;
 mod reads;
@@ -68,6 +69,7 @@ operations! {
     delete_objects, DeleteObjectsInput, DeleteObjectsOutput => delete_objects::delete_objects;
     list_objects, ListObjectsInput, ListObjectsOutput => list_objects::list_objects;
     list_objects_v2, ListObjectsV2Input, ListObjectsV2Output => list_objects::list_objects_v2;
+    list_object_versions, ListObjectVersionsInput, ListObjectVersionsOutput => list_versions::list_object_versions;
     get_object_tagging, GetObjectTaggingInput, GetObjectTaggingOutput => tagging::get_object_tagging;
     put_object_tagging, PutObjectTaggingInput, PutObjectTaggingOutput => tagging::put_object_tagging;
     delete_object_tagging, DeleteObjectTaggingInput, DeleteObjectTaggingOutput => tagging::delete_object_tagging;

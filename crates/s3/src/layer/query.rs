@@ -62,7 +62,7 @@ const HOISTED_AND_UNKNOWN: [&str; 3] = ["x-amz-copy-source", "x-amz-server-side-
 /// The sub-resources we serve.
 fn served(method: &Method, shape: Shape) -> &'static [&'static str] {
     match (method.as_str(), shape) {
-        ("GET", Shape::Bucket) => &["location", "uploads", "versioning"],
+        ("GET", Shape::Bucket) => &["location", "uploads", "versioning", "versions"],
         ("POST", Shape::Bucket) => &["delete"],
         ("GET", Shape::Object) => &["attributes", "partnumber", "tagging", "uploadid"],
         ("HEAD", Shape::Object) => &["partnumber"],

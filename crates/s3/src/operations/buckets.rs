@@ -15,6 +15,7 @@ use super::Operations;
 use crate::{
     call::Call,
     error::{Answer, Failure},
+    extensions,
 };
 
 /// The region that S3 shows as no region at all.
@@ -75,10 +76,15 @@ pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<Hea
     Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() }))
 }
 
-/// Deletes an empty bucket.
+/// Deletes an empty bucket, or any bucket by force.
 pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     let call = Call::of(&request)?;
-    operations.catalog.delete_bucket(&call.bucket()?.name).await?;
+    let name = &call.bucket()?.name;
+    if extensions::is_on(&request.headers, extensions::FORCE_DELETE) {
+        operations.catalog.destroy_bucket(name).await?;
+    } else {
+        operations.catalog.delete_bucket(name).await?;
+    }
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 

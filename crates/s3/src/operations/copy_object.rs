@@ -7,9 +7,9 @@ use s3s::{
     dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective},
 };
 use umbra_core::{
-    BucketName, ChecksumAlgorithm, Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, SystemHeaders, Tags, UserMetadata,
+    BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, SystemHeaders, Tags, UserMetadata,
 };
-use umbra_store::{Bucket, CopyOptions, GetOptions, copy};
+use umbra_store::{Bucket, CopyOptions, DeleteOptions, GetOptions, copy};
 
 use super::{Operations, reads};
 use crate::{
@@ -17,11 +17,13 @@ use crate::{
     call::Call,
     convert::{checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
+    extensions,
 };
 
-/// Copies an object.
+/// Copies an object, or moves it within its bucket.
 pub(super) async fn copy_object(operations: &Operations, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
     let call = Call::of(&request)?;
+    let moves = extensions::is_on(&request.headers, extensions::RENAME);
     let mut input = request.input;
     headers::refuse_unsupported!(input);
     reads::refuse_customer_key(input.copy_source_sse_customer_algorithm.is_some())?;
@@ -40,6 +42,10 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
             Some(inherited(operations, &call, &source_bucket, &source_key, headers, &mut source_conditions).await?)
         }
     };
+    let moved = match moves {
+        true => Some(Moved::begin(operations, &call, &source_bucket, &source_key, &target_key, &mut source_conditions).await?),
+        false => None,
+    };
     let options = CopyOptions {
         source_conditions,
         replace,
@@ -49,6 +55,9 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     };
     let target = (&**call.bucket()?, &target_key);
     let copied = copy(&*operations.objects, &call.cx, (&source_bucket, &source_key), target, options).await?;
+    if let Some(moved) = moved {
+        moved.end(operations, &call, &source_key).await?;
+    }
     let mut result = CopyObjectResult {
         e_tag: Some(conditions::etag(&copied.etag)),
         last_modified: Some(time::shown(copied.last_modified)),
@@ -119,6 +128,32 @@ async fn inherited(
     let headers =
         SystemHeaders { storage_class: own.storage_class, website_redirect_location: own.website_redirect_location, ..info.headers };
     Ok((headers, info.metadata))
+}
+
+/// A move: a copy, then a delete of what was copied and nothing newer.
+struct Moved(ETag);
+
+impl Moved {
+    async fn begin(
+        operations: &Operations,
+        call: &Call,
+        bucket: &Bucket,
+        source: &ObjectKey,
+        target: &ObjectKey,
+        conditions: &mut Preconditions,
+    ) -> Result<Self, Failure> {
+        if bucket.partition != call.bucket()?.partition || source == target {
+            return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
+        }
+        let etag = operations.objects.head(&call.cx, bucket, source, GetOptions::default()).await?.etag;
+        conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![etag.clone()]));
+        Ok(Self(etag))
+    }
+
+    async fn end(self, operations: &Operations, call: &Call, source: &ObjectKey) -> Result<(), Failure> {
+        let preconditions = Preconditions { if_match: Some(Matches::ETags(vec![self.0])), ..Preconditions::default() };
+        Ok(operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions }).await?)
+    }
 }
 
 fn replacement_tags(input: &CopyObjectInput) -> Result<Option<Tags>, Failure> {

@@ -112,7 +112,8 @@ pub(super) fn page_size(wanted: Option<i32>) -> Result<usize> {
     Ok(wanted.min(limits::KEYS_PER_PAGE_MAX))
 }
 
-fn start_after(marker: &str) -> ListStart {
+/// Where a listing behind `marker` begins.
+pub(super) fn start_after(marker: &str) -> ListStart {
     if marker.is_empty() { ListStart::First } else { ListStart::After(marker.to_owned()) }
 }
 

@@ -108,3 +108,15 @@ async fn hosts_can_name_the_bucket() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{host}{path}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_signed_header_deletes_a_bucket_by_force() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.send(Ask::put("/photos/a").body("x")).await;
+    assert_eq!(admin.send(Ask::delete("/photos").unsigned("tigris-force-delete", "true")).await.error(), (409, "BucketNotEmpty"));
+    let editor = world.client(Some("acme"), Role::Editor).await;
+    assert_eq!(editor.send(Ask::delete("/photos").header("tigris-force-delete", "true")).await.error(), (403, "AccessDenied"));
+    assert_eq!(admin.send(Ask::delete("/photos").header("tigris-force-delete", "true")).await.status, 204);
+    assert_eq!(admin.send(Ask::head("/photos")).await.status, 404);
+}

@@ -69,3 +69,19 @@ async fn sources_are_checked() {
     world.make_public("theirs").await;
     assert_eq!(admin.send(copy("theirs/secret")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_signed_header_makes_a_copy_a_move() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    admin.send(Ask::put("/photos/a").header("x-amz-meta-m", "1").body("hello")).await;
+    let copy = || Ask::put("/photos/b").header("x-amz-copy-source", "photos/a");
+    assert_eq!(admin.send(copy().unsigned("x-tigris-rename", "true")).await.status, 200);
+    assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 200);
+    assert_eq!(admin.send(copy().header("x-tigris-rename", "true")).await.status, 200);
+    assert_eq!(admin.send(Ask::head("/photos/a")).await.status, 404);
+    assert_eq!(admin.send(Ask::head("/photos/b")).await.header("x-amz-meta-m"), Some("1"));
+    let onto_itself = Ask::put("/photos/b").header("x-amz-copy-source", "photos/b").header("x-tigris-rename", "true");
+    assert_eq!(admin.send(onto_itself).await.error(), (400, "InvalidRequest"));
+    assert_eq!(admin.send(copy().header("x-tigris-rename", "true")).await.error(), (404, "NoSuchKey"));
+}

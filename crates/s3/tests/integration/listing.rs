@@ -81,3 +81,17 @@ async fn one_side_of_a_bucket_without_shadow() {
     assert_eq!(admin.send(side("tigris")).await.elements("Key").len(), 5);
     assert_eq!(admin.send(side("both")).await.error(), (400, "InvalidArgument"));
 }
+
+#[tokio::test]
+async fn every_object_is_its_only_version() {
+    let world = World::new().await;
+    let admin = filled(&world).await;
+    let first = admin.send(Ask::get("/photos?versions&max-keys=2&delimiter=%2F")).await;
+    assert_eq!((first.elements("Key"), first.element("VersionId"), first.element("IsLatest")), (vec!["a"], Some("null"), Some("true")));
+    assert_eq!((first.element("NextKeyMarker"), first.element("NextVersionIdMarker")), (Some("b/"), None));
+    let rest = admin.send(Ask::get("/photos?versions&key-marker=b%2F1&version-id-marker=null&max-keys=2")).await;
+    assert_eq!(rest.elements("Key"), ["b/2", "c +"]);
+    assert_eq!((rest.element("NextKeyMarker"), rest.element("NextVersionIdMarker")), (Some("c +"), Some("null")));
+    let delete = "<Delete><Object><Key>a</Key><VersionId>null</VersionId></Object></Delete>";
+    assert_eq!(admin.send(Ask::post("/photos?delete").body(delete)).await.elements("Deleted").len(), 1);
+}

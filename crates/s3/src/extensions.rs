@@ -1,0 +1,44 @@
+//! Tigris's extension headers that change what an operation does.
+//!
+//! They are not `x-amz-` headers, so s3s honours them unsigned; what changes the outcome of a request must not be up to whoever carries it.
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+/// Deletes a bucket with everything in it.
+pub(crate) const FORCE_DELETE: &str = "tigris-force-delete";
+/// Makes a copy within a bucket a move.
+pub(crate) const RENAME: &str = "x-tigris-rename";
+
+/// Whether `headers` switch `name` on, and the signature covers it.
+pub(crate) fn is_on(headers: &HeaderMap, name: &str) -> bool {
+    let is_true = headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    is_true && is_signed(headers, name)
+}
+
+fn is_signed(headers: &HeaderMap, name: &str) -> bool {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let names = authorization.split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
+    names.trim().split(';').any(|signed| signed.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{RENAME, is_on};
+
+    #[test]
+    fn only_a_signed_header_switches() {
+        let headers = |value: &'static str, signed: &str| {
+            let authorization = format!("AWS4-HMAC-SHA256 Credential=a/b/c/s3/aws4_request, SignedHeaders={signed}, Signature=00");
+            HeaderMap::from_iter([
+                (HeaderName::from_static(RENAME), HeaderValue::from_static(value)),
+                (http::header::AUTHORIZATION, HeaderValue::try_from(authorization).unwrap()),
+            ])
+        };
+        assert!(is_on(&headers("true", "host;x-amz-date;x-tigris-rename"), RENAME));
+        assert!(!is_on(&headers("false", "host;x-tigris-rename"), RENAME));
+        assert!(!is_on(&headers("true", "host;x-amz-date"), RENAME));
+        assert!(!is_on(&HeaderMap::new(), RENAME));
+    }
+}
