@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 use umbra_core::{Body, ErrorKind, PartNumber, Tags, UserMetadata};
-use umbra_meta::key;
+use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
 use umbra_store::{
     CopyOptions, CreateUpload, DeleteOptions, GetOptions, ListOptions, ListSource, ListStart, Objects, PartAddress, PutOptions, copy,
@@ -133,7 +133,8 @@ async fn parts_copied_from_a_cold_object_move_it_once() {
     assert_eq!((world.origin.gets(), world.origin.bytes()), (1, size));
 }
 
-/// "If the origin's object changes under a transfer, nothing mixed is ever served or stored".
+/// "If the origin's object changes under a transfer, nothing mixed is ever served or stored", and "changes made directly at the origin after
+/// hydration: not seen by default".
 #[tokio::test]
 async fn an_object_that_changes_under_a_transfer_is_never_mixed() {
     let world = Arc::new(World::attached(false).await);
@@ -155,6 +156,9 @@ async fn an_object_that_changes_under_a_transfer_is_never_mixed() {
     assert_eq!(far.await.unwrap().unwrap(), old.slice(30_000_000..30_000_100));
     assert!(reader.body.collect(usize::MAX).await.unwrap() == old);
     assert!(world.hydrated("k").await == old);
+    let gets = world.origin.gets();
+    assert!(world.get("k").await.unwrap() == old, "changes made at the origin after hydration are not seen");
+    assert_eq!(world.origin.gets(), gets);
 
     let world = World::attached(false).await;
     world.origin.insert("k", old, &OriginAttributes::default());
@@ -222,6 +226,28 @@ async fn detaching_waits_for_writes_that_had_begun() {
     world.put("k", "later").await.unwrap();
     assert_eq!(world.get("k").await.unwrap(), "later");
     assert_eq!(world.origin.requests(), requests);
+}
+
+/// "It refuses while … repairs are pending, naming how many, unless forced": here with nothing cold that would keep it already.
+#[tokio::test]
+async fn pending_repairs_keep_a_shadow_unless_forced() {
+    let world = World::attached(true).await;
+    for key in ["a", "b"] {
+        world.put(key, "old").await.unwrap();
+    }
+    world.meta.set(|_, batch| {
+        let settles = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")));
+        if settles { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    for key in ["a", "b"] {
+        world.put(key, "new").await.unwrap_err();
+    }
+    world.meta.heal();
+    let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    assert!(refused.message().starts_with("2 repairs"), "{refused}");
+    assert!(world.bucket().await.settings.shadow.is_some());
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    assert_eq!(world.bucket().await.settings.shadow, None);
 }
 
 /// "*Status* shows … egress (`origin bytes / unique bytes moved`, aiming at 1.000), bytes served from here …, last errors of the origin".
