@@ -81,3 +81,13 @@ fn the_environment_wins_over_the_file_and_flags_over_both() {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown}");
     }
 }
+
+#[test]
+fn log_lines_can_be_json() {
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &["--log-format", "json"], &[]);
+    server.run(&["storage", "create", "-n", "photos", "-o", "acme"]).ok();
+    let log = server.log();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let created = lines.iter().find(|line| line["message"] == "bucket created").unwrap();
+    assert_eq!((&created["level"], &created["bucket"]), (&"INFO".into(), &"photos".into()));
+}

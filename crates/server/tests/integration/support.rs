@@ -155,8 +155,13 @@ impl Server {
     }
 
     /// Stops it in order and gives its exit status and its directory.
-    pub(crate) fn stop(mut self, signal: Signal) -> (Option<i32>, TempDir) {
+    pub(crate) fn stop(self, signal: Signal) -> (Option<i32>, TempDir) {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for its end and gives its exit status and its directory.
+    pub(crate) fn wait(mut self) -> (Option<i32>, TempDir) {
         let status = self.child.wait().unwrap();
         assert_eq!(status.signal(), None, "{}", self.log());
         (status.code(), std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap()))
