@@ -35,6 +35,7 @@ mod upload;
 use std::{fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
+use tracing::Instrument as _;
 use umbra_blob::BlobStore;
 use umbra_core::{
     Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, check_write,
@@ -212,7 +213,7 @@ impl Objects for Native {
 
 /// Runs `work` to its end, whether or not anyone still waits for it.
 async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(work.in_current_span()).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(Error::new(ErrorKind::Cancelled, "the server is stopping").because(error)),

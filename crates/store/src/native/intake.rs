@@ -28,9 +28,7 @@ impl Intake {
         if announced.is_some_and(|size| size > limits::PUT_BYTES_MAX) {
             return Err(too_large());
         }
-        let expected = announced.map_or(0, |size| usize::try_from(size).unwrap_or(usize::MAX));
-        let gathered = BytesMut::with_capacity(expected.min(GATHERED_BYTES));
-        Ok(Self { stream: Some(body.into_stream()), announced, size: 0, gathered, pending: Bytes::new() })
+        Ok(Self { stream: Some(body.into_stream()), announced, size: 0, gathered: BytesMut::new(), pending: Bytes::new() })
     }
 
     /// The size that was announced.
@@ -66,6 +64,7 @@ impl Intake {
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<()> {
+        let before = self.size;
         self.size += chunk.len() as u64;
         if self.announced.is_some_and(|announced| self.size > announced) {
             return Err(incomplete());
@@ -74,6 +73,11 @@ impl Intake {
             return Err(too_large());
         }
         if chunk.len() < SMALL_BYTES {
+            if self.gathered.is_empty() {
+                // What is announced to come; else as much again as came.
+                let hint = usize::try_from(self.announced.map_or(before, |announced| announced - before));
+                self.gathered.reserve(hint.unwrap_or(usize::MAX).clamp(chunk.len(), GATHERED_BYTES));
+            }
             self.gathered.extend_from_slice(&chunk);
         } else {
             self.pending = chunk;

@@ -101,16 +101,14 @@ impl Native {
         after: Option<PartNumber>,
         limit: usize,
     ) -> Result<PartsPage> {
-        self.find_upload(bucket, key, upload).await?;
-        if limit == 0 {
-            return Ok(PartsPage::default());
-        }
         let mut range = key::part_range(upload);
         if let Some(after) = after {
             range = range.after(&key::part(upload, after));
         }
         let mut entries = self.meta().scan(bucket.partition, range, limit.saturating_add(1), Projection::Head).await?;
-        let truncated = entries.len() > limit;
+        // Looked for behind its parts: an upload that is there now was there when they were read.
+        self.find_upload(bucket, key, upload).await?;
+        let truncated = limit > 0 && entries.len() > limit;
         entries.truncate(limit);
         let parts = entries.iter().map(listed).collect::<Result<_>>()?;
         Ok(PartsPage { parts, truncated })

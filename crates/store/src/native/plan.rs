@@ -86,19 +86,30 @@ impl Native {
 
     pub(super) async fn plan(&self, partition: Partition, key: &ObjectKey, upload: &UploadId, options: &CompleteUpload) -> Result<Planned> {
         check_order(&options.parts)?;
-        let mut rows = self.meta().multi_get(partition, &[&key::upload(upload), &key::object(key)]).await?.into_iter();
-        let (entry, object) = (rows.next().flatten(), rows.next().flatten());
-        let current = object.as_ref().map(Stored::decode).transpose()?;
-        let completion = Completion { upload: upload.clone(), fingerprint: fingerprint(&options.parts) };
-        if let (None, Some(Stored { object, .. })) = (&entry, &current)
-            && object.completion.as_ref() == Some(&completion)
-        {
-            return Ok(Planned::Done(object.put_object()));
+        let upload_row = key::upload(upload);
+        loop {
+            let mut rows = self.meta().multi_get(partition, &[&upload_row, &key::object(key)]).await?.into_iter();
+            let (entry, object) = (rows.next().flatten(), rows.next().flatten());
+            let current = object.as_ref().map(Stored::decode).transpose()?;
+            let completion = Completion { upload: upload.clone(), fingerprint: fingerprint(&options.parts) };
+            if let (None, Some(Stored { object, .. })) = (&entry, &current)
+                && object.completion.as_ref() == Some(&completion)
+            {
+                return Ok(Planned::Done(object.put_object()));
+            }
+            let upload = Upload::decode(upload, key, entry.as_ref())?;
+            check_write(&options.preconditions, current.as_ref().map(|current| &current.object.etag))?;
+            let (expected, parts) = (upload.expected(), self.stored_parts(partition, &upload.id).await?);
+            let refusal = match Ready::new(upload, parts, options, completion) {
+                Ok(ready) => return Ok(Planned::Ready(Box::new(ready))),
+                Err(refusal) => refusal,
+            };
+            // The parts are read after the upload: what is wrong with them may be that they became an object in between.
+            let now = self.meta().get(partition, &upload_row).await?;
+            if expected.holds(now.map(|entry| entry.revision)) {
+                return Err(refusal);
+            }
         }
-        let upload = Upload::decode(upload, key, entry.as_ref())?;
-        check_write(&options.preconditions, current.as_ref().map(|current| &current.object.etag))?;
-        let parts = self.stored_parts(partition, &upload.id).await?;
-        Ok(Planned::Ready(Box::new(Ready::new(upload, parts, options, completion)?)))
     }
 }
 

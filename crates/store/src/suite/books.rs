@@ -1,6 +1,6 @@
 //! Audits the rows of a bucket: what they name, and whether they agree with each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use umbra_blob::BlobId;
 use umbra_meta::{Entry, KeyRange, MetaStore, Partition, Projection, counter_value, key};
@@ -15,7 +15,7 @@ pub struct Books {
     /// Their bytes.
     pub bytes: i64,
     /// Blobs that objects and parts of uploads in progress are made of, each with its size.
-    pub blobs: BTreeSet<(BlobId, u64)>,
+    pub blobs: BTreeMap<BlobId, u64>,
     /// Blobs that are to be reclaimed.
     pub reclaimed: BTreeSet<BlobId>,
     uploads: BTreeSet<(String, String)>,
@@ -56,7 +56,7 @@ impl Books {
             self.indexed.insert((key.as_str().to_owned(), upload.as_str().to_owned()));
         } else if let Some((_, blob)) = key::parse_reclaim(&row.key) {
             let blob = BlobId::from_bytes(blob);
-            assert!(self.blobs.iter().all(|(named, _)| *named != blob), "a blob that is to be reclaimed is named");
+            assert!(!self.blobs.contains_key(&blob), "a blob that is to be reclaimed is named");
             assert!(self.reclaimed.insert(blob), "a blob is to be reclaimed twice");
         } else if let Some(name) = key::parse_counter(&row.key) {
             let value = counter_value(&row.head).expect("it is a counter");
@@ -70,7 +70,7 @@ impl Books {
 
     fn name(&mut self, extents: &[Extent]) {
         for Extent { blob, size } in extents {
-            assert!(self.blobs.insert((blob.clone(), *size)), "blob {blob:?} is named twice");
+            assert!(self.blobs.insert(blob.clone(), *size).is_none(), "blob {blob:?} is named twice");
             assert!(!self.reclaimed.contains(blob), "a blob that is to be reclaimed is named");
         }
     }

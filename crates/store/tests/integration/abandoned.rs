@@ -1,11 +1,11 @@
 //! Clients that go away at any point leave whole objects or nothing, and no blob that nothing names.
 
-use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 use umbra_blob::{BlobStore, MemoryBlobStore};
-use umbra_core::{Body, PartNumber, SeededRandom, UploadId};
+use umbra_core::{Body, Entity, ErrorKind, PartNumber, SeededRandom, UploadId};
 use umbra_meta::{MemoryMetaStore, MetaStore};
 use umbra_store::{
     Bucket, CompleteUpload, CompletedPart, CopyOptions, CreateUpload, DeleteOptions, GetOptions, Integrity, ListOptions, ListSource,
@@ -58,7 +58,7 @@ async fn client(store: &Store, bucket: &Bucket, random: &Arc<SeededRandom>) -> u
             0..4 => impatient(put(store, bucket, name, random), patience).await,
             4 => impatient(delete(store, bucket, name), patience).await,
             5 => impatient(copied(store, bucket, name, random), patience).await,
-            6 => impatient(store.get(bucket, name), patience).await.map(drop),
+            6 => impatient(get(store, bucket, name), patience).await,
             _ => impatient(multipart(store, bucket, name, random), patience).await,
         };
         completed += usize::from(ended.is_some());
@@ -100,6 +100,18 @@ async fn put(store: &Store, bucket: &Bucket, name: &str, random: &SeededRandom) 
     store.native.put(&store.cx, bucket, &key(name), body(random), PutOptions::default()).await.unwrap();
 }
 
+/// Reads an object; there may be none, but there is never a half of one.
+async fn get(store: &Store, bucket: &Bucket, name: &str) {
+    match store.get(bucket, name).await {
+        Ok(bytes) => assert!(is_uniform(&bytes), "{name}: a mixture"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound(Entity::Object), "{name}: {error:?}"),
+    }
+}
+
+fn is_uniform(bytes: &Bytes) -> bool {
+    SIZES.contains(&bytes.len()) && bytes.iter().all(|byte| *byte == bytes[0])
+}
+
 async fn delete(store: &Store, bucket: &Bucket, name: &str) {
     store.native.delete(&store.cx, bucket, &key(name), DeleteOptions::default()).await.unwrap();
 }
@@ -135,7 +147,7 @@ async fn whole(store: &Store, bucket: &Bucket) {
         let got = store.native.get(&store.cx, bucket, &listed.key, GetOptions::default()).await.unwrap();
         assert_eq!((got.info.size, &got.info.etag), (listed.size, &listed.etag));
         let bytes = got.body.collect(usize::MAX).await.unwrap();
-        assert!(SIZES.contains(&bytes.len()) && bytes.iter().all(|byte| *byte == bytes[0]), "{}: a mixture", listed.key);
+        assert!(is_uniform(&bytes), "{}: a mixture", listed.key);
     }
 }
 
@@ -146,7 +158,6 @@ async fn abort_all(store: &Store, bucket: &Bucket) {
     }
 }
 
-/// Once its content is here a put is seen through, though its client is gone.
 #[tokio::test]
 async fn content_that_is_dropped_unpublished_is_deleted() {
     let memory = MemoryBlobStore::new();
@@ -162,5 +173,4 @@ async fn content_that_is_dropped_unpublished_is_deleted() {
     store.native.publish_part(&bucket, part, kept).await.unwrap_err();
     settled().await;
     assert_eq!(memory.len(), 0);
-    tokio::time::sleep(Duration::ZERO).await;
 }

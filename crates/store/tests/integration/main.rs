@@ -5,6 +5,7 @@ mod abandoned;
 mod engines;
 mod failures;
 mod fence;
+mod large;
 mod overwritten;
 mod reclaimer;
 mod suite;
