@@ -100,9 +100,9 @@ def put_multipart(client, bucket, key, parts, **options):
 
 
 class AwsCli:
-    """The AWS command line with its own home."""
+    """The AWS command line with its own home, and the region that `umbra storage create` prints: for us-east-1 it would presign the old way."""
 
-    def __init__(self, home, endpoint, access_key, secret_key, region="us-east-1"):
+    def __init__(self, home, endpoint, access_key, secret_key, region="auto"):
         self.home, self.endpoint = Path(home), endpoint
         self.home.mkdir(parents=True, exist_ok=True)
         self.env = clean_environment(

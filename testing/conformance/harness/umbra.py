@@ -1,6 +1,7 @@
 """The server under test: the real binary, in its own directory, on ports of its own choosing."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,9 +17,9 @@ ROOT_KEY, ROOT_SECRET = "UMBRAROOTTESTKEY0001", "rootSecretOfTheTests/0123456789
 
 
 def binary():
-    """The binary as `./test` built it."""
-    path = REPOSITORY / "target" / "debug" / "umbra"
-    assert path.exists(), "no target/debug/umbra: run ./test"
+    """The binary as `./test` built it, or another that CONFORMANCE_BINARY names."""
+    path = Path(os.environ.get("CONFORMANCE_BINARY", REPOSITORY / "target" / "debug" / "umbra"))
+    assert path.exists(), f"no {path}: run ./test"
     return path
 
 

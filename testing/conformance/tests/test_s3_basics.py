@@ -421,7 +421,7 @@ def test_presigned(c, bucket):
         assert _fetch(c.generate_presigned_url("get_object", **options)) == (200, b"body")
         assert _fetch(c.generate_presigned_url("head_object", **options), "HEAD")[0] == 200
         url = c.generate_presigned_url("get_object", **options)
-        status, body = _fetch(url.replace("Signature=", "Signature=0"))
+        status, body = _fetch(url[:-1] + ("0" if url[-1] != "0" else "1"))
         assert status == 403 and b"SignatureDoesNotMatch" in body
         assert _fetch(url, "DELETE")[0] == 403
         expired = c.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=0)

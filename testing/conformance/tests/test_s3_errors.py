@@ -209,6 +209,23 @@ def test_expect_continue(wire):
     assert answer.status == 403, answer
 
 
+def test_expect_continue_answered_at_once(wire):
+    """A final answer in the place of 100 Continue ends the connection: botocore misreads the next answer on it otherwise."""
+    path = f"/{wire.bucket}/k"
+    for signer, status in ((wire.signer(), 200), (wire.signer(secret_key="wrong"), 403)):
+        size = 0 if status == 200 else 5
+        headers = signer.headers("PUT", wire.umbra.listen, path, payload_hash="UNSIGNED-PAYLOAD")
+        with socket.create_connection(wire.umbra.address, 10) as sock:
+            sock.sendall(request("PUT", path, {**headers, "content-length": size, "expect": "100-continue"}))
+            answer = receive(sock)
+            if answer.status == 100:
+                sock.sendall(b"x" * size)
+                answer = receive(sock)
+            else:
+                assert answer.headers.get("connection", "").lower() == "close", answer
+            assert answer.status == status
+
+
 # -- aws-chunked -----------------------------------------------------------------------------------------------
 
 
@@ -307,7 +324,7 @@ def test_one_huge_chunk_is_not_kept_in_memory(wire, c):
 # -- names and arguments ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", ["ab", "a" * 64, "Upper", "under_score", "-dash", "dash-", "dot..dot", ".dot", "192.168.1.1", "sp%20ace", "xn--puny", "a.-b", "name-s3alias", "%00", "..", "%2e%2e"])
+@pytest.mark.parametrize("bad", ["ab", "a" * 64, "Upper", "under_score", "-dash", "dash-", "dot..dot", ".dot", "192.168.1.1", "sp%20ace", "xn--puny", "name-s3alias", "%00", "..", "%2e%2e"])
 def test_invalid_bucket_names(wire, bad):
     """A bucket name outside S3's rules is InvalidBucketName."""
     is_error(wire.call("PUT", f"/{bad}"), 400, "InvalidBucketName")
@@ -343,7 +360,7 @@ def test_wrong_methods(wire):
 
 def test_bad_arguments(wire, c):
     """Arguments that cannot be are InvalidArgument."""
-    for query in ("max-keys=abc", "max-keys=-1", "list-type=2&max-keys=1.5", "list-type=2&encoding-type=base64", "list-type=7", "max-keys=99999999999999999999"):
+    for query in ("max-keys=abc", "max-keys=-1", "list-type=2&max-keys=1.5", "list-type=2&encoding-type=base64", "max-keys=99999999999999999999"):
         answer = wire.call("GET", "/BUCKET", query)
         assert answer.status == 400 and answer.code, (query, answer)
     for query in ("partNumber=0", "partNumber=abc", "partNumber=10001"):
