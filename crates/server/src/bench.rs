@@ -75,13 +75,19 @@ pub(crate) struct Bench {
     against_pid: Option<u32>,
 
     /// What is measured.
-    #[arg(long, value_delimiter = ',', default_values_t = Operation::ALL, value_name = "OPERATIONS")]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Operation::ALL, value_name = "OPERATIONS")]
     operations: Vec<Operation>,
     /// The sizes of objects to write and read; the smallest one is also looked up and deleted.
     #[arg(long, value_delimiter = ',', default_value = "4KiB,64KiB,1MiB,64MiB", value_name = "SIZES")]
     sizes: Vec<Size>,
     /// How many connections are used at once; fewer where objects are so big that more would only fill memory.
-    #[arg(long, value_delimiter = ',', default_value = "1,16", value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "COUNTS")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "1,16",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        value_name = "COUNTS"
+    )]
     connections: Vec<u16>,
     /// How many keys the listed buckets hold.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000), value_name = "COUNT")]
@@ -113,7 +119,11 @@ impl Bench {
             own.stop().await?;
         }
         let report = ended?;
-        if self.json { out::json(&report)? } else { out::text_of(report.text())? }
+        if self.json {
+            out::json(&report)?
+        } else {
+            out::text_of(report.text())?
+        }
         report.first_error().map_or(Ok(()), |error| Err(Failure::new(format!("not every request was answered well; the first: {error}"))))
     }
 

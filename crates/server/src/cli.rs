@@ -5,12 +5,12 @@ mod demo;
 mod failure;
 mod key;
 mod org;
-mod out;
+pub(crate) mod out;
 mod profile;
 mod serve;
 mod settings;
 mod storage;
-mod table;
+pub(crate) mod table;
 mod target;
 
 use std::process::ExitCode;
@@ -45,6 +45,8 @@ enum Command {
     Completions(completions::Completions),
     /// See a migration happen: two servers in a temporary directory, one shadowing the other.
     Demo(demo::Demo),
+    /// Measure a server, alone or beside another.
+    Bench(Box<crate::bench::Bench>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status.
@@ -77,6 +79,7 @@ fn run(command: Command) -> Outcome {
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
             Command::Demo(demo) => demo.run().await,
+            Command::Bench(bench) => bench.run().await,
         }
     })
 }

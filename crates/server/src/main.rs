@@ -1,5 +1,6 @@
 //! Umbra: a self-hosted S3-compatible object store whose buckets can shadow a bucket elsewhere.
 
+mod bench;
 mod cli;
 mod data_dir;
 mod listen;

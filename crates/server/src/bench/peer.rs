@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{
-    HeaderName, Request,
+    HeaderName, Method, Request,
     header::{AUTHORIZATION, CONTENT_LENGTH, HOST},
 };
 use tokio::net::TcpStream;
@@ -67,16 +67,16 @@ impl Peer {
         let signature = self.signer.sign(SystemClock.now(), method.as_str(), &path, &query);
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         let body = task.body(&self.pool);
-        Request::builder()
-            .method(method)
+        let mut request = Request::builder()
             .uri(target)
             .header(HOST, self.signer.host())
             .header(X_AMZ_CONTENT_SHA256, UNSIGNED_PAYLOAD)
             .header(X_AMZ_DATE, signature.date)
-            .header(AUTHORIZATION, signature.authorization)
-            .header(CONTENT_LENGTH, body.len())
-            .body(body)
-            .map_err(|error| CallError::Wrong(format!("not asked for: {error}")))
+            .header(AUTHORIZATION, signature.authorization);
+        if method == Method::PUT {
+            request = request.header(CONTENT_LENGTH, body.len());
+        }
+        request.method(method).body(body).map_err(|error| CallError::Wrong(format!("not asked for: {error}")))
     }
 }
 

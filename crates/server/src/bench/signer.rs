@@ -1,7 +1,7 @@
 //! Signatures, cheaply: the day's key is derived once, and the payload is not signed.
 //!
-//! The client of the storage engine signs anything for anybody and costs more than the request it signs; here the generator shares its
-//! two or more cores with the server it measures. <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
+//! The signer of the client crate signs anything for anybody, and costs as much as the request that it signs; here it would take CPU
+//! time from the server that is measured. <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
 use std::fmt::Write;
 
@@ -56,10 +56,8 @@ impl Signer {
         let scope = format!("{day}/{REGION}/s3/aws4_request");
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}");
         let signature = hex::encode(hmac::sign(&self.key(now, day), text.as_bytes()));
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={SIGNED_HEADERS}, Signature={signature}",
-            self.access_key
-        );
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={SIGNED_HEADERS}, Signature={signature}", self.access_key);
         Signature { date, authorization }
     }
 
@@ -70,9 +68,9 @@ impl Signer {
             Some((of, key)) if *of == number => key.clone(),
             _ => {
                 let secret = format!("AWS4{}", self.secret_key.expose());
-                let key = [day, REGION, "s3", "aws4_request"].into_iter().fold(hmac_key(secret.as_bytes()), |key, text| {
-                    hmac_key(hmac::sign(&key, text.as_bytes()).as_ref())
-                });
+                let key = [day, REGION, "s3", "aws4_request"]
+                    .into_iter()
+                    .fold(hmac_key(secret.as_bytes()), |key, text| hmac_key(hmac::sign(&key, text.as_bytes()).as_ref()));
                 known.insert((number, key)).1.clone()
             }
         }
@@ -106,7 +104,8 @@ mod tests {
         let signer = Signer::new("AKIDEXAMPLE", &SecretText::new("se/cret+key"), "127.0.0.1:9000");
         let credentials = Credentials::new("AKIDEXAMPLE", "se/cret+key");
         let times = [1_700_000_000_123, 1_700_000_001_000, 1_709_164_800_000, 4_102_444_799_999].map(Timestamp::from_millis);
-        let targets = [("GET", "/b/put/0f", ""), ("PUT", "/b", ""), ("GET", "/b", "delimiter=%2F&list-type=2&max-keys=1000&start-after=d1~")];
+        let targets =
+            [("GET", "/b/put/0f", ""), ("PUT", "/b", ""), ("GET", "/b", "delimiter=%2F&list-type=2&max-keys=1000&start-after=d1~")];
         for time in times {
             for (method, path, query) in targets {
                 let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };

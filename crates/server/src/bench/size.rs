@@ -48,9 +48,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_shown() {
-        for (text, bytes, shown) in
-            [("4KiB", 4096, "4 KiB"), ("16", 16, "16 B"), ("1500 B", 1500, "1500 B"), ("64 MiB", 1 << 26, "64 MiB"), ("1GiB", 1 << 30, "1 GiB")]
-        {
+        for (text, bytes, shown) in [
+            ("4KiB", 4096, "4 KiB"),
+            ("16", 16, "16 B"),
+            ("1500 B", 1500, "1500 B"),
+            ("64 MiB", 1 << 26, "64 MiB"),
+            ("1GiB", 1 << 30, "1 GiB"),
+        ] {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.bytes(), size.to_string().as_str()), (bytes, shown), "{text}");
         }

@@ -69,7 +69,9 @@ impl Task {
 
     pub(super) fn path(&self) -> String {
         match &self.action {
-            Action::Put(key, _) | Action::Get(key, _) | Action::Head(key, _) | Action::Delete(key) => format!("/{}/{}", self.bucket, key.text),
+            Action::Put(key, _) | Action::Get(key, _) | Action::Head(key, _) | Action::Delete(key) => {
+                format!("/{}/{}", self.bucket, key.text)
+            }
             _ => format!("/{}", self.bucket),
         }
     }
@@ -108,7 +110,8 @@ impl Task {
 
     /// Says what is wrong with an answer, if anything is.
     pub(super) fn judge(&self, answer: &Answer) -> Result<(), String> {
-        let length = |expected: u64, found: u64| if expected == found { Ok(()) } else { Err(format!("{found} bytes instead of {expected}")) };
+        let length =
+            |expected: u64, found: u64| if expected == found { Ok(()) } else { Err(format!("{found} bytes instead of {expected}")) };
         match &self.action {
             Action::Get(key, size) => {
                 length(*size, answer.len)?;

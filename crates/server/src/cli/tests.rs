@@ -13,7 +13,7 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn the_commands_are_those_of_the_interface() {
-    let good: [&[&str]; 16] = [
+    let good: [&[&str]; 17] = [
         &["serve"],
         &["serve", "--data-dir", "d", "--listen", "127.0.0.1:0", "--admin-listen", "[::1]:0", "--region", "fra", "--config", "f.toml"],
         &["storage", "create", "-n", "b", "-o", "acme", "--public", "--location", "dual:fra,ams", "-y"],
@@ -49,6 +49,19 @@ fn the_commands_are_those_of_the_interface() {
         &["key", "delete", "UMBR1"],
         &["settings", "--print-default"],
         &["completions", "bash"],
+        &[
+            "bench",
+            "--sizes",
+            "4KiB,1MiB",
+            "--connections",
+            "1,16",
+            "--seconds",
+            "0.5",
+            "--rounds",
+            "1",
+            "--operations",
+            "put,list-prefixes",
+        ],
     ];
     for arguments in good {
         assert!(parses(arguments), "{arguments:?}");
