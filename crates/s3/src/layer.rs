@@ -91,9 +91,14 @@ impl Layer {
             Ok((cx, checks)) => (Ok(cx), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
         };
-        let body = match body.is_end_stream() {
-            true => Body::empty(),
-            false => Body::http_body(RequestBody::new(body, self.body_timeout, checks, Arc::clone(&progress))),
+        let body = if body.is_end_stream() {
+            // Who waits to be asked for nothing is never asked: botocore, for one, then misreads what follows on the connection.
+            if checks.is_awaited {
+                progress.end_connection();
+            }
+            Body::empty()
+        } else {
+            Body::http_body(RequestBody::new(body, self.body_timeout, checks, Arc::clone(&progress)))
         };
         let response = match admitted {
             Ok(cx) => self.forward(scheme, request.map(|()| body), cx, &progress).await,
@@ -103,7 +108,7 @@ impl Layer {
             }
         };
         let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, is_head);
-        if progress.is_left_unread() {
+        if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -4,9 +4,12 @@ use s3s::dto;
 use time::OffsetDateTime;
 use umbra_core::Timestamp;
 
-/// `at` as S3 shows it: in whole seconds, in headers and listings alike.
+/// `at` for s3s, which writes it in milliseconds into documents and in whole seconds into headers.
+///
+/// The milliseconds matter: clients that synchronize directories compare them with those of files.
 pub(crate) fn shown(at: Timestamp) -> dto::Timestamp {
-    OffsetDateTime::from_unix_timestamp(at.as_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+    let nanos = i128::from(at.as_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
 }
 
 /// Takes a time a client sends.
@@ -22,8 +25,8 @@ mod tests {
     use super::{shown, taken};
 
     #[test]
-    fn times_survive_in_whole_seconds() {
-        for (millis, expected) in [(0, 0), (1_234_567_890_123, 1_234_567_890_000), (-500, -1000)] {
+    fn times_survive() {
+        for (millis, expected) in [(0, 0), (1_234_567_890_123, 1_234_567_890_123), (-500, -500)] {
             assert_eq!(taken(&shown(Timestamp::from_millis(millis))), Timestamp::from_millis(expected));
         }
         assert_eq!(taken(&shown(Timestamp::from_millis(i64::MAX))), Timestamp::from_millis(0));

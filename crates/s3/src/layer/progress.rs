@@ -34,7 +34,7 @@ pub(super) enum Fault {
 pub(crate) struct Progress {
     stage: AtomicU8,
     fault: AtomicU8,
-    unread: AtomicBool,
+    last: AtomicBool,
 }
 
 impl Progress {
@@ -48,14 +48,14 @@ impl Progress {
         self.fault.store(fault as u8, Ordering::Relaxed);
     }
 
-    /// Notes that the rest of the body will not be read: nothing else can follow on this connection.
-    pub(super) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
+    /// Notes that nothing else can follow on this connection: the rest of the body will not be read, or was never asked for.
+    pub(super) fn end_connection(&self) {
+        self.last.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the rest of the body will not be read.
-    pub(super) fn is_left_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
+    /// Whether nothing else can follow on this connection.
+    pub(super) fn ends_connection(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// What was wrong with the body, when the request failed between the access check and its operation: s3s gathers bodies there.

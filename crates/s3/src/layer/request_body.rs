@@ -119,17 +119,26 @@ impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static> Body
 impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static> Drop for RequestBody<B> {
     fn drop(&mut self) {
         let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
-        let is_short = body.size_hint().upper().is_some_and(|rest| rest <= REST_BYTES_MAX);
+        let is_short = match body.size_hint().upper() {
+            Some(rest) => rest <= REST_BYTES_MAX,
+            // Behind the last chunk of S3's own framing only HTTP's is left.
+            None => self.checks.chunks.as_ref().is_some_and(Chunks::is_complete),
+        };
         // A client that waits to be asked may never send the body, and its next request would be taken for it.
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if is_short && !self.checks.is_awaited => {
                 runtime.spawn(tokio::time::timeout(REST_TIMEOUT, read_to_end(body)));
             }
-            _ => self.progress.leave_unread(),
+            _ => self.progress.end_connection(),
         }
     }
 }
 
-async fn read_to_end<B: Body + Unpin>(mut body: B) {
-    while let Some(Ok(_)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {}
+async fn read_to_end<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let mut left = REST_BYTES_MAX;
+    while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let Some(rest) = left.checked_sub(length) else { return };
+        left = rest;
+    }
 }

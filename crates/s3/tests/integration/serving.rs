@@ -8,7 +8,10 @@ use tokio::{
 };
 use umbra_s3::S3Settings;
 
-use crate::{client::Ask, world::World};
+use crate::{
+    client::{Ask, UNSIGNED_TRAILER, chunked},
+    world::World,
+};
 
 #[tokio::test]
 async fn every_answer_carries_ids() {
@@ -55,6 +58,25 @@ async fn a_body_nobody_wants_does_not_end_the_connection() {
 }
 
 #[tokio::test]
+async fn chunks_within_chunks_do_not_end_the_connection() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    let name = "x-amz-checksum-crc32";
+    let put = Ask::put("/photos/a").hash(UNSIGNED_TRAILER).header("x-amz-trailer", name).header("x-amz-decoded-content-length", "9");
+    let head = admin.head_text(&put, 0).replace("connection: close\r\ncontent-length: 0", "transfer-encoding: chunked");
+    let inner = chunked(&[b"123456789"], Some((name, "y/Q5Jg==")));
+    let mut bytes = head.into_bytes();
+    bytes.extend(format!("{:x}\r\n", inner.len()).into_bytes());
+    bytes.extend(inner);
+    bytes.extend(b"\r\n0\r\n\r\n");
+    bytes.extend(admin.head_text(&Ask::get("/photos/a"), 0).into_bytes());
+    let answers = admin.send_raw(&bytes).await;
+    let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)).collect();
+    assert_eq!(statuses, ["200", "200"], "{answers}");
+    assert!(answers.ends_with("123456789"), "{answers}");
+}
+
+#[tokio::test]
 async fn who_waits_to_be_asked_is_told_when_nobody_will() {
     let world = World::new().await;
     let admin = world.admin().await;
@@ -65,6 +87,10 @@ async fn who_waits_to_be_asked_is_told_when_nobody_will() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 404") && answer.contains("connection: close"), "{answer}");
+
+    let empty = head(&Ask::put("/photos/empty")).replace("content-length: 5", "content-length: 0");
+    let answer = admin.send_raw(empty.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
 
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     stream.write_all(head(&Ask::put("/photos/a").hash("UNSIGNED-PAYLOAD")).as_bytes()).await.unwrap();
