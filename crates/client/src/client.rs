@@ -85,7 +85,7 @@ impl S3Client {
     /// Sends `call` without a body, again if that is harmless and may help, and returns the answer if it is a success.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer> {
         let attempt = || self.attempt(&call, RequestBody::empty(), None, EMPTY_SHA256);
-        if call.is_repeatable() { self.inner.retry.run(attempt).await } else { attempt().await }
+        if call.is_repeatable() { self.inner.retry.run(call.method == Method::DELETE, attempt).await } else { attempt().await }
     }
 
     /// Sends `call` once, with a document that is small and at hand.

@@ -35,8 +35,10 @@ impl RetryPolicy {
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or has been tried often enough.
-    pub(crate) async fn run<T, F: Future<Output = Result<T>>>(&self, mut attempt: impl FnMut() -> F) -> Result<T> {
-        let mut attempts = 1;
+    ///
+    /// Of one that `changes` something, the last error does not hide that an earlier attempt may have been applied.
+    pub(crate) async fn run<T, F: Future<Output = Result<T>>>(&self, changes: bool, mut attempt: impl FnMut() -> F) -> Result<T> {
+        let (mut attempts, mut unknown) = (1, None);
         loop {
             let error = match attempt().await {
                 Ok(success) => {
@@ -46,11 +48,14 @@ impl RetryPolicy {
                 Err(error) => error,
             };
             if attempts >= self.attempts_max || !error.is_worth_retrying() || !self.spend() {
-                return Err(error);
+                return Err(if error.outcome_unknown() { error } else { unknown.unwrap_or(error) });
             }
             let pause = self.pause(attempts, &error);
             tracing::debug!(attempts, ?pause, error = &error as &dyn std::error::Error, "the request to the origin is tried again");
             sleep(pause).await;
+            if changes && error.outcome_unknown() {
+                unknown = Some(error);
+            }
             attempts += 1;
         }
     }
@@ -88,7 +93,7 @@ mod tests {
     async fn attempts(policy: &RetryPolicy, failures: u32, error: fn() -> Error) -> (u32, Result<()>) {
         let count = Cell::new(0);
         let outcome = policy
-            .run(|| {
+            .run(false, || {
                 count.set(count.get() + 1);
                 std::future::ready(if count.get() <= failures { Err(error()) } else { Ok(()) })
             })

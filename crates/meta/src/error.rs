@@ -18,9 +18,12 @@ pub enum Error {
         /// What that key holds now: it saves the re-read.
         current: Option<Box<Entry>>,
     },
-    /// The engine cannot answer now. For a commit, nothing is known to have been written and nothing will be.
+    /// The engine cannot answer now. For a commit: nothing was written.
     #[error("the metadata store is unavailable: {0}")]
     Unavailable(String),
+    /// A commit failed in a way that does not tell whether it was written, now or after a restart: whatever it names must be kept.
+    #[error("the outcome of a commit is not known: {0}")]
+    Unknown(String),
     /// The store is full or may not be written.
     #[error("the metadata store refuses writes: {0}")]
     Full(String),
@@ -44,18 +47,30 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Conflict { .. } => ErrorKind::Conflict,
-            Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Unavailable(_) | Self::Unknown(_) => ErrorKind::Unavailable,
             Self::Full(_) => ErrorKind::DiskFull,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
     }
 }
 
+/// Whether `error` comes from a commit that may have been written all the same.
+pub fn is_outcome_unknown(error: &umbra_core::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(Error::Unknown(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl From<Error> for umbra_core::Error {
     fn from(error: Error) -> Self {
         let message = match &error {
             Error::Conflict { .. } => "a conflicting operation is in progress; please try again",
-            Error::Unavailable(_) => "metadata storage cannot answer now; please try again",
+            Error::Unavailable(_) | Error::Unknown(_) => "metadata storage cannot answer now; please try again",
             Error::Full(_) => "there is not enough free space",
             Error::Corrupt { .. } => "stored metadata is damaged",
         };

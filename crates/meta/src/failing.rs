@@ -23,7 +23,7 @@ pub enum CommitFault {
     Unavailable,
     /// It is refused with [`Error::Full`]; nothing was written.
     Full,
-    /// It is applied, and answered with [`Error::Unavailable`] all the same: the acknowledgement got lost.
+    /// It is applied, and answered with [`Error::Unknown`] all the same: the acknowledgement got lost.
     LostAcknowledgement,
 }
 
@@ -91,7 +91,7 @@ impl MetaStore for FailingMetaStore {
             CommitFault::Full => Err(Error::Full("a fault was injected before the commit".to_owned())),
             CommitFault::LostAcknowledgement => {
                 self.inner.commit(batch).await?;
-                Err(Error::Unavailable("a fault was injected after the commit".to_owned()))
+                Err(Error::Unknown("a fault was injected after the commit".to_owned()))
             }
         }
     }

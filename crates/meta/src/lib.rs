@@ -15,7 +15,7 @@ pub mod suite;
 
 pub use batch::{Batch, Check, Expect, Write};
 pub use counter::{counter_head, counter_value};
-pub use error::{Error, Result};
+pub use error::{Error, Result, is_outcome_unknown};
 #[cfg(feature = "testing")]
 pub use failing::{CommitFault, FailingMetaStore};
 pub use memory::MemoryMetaStore;

@@ -104,7 +104,7 @@ impl Shadow {
     }
 
     /// Drops the tombstones and intents of a cleared shadow. They belong to an earlier generation and count for nothing.
-    async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
+    pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         for range in [key::tombstone_range(""), key::write_intent_range("")] {
             self.drop_range(bucket, range).await?;
         }

@@ -18,7 +18,7 @@ use umbra_core::{
     Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, ObjectKey, ReadSource, Result, Tags,
     limits,
 };
-use umbra_meta::{Batch, Check, Expect, Write, key};
+use umbra_meta::{Batch, Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms, encode_piece};
 
 use crate::{
@@ -50,6 +50,9 @@ pub(crate) struct Hydration {
     pub(crate) memory: Arc<Semaphore>,
 }
 
+/// Pieces that one transfer may number. Each transfer begins at a random multiple of it, so that two of one key do not share rows.
+const PIECES_PER_TRANSFER: u32 = 1 << 20;
+
 /// What has been taken so far.
 struct Taken<'a> {
     hydration: &'a Hydration,
@@ -61,8 +64,10 @@ struct Taken<'a> {
     gathered_size: u64,
     storing: Option<JoinHandle<umbra_blob::Result<StoredBlob>>>,
     stored: Vec<Extent>,
-    /// How many pieces have a row.
-    rows: usize,
+    /// The rows of the pieces that have one.
+    rows: Vec<Vec<u8>>,
+    /// The number of the first piece.
+    first_piece: u32,
     size: u64,
     hashes: Hashes,
 }
@@ -160,19 +165,15 @@ impl Hydration {
     }
 
     /// The batch terms under which the copy becomes the object: nothing of the key has changed since the origin was asked.
-    fn terms(&self, pieces: usize) -> Terms {
+    fn terms(&self, rows: &[Vec<u8>]) -> Terms {
         let checks = vec![self.base.tombstone_unchanged(&self.key), self.base.intent_unchanged(&self.key)];
-        let mut writes: Vec<Write> = self.piece_rows(pieces).map(|key| Write::Delete { key }).collect();
+        let mut writes: Vec<Write> = rows.iter().cloned().map(|key| Write::Delete { key }).collect();
         for (row, revision) in [(key::tombstone(&self.key), self.base.tombstone), (key::write_intent(&self.key), self.base.intent)] {
             if revision.is_some() {
                 writes.push(Write::Delete { key: row });
             }
         }
         Terms { checks, writes, ..Terms::default() }
-    }
-
-    fn piece_rows(&self, pieces: usize) -> impl Iterator<Item = Vec<u8>> {
-        (0..u32::try_from(pieces).unwrap_or(u32::MAX)).map(|piece| key::piece(&self.key, piece))
     }
 }
 
@@ -186,7 +187,8 @@ impl<'a> Taken<'a> {
             gathered_size: 0,
             storing: None,
             stored: Vec::new(),
-            rows: 0,
+            rows: Vec::new(),
+            first_piece: u32::from_le_bytes(hydration.native.random().array()) & !(PIECES_PER_TRANSFER - 1),
             size: 0,
             hashes: Hashes::new(None),
         }
@@ -222,7 +224,7 @@ impl<'a> Taken<'a> {
         if error.kind() != ErrorKind::Conflict {
             tracing::warn!(bucket = %bucket.name, %key, error = ?error, "a copy could not be kept");
         }
-        if error.kind() == ErrorKind::Unavailable {
+        if is_outcome_unknown(&error) {
             // The commit may have landed: then the pieces are the object's. If not, their rows lead the next start to them.
             return;
         }
@@ -270,11 +272,13 @@ impl<'a> Taken<'a> {
         self.storing = None;
         let blob = blob?;
         let Hydration { native, bucket, key, .. } = self.hydration;
-        let piece = u32::try_from(self.rows).map_err(|_| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
+        let piece = u32::try_from(self.rows.len()).ok().filter(|piece| *piece < PIECES_PER_TRANSFER);
+        let piece = self.first_piece + piece.ok_or_else(|| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
+        let row = key::piece(key, piece);
         let record = encode_piece(&Extent { blob: blob.id.clone(), size: blob.size });
         let offset = self.add(blob);
-        let batch = Batch::new(bucket.partition).check(key::settings(), Expect::Exists).put(key::piece(key, piece), Bytes::new(), record);
-        self.rows += 1;
+        let batch = Batch::new(bucket.partition).check(key::settings(), Expect::Exists).put(row.clone(), Bytes::new(), record);
+        self.rows.push(row);
         native.meta().commit(batch).await?;
         self.show(offset);
         Ok(())
@@ -309,7 +313,7 @@ impl<'a> Taken<'a> {
         if !same_shadow(bucket, &current) {
             return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
         }
-        let mut terms = self.hydration.terms(self.rows);
+        let mut terms = self.hydration.terms(&self.rows);
         terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
         native.publish_copy(&current, key, content, identity, self.hydration.base.object, terms).await?;
         stats.hydrated_objects.add(1);
@@ -347,7 +351,7 @@ impl<'a> Taken<'a> {
         if self.stored.is_empty() {
             return;
         }
-        let rows: Vec<_> = self.hydration.piece_rows(self.rows).collect();
+        let rows = mem::take(&mut self.rows);
         let (native, bucket, stored) = (self.hydration.native.clone(), self.hydration.bucket.clone(), mem::take(&mut self.stored));
         let clean_up = async move {
             if let Err(error) = drop_pieces(&native, &bucket, stored, rows).await {
@@ -359,7 +363,7 @@ impl<'a> Taken<'a> {
 }
 
 /// Whether a copy begun under `then` still belongs here `now`: the same origin, in the same generation.
-fn same_shadow(then: &Bucket, now: &Bucket) -> bool {
+pub(crate) fn same_shadow(then: &Bucket, now: &Bucket) -> bool {
     let place = |bucket: &Bucket| {
         let shadow = bucket.settings.shadow.as_ref();
         (bucket.partition, bucket.settings.generation, shadow.map(|shadow| (shadow.endpoint.clone(), shadow.bucket.clone())))

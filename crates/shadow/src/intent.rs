@@ -4,7 +4,7 @@
 //! nobody knows whether the origin applied the write, the row stays without an owner: its key is read through the origin until repaired.
 
 use bytes::Bytes;
-use umbra_core::{Error, ErrorKind, ObjectKey, Result};
+use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Timestamp};
 use umbra_meta::{Batch, Check, Expect, Revision, Write, key};
 use umbra_store::{Bucket, Terms};
 
@@ -14,28 +14,62 @@ use crate::{
     view::View,
 };
 
+/// What a write-through is about to do at the origin.
+#[derive(Clone, Debug)]
+pub(crate) enum Intended {
+    /// An object is put, copied or completed.
+    Put {
+        /// The ETag it would have, by our reckoning.
+        etag: ETag,
+        /// Bytes of content.
+        size: u64,
+    },
+    /// An object is deleted.
+    Delete,
+    /// The tags of an object are replaced.
+    Tag,
+}
+
+impl Intended {
+    fn record(self, generation: u64, now: Timestamp) -> Intent {
+        let (operation, etag, size) = match self {
+            Self::Put { etag, size } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size)),
+            Self::Delete => (Operation::Delete, None, None),
+            Self::Tag => (Operation::Tag, None, None),
+        };
+        Intent { generation, at: now.as_millis(), operation, etag, size }
+    }
+}
+
 /// The intent of a write in progress. Dropped before it is settled it becomes one of a dead owner.
 pub(crate) struct IntentGuard {
     shadow: Shadow,
     bucket: Bucket,
     key: ObjectKey,
     revision: Revision,
+    /// A dead intent that this one took the place of: it comes back if this one is withdrawn.
+    replaced: Option<Intent>,
     settled: bool,
 }
 
 impl Shadow {
-    /// Journals that the origin is about to be changed. The caller holds the key's lock and has seen `view` without a dead intent.
-    pub(crate) async fn begin_intent(&self, bucket: &Bucket, key: &ObjectKey, view: &View, operation: Operation) -> Result<IntentGuard> {
-        let now = self.native().clock().now();
-        let intent = Intent { generation: bucket.settings.generation, at: now.as_millis(), operation };
+    /// Journals that the origin is about to be changed. The caller holds the key's lock.
+    pub(crate) async fn begin_intent(&self, bucket: &Bucket, key: &ObjectKey, view: &View, intended: Intended) -> Result<IntentGuard> {
+        let intent = intended.record(bucket.settings.generation, self.native().clock().now());
         let batch = Batch::new(bucket.partition)
             .check(key::settings(), Expect::Revision(bucket.revision))
             .check(key::write_intent(key), Expect::unchanged(view.base.intent))
             .put(key::write_intent(key), Bytes::new(), encode(&intent));
         // Alive before the row is there: no reader may take it for a dead one.
         self.0.live_intents.lock().insert((bucket.partition, key.clone()));
-        let mut guard =
-            IntentGuard { shadow: self.clone(), bucket: bucket.clone(), key: key.clone(), revision: Revision(0), settled: false };
+        let mut guard = IntentGuard {
+            shadow: self.clone(),
+            bucket: bucket.clone(),
+            key: key.clone(),
+            revision: Revision(0),
+            replaced: view.intent.clone(),
+            settled: false,
+        };
         match self.native().meta().commit(batch).await {
             Ok(committed) => {
                 guard.revision = committed.revision;
@@ -68,14 +102,20 @@ impl IntentGuard {
         self.settled = true;
     }
 
-    /// The origin certainly did not change: the row goes.
+    /// The origin certainly did not change: the row goes, or the dead one that was there before comes back.
     pub(crate) async fn withdraw(self) {
         let row = key::write_intent(&self.key);
-        let batch = Batch::new(self.bucket.partition).check(row.clone(), Expect::Revision(self.revision)).delete(row);
+        let batch = Batch::new(self.bucket.partition).check(row.clone(), Expect::Revision(self.revision));
+        let batch = match &self.replaced {
+            Some(dead) => batch.put(row, Bytes::new(), encode(dead)),
+            None => batch.delete(row),
+        };
         match self.shadow.native().meta().commit(batch).await {
-            Ok(_) => self.settle(),
+            Ok(_) if self.replaced.is_none() => self.settle(),
+            // Dropped unsettled, so that the one that came back is repaired.
+            Ok(_) => {}
             Err(error) => {
-                tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an intent could not be withdrawn; the key will be repaired")
+                tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an intent could not be withdrawn; the key will be repaired");
             }
         }
     }

@@ -79,7 +79,7 @@ impl Shadow {
             origin,
             path: self.path(cx, bucket),
             options: &options,
-            unsettled: self.unsettled(bucket, &options.prefix).await?,
+            unsettled: self.unsettled(cx, bucket, &options.prefix, origin).await?,
             local: Side::new(after.clone(), options.source == ListSource::Origin),
             theirs: Side::new(after, false),
         };
@@ -104,10 +104,18 @@ impl Shadow {
         Ok(result)
     }
 
-    /// Keys that only the origin can tell about, because a write-through of them is half done.
-    async fn unsettled(&self, bucket: &Bucket, prefix: &str) -> Result<HashSet<ObjectKey>> {
-        let keys = self.pending_repairs(bucket, ORIGIN_PAGE).await?;
-        Ok(keys.into_iter().filter(|key| key.as_str().starts_with(prefix)).collect())
+    /// Keys of which the origin alone holds the newest, because a write-through that it applied is half done.
+    async fn unsettled(&self, cx: &RequestContext, bucket: &Bucket, prefix: &str, origin: &dyn Origin) -> Result<HashSet<ObjectKey>> {
+        let mut unsettled = HashSet::new();
+        for key in self.pending_repairs(bucket, usize::MAX).await? {
+            let view = self.view(bucket, &key).await?;
+            if let Some(intent) = view.intent.filter(|_| view.is_dead && key.as_str().starts_with(prefix))
+                && self.was_applied(cx, bucket, &key, &intent, origin).await?
+            {
+                unsettled.insert(key);
+            }
+        }
+        Ok(unsettled)
     }
 
     /// Which of `keys`, in ascending order, a tombstone hides.
@@ -192,11 +200,16 @@ impl Sides<'_> {
             token: self.theirs.token.take(),
             limit: ORIGIN_PAGE,
         };
+        let is_continued = list.token.is_some();
         let OriginPage { objects, common_prefixes, next } = self.origin.list(&self.path, &list).await?;
         let mut found = items(objects, common_prefixes);
-        // An origin may show the common prefix it was told to go on behind, or keys within it: they were shown.
         if let Some(after) = &self.theirs.after {
+            let count = found.len();
             found.retain(|item| item.name().as_bytes() > after.as_bytes());
+            // Told to go on behind a common prefix an origin may show it once more, or keys within it. Following its own token it may not.
+            if found.len() < count && is_continued {
+                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, which cannot be merged"));
+            }
         }
         if let Some(last) = found.back() {
             self.theirs.after = Some(last.name().to_owned());
@@ -226,6 +239,9 @@ impl Sides<'_> {
 
     /// Whether every key that the origin holds under `prefix` is gone here. Almost always settled by the absence of any tombstone.
     async fn is_prefix_gone(&self, prefix: &str) -> Result<bool> {
+        if self.unsettled.iter().any(|key| key.as_str().starts_with(prefix)) {
+            return Ok(false);
+        }
         let meta = self.shadow.native().meta();
         if meta.scan(self.bucket.partition, key::tombstone_range(prefix), 1, Projection::Head).await?.is_empty() {
             return Ok(false);

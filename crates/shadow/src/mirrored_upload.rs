@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Fault, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId};
 use umbra_store::{
-    Bucket, CompleteUpload, CompletionPlan, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
+    Bucket, CompleteUpload, CompletionPlan, Content, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
 };
 
 use crate::{
     Shadow,
-    origin::{Origin, OriginAttributes, OriginError, ShadowPath},
-    record::Operation,
-    tee::store_on_both,
+    intent::Intended,
+    origin::{Origin, OriginAttributes, OriginError, OriginPart, ShadowPath},
+    tee::{Outcome, store_on_both},
     write_through::{finish, merge, origin_failed},
 };
 
@@ -51,10 +51,22 @@ impl Shadow {
         let integrity = part_integrity(&options, integrity)?;
         let (shadow, path, bucket) = (self.clone(), self.path(cx, bucket), bucket.clone());
         let (key, upload, number) = (part.key.clone(), part.upload.clone(), part.number);
+        let lock = ObjectKey::parse(&format!("{upload}/{}", number.get()))?;
         self.to_the_end(async move {
             let write = |size, body| origin.put_part(&path, &key, &theirs, number, size, body);
-            let (content, _) = store_on_both(shadow.native(), body, integrity, write).await?;
-            shadow.native().publish_part(&bucket, PartAddress { key: &key, upload: &upload, number }, content).await
+            // From here to the end one at a time, so that both sides keep the same one of two that are sent at once.
+            let journal = |_: &Content| async {
+                let held = shadow.0.part_locks.lock(bucket.partition, &lock).await;
+                shadow.fresh(&bucket).await.map(|_| held)
+            };
+            match store_on_both(shadow.native(), body, integrity, write, journal).await {
+                Outcome::Refused(error) => Err(error),
+                Outcome::Failed { error, .. } => Err(error.into()),
+                Outcome::Stored { content, written, journal: _held } => {
+                    let (part, note) = (PartAddress { key: &key, upload: &upload, number }, written.as_str().to_owned());
+                    shadow.native().publish_part_noted(&bucket, part, content, Some(note)).await
+                }
+            }
         })
         .await
     }
@@ -83,7 +95,8 @@ impl Shadow {
             let theirs = shadow.mirrored(&bucket, &key, &upload).await?;
             let path = shadow.path(&cx, &bucket);
             let parts = origin_parts(&*origin, &path, &key, &theirs, &plan).await?;
-            let intent = shadow.begin_intent(&bucket, &key, &view, Operation::Put).await?;
+            let put = Intended::Put { etag: plan.etag().clone(), size: plan.size() };
+            let intent = shadow.begin_intent(&bucket, &key, &view, put).await?;
             let etag = match complete(&*origin, &path, &key, &theirs, parts, &plan).await {
                 Ok(etag) => etag,
                 Err(error) => return Err(origin_failed(intent, error).await),
@@ -131,8 +144,10 @@ async fn origin_parts(
         Err(error) if error.error.kind() == ErrorKind::NotFound(Entity::Upload) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let find = |(number, size)| held.iter().find(|part| part.number == number && part.size == size);
-    let matched = plan.parts().map(|part| find(part).map(|part| (part.number, part.etag.clone())));
+    // The very part that was stored on both sides: a later one of the same number may have reached only the origin.
+    let is_ours = |part: &OriginPart, number, note: &Option<String>| part.number == number && Some(part.etag.as_str()) == note.as_deref();
+    let find = |(number, note): &(PartNumber, Option<String>)| held.iter().find(|part| is_ours(part, *number, note));
+    let matched = plan.parts().iter().map(|part| find(part).map(|part| (part.number, part.etag.clone())));
     let missing =
         || Error::invalid(Fault::InvalidPart, "one or more of the specified parts could not be found at the origin; upload them again");
     matched.collect::<Option<Vec<_>>>().map(Some).ok_or_else(missing)
@@ -157,6 +172,8 @@ async fn complete(
     };
     match origin.head(path, key).await {
         Ok(info) if info.etag == *plan.etag() => Ok(info.etag),
-        _ => Err(gone),
+        Ok(_) => Err(gone),
+        Err(error) if error.is_not_found() => Err(gone),
+        Err(error) => Err(OriginError { outcome_unknown: true, ..error }),
     }
 }

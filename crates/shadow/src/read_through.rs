@@ -10,10 +10,11 @@ use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
 use crate::{
     Shadow,
-    hydrate::{Hydration, PIECE_BYTES},
+    hydrate::{Hydration, PIECE_BYTES, same_shadow},
     origin::{Origin, ShadowPath},
+    record::Operation,
     transfer::{End, Transfer},
-    view::View,
+    view::{Base, View},
 };
 
 /// How often a read starts over because the key changed under it.
@@ -27,13 +28,21 @@ enum Place {
 }
 
 impl Shadow {
-    fn place(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> Place {
-        match view {
-            _ if self.is_dead(bucket, key, view) => Place::Origin,
+    async fn place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<Place> {
+        if let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead)
+            && self.was_applied(cx, bucket, key, intent, origin).await?
+        {
+            match intent.operation {
+                Operation::Put => return Ok(Place::Origin),
+                Operation::Delete => return Ok(Place::Nowhere),
+                Operation::Tag => {}
+            }
+        }
+        Ok(match view {
             View { object: Some(_), .. } => Place::Here,
             View { gone: true, .. } => Place::Nowhere,
             _ => Place::Origin,
-        }
+        })
     }
 
     pub(crate) async fn read_through(
@@ -46,7 +55,7 @@ impl Shadow {
     ) -> Result<GetObject> {
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view(bucket, key).await?;
-            match self.place(bucket, key, &view) {
+            match self.place(cx, bucket, key, &view, &*origin).await? {
                 Place::Here => {
                     self.stats(bucket).local_reads.add(1);
                     return self.native().get(cx, bucket, key, options).await;
@@ -116,39 +125,47 @@ impl Shadow {
     pub(crate) fn hydrate(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Arc<Transfer> {
         let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
         if new {
-            let (shadow, bucket, key, origin) = (self.clone(), bucket.clone(), key.clone(), origin.clone());
-            let (path, flight) = (self.path(cx, &bucket), transfer.clone());
+            let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
+            let flight = transfer.clone();
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
-                shadow.run_transfer(&bucket, &key, origin, path, &flight).await;
+                shadow.run_transfer(&cx, &bucket, &key, origin, &flight).await;
                 drop(landed);
             });
         }
         transfer
     }
 
-    async fn run_transfer(&self, bucket: &Bucket, key: &ObjectKey, origin: Arc<dyn Origin>, path: ShadowPath, flight: &Transfer) {
-        // Looked at again now that nobody else can start a transfer: an earlier one may just have landed.
-        let view = match self.view(bucket, key).await {
-            Ok(view) => view,
-            Err(error) => return flight.finish(End::Failed(error)),
-        };
-        if !matches!(self.place(bucket, key, &view), Place::Origin) {
-            return flight.finish(End::Superseded);
+    async fn run_transfer(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: Arc<dyn Origin>, flight: &Transfer) {
+        match self.still_cold(cx, bucket, key, &*origin).await {
+            Ok(Some(base)) => self.hydration(cx, bucket, key, base, origin).run(flight).await,
+            Ok(None) => flight.finish(End::Superseded),
+            Err(error) => flight.finish(End::Failed(error)),
         }
-        let hydration = Hydration {
+    }
+
+    /// Looks at a key again now that nobody else can start a transfer of it: an earlier one may just have landed.
+    async fn still_cold(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Option<Base>> {
+        if !same_shadow(bucket, &*self.0.catalog.refresh(&bucket.name).await?) {
+            return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow changed; please try again"));
+        }
+        let view = self.view(bucket, key).await?;
+        let place = self.place(cx, bucket, key, &view, origin).await?;
+        Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
+    }
+
+    fn hydration(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, base: Base, origin: Arc<dyn Origin>) -> Hydration {
+        Hydration {
             native: self.0.native.clone(),
             catalog: self.0.catalog.clone(),
             origin,
             bucket: bucket.clone(),
             key: key.clone(),
-            // A live intent is somebody's write in progress: its row must be gone when the copy lands.
-            base: view.base_for_copy(self.is_dead(bucket, key, &view)),
-            path,
+            base,
+            path: self.path(cx, bucket),
             stats: self.stats(bucket),
             memory: self.0.hydration_memory.clone(),
-        };
-        hydration.run(flight).await;
+        }
     }
 
     pub(crate) async fn head_through(
@@ -160,7 +177,7 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<ObjectInfo> {
         let view = self.view(bucket, key).await?;
-        match self.place(bucket, key, &view) {
+        match self.place(cx, bucket, key, &view, origin).await? {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => {
@@ -175,7 +192,7 @@ impl Shadow {
 
     pub(crate) async fn tags_through(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Tags> {
         let view = self.view(bucket, key).await?;
-        match self.place(bucket, key, &view) {
+        match self.place(cx, bucket, key, &view, origin).await? {
             Place::Here => self.native().tags(cx, bucket, key).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => Ok(origin.tags(&self.path(cx, bucket), key).await?),
@@ -186,7 +203,7 @@ impl Shadow {
     pub(crate) async fn hydrate_now(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view(bucket, key).await?;
-            match self.place(bucket, key, &view) {
+            match self.place(cx, bucket, key, &view, &**origin).await? {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {

@@ -12,7 +12,7 @@ use crate::{
     Shadow,
     hydrate::drop_pieces,
     origin::Origin,
-    record::Operation,
+    record::{Intent, Operation, decode},
     transfer::End,
     view::{Base, View},
     write_through::merge,
@@ -20,6 +20,8 @@ use crate::{
 
 /// How long the worker rests when an origin could not be reached.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
+/// How far the origin's clock may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Rows read at once.
 const PAGE: usize = 1000;
 
@@ -50,7 +52,9 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
-                self.drop_abandoned_pieces(bucket).await?;
+                if let Err(error) = self.tidy(bucket).await {
+                    tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
+                }
                 if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
                     self.0.repairs.add_bucket(&bucket.name);
                 }
@@ -101,53 +105,117 @@ impl Shadow {
         };
         let Some(origin) = self.origin(&bucket)? else { return Ok(()) };
         let cx = RequestContext { request_id: "repair".to_owned(), ..RequestContext::default() };
-        for key in self.pending_repairs(&bucket, PAGE).await? {
-            let _lock = self.0.locks.lock(bucket.partition, &key).await;
-            self.repair(&cx, &bucket, &key, &origin).await?;
+        let (mut first_error, mut repaired) = (None, 0);
+        let keys = self.pending_repairs(&bucket, PAGE).await?;
+        for key in &keys {
+            let _lock = self.0.locks.lock(bucket.partition, key).await;
+            match self.repair(&cx, &bucket, key, &origin).await {
+                Ok(()) => repaired += 1,
+                // One that cannot be repaired must not keep the others waiting.
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
         }
-        if !self.pending_repairs(&bucket, 1).await?.is_empty() {
+        if keys.len() == PAGE && repaired > 0 {
             self.0.repairs.add_bucket(name);
         }
-        Ok(())
+        first_error.map_or(Ok(()), Err)
     }
 
     /// Keys whose intent lost its owner, at most `limit`.
     pub(crate) async fn pending_repairs(&self, bucket: &Bucket, limit: usize) -> Result<Vec<ObjectKey>> {
-        let rows = self.native().meta().scan(bucket.partition, key::write_intent_range(""), limit, Projection::Head).await?;
-        let keys = rows.iter().filter_map(|row| ObjectKey::parse(key::parse_write_intent(&row.key)?).ok());
-        let live = self.0.live_intents.lock();
-        Ok(keys.filter(|key| !live.contains(&(bucket.partition, key.clone()))).collect())
+        let (mut keys, mut range) = (Vec::new(), key::write_intent_range(""));
+        loop {
+            let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
+            for row in &rows {
+                let intent: Intent = decode("intent", &row.body)?;
+                let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
+                let is_live = self.0.live_intents.lock().contains(&(bucket.partition, key.clone()));
+                if !is_live && intent.generation == bucket.settings.generation {
+                    keys.push(key);
+                }
+                if keys.len() == limit {
+                    return Ok(keys);
+                }
+            }
+            match rows.last() {
+                Some(last) if rows.len() == PAGE => range = range.after(&last.key),
+                _ => return Ok(keys),
+            }
+        }
     }
 
-    /// Makes `key` hold what the origin holds, if a write of it lost its owner. The caller holds the key's lock.
+    /// Whether the origin applied a write whose owner died.
+    ///
+    /// A put is recognised by the ETag it would have. Where the origin's ETags are not MD5s, an object of the right size that is not older than
+    /// the write counts as it: the write was not acknowledged, so either answer is one the client must reckon with.
+    pub(crate) async fn was_applied(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        intent: &Intent,
+        origin: &dyn Origin,
+    ) -> Result<bool> {
+        let there = match origin.head(&self.path(cx, bucket), key).await {
+            Ok(info) => Some(info),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(match (intent.operation, there) {
+            (Operation::Delete, there) => there.is_none(),
+            (Operation::Put, Some(info)) => {
+                let is_later = info.last_modified.plus(CLOCK_SKEW).as_millis() >= intent.at;
+                let may_be_it = info.etag.as_md5().is_none() && intent.size == Some(info.size) && is_later;
+                intent.etag.as_deref() == Some(info.etag.as_str()) || may_be_it
+            }
+            (Operation::Tag, there) => there.is_some(),
+            (Operation::Put, None) => false,
+        })
+    }
+
+    /// Brings both sides together again, if a write of `key` lost its owner. The caller holds the key's lock.
+    ///
+    /// A write that the origin applied is applied here; one that it did not apply never was, and what is here stands.
     pub(crate) async fn repair(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         let view = self.view(bucket, key).await?;
-        if !self.is_dead(bucket, key, &view) {
-            return Ok(());
+        let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(()) };
+        if !self.was_applied(cx, bucket, key, intent, &**origin).await? {
+            return self.drop_intent(bucket, key, &view.base).await;
         }
-        match origin.head(&self.path(cx, bucket), key).await {
-            Ok(info) if view.object.as_ref().is_some_and(|stored| stored.object.etag == info.etag) && !is_tagging(&view) => {
-                self.repaired_unchanged(bucket, key, &view.base).await
-            }
-            Ok(_) => match self.hydrate(cx, bucket, key, origin).ended().await {
+        match intent.operation {
+            Operation::Delete => self.repaired_absent(bucket, key, &view).await,
+            Operation::Tag => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
+            Operation::Put => match self.hydrate(cx, bucket, key, origin).ended().await {
                 End::Failed(error) => Err(error),
                 End::Complete | End::Superseded => self.assure_repaired(bucket, key).await,
             },
-            Err(error) if error.is_not_found() => self.repaired_absent(bucket, key, &view).await,
-            Err(error) => Err(error.into()),
         }
     }
 
+    /// Takes the origin's tags, if both sides hold the same object.
+    async fn repaired_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<()> {
+        let path = self.path(cx, bucket);
+        let info = origin.head(&path, key).await?;
+        if view.object.as_ref().is_none_or(|stored| stored.object.etag != info.etag) {
+            return self.drop_intent(bucket, key, &view.base).await;
+        }
+        let terms = Terms {
+            checks: vec![view.base.intent_unchanged(key)],
+            writes: vec![Write::Delete { key: key::write_intent(key) }],
+            ..Terms::default()
+        };
+        self.native().replace_tags(bucket, key, origin.tags(&path, key).await?, terms).await
+    }
+
     async fn assure_repaired(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
-        let view = self.view(bucket, key).await?;
-        if self.is_dead(bucket, key, &view) {
+        if self.view(bucket, key).await?.is_dead {
             return Err(Error::new(ErrorKind::Unavailable, "the key is still being repaired; please try again"));
         }
         Ok(())
     }
 
-    /// Both sides hold the same: only the intent goes.
-    async fn repaired_unchanged(&self, bucket: &Bucket, key: &ObjectKey, base: &Base) -> Result<()> {
+    /// What is here stands: only the intent goes.
+    async fn drop_intent(&self, bucket: &Bucket, key: &ObjectKey, base: &Base) -> Result<()> {
         let object = Check { key: key::object(key), expect: Expect::unchanged(base.object) };
         let mut batch = Batch::new(bucket.partition).delete(key::write_intent(key));
         batch.checks.extend([object, base.intent_unchanged(key)]);
@@ -167,6 +235,15 @@ impl Shadow {
         Ok(())
     }
 
+    /// Drops what an earlier process could not: pieces of hydrations, and the rows of a shadow that was cleared.
+    async fn tidy(&self, bucket: &Bucket) -> Result<()> {
+        self.drop_abandoned_pieces(bucket).await?;
+        if bucket.settings.shadow.is_none() {
+            self.drop_rows(bucket).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes pieces of hydrations that a crash cut off.
     async fn drop_abandoned_pieces(&self, bucket: &Bucket) -> Result<()> {
         loop {
@@ -178,9 +255,4 @@ impl Shadow {
             drop_pieces(self.native(), bucket, pieces, rows.into_iter().map(|row| row.key.to_vec()).collect()).await?;
         }
     }
-}
-
-/// Whether what is half done is a change of tags, which no ETag tells.
-fn is_tagging(view: &View) -> bool {
-    view.intent.as_ref().is_some_and(|intent| intent.operation == Operation::Tag)
 }

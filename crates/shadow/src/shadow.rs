@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) flights: Flights,
     pub(crate) locks: KeyLocks,
+    /// One lock per part of a mirrored upload, by `upload/number`.
+    pub(crate) part_locks: KeyLocks,
     /// Keys whose intent belongs to a write of this process that is still under way.
     pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
     pub(crate) stats: StatsByBucket,
@@ -85,6 +87,7 @@ impl Shadow {
             clock,
             flights: Flights::default(),
             locks: KeyLocks::default(),
+            part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
             stats: StatsByBucket::default(),
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
@@ -124,13 +127,21 @@ impl Shadow {
         ShadowPath(path)
     }
 
+    /// The rows of a key, and whether its intent is dead.
     pub(crate) async fn view(&self, bucket: &Bucket, key: &ObjectKey) -> Result<View> {
-        View::read(&**self.native().meta(), bucket, key).await
-    }
-
-    /// Whether the intent of `key` belongs to nobody any more: only the origin knows what the key holds.
-    pub(crate) fn is_dead(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
-        view.intent.is_some() && !self.0.live_intents.lock().contains(&(bucket.partition, key.clone()))
+        let mut view = View::read(&**self.native().meta(), bucket, key).await?;
+        loop {
+            if view.intent.is_none() || self.0.live_intents.lock().contains(&(bucket.partition, key.clone())) {
+                return Ok(view);
+            }
+            // Its owner may have ended between the two looks: dead is only what is still there.
+            let again = View::read(&**self.native().meta(), bucket, key).await?;
+            if again.base.intent == view.base.intent {
+                let is_live = self.0.live_intents.lock().contains(&(bucket.partition, key.clone()));
+                return Ok(View { is_dead: !is_live, ..again });
+            }
+            view = again;
+        }
     }
 }
 

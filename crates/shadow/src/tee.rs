@@ -1,7 +1,8 @@
 //! One body to both sides at once.
 //!
-//! The last chunk is withheld from the origin until our own side has the whole, verified and durable. A body that breaks off, or contradicts
-//! its checksum, therefore never becomes an object there: the origin is still waiting for announced bytes when the request is given up.
+//! The last chunk is withheld from the origin until our own side has the whole, verified and durable, and the write has been journalled. A
+//! body that breaks off, or contradicts its checksum, therefore never becomes an object there: the origin is still waiting for announced
+//! bytes when the request is given up. And what is journalled names the very content the origin may come to hold.
 
 use std::future::Future;
 
@@ -16,49 +17,83 @@ use crate::origin::{OriginError, Result as OriginResult};
 /// Chunks that may wait for the slower side.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Stores `body` here, and at the origin by `write`, which gets the body's size. Gives what both sides made of it.
-///
-/// Nothing stays here when either side fails.
-pub(crate) async fn store_on_both<T, F>(
+/// What became of a body sent to both sides.
+#[derive(Debug)]
+pub(crate) enum Outcome<T, J> {
+    /// Both hold it.
+    Stored {
+        /// Ours, not yet published.
+        content: Content,
+        /// What the origin answered.
+        written: T,
+        /// What was journalled.
+        journal: J,
+    },
+    /// Nothing was journalled, and the origin has not got it.
+    Refused(Error),
+    /// It was journalled, and then the origin failed. Ours is discarded.
+    Failed {
+        /// How.
+        error: OriginError,
+        /// What was journalled.
+        journal: J,
+    },
+}
+
+/// Stores `body` here, and at the origin by `write`, which gets the body's size. Between the two, when ours is durable and the origin still
+/// lacks the last bytes, `journal` is called; if it fails, the origin never gets them.
+pub(crate) async fn store_on_both<T, F, J, G>(
     native: &Native,
     body: Body,
     integrity: Integrity,
     write: impl FnOnce(u64, Body) -> F,
-) -> OriginResult<(Content, T)>
+    journal: impl FnOnce(&Content) -> G,
+) -> Outcome<T, J>
 where
     F: Future<Output = OriginResult<T>>,
+    // The borrow of the content ends before the future is polled: what it needs of it, it copies.
+    G: Future<Output = Result<J>>,
 {
     let Some(size) = body.size() else {
-        return Err(OriginError::certain(Error::invalid(Fault::InvalidRequest, "you must provide the Content-Length HTTP header")));
+        return Outcome::Refused(Error::invalid(Fault::InvalidRequest, "you must provide the Content-Length HTTP header"));
+    };
+    let (local, origin, verdict) = tee(body);
+    let ours = async {
+        let content = native.ingest(local, integrity).await?;
+        match journal(&content).await {
+            Ok(journal) => {
+                // The pump may be gone because the origin gave up: its answer tells.
+                let _ = verdict.send(());
+                Ok((content, journal))
+            }
+            Err(error) => {
+                native.discard(content).await;
+                Err(error)
+            }
+        }
     };
     if size == 0 {
         // There is no last chunk to withhold: ours goes first.
-        let content = native.ingest(body, integrity).await.map_err(OriginError::certain)?;
-        return settle(native, Ok(content), write(0, Body::empty()).await).await;
+        return match ours.await {
+            Ok(ours) => settle(native, ours, write(0, Body::empty()).await).await,
+            Err(error) => Outcome::Refused(error),
+        };
     }
-    let (local, origin, verdict) = tee(body);
-    let ingest = async {
-        let content = native.ingest(local, integrity).await;
-        if content.is_ok() {
-            // The pump may be gone because the origin gave up: its answer tells.
-            let _ = verdict.send(());
-        }
-        content
-    };
-    let (content, written) = tokio::join!(ingest, write(size, origin));
-    settle(native, content, written).await
+    match tokio::join!(ours, write(size, origin)) {
+        (Ok(ours), written) => settle(native, ours, written).await,
+        // Ours was given up because the origin had failed: the origin's word is the reason.
+        (Err(error), Err(theirs)) if error.kind() == ErrorKind::Cancelled => Outcome::Refused(theirs.error),
+        (Err(error), _) => Outcome::Refused(error),
+    }
 }
 
-async fn settle<T>(native: &Native, content: Result<Content>, written: OriginResult<T>) -> OriginResult<(Content, T)> {
-    match (content, written) {
-        (Ok(content), Ok(written)) => Ok((content, written)),
-        (Ok(content), Err(error)) => {
+async fn settle<T, J>(native: &Native, (content, journal): (Content, J), written: OriginResult<T>) -> Outcome<T, J> {
+    match written {
+        Ok(written) => Outcome::Stored { content, written, journal },
+        Err(error) => {
             native.discard(content).await;
-            Err(error)
+            Outcome::Failed { error, journal }
         }
-        // Ours was given up because the origin had failed: the origin's word is the reason.
-        (Err(ours), Err(theirs)) if ours.kind() == ErrorKind::Cancelled => Err(theirs),
-        (Err(ours), _) => Err(OriginError::certain(ours)),
     }
 }
 

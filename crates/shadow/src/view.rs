@@ -13,8 +13,10 @@ pub(crate) struct View {
     pub(crate) object: Option<Stored>,
     /// Whether a tombstone of this generation hides the origin's object.
     pub(crate) gone: bool,
-    /// The intent of a write-through, alive or dead.
+    /// The intent of a write-through of this generation, alive or dead.
     pub(crate) intent: Option<Intent>,
+    /// Whether the intent belongs to nobody any more: only the origin knows whether it was applied.
+    pub(crate) is_dead: bool,
     /// The revisions of all three rows.
     pub(crate) base: Base,
 }
@@ -37,17 +39,20 @@ impl View {
         let revision = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.revision);
         let base = Base { object: revision(&object), tombstone: revision(&tombstone), intent: revision(&intent) };
         let tombstone: Option<Tombstone> = tombstone.map(|entry| decode("tombstone", &entry.body)).transpose()?;
+        let intent: Option<Intent> = intent.map(|entry| decode("intent", &entry.body)).transpose()?;
         Ok(Self {
             object: object.map(|entry| Stored::decode(&entry)).transpose()?,
             gone: tombstone.is_some_and(|tombstone| tombstone.generation == bucket.settings.generation),
-            intent: intent.map(|entry| decode("intent", &entry.body)).transpose()?,
+            intent: intent.filter(|intent| intent.generation == bucket.settings.generation),
+            is_dead: false,
             base,
         })
     }
 
-    /// What a copy's commit expects. The intent of a write under way must be gone by then; that of a dead owner is settled by the copy.
-    pub(crate) fn base_for_copy(&self, intent_is_dead: bool) -> Base {
-        Base { intent: self.base.intent.filter(|_| intent_is_dead), ..self.base }
+    /// What a copy's commit expects. The intent of a write under way must be gone by then; a dead one is settled by the copy.
+    pub(crate) fn base_for_copy(&self) -> Base {
+        let is_live = self.intent.is_some() && !self.is_dead;
+        Base { intent: self.base.intent.filter(|_| !is_live), ..self.base }
     }
 
     /// Whether the key lives only at the origin, as far as is known here.

@@ -4,7 +4,7 @@ use umbra_core::{Body, ETag, ObjectKey, Preconditions, RequestContext, Result, U
 use umbra_meta::{Write, key};
 use umbra_store::{Bucket, CompleteUpload, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
-use crate::{Shadow, origin::Origin, view::View};
+use crate::{Shadow, origin::Origin, shadow::writes_through, view::View, write_through::switched};
 
 impl Shadow {
     pub(crate) async fn put_here(
@@ -19,6 +19,8 @@ impl Shadow {
         let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
         let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
         let content = self.native().ingest(body, integrity).await?;
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        self.still_only_here(bucket).await?;
         self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await
     }
 
@@ -31,6 +33,8 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<()> {
         let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        self.still_only_here(bucket).await?;
         self.native().remove(bucket, key, &options.preconditions, terms).await?;
         Ok(())
     }
@@ -46,7 +50,14 @@ impl Shadow {
     ) -> Result<PutObject> {
         let terms = self.judge(cx, bucket, key, &options.preconditions, Self::terms_of_put(key), origin).await?;
         let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        self.still_only_here(bucket).await?;
         self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await
+    }
+
+    /// Refuses to write behind the back of a write-through that was switched on meanwhile. The caller holds the key's lock.
+    async fn still_only_here(&self, bucket: &Bucket) -> Result<()> {
+        if writes_through(&*self.0.catalog.refresh(&bucket.name).await?) { Err(switched()) } else { Ok(()) }
     }
 
     /// Judges conditions, a cold object counting as existing, and binds the commit to what they were judged against.

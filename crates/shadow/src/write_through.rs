@@ -1,22 +1,31 @@
 //! Writes with write-through: the origin first, then here, acknowledged when both hold it.
 //!
-//! Each runs as a task of its own: a client that goes away cannot stop it between the two sides.
+//! Each runs as a task of its own: a client that goes away cannot stop it between the two sides. The key's lock is held from the journal to
+//! the commit, never while a client's body arrives.
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
-use umbra_store::{Bucket, DeleteOptions, NewObject, Objects, PutObject, PutOptions, Terms};
+use umbra_core::{Body, ETag, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
+use umbra_store::{Bucket, Content, DeleteOptions, NewObject, Objects, PutObject, PutOptions, Terms};
 
 use crate::{
     Shadow,
-    intent::{IntentGuard, half_done},
+    intent::{Intended, IntentGuard, half_done},
+    key_locks::KeyGuard,
     origin::{Origin, OriginAttributes, OriginError},
-    record::Operation,
     shadow::writes_through,
-    tee::store_on_both,
+    tee::{Outcome, store_on_both},
     view::View,
     write_here::current_etag,
 };
+
+/// A write that is journalled: its key is locked and its conditions hold.
+struct Journalled<'a> {
+    _lock: KeyGuard<'a>,
+    bucket: Bucket,
+    terms: Terms,
+    intent: IntentGuard,
+}
 
 impl Shadow {
     /// Runs `write` to its end whether or not anybody waits for it.
@@ -29,9 +38,25 @@ impl Shadow {
     pub(crate) async fn fresh(&self, bucket: &Bucket) -> Result<Bucket> {
         let fresh = self.0.catalog.refresh(&bucket.name).await?;
         if !writes_through(&fresh) || fresh.settings.generation != bucket.settings.generation || fresh.partition != bucket.partition {
-            return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow changed; please try again"));
+            return Err(switched());
         }
         Ok((*fresh).clone())
+    }
+
+    async fn journal(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        conditions: &Preconditions,
+        origin: &Arc<dyn Origin>,
+        intended: Intended,
+    ) -> Result<Journalled<'_>> {
+        let lock = self.0.locks.lock(bucket.partition, key).await;
+        let bucket = self.fresh(bucket).await?;
+        let (view, terms) = self.judge_through(cx, &bucket, key, conditions, origin).await?;
+        let intent = self.begin_intent(&bucket, key, &view, intended).await?;
+        Ok(Journalled { _lock: lock, bucket, terms, intent })
     }
 
     pub(crate) async fn put_through(
@@ -45,24 +70,28 @@ impl Shadow {
     ) -> Result<PutObject> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let _lock = shadow.0.locks.lock(bucket.partition, &key).await;
-            let bucket = shadow.fresh(&bucket).await?;
             let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
-            let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
-            let intent = shadow.begin_intent(&bucket, &key, &view, Operation::Put).await?;
+            // Before the body moves; judged again, for good, under the key's lock.
+            shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
             let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
-            let stored =
-                store_on_both(shadow.native(), body, integrity, |size, body| origin.put(&path, &key, size, body, &attributes)).await;
-            let (content, etag) = match stored {
-                Ok(stored) => stored,
-                Err(error) => return Err(origin_failed(intent, error).await),
+            let write = |size, body| origin.put(&path, &key, size, body, &attributes);
+            let journal = |content: &Content| {
+                let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size };
+                shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)
             };
-            let terms = intent.settle_with(Terms { etag: Some(etag), ..merge(terms, Self::terms_of_put(&key)) });
-            let new = NewObject { headers, metadata, tags };
-            // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
-            let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
-            finish(intent, published)
+            match store_on_both(shadow.native(), body, integrity, write, journal).await {
+                Outcome::Refused(error) => Err(error),
+                Outcome::Failed { error, journal } => Err(origin_failed(journal.intent, error).await),
+                Outcome::Stored { content, written, journal } => {
+                    let Journalled { _lock, bucket, terms, intent } = journal;
+                    let terms = intent.settle_with(Terms { etag: Some(written), ..merge(terms, Self::terms_of_put(&key)) });
+                    let new = NewObject { headers, metadata, tags };
+                    // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
+                    let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
+                    finish(intent, published)
+                }
+            }
         })
         .await
     }
@@ -77,10 +106,8 @@ impl Shadow {
     ) -> Result<()> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let _lock = shadow.0.locks.lock(bucket.partition, &key).await;
-            let bucket = shadow.fresh(&bucket).await?;
-            let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &options.preconditions, &origin).await?;
-            let intent = shadow.begin_intent(&bucket, &key, &view, Operation::Delete).await?;
+            let journalled = shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await?;
+            let Journalled { _lock, bucket, terms, intent } = journalled;
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }
@@ -105,10 +132,8 @@ impl Shadow {
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let _lock = shadow.0.locks.lock(bucket.partition, &key).await;
-            let bucket = shadow.fresh(&bucket).await?;
-            let (view, _) = shadow.judge_through(&cx, &bucket, &key, &Preconditions::default(), &origin).await?;
-            let intent = shadow.begin_intent(&bucket, &key, &view, Operation::Tag).await?;
+            let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag).await?;
+            let Journalled { _lock, bucket, intent, .. } = journalled;
             if let Err(error) = origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
                 return Err(origin_failed(intent, error).await);
             }
@@ -119,7 +144,7 @@ impl Shadow {
         .await
     }
 
-    /// Settles what an earlier write left half-done, then judges conditions, a cold object counting as existing.
+    /// Judges conditions, a cold object counting as existing. What an earlier write left half-done is settled first where it matters.
     pub(crate) async fn judge_through(
         &self,
         cx: &RequestContext,
@@ -129,7 +154,7 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
     ) -> Result<(View, Terms)> {
         let mut view = self.view(bucket, key).await?;
-        if self.is_dead(bucket, key, &view) {
+        if view.is_dead && !conditions.is_empty() {
             self.repair(cx, bucket, key, origin).await?;
             view = self.view(bucket, key).await?;
         }
@@ -144,6 +169,11 @@ pub(crate) fn merge(mut terms: Terms, more: Terms) -> Terms {
     terms.checks.extend(more.checks);
     terms.writes.extend(more.writes);
     terms
+}
+
+/// The bucket's shadow is not what it was when the request began.
+pub(crate) fn switched() -> Error {
+    Error::new(ErrorKind::Unavailable, "the bucket's shadow was just changed; please try again")
 }
 
 /// The origin did not do it: nothing changes here. If nobody knows whether it did, the intent stays and the key is repaired.

@@ -42,7 +42,7 @@ pub async fn copy(
     check_size(info.size)?;
     let tags = match options.replace_tags {
         Some(tags) => tags,
-        None if info.tag_count == 0 => Tags::default(),
+        // Asked for even where none are announced: an origin need not tell how many there are.
         None => objects.tags(cx, source.0, source.1).await?,
     };
     let algorithm = options.checksum.or_else(|| info.checksums.first().map(|checksum| checksum.algorithm));

@@ -80,6 +80,12 @@ async fn what_is_harmless_to_repeat_is_repeated() {
     let origin = Origin::start([Act::Close, Act::Answer(answer("204 No Content", &[], ""))]).await;
     origin.client().delete_object("k").await.unwrap();
     assert_eq!(origin.seen().len(), 2);
+    // The first may have been applied: that the others certainly were not does not tell.
+    let refused = || Act::Answer(error("403 Forbidden", "AccessDenied"));
+    let origin = Origin::start([Act::Close, refused()]).await;
+    assert!(origin.client().delete_object("k").await.unwrap_err().outcome_unknown());
+    let origin = Origin::start([refused()]).await;
+    assert!(!origin.client().delete_object("k").await.unwrap_err().outcome_unknown());
 }
 
 #[tokio::test]

@@ -213,7 +213,8 @@ impl Committer {
     fn poisoned_by(&mut self, error: &rusqlite::Error, group: &mut VecDeque<Pending>) {
         tracing::error!(%error, "a metadata commit failed and cannot be undone for certain; commits are refused until a restart");
         let why = format!("a commit failed half-way, a restart is needed: {error}");
-        refuse(group.drain(..), || Error::Unavailable(why.clone()));
+        // The log may hold the commit, and a restart may find it there.
+        refuse(group.drain(..), || Error::Unknown(why.clone()));
         self.poison = Some(why);
     }
 

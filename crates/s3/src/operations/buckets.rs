@@ -8,8 +8,8 @@ use s3s::{
         HeadBucketOutput,
     },
 };
-use umbra_core::{BucketName, Entity, ErrorKind};
-use umbra_store::{AccessKey, BucketSettings};
+use umbra_core::{BucketName, Entity, ErrorKind, Fault};
+use umbra_store::{AccessKey, BucketSettings, ListOptions, ListSource, ListStart};
 
 use super::Operations;
 use crate::{
@@ -83,9 +83,24 @@ pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<De
     if extensions::is_on(&request.headers, extensions::FORCE_DELETE) {
         operations.catalog.destroy_bucket(name).await?;
     } else {
+        refuse_if_it_lists_anything(operations, &call).await?;
         operations.catalog.delete_bucket(name).await?;
     }
     Ok(S3Response::new(DeleteBucketOutput::default()))
+}
+
+/// A bucket with an origin is not empty while the origin shows something through it, though nothing is here.
+async fn refuse_if_it_lists_anything(operations: &Operations, call: &Call) -> Result<(), umbra_core::Error> {
+    let bucket = call.bucket()?;
+    if bucket.settings.shadow.is_none() {
+        return Ok(());
+    }
+    let first =
+        ListOptions { prefix: String::new(), delimiter: String::new(), start: ListStart::First, limit: 1, source: ListSource::Merged };
+    if operations.objects.list(&call.cx, bucket, first).await?.objects.is_empty() {
+        return Ok(());
+    }
+    Err(umbra_core::Error::invalid(Fault::BucketNotEmpty, "the bucket you tried to delete is not empty"))
 }
 
 /// Shows the region.

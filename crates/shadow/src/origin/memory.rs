@@ -62,6 +62,8 @@ pub struct MemoryOrigin {
     state: Mutex<State>,
     /// When set, every chunk of a body waits for a permit.
     slow: Mutex<Option<Arc<Semaphore>>>,
+    /// When set, every put waits for a permit once it has its body.
+    held_puts: Mutex<Option<Arc<Semaphore>>>,
     /// Whether answers keep their length to themselves.
     hides_length: std::sync::atomic::AtomicBool,
     gets: AtomicU64,
@@ -131,6 +133,13 @@ impl MemoryOrigin {
     pub fn slow_down(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.slow.lock() = Some(gate.clone());
+        gate
+    }
+
+    /// From now on every put waits, its body received and not yet applied, for a permit of the semaphore this gives.
+    pub fn hold_puts(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held_puts.lock() = Some(gate.clone());
         gate
     }
 
@@ -242,6 +251,10 @@ impl Origin for MemoryOrigin {
     async fn put(&self, _: &ShadowPath, key: &ObjectKey, _: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
         let fault = self.fault("put")?;
         let content = collect(body).await?;
+        let gate = self.held_puts.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
         state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));

@@ -103,7 +103,7 @@ impl Origin for S3Origin {
         let info = object_info(&headers, size.unwrap_or(0))?;
         Ok(OriginObject {
             etag_is_md5: etag_is_md5(&headers),
-            tags_known: headers.contains_key("x-amz-tagging-count") || self.client.endpoint().host().ends_with(".amazonaws.com"),
+            tags_known: headers.contains_key("x-amz-tagging-count"),
             size,
             range: content_range.map(|content_range| content_range.range),
             info,

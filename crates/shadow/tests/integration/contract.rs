@@ -42,15 +42,12 @@ fn halting(size: usize) -> (Body, Arc<Semaphore>) {
     (Body::new(Some(size as u64), stream), gate)
 }
 
-/// Begins to put `size` bytes to `k`, and waits until its intent is durable.
+/// Begins to put `size` bytes to `k`, and waits until its intent is durable. The origin applies it once the gate has permits.
 async fn begin_put(world: &Arc<World>, size: usize) -> (tokio::task::JoinHandle<umbra_core::Result<()>>, Arc<Semaphore>) {
-    let (body, gate) = halting(size);
+    let gate = world.origin.hold_puts();
     let writer = {
         let world = world.clone();
-        tokio::spawn(async move {
-            let bucket = world.bucket().await;
-            world.shadow.put(&world.cx, &bucket, &k("k"), body, PutOptions::default()).await.map(drop)
-        })
+        tokio::spawn(async move { world.put("k", content(size)).await.map(drop) })
     };
     world.eventually(async || (world.intents().await == 1).then_some(())).await;
     (writer, gate)
@@ -187,10 +184,10 @@ async fn a_read_during_a_write_through_does_not_undo_it() {
         if read_ends_first {
             slow.add_permits(10_000);
             assert!(reader.body.collect(usize::MAX).await.unwrap() == old, "the write is not acknowledged yet");
-            rest_of_body.add_permits(1);
+            rest_of_body.add_permits(100);
             writer.await.unwrap().unwrap();
         } else {
-            rest_of_body.add_permits(1);
+            rest_of_body.add_permits(100);
             writer.await.unwrap().unwrap();
             slow.add_permits(10_000);
             assert!(reader.body.collect(usize::MAX).await.unwrap() == old, "a reader keeps what it began to read");
@@ -270,4 +267,24 @@ async fn the_status_counts_what_left_the_origin() {
     assert_eq!((status.cold_reads, status.local_reads), (2, 6));
     assert_eq!(status.last_errors.len(), 1);
     assert_eq!(world.origin.bytes(), moved);
+}
+
+/// A client whose body arrives slowly keeps nobody else from writing the key.
+#[tokio::test]
+async fn a_slow_body_does_not_hold_up_other_writers() {
+    let world = Arc::new(World::attached(true).await);
+    let (body, gate) = halting(MIB);
+    let slow = {
+        let world = world.clone();
+        tokio::spawn(async move {
+            let bucket = world.bucket().await;
+            world.shadow.put(&world.cx, &bucket, &k("k"), body, PutOptions::default()).await.map(drop)
+        })
+    };
+    world.put("k", "quick").await.unwrap();
+    assert_eq!((world.get("k").await.unwrap(), world.origin.content("k").unwrap()), ("quick".into(), "quick".into()));
+    gate.add_permits(1);
+    slow.await.unwrap().unwrap();
+    assert_eq!((world.here("k").await, world.origin.content("k")), (Some(content(MIB)), Some(content(MIB))));
+    assert_eq!(world.intents().await, 0);
 }

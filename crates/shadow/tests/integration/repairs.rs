@@ -3,7 +3,7 @@
 
 use umbra_core::{Entity, ErrorKind, Tags};
 use umbra_meta::{CommitFault, Write, key};
-use umbra_shadow::origin::memory::Fault;
+use umbra_shadow::origin::{OriginAttributes, memory::Fault};
 use umbra_store::{ListSource, Objects};
 
 use crate::world::{World, content, k, kind};
@@ -120,7 +120,7 @@ async fn the_next_write_settles_an_earlier_one() {
 #[tokio::test]
 async fn abandoned_pieces_are_dropped_at_the_next_start() {
     let world = World::attached(false).await;
-    world.origin.insert("k", content(20 * 1024 * 1024), &umbra_shadow::origin::OriginAttributes::default());
+    world.origin.insert("k", content(20 * 1024 * 1024), &OriginAttributes::default());
     let gate = world.origin.slow_down();
     let bucket = world.bucket().await;
     let reader = world.shadow.get(&world.cx, &bucket, &k("k"), umbra_store::GetOptions::default()).await.unwrap();
@@ -133,4 +133,66 @@ async fn abandoned_pieces_are_dropped_at_the_next_start() {
     let world = world.restarted().await;
     assert_eq!(world.rows(key::all_pieces()).await, 0);
     assert!(world.blobs.len() < old);
+}
+
+/// "An acknowledged write is never lost": what only we hold stands when the origin did not apply a later, unacknowledged write.
+#[tokio::test]
+async fn a_write_that_the_origin_did_not_apply_leaves_what_was_acknowledged() {
+    for at_origin in [None, Some("older")] {
+        for deleted in [false, true] {
+            let world = World::attached(false).await;
+            if let Some(older) = at_origin {
+                world.origin.insert("k", older, &OriginAttributes::default());
+            }
+            world.put("k", "acknowledged").await.unwrap();
+            if deleted {
+                world.delete("k").await.unwrap();
+            }
+            world.attach(true).await;
+            world.origin.fail_next("put", Fault::LoseRequest);
+            assert_eq!(kind(world.put("k", "lost").await), ErrorKind::Unavailable);
+            let expected = (!deleted).then(|| "acknowledged".into());
+            assert_eq!(world.get("k").await.ok(), expected, "read while the intent is there");
+            let listed = if deleted { vec![] } else { vec!["k".to_owned()] };
+            assert_eq!(world.list("", "", 5, ListSource::Merged).await.unwrap(), listed);
+            let world = world.restarted().await;
+            world.eventually(async || (world.intents().await == 0).then_some(())).await;
+            assert_eq!(world.get("k").await.ok(), expected, "{at_origin:?} {deleted}");
+        }
+    }
+}
+
+/// A later write that fails for certain gives the half-done one before it back to the repair.
+#[tokio::test]
+async fn a_failed_write_does_not_forget_a_half_done_one() {
+    let world = World::attached(true).await;
+    world.put("k", "old").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("k", "half").await.unwrap_err();
+    world.meta.heal();
+    world.origin.fail_next("put", Fault::Refused);
+    assert_eq!(kind(world.put("k", "refused").await), ErrorKind::OriginRefused);
+    assert_eq!(world.get("k").await.unwrap(), "half");
+    let world = world.restarted().await;
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()));
+}
+
+/// An intent belongs to its generation: one left by a forced detach counts for nothing later.
+#[tokio::test]
+async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
+    let world = World::attached(true).await;
+    world.origin.fail_next("put", Fault::LoseRequest);
+    world.put("k", "lost").await.unwrap_err();
+    world.meta.fail_after(1, CommitFault::Unavailable);
+    world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+    world.meta.heal();
+    world.put("k", "kept").await.unwrap();
+    world.attach(true).await;
+    let world = world.restarted().await;
+    let status = world.shadow.status(&*world.bucket().await).await.unwrap().unwrap();
+    assert_eq!(status.pending_repairs, []);
+    assert_eq!(world.get("k").await.unwrap(), "kept");
+    world.put("k", "later").await.unwrap();
+    assert_eq!((world.get("k").await.unwrap(), world.intents().await), ("later".into(), 0));
 }

@@ -103,3 +103,25 @@ async fn without_write_through_uploads_stay_here() {
     assert_eq!((world.origin.content("k"), world.origin.requests() > 0), (None, true), "only the probe spoke to the origin");
     assert_eq!(world.get("k").await.unwrap(), content(10));
 }
+
+/// A part that reached only the origin, in the place of one that both hold, is not taken for that one.
+#[tokio::test]
+async fn a_part_that_only_the_origin_has_is_not_completed() {
+    let world = World::attached(true).await;
+    let upload = begin(&world).await;
+    let first = part(&world, &upload, 1, 1000).await.unwrap();
+    // Of the same size; the origin takes it, our commit of it fails.
+    world.meta.set(|_, batch| {
+        let is_part =
+            batch.writes.iter().any(|write| matches!(write, Write::Put { key, .. } if key.starts_with(b"m/") && key.contains(&b'p')));
+        if is_part { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    let (number, other) = (PartNumber::new(1).unwrap(), Body::from_bytes(vec![9; 1000]));
+    let address = PartAddress { key: &k("k"), upload: &upload, number };
+    assert!(world.shadow.put_part(&world.cx, &*world.bucket().await, address, other, Integrity::default()).await.is_err());
+    world.meta.heal();
+    assert_eq!(kind(complete(&world, &upload, std::slice::from_ref(&first)).await), ErrorKind::Invalid(umbra_core::Fault::InvalidPart));
+    let again = part(&world, &upload, 1, 1000).await.unwrap();
+    complete(&world, &upload, &[again]).await.unwrap();
+    assert_eq!(world.here("k").await, world.origin.content("k"));
+}

@@ -59,7 +59,7 @@ impl Native {
         conditions: &Preconditions,
         terms: &Terms,
     ) -> Result<Option<PutObject>> {
-        let Ready { upload, mut object, stored, unnamed } = ready;
+        let Ready { upload, mut object, stored, unnamed, .. } = ready;
         if let Some(etag) = &terms.etag {
             object.etag = etag.clone();
         }

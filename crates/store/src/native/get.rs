@@ -1,6 +1,6 @@
 //! Reads.
 
-use umbra_core::{Body, ByteRange, Entity, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Result, check_read};
+use umbra_core::{Body, ByteRange, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, Result, check_read};
 
 use super::{Native, Stored, content_stream};
 use crate::{Bucket, GetObject, GetOptions};
@@ -77,6 +77,9 @@ impl Stored {
     /// Where part `number` lies. Part 1 of an object without parts is the whole; of an empty one that is no range.
     fn part(&self, number: PartNumber) -> Result<Option<ByteRange>> {
         let object = &self.object;
+        if object.parts.is_empty() && object.etag.part_count().is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "the part boundaries of this object are known only at the origin it came from"));
+        }
         let range = if object.parts.is_empty() {
             (number.get() == 1).then(|| ByteRange::new(0, object.size))
         } else {

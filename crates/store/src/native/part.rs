@@ -25,13 +25,24 @@ impl Native {
     ///
     /// On an error the content is discarded. Once called it runs to its end.
     pub async fn publish_part(&self, bucket: &Bucket, part: PartAddress<'_>, content: Content) -> Result<PutObject> {
+        self.publish_part_noted(bucket, part, content, None).await
+    }
+
+    /// Like [`Native::publish_part`], with something a wrapper finds again in [`super::CompletionPlan::parts`].
+    pub async fn publish_part_noted(
+        &self,
+        bucket: &Bucket,
+        part: PartAddress<'_>,
+        content: Content,
+        note: Option<String>,
+    ) -> Result<PutObject> {
         let (native, fence) = (self.clone(), Fence::from(bucket));
         let (key, upload, number) = (part.key.clone(), part.upload.clone(), part.number);
         detached(async move {
             let content = native.without_inline(content).await?;
             let part = PartAddress { key: &key, upload: &upload, number };
             let rows = native.part_rows(fence, part).await?;
-            let record = native.part_record(part, &content, &rows)?;
+            let record = native.part_record(part, &content, note, &rows)?;
             let outcome = native.store_part(fence, part, &record, rows).await;
             let holds = |entry: &Entry| Ok(record::part::decode(entry)?.extents == record.extents);
             native.settle(fence, &key::part(&upload, number), content, outcome, holds).await?;
@@ -59,7 +70,7 @@ impl Native {
         Ok(Rows { upload, part: rows.next().flatten() })
     }
 
-    fn part_record(&self, part: PartAddress<'_>, content: &Content, rows: &Rows) -> Result<PartRecord> {
+    fn part_record(&self, part: PartAddress<'_>, content: &Content, note: Option<String>, rows: &Rows) -> Result<PartRecord> {
         let upload = Upload::decode(part.upload, part.key, Some(&rows.upload))?;
         let head = PartHead {
             size: content.size,
@@ -67,7 +78,7 @@ impl Native {
             last_modified: self.clock().now(),
             checksums: checksums_to_keep(&upload.record.options, content)?,
         };
-        Ok(PartRecord { head, extents: content.pieces.extents().to_vec() })
+        Ok(PartRecord { head, extents: content.pieces.extents().to_vec(), note })
     }
 
     async fn store_part(&self, mut fence: Fence, part: PartAddress<'_>, record: &PartRecord, rows: Rows) -> Result<()> {

@@ -36,6 +36,8 @@ pub(super) struct Ready {
     pub(super) stored: Vec<PartNumber>,
     /// The content of the parts that are not named.
     pub(super) unnamed: Vec<Extent>,
+    /// The named parts and their notes.
+    notes: Vec<(PartNumber, Option<String>)>,
 }
 
 impl CompletionPlan {
@@ -52,13 +54,12 @@ impl CompletionPlan {
         }
     }
 
-    /// The named parts with their sizes; none when the upload has been completed before.
-    pub fn parts(&self) -> impl Iterator<Item = (PartNumber, u64)> {
-        let parts = match &self.planned {
-            Planned::Ready(ready) => ready.object.parts.as_slice(),
+    /// The named parts, each with the note it was published with; none when the upload has been completed before.
+    pub fn parts(&self) -> &[(PartNumber, Option<String>)] {
+        match &self.planned {
+            Planned::Ready(ready) => &ready.notes,
             Planned::Done(_) => &[],
-        };
-        parts.iter().filter_map(|part| Some((PartNumber::new(part.number.into()).ok()?, part.size)))
+        }
     }
 
     /// The size the object has or is to have.
@@ -122,6 +123,7 @@ impl Ready {
         let size = check_sizes(&named, options.size)?;
         let whole = whole_checksum(&upload, &named, options.checksum.as_ref())?;
         let headers = upload.record.options.headers.clone();
+        let notes = named.iter().map(|(number, part)| (*number, part.note.clone())).collect();
         let object = ObjectRecord {
             size,
             etag: etag(&named),
@@ -135,7 +137,7 @@ impl Ready {
             hydrated: None,
             completion: Some(completion),
         };
-        Ok(Self { upload, object, stored, unnamed: parts.into_values().flat_map(|part| part.extents).collect() })
+        Ok(Self { upload, object, stored, unnamed: parts.into_values().flat_map(|part| part.extents).collect(), notes })
     }
 }
 

@@ -3,7 +3,7 @@
 use umbra_core::{
     ETag, Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata, check_write,
 };
-use umbra_meta::{Entry, Expect, Revision, key};
+use umbra_meta::{Entry, Expect, Revision, is_outcome_unknown, key};
 
 use super::{
     Content, Native, ObjectRecord, Stored,
@@ -199,8 +199,8 @@ impl Native {
                     content.release();
                     return Ok(());
                 }
-                Ok(false) => {}
-                Err(_) => {
+                Ok(false) if !is_outcome_unknown(&error) => {}
+                Ok(false) | Err(_) => {
                     tracing::warn!(extents = ?content.pieces.extents(), "blobs stay behind: the outcome of a commit is not known");
                     content.release();
                     return Err(error);

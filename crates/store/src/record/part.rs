@@ -27,6 +27,8 @@ pub(crate) struct PartHead {
 pub(crate) struct PartRecord {
     pub(crate) head: PartHead,
     pub(crate) extents: Vec<Extent>,
+    /// What a wrapper wants to find again: the shadow keeps the origin's ETag here.
+    pub(crate) note: Option<String>,
 }
 
 impl PartHead {
@@ -37,7 +39,7 @@ impl PartHead {
 
 /// The head and the body of the record that holds `part`.
 pub(crate) fn encode(part: &PartRecord) -> (Bytes, Bytes) {
-    (super::encode(VERSION, &v1::Head::of(&part.head)), super::encode(VERSION, &v1::Body::of(&part.extents)))
+    (super::encode(VERSION, &v1::Head::of(&part.head)), super::encode(VERSION, &v1::Body::of(part)))
 }
 
 /// What the head of a part's record tells.
@@ -51,11 +53,11 @@ pub(crate) fn decode_head(head: &[u8]) -> Result<PartHead> {
 /// The part that `entry` holds.
 pub(crate) fn decode(entry: &Entry) -> Result<PartRecord> {
     let head = decode_head(&entry.head)?;
-    let extents = match super::split(WHAT, &entry.body)? {
-        (VERSION, cbor) => super::decode::<v1::Body<'_>>(WHAT, cbor)?.extents(),
+    let (extents, note) = match super::split(WHAT, &entry.body)? {
+        (VERSION, cbor) => super::decode::<v1::Body<'_>>(WHAT, cbor)?.into_parts(),
         (version, _) => return Err(super::unknown_version(WHAT, version)),
     };
-    let part = extents.map(|extents| PartRecord { head, extents });
+    let part = extents.map(|extents| PartRecord { head, extents, note });
     let sound = |part: &PartRecord| {
         let size = part.extents.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.size));
         size == Some(part.head.size)
@@ -67,7 +69,7 @@ mod v1 {
     use minicbor::{Decode, Encode};
     use umbra_core::Timestamp;
 
-    use super::PartHead;
+    use super::{PartHead, PartRecord};
     use crate::{
         Extent,
         record::fields::{self, Stretch, Sum},
@@ -89,6 +91,8 @@ mod v1 {
     pub(super) struct Body<'b> {
         #[b(0)]
         extents: Vec<Stretch<'b>>,
+        #[b(1)]
+        note: Option<&'b str>,
     }
 
     impl<'b> Head<'b> {
@@ -109,12 +113,12 @@ mod v1 {
     }
 
     impl<'b> Body<'b> {
-        pub(super) fn of(extents: &'b [Extent]) -> Self {
-            Self { extents: fields::stretches(extents) }
+        pub(super) fn of(part: &'b PartRecord) -> Self {
+            Self { extents: fields::stretches(&part.extents), note: part.note.as_deref() }
         }
 
-        pub(super) fn extents(&self) -> Option<Vec<Extent>> {
-            fields::extents(&self.extents)
+        pub(super) fn into_parts(self) -> (Option<Vec<Extent>>, Option<String>) {
+            (fields::extents(&self.extents), self.note.map(str::to_owned))
         }
     }
 }
@@ -140,6 +144,7 @@ mod tests {
                 Extent { blob: BlobId::from_bytes(b"one"), size: 5_242_880 },
                 Extent { blob: BlobId::from_bytes(&[0xff; 64]), size: 1 },
             ],
+            note: Some("their-etag".to_owned()),
         }
     }
 
