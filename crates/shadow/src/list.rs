@@ -200,16 +200,20 @@ impl Sides<'_> {
             token: self.theirs.token.take(),
             limit: ORIGIN_PAGE,
         };
-        let is_continued = list.token.is_some();
         let OriginPage { objects, common_prefixes, next } = self.origin.list(&self.path, &list).await?;
+        if !objects.is_sorted_by(|left, right| left.key < right.key) || !common_prefixes.is_sorted() {
+            return Err(out_of_order());
+        }
         let mut found = items(objects, common_prefixes);
         if let Some(after) = &self.theirs.after {
-            let count = found.len();
-            found.retain(|item| item.name().as_bytes() > after.as_bytes());
-            // Told to go on behind a common prefix an origin may show it once more, or keys within it. Following its own token it may not.
-            if found.len() < count && is_continued {
-                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, which cannot be merged"));
+            // Told to go on behind a name an origin may show it once more, or the common prefix that it lies in. Anything else is out of order.
+            let is_repeated =
+                |item: &Item| item.name() == after || matches!(item, Item::Prefix(prefix) if after.starts_with(prefix.as_str()));
+            let is_behind = |item: &Item| item.name().as_bytes() > after.as_bytes();
+            if found.iter().any(|item| !is_behind(item) && !is_repeated(item)) {
+                return Err(out_of_order());
             }
+            found.retain(is_behind);
         }
         if let Some(last) = found.back() {
             self.theirs.after = Some(last.name().to_owned());
@@ -290,4 +294,9 @@ impl<'a> OriginWalk<'a> {
         }
         Ok(Some(page.objects.into_iter().map(|object| object.key).collect()))
     }
+}
+
+/// Two listings can be merged page by page only when both are in byte order; anything else would leave keys out.
+fn out_of_order() -> Error {
+    Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, so they cannot be merged with those here")
 }

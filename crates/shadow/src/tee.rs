@@ -57,7 +57,7 @@ where
     let Some(size) = body.size() else {
         return Outcome::Refused(Error::invalid(Fault::InvalidRequest, "you must provide the Content-Length HTTP header"));
     };
-    let (local, origin, verdict) = tee(body);
+    let Tee { local, origin, begun, verdict } = tee(body);
     let ours = async {
         let content = native.ingest(local, integrity).await?;
         match journal(&content).await {
@@ -79,7 +79,14 @@ where
             Err(error) => Outcome::Refused(error),
         };
     }
-    match tokio::join!(ours, write(size, origin)) {
+    // Some origins keep a request that breaks off before its first byte as an empty object: none is begun before there is a byte to send.
+    let theirs = async {
+        match begun.await {
+            Ok(()) => write(size, origin).await,
+            Err(_) => Err(OriginError::certain(given_up("the body was not accepted here"))),
+        }
+    };
+    match tokio::join!(ours, theirs) {
         (Ok(ours), written) => settle(native, ours, written).await,
         // Ours was given up because the origin had failed: the origin's word is the reason.
         (Err(error), Err(theirs)) if error.kind() == ErrorKind::Cancelled => Outcome::Refused(theirs.error),
@@ -97,21 +104,54 @@ async fn settle<T, J>(native: &Native, (content, journal): (Content, J), written
     }
 }
 
-fn tee(body: Body) -> (Body, Body, oneshot::Sender<()>) {
+/// A body on its way to both sides.
+struct Tee {
+    local: Body,
+    origin: Body,
+    /// Fires when there is something to send to the origin; is dropped when there never will be.
+    begun: oneshot::Receiver<()>,
+    /// Releases the last chunk to the origin.
+    verdict: oneshot::Sender<()>,
+}
+
+fn tee(body: Body) -> Tee {
     let size = body.size();
     let (local_sender, local) = mpsc::channel(CHUNKS_AHEAD);
     let (origin_sender, origin) = mpsc::channel(CHUNKS_AHEAD);
+    let (begun_sender, begun) = oneshot::channel();
     let (verdict_sender, verdict) = oneshot::channel();
-    tokio::spawn(pump(body, local_sender, origin_sender, verdict));
+    tokio::spawn(pump(body, local_sender, OriginSide { begun: Some(begun_sender), chunks: origin_sender }, verdict));
     let body_of = |receiver: mpsc::Receiver<Result<Bytes>>| {
         Body::new(size, stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|chunk| (chunk, receiver)) }))
     };
-    (body_of(local), body_of(origin), verdict_sender)
+    Tee { local: body_of(local), origin: body_of(origin), begun, verdict: verdict_sender }
+}
+
+/// The way to the origin.
+struct OriginSide {
+    begun: Option<oneshot::Sender<()>>,
+    chunks: Sender,
+}
+
+impl OriginSide {
+    /// Sends a chunk; false when the origin does not read any more.
+    async fn send(&mut self, chunk: Bytes) -> bool {
+        if let Some(begun) = self.begun.take() {
+            // Whoever does not wait any more has failed already.
+            let _ = begun.send(());
+        }
+        self.chunks.send(Ok(chunk)).await.is_ok()
+    }
+
+    /// Breaks off what was begun.
+    async fn fail(self, error: Error) {
+        let _ = self.chunks.send(Err(error)).await;
+    }
 }
 
 type Sender = mpsc::Sender<Result<Bytes>>;
 
-async fn pump(body: Body, local: Sender, origin: Sender, verdict: oneshot::Receiver<()>) {
+async fn pump(body: Body, local: Sender, mut origin: OriginSide, verdict: oneshot::Receiver<()>) {
     let mut stream = body.into_stream();
     let mut held = None;
     while let Some(chunk) = stream.next().await {
@@ -121,8 +161,7 @@ async fn pump(body: Body, local: Sender, origin: Sender, verdict: oneshot::Recei
             Err(error) => {
                 // Whoever does not listen any more has failed already.
                 let _ = local.send(Err(error.clone())).await;
-                let _ = origin.send(Err(error)).await;
-                return;
+                return origin.fail(error).await;
             }
         };
         let earlier = held.replace(chunk.clone());
@@ -130,18 +169,19 @@ async fn pump(body: Body, local: Sender, origin: Sender, verdict: oneshot::Recei
             break;
         }
         if let Some(earlier) = earlier
-            && origin.send(Ok(earlier)).await.is_err()
+            && !origin.send(earlier).await
         {
             let _ = local.send(Err(given_up("the origin stopped reading"))).await;
             return;
         }
     }
     drop(local);
-    let last = match (verdict.await, held) {
-        (Ok(()), Some(last)) => Ok(last),
-        _ => Err(given_up("the body was not accepted here")),
-    };
-    let _ = origin.send(last).await;
+    match (verdict.await, held) {
+        (Ok(()), Some(last)) => {
+            origin.send(last).await;
+        }
+        _ => origin.fail(given_up("the body was not accepted here")).await,
+    }
 }
 
 fn given_up(why: &str) -> Error {
