@@ -4,7 +4,8 @@
 //! nobody knows whether the origin applied the write, the row stays without an owner: its key is read through the origin until repaired.
 
 use bytes::Bytes;
-use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Timestamp};
+use md5::{Digest, Md5};
+use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Tags, Timestamp};
 use umbra_meta::{Batch, Check, Expect, Revision, Write, key};
 use umbra_store::{Bucket, Terms};
 
@@ -26,19 +27,29 @@ pub(crate) enum Intended {
     },
     /// An object is deleted.
     Delete,
-    /// The tags of an object are replaced.
-    Tag,
+    /// The tags of an object are replaced by these.
+    Tag(Tags),
 }
 
 impl Intended {
     fn record(self, generation: u64, now: Timestamp) -> Intent {
-        let (operation, etag, size) = match self {
+        let (operation, mark, size) = match self {
             Self::Put { etag, size } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size)),
             Self::Delete => (Operation::Delete, None, None),
-            Self::Tag => (Operation::Tag, None, None),
+            Self::Tag(tags) => (Operation::Tag, Some(mark_of_tags(&tags)), None),
         };
-        Intent { generation, at: now.as_millis(), operation, etag, size }
+        Intent { generation, at: now.as_millis(), operation, mark, size }
     }
+}
+
+/// What tells one set of tags from another.
+pub(crate) fn mark_of_tags(tags: &Tags) -> String {
+    let mut hash = Md5::new();
+    for text in tags.iter().flat_map(|(key, value)| [key, value]) {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    ETag::from_md5(hash.finalize().into()).to_string()
 }
 
 /// The intent of a write in progress. Dropped before it is settled it becomes one of a dead owner.

@@ -26,9 +26,9 @@ pub(crate) struct Intent {
     /// What was to be done.
     #[n(2)]
     pub(crate) operation: Operation,
-    /// For a put: the ETag the object would have, by our reckoning. It tells afterwards whether the origin applied the write.
+    /// What tells afterwards whether the origin applied the write: for a put the ETag the object would have, by our reckoning; for tags their MD5.
     #[n(3)]
-    pub(crate) etag: Option<String>,
+    pub(crate) mark: Option<String>,
     /// For a put: bytes of content.
     #[n(4)]
     pub(crate) size: Option<u64>,
@@ -83,7 +83,7 @@ mod tests {
     fn records_of_the_first_format_are_read() {
         let golden: [&[u8]; 2] = [&[1, 0x82, 7, 0x18, 0x2a], &[1, 0x85, 7, 0x18, 0x2a, 0, 0x61, b'e', 3]];
         let tombstone = Tombstone { generation: 7, at: 42 };
-        let intent = Intent { generation: 7, at: 42, operation: Operation::Put, etag: Some("e".into()), size: Some(3) };
+        let intent = Intent { generation: 7, at: 42, operation: Operation::Put, mark: Some("e".into()), size: Some(3) };
         assert_eq!(encode(&tombstone), golden[0]);
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);

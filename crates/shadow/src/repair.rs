@@ -11,6 +11,7 @@ use umbra_store::{Bucket, Terms, decode_piece};
 use crate::{
     Shadow,
     hydrate::drop_pieces,
+    intent::mark_of_tags,
     origin::Origin,
     record::{Intent, Operation, decode},
     transfer::End,
@@ -166,10 +167,10 @@ impl Shadow {
             (Operation::Put, Some(info)) => {
                 let is_later = info.last_modified.plus(CLOCK_SKEW).as_millis() >= intent.at;
                 let may_be_it = info.etag.as_md5().is_none() && intent.size == Some(info.size) && is_later;
-                intent.etag.as_deref() == Some(info.etag.as_str()) || may_be_it
+                intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it
             }
-            (Operation::Tag, there) => there.is_some(),
-            (Operation::Put, None) => false,
+            (Operation::Tag, Some(_)) => intent.mark == Some(mark_of_tags(&origin.tags(&self.path(cx, bucket), key).await?)),
+            (Operation::Put | Operation::Tag, None) => false,
         })
     }
 

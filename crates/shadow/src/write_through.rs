@@ -132,7 +132,7 @@ impl Shadow {
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag).await?;
+            let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag(tags.clone())).await?;
             let Journalled { _lock, bucket, intent, .. } = journalled;
             if let Err(error) = origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
                 return Err(origin_failed(intent, error).await);

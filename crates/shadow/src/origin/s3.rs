@@ -90,11 +90,26 @@ impl From<umbra_client::Error> for OriginError {
     }
 }
 
+/// What the failure of a read means: only what S3 says of an object is handed on as it is. Anything else an origin may answer to a request that
+/// is sound means that it cannot be read, which is not the client's doing.
+fn of_read(error: umbra_client::Error) -> OriginError {
+    let error = OriginError::from(error);
+    match error.error.kind() {
+        ErrorKind::NotFound(_)
+        | ErrorKind::Precondition
+        | ErrorKind::NotModified
+        | ErrorKind::Invalid(Fault::InvalidRange | Fault::InvalidObjectState)
+        | ErrorKind::OriginUnavailable
+        | ErrorKind::OriginRefused => error,
+        _ => OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request").because(error.error)),
+    }
+}
+
 #[async_trait]
 impl Origin for S3Origin {
     async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         let options = GetOptions { range, if_match: if_match.map(ETag::quoted), checksum_mode: range.is_none(), ..GetOptions::default() };
-        let response = self.client(path).get_object(key.as_str(), &options).await?;
+        let response = self.client(path).get_object(key.as_str(), &options).await.map_err(of_read)?;
         let GetResponse { headers, content_length, content_range, body, .. } = response;
         let size = match &content_range {
             Some(content_range) => content_range.size,
@@ -117,10 +132,10 @@ impl Origin for S3Origin {
         let headers = match client.head_object(key.as_str(), &options).await {
             // A HEAD has no body to say what is missing: the bucket must be seen to be there.
             Err(umbra_client::Error::S3(error)) if error.status == 404 => {
-                client.head_bucket().await?;
+                client.head_bucket().await.map_err(of_read)?;
                 return Err(umbra_client::Error::S3(error).into());
             }
-            answer => answer?,
+            answer => answer.map_err(of_read)?,
         };
         let size = header_text(&headers, "content-length").and_then(|size| size.parse().ok());
         let size = size
@@ -147,7 +162,7 @@ impl Origin for S3Origin {
             continuation: list.token.clone(),
             max_keys: u16::try_from(list.limit).ok(),
         };
-        let page = self.client(path).list_objects_v2(&options).await?;
+        let page = self.client(path).list_objects_v2(&options).await.map_err(of_read)?;
         let listed = |object: umbra_client::ListedObject| {
             let key = ObjectKey::parse(&object.key).map_err(OriginError::certain)?;
             let storage_class = object.storage_class.filter(|class| class != "STANDARD");
