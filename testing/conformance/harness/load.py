@@ -59,7 +59,7 @@ class Worker(threading.Thread):
             if not self.ready.wait(0.2):
                 continue
             step += 1
-            key = self.rng.choice(list(self.keys))
+            key = self.rng.choice([k for k in self.keys if not k.endswith("/source")])
             try:
                 self._act(key, f"{self.number}/{step}")
                 self.acknowledged += 1
@@ -82,7 +82,7 @@ class Worker(threading.Thread):
         elif lot < 0.7:
             self._multipart(key, tag)
         elif lot < 0.85:
-            self._delete(key)
+            self._remove(key)
         else:
             self._copy(key, tag)
 
@@ -100,7 +100,7 @@ class Worker(threading.Thread):
         whole = digest(b"".join(parts))
         self._write(key, whole, lambda: clients.put_multipart(self.client, self.bucket, key, parts, Metadata={"md5": whole}))
 
-    def _delete(self, key):
+    def _remove(self, key):
         self._write(key, GONE, lambda: self.client.delete_object(Bucket=self.bucket, Key=key))
 
     def _copy(self, key, tag):
@@ -135,5 +135,5 @@ def _found(client, bucket, key):
         return GONE
     body = answer["Body"].read()
     assert len(body) == answer["ContentLength"]
-    assert answer["Metadata"]["md5"] == digest(body), f"{key}: content and metadata of different writes"
+    assert answer["Metadata"]["md5"] == digest(body), f"{key}: content and metadata of different writes: {len(body)} bytes, {answer}"
     return digest(body)

@@ -288,6 +288,18 @@ def test_an_upload_that_breaks_off_changes_nothing(written):
     stays("as before", lambda: written.read("k") == b"before" and written.read_there("k") == b"before")
 
 
+def test_an_upload_that_breaks_off_before_its_first_byte(written):
+    """The same when not a byte came: SeaweedFS would store an empty object if the PUT had been begun there."""
+    written.put("k", b"before")
+    written.proxy.forget()
+    connection = _presigned_put(written.here, written.name, "k")
+    connection.putheader("content-length", str(8 * MIB))
+    connection.endheaders()
+    stays("the connection is open", lambda: connection.sock is not None, 0.3)
+    connection.close()
+    stays("as before", lambda: written.read("k") == b"before" and written.read_there("k") == b"before", 1.5)
+
+
 def test_the_origin_refuses_a_write(written):
     """Holds "The origin refuses or fails: the client gets that failure and nothing changes here."."""
     written.put("k", b"before")
