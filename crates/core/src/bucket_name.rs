@@ -23,7 +23,14 @@ impl BucketName {
             && name.parse::<std::net::Ipv4Addr>().is_err()
             && !name.starts_with("xn--")
             && !name.ends_with("-s3alias");
-        if valid { Ok(Self(name.into())) } else { Err(Error::invalid(Fault::InvalidBucketName, "the specified bucket is not valid")) }
+        if valid {
+            Ok(Self(name.into()))
+        } else {
+            Err(Error::invalid(
+                Fault::InvalidBucketName,
+                "the specified bucket is not valid: a name is 3 to 63 lower-case letters, digits, hyphens and dots, and begins and ends with a letter or digit",
+            ))
+        }
     }
 
     /// The name as text.

@@ -184,7 +184,7 @@ pub(crate) const SHA256_MISMATCH: &str = "XAmzContentSHA256Mismatch";
 /// What to tell the client instead of S3's own sentence. Nothing of our inside: that goes to the log or the admin API.
 fn message(error: &Error) -> Option<String> {
     match error.kind() {
-        ErrorKind::OriginUnavailable => Some("the origin of this bucket cannot answer now; nothing was changed".to_owned()),
+        ErrorKind::OriginUnavailable => Some("the origin of this bucket cannot answer now; please try again".to_owned()),
         ErrorKind::OriginRefused => Some("the origin of this bucket refused the request; its settings need attention".to_owned()),
         ErrorKind::DiskFull => Some("the disk is full up to its reserve; delete something or add space, then retry".to_owned()),
         ErrorKind::Cancelled => Some("the server is stopping".to_owned()),

@@ -38,8 +38,11 @@ impl Shadow {
         let bucket = self.0.catalog.bucket(name).await?;
         let (settings, secret) = self.wanted(&bucket, &request)?;
         self.refuse_to_forget_repairs(&bucket, &settings).await?;
-        let origin = self.0.origins.make(&settings, &secret, &self.stats(&bucket), &self.0.clock)?;
-        probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
+        if needs_probe(bucket.settings.shadow.as_ref(), &settings, &request) {
+            // Counted apart: what goes wrong in a trial is no fault of the origin in use.
+            let origin = self.0.origins.make(&settings, &secret, &Arc::default(), &self.0.clock)?;
+            probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
+        }
         let before = bucket.settings.shadow.clone();
         let updated = self
             .0
@@ -97,6 +100,14 @@ impl Shadow {
     }
 }
 
+/// Whether the change needs anything of the origin: write-through can be switched off while the origin is down.
+fn needs_probe(now: Option<&ShadowSettings>, wanted: &ShadowSettings, request: &AttachRequest) -> bool {
+    now.is_none_or(|now| {
+        let same = ShadowSettings { secret_key: now.secret_key.clone(), write_through: now.write_through, ..wanted.clone() } == *now;
+        !same || request.secret_key.is_some() || (wanted.write_through && !now.write_through)
+    })
+}
+
 /// Tries every right the shadow will need.
 async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> Result<()> {
     let page = origin
@@ -135,7 +146,8 @@ fn refused(right: &str, error: OriginError) -> Error {
     if let Some((_, text)) = cause.split_once(": ") {
         cause = text.to_owned();
     }
-    let message = format!("cannot {right}: {cause}");
+    let how = if cause.contains(" is refused: ") { " (`umbra serve --shadow-allow-cidr` allows a network)" } else { "" };
+    let message = format!("cannot {right}: {cause}{how}");
     match error.error.kind() {
         ErrorKind::OriginUnavailable => Error::new(ErrorKind::OriginUnavailable, message),
         _ => Error::invalid(Fault::InvalidRequest, message),

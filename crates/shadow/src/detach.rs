@@ -10,6 +10,8 @@ use crate::{Shadow, list::OriginWalk};
 
 /// How long writes in progress may take to end once the shadow is cleared.
 const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
+/// How many of the keys that remain a refusal names.
+const KEYS_NAMED: usize = 3;
 /// Rows dropped at once.
 const PAGE: usize = 1000;
 
@@ -58,10 +60,10 @@ impl Shadow {
     }
 
     async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
-        let cold = self.count_cold(cx, bucket).await?;
+        let (cold, some) = self.count_cold(cx, bucket).await?;
         if cold > 0 {
             let message = format!(
-                "{cold} objects are still only at the origin; read or copy them first, or clear the shadow with --force to leave them behind"
+                "{cold} objects are still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind"
             );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
@@ -74,10 +76,10 @@ impl Shadow {
         Ok(())
     }
 
-    /// How many keys live only at the origin: one walk through its listing.
-    pub(crate) async fn count_cold(&self, cx: &RequestContext, bucket: &Bucket) -> Result<u64> {
-        let Some(origin) = self.origin(bucket)? else { return Ok(0) };
-        let mut cold = 0;
+    /// How many keys live only at the origin, and a few of them: one walk through its listing.
+    async fn count_cold(&self, cx: &RequestContext, bucket: &Bucket) -> Result<(u64, String)> {
+        let Some(origin) = self.origin(bucket)? else { return Ok((0, String::new())) };
+        let (mut cold, mut some) = (0, Vec::new());
         let path = self.path(cx, bucket);
         let mut walk = OriginWalk::new(&*origin, &path);
         while let Some(keys) = walk.next().await? {
@@ -87,8 +89,13 @@ impl Shadow {
             let absent: Vec<_> = keys.iter().zip(here).filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
             let hidden = self.hidden(bucket, &absent).await?;
             cold += (absent.len() - hidden.len()) as u64;
+            let missing = KEYS_NAMED.saturating_sub(some.len());
+            some.extend(absent.into_iter().filter(|key| !hidden.contains(*key)).take(missing).map(|key| format!("{:?}", key.as_str())));
         }
-        Ok(cold)
+        if cold > KEYS_NAMED as u64 {
+            some.push("…".to_owned());
+        }
+        Ok((cold, some.join(", ")))
     }
 
     /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.

@@ -90,7 +90,7 @@ impl Shadow {
         check_read(&options.preconditions, &info)?;
         let range = wanted_range(options, &info)?;
         let span = range.unwrap_or(ByteRange::new(0, info.size));
-        if span.start > transfer.arrived().saturating_add(PIECE_BYTES)
+        if !transfer.comes_near(span.start.saturating_sub(PIECE_BYTES)).await
             && let Some(body) = self.read_ahead(bucket, key, span, &info.etag, origin, &path).await?
         {
             return Ok(Some(GetObject { info: (*info).clone(), range, body }));

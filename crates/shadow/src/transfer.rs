@@ -4,15 +4,24 @@
 //! from memory while the bytes are fresh, from the stored pieces when they lag. A reader that leaves changes nothing. The last bytes are
 //! shown to readers only once the whole has been verified, so nobody takes a damaged object for a complete one.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{ByteRange, Error, ObjectInfo, Result};
+
+/// How long a reader of a far range waits for the transfer before it asks the origin itself: half a second brings 60 MB over a gigabit line.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// A transfer that brings nothing for so long is not waited for.
+const STANDSTILL: Duration = Duration::from_millis(100);
 
 /// How a transfer ended.
 #[derive(Clone, Debug)]
@@ -166,6 +175,21 @@ impl Transfer {
             }
             changed.changed().await.expect("the sender lives as long as the transfer");
         }
+    }
+
+    /// Waits a little for the transfer to come to `position`; false when it will not be there soon, because it is slow or stands still.
+    ///
+    /// Clients fetch large objects in parallel ranges. Asking the origin for each of them besides the transfer would pay for most bytes twice.
+    pub(crate) async fn comes_near(&self, position: u64) -> bool {
+        let mut changed = self.changed.subscribe();
+        let deadline = Instant::now() + PATIENCE;
+        while self.arrived() < position && self.state.lock().end.is_none() {
+            let wait = STANDSTILL.min(deadline.saturating_duration_since(Instant::now()));
+            if wait.is_zero() || timeout(wait, changed.changed()).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     fn at(&self, position: u64) -> At {

@@ -61,7 +61,8 @@ async fn a_body_is_never_held_whole() {
         store.native.put(&store.cx, &bucket, &key("k"), body, PutOptions::default()).await.unwrap();
         assert_eq!(alive.load(Ordering::SeqCst), 0, "nothing of it is held any longer");
         let peak = peak.load(Ordering::SeqCst);
-        assert!(peak <= 2 * 1024 * 1024, "{peak} bytes were held at once");
+        // 1 MiB gathered before it is known to be large, 1 MiB on its way to the disk, and the blocks in the digester's and the reader's hands.
+        assert!(peak <= 3 * 1024 * 1024, "{peak} bytes were held at once");
         let expected: Vec<u8> = (0..CHUNKS).flat_map(|at| vec![at as u8; CHUNK]).collect();
         assert!(store.get(&bucket, "k").await.unwrap() == expected);
     }
