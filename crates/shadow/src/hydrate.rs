@@ -15,14 +15,15 @@ use tokio::{
 };
 use umbra_blob::StoredBlob;
 use umbra_core::{
-    Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, ObjectKey, ReadSource, Result, Tags,
-    limits,
+    Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber,
+    ReadSource, Result, Tags, limits,
 };
 use umbra_meta::{Batch, Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms, encode_piece};
 
 use crate::{
     origin::{Origin, OriginObject, ShadowPath},
+    parts::PartHashes,
     stats::Stats,
     transfer::{End, Leftovers, StoredPiece, Transfer},
     view::Base,
@@ -31,6 +32,9 @@ use crate::{
 /// Bytes of one stored piece. Large enough that a flush per piece costs little, small enough that a hundred transfers fit into the memory
 /// budget: each holds at most two pieces, the one being gathered and the one being stored.
 pub(crate) const PIECE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Of how many parts an origin is asked the size of each.
+const PARTS_ASKED_MAX: u16 = 100;
 
 /// The unit in which hydrations share their memory budget.
 pub(crate) const PERMIT_BYTES: u64 = 1024 * 1024;
@@ -86,14 +90,24 @@ struct Hashes {
     crc: ChecksumHasher,
     /// The checksum the origin announced over the whole, when it did.
     announced: Option<(Checksum, ChecksumHasher)>,
+    /// Of the parts, where their boundaries can be guessed.
+    parts: Option<PartHashes>,
+}
+
+/// What the hashes of the whole came to.
+struct Sums {
+    md5: [u8; 16],
+    crc: Checksum,
+    parts: Vec<PartInfo>,
 }
 
 impl Hashes {
-    fn new(info: Option<&ObjectInfo>) -> Self {
+    fn new(info: Option<&ObjectInfo>, part_size: Option<u64>) -> Self {
         let full = info.and_then(|info| info.checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject));
         Self {
             md5: Md5::new(),
             crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme),
+            parts: part_size.and_then(PartHashes::new),
             announced: full.map(|checksum| (checksum.clone(), ChecksumHasher::new(checksum.algorithm))),
         }
     }
@@ -104,10 +118,13 @@ impl Hashes {
         if let Some((_, hasher)) = &mut self.announced {
             hasher.update(bytes);
         }
+        if let Some(parts) = &mut self.parts {
+            parts.update(bytes);
+        }
     }
 
-    /// Compares with what the origin announced; gives the MD5 and the CRC64NVME of the whole.
-    fn verify(self, info: &ObjectInfo, md5_is_etag: bool) -> Result<([u8; 16], Checksum)> {
+    /// Compares with what the origin announced.
+    fn verify(self, info: &ObjectInfo, md5_is_etag: bool) -> Result<Sums> {
         let damaged = |what: &str| {
             Error::new(ErrorKind::OriginUnavailable, format!("the origin's bytes do not match its own {what}; please try again"))
         };
@@ -120,7 +137,8 @@ impl Hashes {
         if md5_is_etag && info.etag.as_md5().is_some_and(|etag| etag != md5) {
             return Err(damaged("ETag"));
         }
-        Ok((md5, self.crc.finish()))
+        let parts = self.parts.and_then(|parts| parts.matching(&info.etag)).unwrap_or_default();
+        Ok(Sums { md5, crc: self.crc.finish(), parts })
     }
 }
 
@@ -145,6 +163,32 @@ impl Hydration {
             }
         };
         transfer.finish(end);
+    }
+
+    /// The size of a part of a multipart object, as far as the origin tells. That it does not costs only the boundaries.
+    async fn part_size(&self, info: &ObjectInfo, part: u16) -> Option<u64> {
+        info.etag.part_count()?;
+        let part = PartNumber::new(part.into()).ok()?;
+        match self.origin.part_size(&self.path, &self.key, &info.etag, part).await {
+            Ok(size) => size,
+            Err(error) => {
+                tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error.error, "the origin does not tell the size of a part");
+                None
+            }
+        }
+    }
+
+    /// The sizes of parts that are not all alike, asked for one by one; none if they do not make up the whole.
+    async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
+        let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
+            return Vec::new();
+        };
+        let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
+        for number in 2..=count {
+            let Some(size) = self.part_size(info, number).await else { return Vec::new() };
+            parts.push(PartInfo { number, size, checksums: Vec::new() });
+        }
+        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
     }
 
     async fn memory_for(&self, size: Option<u64>) -> Option<OwnedSemaphorePermit> {
@@ -190,7 +234,7 @@ impl<'a> Taken<'a> {
             rows: Vec::new(),
             first_piece: u32::from_le_bytes(hydration.native.random().array()) & !(PIECES_PER_TRANSFER - 1),
             size: 0,
-            hashes: Hashes::new(None),
+            hashes: Hashes::new(None, None),
         }
     }
 
@@ -200,12 +244,13 @@ impl<'a> Taken<'a> {
         let OriginObject { mut info, size, tags_known, etag_is_md5, body, .. } = origin.get(path, key, None, None).await?;
         info.source = ReadSource::Origin;
         let permit = self.hydration.memory_for(size).await;
-        self.hashes = Hashes::new(Some(&info));
+        let part_size = self.hydration.part_size(&info, 1).await;
+        self.hashes = Hashes::new(Some(&info), part_size);
         if size.is_some() {
             self.transfer.announce(info.clone());
         }
         self.body(body, size).await?;
-        let (md5, crc) = mem::replace(&mut self.hashes, Hashes::new(None)).verify(&info, etag_is_md5)?;
+        let Sums { md5, crc, parts } = mem::replace(&mut self.hashes, Hashes::new(None, None)).verify(&info, etag_is_md5)?;
         if size.is_none() {
             info.size = self.size;
             self.transfer.announce(info.clone());
@@ -213,6 +258,7 @@ impl<'a> Taken<'a> {
         if let Some(last) = self.held.take() {
             self.transfer.append(last);
         }
+        info.parts = if parts.is_empty() { self.hydration.part_sizes(&info, part_size).await } else { parts };
         Ok(Fetched { info, tags_known, md5, crc, _memory: permit })
     }
 

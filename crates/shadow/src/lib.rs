@@ -38,6 +38,7 @@ mod list_merge;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
+mod parts;
 mod read_through;
 mod record;
 mod repair;

@@ -123,6 +123,9 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Tells what is known of an object; moves no body.
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo>;
 
+    /// The size of one part of a multipart object, while it still has `etag`; `None` where the origin cannot tell.
+    async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>>;
+
     /// Stores an object of `size` bytes. A body that fails never becomes an object.
     async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag>;
 

@@ -72,6 +72,10 @@ class Signer:
         text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", self.amz_date, self.scope, previous, EMPTY, hashlib.sha256(data).hexdigest()])
         return self.sign(text)
 
+    def trailer_signature(self, previous, name, value):
+        digest = hashlib.sha256(f"{name}:{value}\n".encode()).hexdigest()
+        return self.sign("\n".join(["AWS4-HMAC-SHA256-TRAILER", self.amz_date, self.scope, previous, digest]))
+
 
 def canonical_query(query):
     pairs = [part.partition("=") for part in query.split("&") if part]

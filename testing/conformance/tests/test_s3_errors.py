@@ -311,6 +311,30 @@ def test_bad_trailers(wire, c):
     assert keys_of(walk_v2(c, wire.bucket)) == []
 
 
+def signed_trailer(wire, body, trailer, spoil=None, key="k"):
+    """A PUT in one signed chunk with a signed checksum behind it."""
+    path = f"/{wire.bucket}/{key}"
+    name, value = trailer
+    signer = wire.signer()
+    extra = {"x-amz-decoded-content-length": str(len(body)), "content-encoding": "aws-chunked", "x-amz-trailer": name}
+    headers = signer.headers("PUT", wire.umbra.listen, path, payload_hash="STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", extra=extra)
+    first = signer.chunk_signature(signer.signature, body)
+    last = signer.chunk_signature(first, b"")
+    framed = f"{len(body):x};chunk-signature={first}\r\n".encode() + body + f"\r\n0;chunk-signature={last}\r\n".encode()
+    framed += f"{name}:{value}\r\nx-amz-trailer-signature:{signer.trailer_signature(last, name, spoil or value)}\r\n\r\n".encode()
+    return send(wire.umbra.address, request("PUT", path, {**headers, "content-length": len(framed)}, framed))
+
+
+def test_signed_trailers(wire, c):
+    """A trailer may be signed; a wrong signature or checksum refuses the object."""
+    body = content(70 * KIB)
+    assert signed_trailer(wire, body, ("x-amz-checksum-crc32", crc(body))).status == 200
+    assert read(c, wire.bucket, "k") == body
+    is_error(signed_trailer(wire, body, ("x-amz-checksum-crc32", crc(body)), spoil="other", key="bad"), 403, "SignatureDoesNotMatch")
+    is_error(signed_trailer(wire, body, ("x-amz-checksum-crc32", crc(b"other")), key="bad"), 400, "BadDigest")
+    assert keys_of(walk_v2(c, wire.bucket)) == ["k"]
+
+
 def test_one_huge_chunk_is_not_kept_in_memory(wire, c):
     """An unsigned chunk streams, however long it says it is."""
     body = content(MIB) * 256

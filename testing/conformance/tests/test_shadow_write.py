@@ -12,7 +12,8 @@ from harness.threads import Background, at_once
 from harness.wait import stays, until
 
 PARTS = [content(5 * MIB, 1), content(6 * MIB, 2), content(7, 3)]
-RACES = {k: v for k, v in SIZES.items() if v}
+# What a hydration may carry: the sizes of the issue, and an upload in three parts.
+RACES = {**SIZES, "3parts": PARTS}
 
 
 def changes(pair):
@@ -98,12 +99,21 @@ def test_writes_need_no_origin(shadowed):
 # -- races -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", RACES.values(), ids=RACES)
-def test_a_put_beats_a_slow_hydration(either, size):
+@pytest.fixture(params=RACES.values(), ids=RACES)
+def old(request, either):
+    """An object at the origin, to be hydrated slowly; its content."""
+    if isinstance(request.param, list):
+        put_multipart(either.there, either.origin_name, "k", request.param)
+        return b"".join(request.param)
+    body = content(request.param, "old")
+    either.put_there("k", body)
+    return body
+
+
+def test_a_put_beats_a_slow_hydration(either, old):
     """Holds "A newer PUT or DELETE always wins, and the copy is thrown away."."""
-    old, new = content(size, "old"), content(size // 2 + 1, "new")
-    either.put_there("k", old)
-    rule = _slow(either, size)
+    new = content(len(old) // 2 + 1, "new")
+    rule = _slow(either, len(old))
     reader = Background(either.read, "k")
     rule.await_reached()
     either.put("k", new)
@@ -118,12 +128,9 @@ def test_a_put_beats_a_slow_hydration(either, size):
         assert either.read_there("k") == new
 
 
-@pytest.mark.parametrize("size", RACES.values(), ids=RACES)
-def test_a_delete_beats_a_slow_hydration(either, size):
+def test_a_delete_beats_a_slow_hydration(either, old):
     """The same for a DELETE: the key does not come back."""
-    old = content(size, "old")
-    either.put_there("k", old)
-    rule = _slow(either, size)
+    rule = _slow(either, len(old))
     reader = Background(either.read, "k")
     rule.await_reached()
     either.delete("k")

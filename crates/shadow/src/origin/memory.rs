@@ -44,6 +44,7 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 struct Held {
     content: Bytes,
+    part_sizes: Vec<u64>,
     info: ObjectInfo,
     tags: Tags,
 }
@@ -84,7 +85,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         tag_count: attributes.tags.len(),
         source: ReadSource::Origin,
     };
-    Held { content, info, tags: attributes.tags.clone() }
+    Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone() }
 }
 
 fn md5(content: &[u8]) -> [u8; 16] {
@@ -248,6 +249,11 @@ impl Origin for MemoryOrigin {
         Ok(self.find(key)?.info)
     }
 
+    async fn part_size(&self, _: &ShadowPath, key: &ObjectKey, _: &ETag, part: PartNumber) -> Result<Option<u64>> {
+        self.fault("part")?;
+        Ok(self.find(key)?.part_sizes.get(usize::from(part.get()) - 1).copied())
+    }
+
     async fn put(&self, _: &ShadowPath, key: &ObjectKey, _: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
         let fault = self.fault("put")?;
         let content = collect(body).await?;
@@ -353,7 +359,9 @@ impl Origin for MemoryOrigin {
         let chosen: Vec<_> = named.iter().map(|(number, _)| parts[number].clone()).collect();
         let digests: Vec<u8> = chosen.iter().flat_map(|content| md5(content)).collect();
         let etag = ETag::from_parts(md5(&digests), chosen.len());
-        state.objects.insert(key.as_str().to_owned(), held(key, chosen.concat().into(), &attributes, etag.clone()));
+        let whole = held(key, chosen.concat().into(), &attributes, etag.clone());
+        let part_sizes = chosen.iter().map(|part| part.len() as u64).collect();
+        state.objects.insert(key.as_str().to_owned(), Held { part_sizes, ..whole });
         state.writes.push(format!("put {key}"));
         answer(fault, etag)
     }

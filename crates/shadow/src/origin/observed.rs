@@ -58,6 +58,10 @@ impl Origin for ObservedOrigin {
         self.observe("head", self.inner.head(path, key)).await
     }
 
+    async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
+        self.observe("head a part", self.inner.part_size(path, key, etag, part)).await
+    }
+
     async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
         self.observe("write", self.inner.put(path, key, size, body, attributes)).await
     }

@@ -143,6 +143,16 @@ impl Origin for S3Origin {
         object_info(&headers, size)
     }
 
+    async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
+        let options = GetOptions { part_number: Some(part), if_match: Some(etag.quoted()), ..GetOptions::default() };
+        match self.client(path).head_object(key.as_str(), &options).await {
+            Ok(headers) => Ok(header_text(&headers, "content-length").and_then(|size| size.parse().ok())),
+            // Not every origin knows the parameter. What they answer to it says nothing of the object.
+            Err(umbra_client::Error::S3(_)) => Ok(None),
+            Err(error) => Err(of_read(error)),
+        }
+    }
+
     async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
         let headers = self.client(path).put_object(key.as_str(), size, body, &request_headers(attributes)?).await?;
         etag(&headers)

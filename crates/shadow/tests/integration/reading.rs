@@ -3,8 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
-use umbra_core::{Entity, ErrorKind, Fault as S3Fault, Matches, Preconditions, ReadSource, SystemHeaders, Tags, UserMetadata};
-use umbra_shadow::origin::{OriginAttributes, memory::Fault};
+use umbra_core::{
+    Body, Entity, ErrorKind, Fault as S3Fault, Matches, PartNumber, Preconditions, ReadSource, SystemHeaders, Tags, UserMetadata,
+};
+use umbra_shadow::origin::{Origin, OriginAttributes, ShadowPath, memory::Fault};
 use umbra_store::{GetOptions, Objects};
 
 use crate::world::{World, content, k, kind};
@@ -258,6 +260,30 @@ async fn racing_reads_and_writes_never_mix() {
         let last = world.get("k").await.unwrap();
         if write_through {
             assert_eq!(world.origin.content("k").unwrap(), last, "both sides hold the same last write");
+        }
+    }
+}
+
+/// "`?partNumber=` and GetObjectAttributes work on hydrated multipart objects: part sizes are recovered from the origin where it can tell them."
+#[tokio::test]
+async fn part_boundaries_are_recovered() {
+    for uniform in [true, false] {
+        let world = World::attached(false).await;
+        let path = ShadowPath::default();
+        let upload = world.origin.create_upload(&path, &k("k"), &OriginAttributes::default()).await.unwrap();
+        let sizes = if uniform { [700_000, 700_000, 9] } else { [700_000, 9, 700_000] };
+        let mut parts = Vec::new();
+        for (number, size) in (1..).zip(sizes) {
+            let number = PartNumber::new(number).unwrap();
+            let body = Body::from_bytes(content(size));
+            parts.push((number, world.origin.put_part(&path, &k("k"), &upload, number, size as u64, body).await.unwrap()));
+        }
+        world.origin.complete_upload(&path, &k("k"), &upload, &parts).await.unwrap();
+        world.get("k").await.unwrap();
+        world.hydrated("k").await;
+        for (number, size) in (1..).zip(sizes) {
+            let part = GetOptions { part_number: PartNumber::new(number).ok(), ..GetOptions::default() };
+            assert_eq!(world.get_with("k", part).await.unwrap(), content(size), "{uniform} {number}");
         }
     }
 }
