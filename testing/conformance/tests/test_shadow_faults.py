@@ -151,9 +151,11 @@ def test_changed_bytes(pair):
     """A body whose MD5 is not its ETag is not stored."""
     pair.put_there("k", content(KIB))
     pair.create()
-    pair.fault("GET", "k", response_headers={"ETag": etag(b"something else")})
+    rule = pair.fault("GET", "k", response_headers={"ETag": etag(b"something else")})
     pair.fault("HEAD", "k", response_headers={"ETag": etag(b"something else")})
     reads_whole_or_fails(pair, "k", content(KIB))
+    assert rule.hits
+    never_here(pair, "k")
     pair.proxy.clear_rules()
     until("the right object", lambda: reads_whole_or_fails(pair, "k", content(KIB)))
     assert pair.head("k")["ETag"] == etag(content(KIB))
