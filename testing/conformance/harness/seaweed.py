@@ -76,3 +76,4 @@ class SeaweedFS:
     def stop(self):
         if self.process:
             self.process.kill()
+            shutil.rmtree(self.dir / "data", ignore_errors=True)
