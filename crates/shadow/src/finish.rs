@@ -30,12 +30,12 @@ impl Hydration {
                     End::Complete
                 }
                 Err(error) => {
-                    self.leave(transfer).await;
+                    self.leave(transfer, "it is not what the origin says it is").await;
                     End::Failed(error)
                 }
             },
             Err(Failure::Changed) => {
-                self.leave(transfer).await;
+                self.leave(transfer, "it changed at the origin").await;
                 End::Superseded
             }
             // An origin that cannot be asked says nothing of the bytes: they stay.
@@ -106,7 +106,7 @@ impl Hydration {
         }
         // If the commit may have landed the pieces may be the object's; if not, their rows lead the next transfer to them.
         if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
-            self.leave(transfer).await;
+            self.leave(transfer, "something newer is here").await;
         }
     }
 

@@ -180,6 +180,7 @@ impl Shadow {
             stats: self.stats(bucket),
             memory: self.0.hydration_memory.clone(),
             background: self.0.background.clone(),
+            lanes: self.0.flights.lanes(bucket.partition),
             stopping: self.0.stopping.clone(),
         })
     }
