@@ -49,7 +49,8 @@ def test_stopped_before_a_get(pair):
 
 
 @pytest.mark.parametrize("status, code", [(403, "AccessDenied"), (403, "SignatureDoesNotMatch"), (403, "InvalidAccessKeyId"), (401, "Unauthorized"), (503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests"),
-                                          (404, "NoSuchBucket"), (301, "PermanentRedirect")])
+                                          (404, "NoSuchBucket"), (301, "PermanentRedirect"), (400, "InvalidRequest"), (400, "AuthorizationHeaderMalformed"),
+                                          (501, "NotImplemented"), (405, "MethodNotAllowed")])
 def test_refusing_or_throttling(shadowed, status, code):
     """Holds "throttles, or refuses our credentials gives 503 with a reason, never 404 and never a silently shorter listing."."""
     shadowed.put_there("k", b"x")
@@ -58,6 +59,9 @@ def test_refusing_or_throttling(shadowed, status, code):
     error = refused(shadowed.get, "k")
     assert error.status == 503 and error.code and error.message, error
     assert rule.hits + head.hits
+    for call in (lambda: shadowed.get("absent"), lambda: shadowed.get("k", Range="bytes=0-0"), lambda: shadowed.here.list_objects_v2(Bucket=shadowed.name),
+                 lambda: shadowed.here.copy_object(Bucket=shadowed.name, Key="t", CopySource={"Bucket": shadowed.name, "Key": "k"})):
+        assert refused(call).status == 503
     if status != 404:  # a bare 404 to HEAD does not tell a bucket from a key
         assert refused(shadowed.head, "k").status == 503
     recovers(shadowed, "k", b"x")

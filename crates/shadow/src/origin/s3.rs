@@ -188,7 +188,7 @@ impl Origin for S3Origin {
     async fn tags(&self, path: &ShadowPath, key: &ObjectKey) -> Result<Tags> {
         match self.client(path).get_object_tagging(key.as_str()).await {
             Err(error) if error.kind() == ErrorKind::NotFound(Entity::Setting) => Ok(Tags::default()),
-            answer => Ok(answer?),
+            answer => answer.map_err(of_read),
         }
     }
 
@@ -336,3 +336,6 @@ fn request_headers(attributes: &OriginAttributes) -> Result<HeaderMap> {
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests;
