@@ -63,14 +63,17 @@ impl Shadow {
         let (cold, some) = self.count_cold(cx, bucket).await?;
         if cold > 0 {
             let message = format!(
-                "{cold} objects are still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind"
+                "{} still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind",
+                counted(cold, "object is", "objects are")
             );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
-        let repairs = self.pending_repairs(bucket, PAGE).await?.len();
+        let repairs = self.pending_repairs(bucket, PAGE).await?.len() as u64;
         if repairs > 0 {
-            let message =
-                format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
+            let message = format!(
+                "{} pending; wait until it shows none in `umbra storage status`, or clear the shadow with --force to give up",
+                counted(repairs, "repair is", "repairs are")
+            );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
         Ok(())
@@ -130,4 +133,9 @@ impl Shadow {
             self.native().meta().commit(batch).await?;
         }
     }
+}
+
+/// A count and what is counted, as people say it.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

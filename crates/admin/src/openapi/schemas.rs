@@ -14,7 +14,7 @@ pub(super) fn schemas() -> Value {
 fn buckets() -> Vec<(&'static str, Value)> {
     let shadow_request = object(&[
         ("endpoint?", text("The origin's endpoint: a URL.")),
-        ("region?", text("The region its requests are signed for; `auto` is allowed.")),
+        ("region?", text("The region its requests are signed for; `auto` by default.")),
         ("name?", text("The origin's bucket; the bucket's own name by default.")),
         ("access_key?", text("The access key at the origin.")),
         ("secret_key?", text("The secret key at the origin. Never told again.")),

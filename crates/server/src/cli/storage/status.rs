@@ -7,7 +7,7 @@ use umbra_admin::api::{BucketStatus, ShadowStatusView};
 
 use crate::cli::{
     Outcome, out,
-    table::{bytes, vertical, yes_no},
+    table::{bytes, objects, vertical, yes_no},
     target::Target,
 };
 
@@ -74,7 +74,7 @@ fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     row("Shadow Access Key", shadow.access_key.clone());
     row("Since", "the server started".to_owned());
-    row("Moved Here", format!("{} objects, {}", shadow.hydrated_objects, bytes(shadow.hydrated_bytes)));
+    row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.hydrated_bytes)));
     row("Left The Origin", format!("{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow)));
     row("Requests To The Origin", shadow.origin_requests.to_string());
     row("Reads From Here", shadow.local_reads.to_string());
