@@ -44,6 +44,9 @@ impl Shadow {
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         }
         let before = bucket.settings.shadow.clone();
+        if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint || now.bucket != settings.bucket) {
+            self.leave_origin(cx, &bucket).await;
+        }
         let updated = self
             .0
             .catalog

@@ -27,6 +27,7 @@ impl Shadow {
         if !force {
             self.gate(cx, &bucket).await?;
         }
+        self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
         let detached = self
             .0
@@ -57,6 +58,7 @@ impl Shadow {
         self.0.flights.cancel(bucket.partition);
         self.0.origins.forget(bucket.partition);
         self.0.stats.forget(bucket.partition);
+        self.0.repairs.forget(bucket.partition);
     }
 
     async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
@@ -113,9 +115,9 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones and intents of a cleared shadow. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones and intents of a cleared shadow, and what was remembered of uploads there. They belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
-        for range in [key::tombstone_range(""), key::write_intent_range("")] {
+        for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()] {
             self.drop_range(bucket, range).await?;
         }
         Ok(())

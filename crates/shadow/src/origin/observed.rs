@@ -25,6 +25,7 @@ impl ObservedOrigin {
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
         self.stats.origin_requests.add(1);
         let answer = request.await;
+        self.stats.note_answer(!matches!(&answer, Err(error) if error.error.kind() == ErrorKind::OriginUnavailable));
         if let Err(error) = &answer {
             note(&self.stats, &*self.clock, doing, &error.error);
         }

@@ -47,7 +47,7 @@ pub(super) struct ShadowFlags {
     shadow_profile: Option<String>,
 
     /// Write and delete at the origin first, so that one can go back to it at any time. It does not reach back: what was written or
-    /// deleted here while this was off is not at the origin.
+    /// deleted here while this was off is not at the origin until `umbra storage rollback` copies it back.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     shadow_write_through: Option<bool>,
 }
