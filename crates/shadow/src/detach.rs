@@ -115,8 +115,10 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones and intents of a cleared shadow, and what was remembered of uploads there. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents and hydrations of a cleared shadow, and what was remembered of uploads there: they belong to an earlier
+    /// generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
+        self.sweep(bucket).await?;
         for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()] {
             self.drop_range(bucket, range).await?;
         }

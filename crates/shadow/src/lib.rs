@@ -28,9 +28,13 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Uploads at the origin (`u/`) whose own is gone are aborted there.
 
+mod arriving;
 mod attach;
 mod detach;
+mod fetch;
+mod finish;
 mod flights;
+mod hashes;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -41,8 +45,10 @@ mod mirrored_upload;
 pub mod origin;
 mod origin_uploads;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod repair_worker;
@@ -50,6 +56,7 @@ mod repairs;
 mod shadow;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod view;

@@ -51,7 +51,9 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
-                if let Err(error) = self.tidy(bucket).await {
+                if bucket.settings.shadow.is_none()
+                    && let Err(error) = self.drop_rows(bucket).await
+                {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
                 }
                 if bucket.settings.shadow.is_some() && self.has_work(bucket).await? {
@@ -68,6 +70,13 @@ impl Shadow {
             tokio::select! {
                 () = shadow.0.stopping.cancelled() => {}
                 () = shadow.repair_for_ever() => {}
+            }
+        });
+        let shadow = self.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = shadow.0.stopping.cancelled() => {}
+                () = shadow.sweep_for_ever() => {}
             }
         });
         Ok(())
