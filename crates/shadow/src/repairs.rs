@@ -259,7 +259,7 @@ mod tests {
         repairs.origin_is_back(bucket.partition, at(2));
         let next = |name: &str| repairs.trouble(bucket.partition, &key(name)).unwrap().next;
         assert_eq!((next("away"), next("bad")), (at(2), at(16)));
-        assert_eq!(repairs.take_due(at(2), &none()), [bucket.name.clone()]);
+        assert_eq!(repairs.take_due(at(2), &none()), std::slice::from_ref(&bucket.name));
         repairs.look_at(&bucket.name);
         let under_way = BTreeSet::from([bucket.name.clone()]);
         assert_eq!((repairs.take_due(at(2), &under_way), repairs.next_due(&under_way)), (vec![], None), "one pass at a time");

@@ -52,7 +52,7 @@ async fn storm(world: Arc<World>, faults: bool) {
         tokio::spawn(async move {
             for step in 0..STEPS {
                 let choice = ((client * STEPS + step + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-                if faults && choice % 11 == 0 {
+                if faults && choice.is_multiple_of(11) {
                     let doing = ["put", "delete", "complete", "put_tags", "put_part"][(choice / 11 % 5) as usize];
                     let fault = [Fault::LoseAnswer, Fault::LoseRequest, Fault::Unavailable][(choice / 55 % 3) as usize].clone();
                     world.origin.fail_next(doing, fault);
