@@ -27,6 +27,7 @@ impl Shadow {
         if !force {
             self.gate(cx, &bucket).await?;
         }
+        self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
         let detached = self
             .0
@@ -57,20 +58,24 @@ impl Shadow {
         self.0.flights.cancel(bucket.partition);
         self.0.origins.forget(bucket.partition);
         self.0.stats.forget(bucket.partition);
+        self.0.repairs.forget(bucket.partition);
     }
 
     async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
         let (cold, some) = self.count_cold(cx, bucket).await?;
         if cold > 0 {
             let message = format!(
-                "{cold} objects are still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind"
+                "{} still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind",
+                counted(cold, "object is", "objects are")
             );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
-        let repairs = self.pending_repairs(bucket, PAGE).await?.len();
+        let repairs = self.pending_repairs(bucket, PAGE).await?.len() as u64;
         if repairs > 0 {
-            let message =
-                format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
+            let message = format!(
+                "{} pending; wait until it shows none in `umbra storage status`, or clear the shadow with --force to give up",
+                counted(repairs, "repair is", "repairs are")
+            );
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
         Ok(())
@@ -110,10 +115,11 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones, intents and hydrations of a cleared shadow. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents and hydrations of a cleared shadow, and what was remembered of uploads there: they belong to an earlier
+    /// generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
-        for range in [key::tombstone_range(""), key::write_intent_range("")] {
+        for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()] {
             self.drop_range(bucket, range).await?;
         }
         Ok(())
@@ -131,4 +137,9 @@ impl Shadow {
             self.native().meta().commit(batch).await?;
         }
     }
+}
+
+/// A count and what is counted, as people say it.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -51,7 +51,7 @@ impl Hydration {
         if *is_whole {
             return Ok(info);
         }
-        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?;
+        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?.info;
         if (&told.etag, told.size) == (&info.etag, info.size) {
             Ok(ObjectInfo { tag_count: info.tag_count, source: info.source, ..told })
         } else {
@@ -200,6 +200,12 @@ impl Hydration {
         let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
             return Vec::new();
         };
+        let fits = |parts: &[PartInfo]| parts.iter().map(|part| part.size).sum::<u64>() == info.size;
+        if let Ok(Some(parts)) = self.origin.object_parts(&self.path, &self.key, &info.etag).await
+            && fits(&parts)
+        {
+            return parts;
+        }
         let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
         for number in 2..=count {
             let Ok(part) = PartNumber::new(number.into()) else { return Vec::new() };
@@ -207,7 +213,7 @@ impl Hydration {
             let Ok(Some(size)) = answer else { return Vec::new() };
             parts.push(PartInfo { number, size, checksums: Vec::new() });
         }
-        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
+        if fits(&parts) { parts } else { Vec::new() }
     }
 }
 

@@ -302,7 +302,7 @@ impl Hydration {
     }
 
     async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
-        let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?;
+        let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?.info;
         if info.size == 0 {
             return self.open_whole(transfer).await;
         }

@@ -12,7 +12,7 @@
 //! # Invariants
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
-//! - The origin is written only from `write_through.rs` and `mirrored_upload.rs`.
+//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`; `origin_uploads.rs` aborts uploads there.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
 //! # Consistency
@@ -26,6 +26,7 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Uploads at the origin (`u/`) whose own is gone are aborted there.
 
 mod arriving;
 mod attach;
@@ -37,10 +38,12 @@ mod hashes;
 mod hydrate;
 mod intent;
 mod key_locks;
+mod late_mirror;
 mod list;
 mod list_merge;
 mod mirrored_upload;
 pub mod origin;
+mod origin_uploads;
 mod origins;
 mod partial;
 mod parts;
@@ -48,6 +51,8 @@ mod read_through;
 mod reader;
 mod record;
 mod repair;
+mod repair_worker;
+mod repairs;
 mod shadow;
 mod stats;
 mod status;
@@ -60,6 +65,7 @@ mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
 pub use origins::OriginFactory;
+pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;
 pub use status::ShadowStatus;

@@ -6,6 +6,7 @@ mod attach;
 mod contract;
 mod detach;
 mod listing;
+mod order;
 mod reading;
 mod repairs;
 mod uploads;
