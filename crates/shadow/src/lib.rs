@@ -42,6 +42,7 @@ mod parts;
 mod read_through;
 mod record;
 mod repair;
+mod schedule;
 mod shadow;
 mod stats;
 mod status;

@@ -8,6 +8,7 @@ mod detach;
 mod listing;
 mod reading;
 mod repairs;
+mod schedule;
 mod uploads;
 mod world;
 mod writing;
