@@ -9,6 +9,7 @@ mod finish;
 mod guard;
 mod progress;
 mod query;
+mod repeated;
 mod request_body;
 
 use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
@@ -178,6 +179,9 @@ impl Layer {
         // S3 takes an empty one for none.
         if request.headers().get(AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
             request.headers_mut().remove(AUTHORIZATION);
+        }
+        if let Some(query) = request.uri().query().map(str::to_owned) {
+            repeated::drop_from(request.headers_mut(), &query);
         }
         let extensions = request.extensions_mut();
         extensions.insert(admitted.cx);

@@ -100,9 +100,10 @@ fn change(name: &str, value: Value, bucket: &Bucket, catalog: &Catalog) -> Resul
         "type" if value == 0 => return Ok(None),
         "soft_delete" if value["enabled"] == false => return Ok(None),
         "shares" if value.as_array().is_some_and(Vec::is_empty) => return Ok(None),
-        other => {
-            return Err(S3Error::with_message(S3ErrorCode::NotImplemented, format!("the setting {other:?} is not implemented here")).into());
-        }
+        "type" => return Err(unserved("a bucket with snapshots is")),
+        "soft_delete" => return Err(unserved("soft deletion is")),
+        "shares" => return Err(unserved("sharing with a team or a user is")),
+        other => return Err(unserved(&format!("the setting {other:?} is"))),
     }))
 }
 
@@ -124,6 +125,10 @@ impl Change {
             Self::Notifications(notifications) => extras.notifications.clone_from(notifications),
         }
     }
+}
+
+fn unserved(what: &str) -> Failure {
+    S3Error::with_message(S3ErrorCode::NotImplemented, format!("{what} not implemented here")).into()
 }
 
 /// The class to keep of a bucket whose objects are to be of class `name`.
