@@ -62,11 +62,14 @@ pub(super) fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Whether errors are to be told in JSON. Tigris's clients call every request of theirs one of JSON; an upload may just be of JSON.
+/// Whether errors are to be told in JSON. Tigris's clients call every request of theirs one of JSON; but an upload may be of JSON, and a
+/// page may want the JSON that an object holds.
 pub(crate) fn wants_json(method: &Method, shape: Shape, headers: &HeaderMap) -> bool {
-    let stores = shape == Shape::Object && matches!(*method, Method::PUT | Method::POST);
+    if shape != Shape::Object {
+        return is_of_json(headers);
+    }
     let copies = headers.contains_key("x-amz-copy-source") && !headers.contains_key("x-amz-metadata-directive");
-    says_json(headers, &ACCEPT) || (says_json(headers, &CONTENT_TYPE) && (!stores || copies))
+    says_json(headers, &CONTENT_TYPE) && (copies || !matches!(*method, Method::PUT | Method::POST))
 }
 
 fn is_of_json(headers: &HeaderMap) -> bool {
@@ -132,6 +135,8 @@ mod tests {
             (Method::GET, Shape::Bucket, &[BODY], true),
             (Method::PATCH, Shape::Bucket, &[BODY], true),
             (Method::GET, Shape::Root, &[JSON], true),
+            (Method::GET, Shape::Object, &[BODY], true),
+            (Method::GET, Shape::Object, &[JSON], false),
             (Method::GET, Shape::Object, &[], false),
         ];
         for (method, shape, pairs, expected) in cases {
