@@ -3,10 +3,10 @@
 use s3s::{Body, S3Response};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use umbra_core::{ShadowSettings, Timestamp};
+use umbra_core::{Error, ShadowSettings, Timestamp};
 use umbra_store::{Action, Bucket, Extras};
 
-use super::{answer, cors, document, hook, lifecycle, location, routes::Tigris};
+use super::{answer, cors, hook, lifecycle, location, routes::Tigris};
 use crate::{call::Call, convert::headers::STANDARD, error::Failure};
 
 /// Shows a bucket. Who may not manage it is not told how it reaches others.
@@ -67,7 +67,7 @@ fn settings(bucket: &Bucket) -> Result<Map<String, Value>, Failure> {
 }
 
 fn value(shown: &impl serde::Serialize) -> Result<Value, Failure> {
-    serde_json::to_value(shown).map_err(|error| document::malformed(&error).into())
+    serde_json::to_value(shown).map_err(|error| Error::internal("a setting cannot be written as JSON").because(error).into())
 }
 
 /// Where the old data lives. The secret is never told.

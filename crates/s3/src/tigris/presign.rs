@@ -1,6 +1,6 @@
 //! URLs for others, signed here with the key of whoever asks.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Method, header::HOST};
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response};
@@ -71,6 +71,6 @@ pub(super) fn presign(tigris: &Tigris, call: &Call, address: &Address, document:
     let credentials = Credentials::new(&key.id, key.secret.expose());
     let (time, region) = (tigris.clock.now(), &tigris.settings.region);
     let url = sigv4::presign(&method, &url, &credentials, region, time, Duration::from_secs(expires));
-    let url = url.map_err(|error| Error::internal("a URL cannot be signed").because(Arc::new(error).to_string()))?;
+    let url = url.map_err(|error| Error::internal("a URL cannot be signed").because(error))?;
     answer::json(&json!({ "url": url }))
 }
