@@ -53,6 +53,7 @@ mod record;
 mod repair;
 mod repair_worker;
 mod repairs;
+mod schedule;
 mod shadow;
 mod stats;
 mod status;

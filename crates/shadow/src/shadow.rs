@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, RequestContext, Result, Tags, UploadId};
+use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
     Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
@@ -20,6 +20,7 @@ use crate::{
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
     repairs::Repairs,
+    schedule::Schedule,
     stats::{Stats, StatsByBucket},
     view::View,
 };
@@ -76,6 +77,7 @@ pub(crate) struct Inner {
     /// Requests to origins that nobody waits for.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
+    pub(crate) schedule: Schedule,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -99,6 +101,7 @@ impl Shadow {
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
+            schedule: Schedule::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -179,7 +182,13 @@ impl Objects for Shadow {
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
         match self.origin_for(bucket, key)? {
             None => self.native().head(cx, bucket, key, options).await,
-            Some(origin) => self.head_through(cx, bucket, key, options, &*origin).await,
+            Some(origin) => {
+                let info = self.head_through(cx, bucket, key, options, &*origin).await?;
+                if info.source == ReadSource::Origin {
+                    self.refuse_failed_order(bucket, key)?;
+                }
+                Ok(info)
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod listing;
 mod order;
 mod reading;
 mod repairs;
+mod schedule;
 mod uploads;
 mod world;
 mod writing;
