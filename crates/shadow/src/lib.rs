@@ -29,12 +29,17 @@
 
 mod attach;
 mod detach;
+mod doctor;
 mod flights;
 mod hydrate;
 mod intent;
 mod key_locks;
 mod list;
+mod list_level;
 mod list_merge;
+mod list_order;
+mod list_origin;
+mod list_walk;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
@@ -52,6 +57,7 @@ mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use doctor::{Examination, Finding, Verdict};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;
