@@ -10,6 +10,7 @@ use umbra_core::Result;
 use crate::{
     list_merge::{Item, items},
     list_order::{Shown, by_directory, end_of_neighbours, is_in_directory, is_neighbour, names_before},
+    list_walk::only_under,
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -150,7 +151,8 @@ impl Level {
             return Ok(Some(Item::Prefix(prefix)));
         }
         loop {
-            let page = origin.list(path, &list).await?;
+            let mut page = origin.list(path, &list).await?;
+            only_under(&prefix, &mut page);
             match page.next {
                 _ if !page.objects.is_empty() => return Ok(Some(Item::Prefix(prefix))),
                 Some(token) => list.token = Some(token),

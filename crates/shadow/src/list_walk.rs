@@ -12,7 +12,7 @@ use umbra_store::ListedObject;
 
 use crate::{
     list_order::{Shown, end_of_directory, end_of_neighbours, is_in_directory, is_neighbour, names_around, names_before},
-    origin::{ListOrder, Origin, OriginList, ShadowPath},
+    origin::{ListOrder, Origin, OriginList, OriginPage, ShadowPath},
 };
 
 /// What one step of a walk came to.
@@ -154,6 +154,7 @@ async fn read(frame: &mut Frame, origin: &dyn Origin, path: &ShadowPath, limit: 
     let list =
         OriginList { prefix: frame.prefix.clone(), delimiter: String::new(), after: frame.after.clone(), token: frame.token.take(), limit };
     let mut page = origin.list(path, &list).await?;
+    only_under(&frame.prefix, &mut page);
     // Told to go on behind a key, an origin may show it once more.
     page.objects.retain(|object| list.token.is_some() || frame.after.as_deref() != Some(object.key.as_str()));
     let known = origin.order();
@@ -165,6 +166,15 @@ async fn read(frame: &mut Frame, origin: &dyn Origin, path: &ShadowPath, limit: 
     frame.token = page.next;
     frame.page = page.objects.into();
     Ok(order)
+}
+
+/// Takes an origin at its word only for keys under the prefix it was asked for. SeaweedFS reads `a//` as `a/`: then there are none under it.
+pub(crate) fn only_under(prefix: &str, page: &mut OriginPage) {
+    let before = page.objects.len();
+    page.objects.retain(|object| object.key.as_str().starts_with(prefix));
+    if page.objects.len() < before {
+        page.next = None;
+    }
 }
 
 /// The directories not held yet of which neighbours may be to come behind `last`, where a page ended.
@@ -204,7 +214,8 @@ async fn unfinished(
 async fn has_neighbours(name: &str, origin: &dyn Origin, path: &ShadowPath) -> Result<bool> {
     let mut list = OriginList { prefix: name.to_owned(), after: Some(end_of_directory(name)), limit: 1, ..OriginList::default() };
     loop {
-        let page = origin.list(path, &list).await?;
+        let mut page = origin.list(path, &list).await?;
+        only_under(name, &mut page);
         match (page.objects.first(), page.next) {
             (Some(object), _) => return Ok(is_neighbour(name, object.key.as_str())),
             (None, Some(token)) => list.token = Some(token),
