@@ -27,10 +27,14 @@
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 
+mod arriving;
 mod attach;
 mod detach;
 mod doctor;
+mod fetch;
+mod finish;
 mod flights;
+mod hashes;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -43,13 +47,16 @@ mod list_walk;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod shadow;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod view;
