@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, ErrorBody, OrganizationList, OrganizationView, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, OrganizationList, OrganizationView, ShadowRequest, UpdateBucket,
 };
 use transport::Transport;
 pub use transport::Trust;
@@ -109,6 +109,11 @@ impl AdminClient {
     /// Destroys a bucket with everything in it.
     pub async fn destroy_bucket(&self, name: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, self.url(&["buckets", name]), NOTHING).await
+    }
+
+    /// Looks at an origin from the server's network.
+    pub async fn doctor(&self, request: &ShadowRequest) -> Result<DoctorReport, ClientError> {
+        self.call(Method::POST, self.url(&["doctor"]), Some(request)).await
     }
 
     /// Creates an organization.

@@ -4,6 +4,7 @@ mod access_keys;
 mod buckets;
 mod convert;
 mod create_bucket;
+mod doctor;
 pub(crate) mod extract;
 mod location;
 mod organizations;
@@ -72,6 +73,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("patch", "/v1/buckets/{name}", patch(update_bucket::update)),
         route("delete", "/v1/buckets/{name}", delete(buckets::destroy)),
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
+        route("post", "/v1/doctor", post(doctor::examine)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -31,6 +31,7 @@
 mod arriving;
 mod attach;
 mod detach;
+mod doctor;
 mod fetch;
 mod finish;
 mod flights;
@@ -40,7 +41,11 @@ mod intent;
 mod key_locks;
 mod late_mirror;
 mod list;
+mod list_level;
 mod list_merge;
+mod list_order;
+mod list_origin;
+mod list_walk;
 mod mirrored_upload;
 pub mod origin;
 mod origin_uploads;
@@ -65,6 +70,7 @@ mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use doctor::{Examination, Finding, Verdict};
 pub use origins::OriginFactory;
 pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};

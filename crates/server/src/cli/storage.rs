@@ -2,6 +2,7 @@
 
 mod create;
 mod destroy;
+mod doctor;
 mod list;
 mod shadow_flags;
 mod status;
@@ -31,6 +32,8 @@ enum StorageCommand {
     List(list::List),
     /// Show how a bucket and its migration are doing.
     Status(status::Status),
+    /// Look at an origin before attaching it: reachability, rights, order, ranges, clock.
+    Doctor(doctor::Doctor),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -42,6 +45,7 @@ impl Storage {
             StorageCommand::Update(update) => update.run(&self.target).await,
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
+            StorageCommand::Doctor(doctor) => doctor.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

@@ -5,6 +5,7 @@
 mod attach;
 mod contract;
 mod detach;
+mod doctor;
 mod listing;
 mod order;
 mod reading;
