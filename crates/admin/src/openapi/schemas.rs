@@ -19,6 +19,9 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("access_key?", text("The access key at the origin.")),
         ("secret_key?", text("The secret key at the origin. Never told again.")),
         ("write_through?", flag("Whether writes and deletes go to the origin first.")),
+        ("hydrate?", hydrate()),
+        ("revalidate_seconds?", count("After how long unmodified hydrated objects are held against the origin; 0 for never.")),
+        ("price_per_gb?", text("What a gigabyte (2^30 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.")),
     ]);
     let create = object(&[
         ("name", text("Its name.")),
@@ -47,6 +50,9 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("region", text("The region its requests are signed for.")),
         ("name", text("The origin's bucket.")),
         ("write_through", flag("Whether writes and deletes go to the origin first.")),
+        ("hydrate", hydrate()),
+        ("revalidate_seconds", nullable(count("After how long unmodified hydrated objects are held against the origin; null for never."))),
+        ("price_per_gb", nullable(text("What a gigabyte leaving the origin costs; null when nobody said."))),
     ]);
     let created = object(&[
         ("bucket", reference("BucketView")),
@@ -65,6 +71,10 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("CreatedBucket", created),
         ("BucketList", page),
     ]
+}
+
+fn hydrate() -> Value {
+    json!({ "type": "string", "enum": ["whole", "touched"], "description": "How much of a cold object a reader brings here." })
 }
 
 fn organizations_and_keys() -> Vec<(&'static str, Value)> {

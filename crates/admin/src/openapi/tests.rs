@@ -71,6 +71,9 @@ fn every_field_of_a_bucket_is_described() {
         access_key: Some(String::new()),
         secret_key: Some(SecretText::new("")),
         write_through: Some(true),
+        hydrate: Some(String::new()),
+        revalidate_seconds: Some(0),
+        price_per_gb: Some(String::new()),
     };
     check(&document, "ShadowRequest", &shadow);
     let text = || Some(String::new());
@@ -122,7 +125,15 @@ fn shadow_status() -> ShadowStatusView {
 }
 
 fn shadow_view() -> ShadowView {
-    ShadowView { endpoint: String::new(), region: String::new(), name: String::new(), write_through: false }
+    ShadowView {
+        endpoint: String::new(),
+        region: String::new(),
+        name: String::new(),
+        write_through: false,
+        hydrate: String::new(),
+        revalidate_seconds: None,
+        price_per_gb: None,
+    }
 }
 
 fn bucket() -> BucketView {

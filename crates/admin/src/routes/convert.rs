@@ -1,12 +1,21 @@
 //! From what the layers below say to what the API says.
 
+use std::time::Duration;
+
+use umbra_core::{HydratePolicy, Money};
 use umbra_shadow::{AttachRequest, ShadowStatus};
 use umbra_store::{AccessKey, Bucket, Organization, Secret};
 
-use crate::api::{
-    AccessKeyView, BucketView, CreatedAccessKey, OrganizationView, OriginErrorView, SecretText, ShadowRequest, ShadowStatusView,
-    ShadowView, rfc3339,
+use crate::{
+    api::{
+        AccessKeyView, BucketView, CreatedAccessKey, OrganizationView, OriginErrorView, SecretText, ShadowRequest, ShadowStatusView,
+        ShadowView, rfc3339,
+    },
+    error::{ApiError, ApiResult},
 };
+
+/// The longest revalidation interval: what is asked for beyond ten years is a mistake.
+const REVALIDATE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 pub(crate) fn bucket(bucket: &Bucket) -> BucketView {
     let shadow = bucket.settings.shadow.as_ref().map(|shadow| ShadowView {
@@ -14,6 +23,9 @@ pub(crate) fn bucket(bucket: &Bucket) -> BucketView {
         region: shadow.region.clone(),
         name: shadow.bucket.clone(),
         write_through: shadow.write_through,
+        hydrate: shadow.hydrate.as_str().to_owned(),
+        revalidate_seconds: shadow.revalidate.map(|interval| interval.as_secs()),
+        price_per_gb: shadow.price_per_gb.map(|price| price.to_string()),
     });
     BucketView {
         name: bucket.name.to_string(),
@@ -46,15 +58,22 @@ pub(crate) fn shadow_status(status: ShadowStatus) -> ShadowStatusView {
     }
 }
 
-pub(crate) fn attach(shadow: ShadowRequest) -> AttachRequest {
-    AttachRequest {
+pub(crate) fn attach(shadow: ShadowRequest) -> ApiResult<AttachRequest> {
+    let revalidate = shadow.revalidate_seconds.map(Duration::from_secs);
+    if revalidate.is_some_and(|interval| interval > REVALIDATE_MAX) {
+        return Err(ApiError::invalid(format!("revalidate_seconds must be at most {}", REVALIDATE_MAX.as_secs())));
+    }
+    Ok(AttachRequest {
         endpoint: shadow.endpoint,
         region: shadow.region,
         bucket: shadow.name,
         access_key: shadow.access_key,
         secret_key: shadow.secret_key.map(|secret| Secret::new(secret.expose())),
         write_through: shadow.write_through,
-    }
+        hydrate: shadow.hydrate.as_deref().map(HydratePolicy::parse).transpose()?,
+        revalidate,
+        price_per_gb: shadow.price_per_gb.as_deref().map(Money::parse).transpose()?,
+    })
 }
 
 pub(crate) fn organization(organization: &Organization) -> OrganizationView {

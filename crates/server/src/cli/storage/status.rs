@@ -6,7 +6,7 @@ use clap::Args;
 use umbra_admin::api::{BucketStatus, ShadowStatusView};
 
 use crate::cli::{
-    Outcome, out,
+    Outcome, interval, out,
     table::{bytes, vertical, yes_no},
     target::Target,
 };
@@ -59,6 +59,9 @@ pub(super) fn render(status: &BucketStatus) -> String {
         row("Shadow Bucket Name", shadow.name.clone());
         row("Shadow Bucket Endpoint", shadow.endpoint.clone());
         row("Shadow Bucket Region", shadow.region.clone());
+        row("Shadow Hydrate", shadow.hydrate.clone());
+        row("Shadow Revalidate", shadow.revalidate_seconds.map_or_else(|| "off".to_owned(), interval::format));
+        row("Shadow Price Per GB", shadow.price_per_gb.clone().unwrap_or_else(|| "off".to_owned()));
     }
     row("Org", bucket.organization.clone());
     row("Location", bucket.location.clone());
@@ -106,7 +109,15 @@ mod tests {
     use super::render;
 
     fn status() -> BucketStatus {
-        let view = ShadowView { endpoint: "https://s3.test".into(), region: "auto".into(), name: "old".into(), write_through: true };
+        let view = ShadowView {
+            endpoint: "https://s3.test".into(),
+            region: "auto".into(),
+            name: "old".into(),
+            write_through: true,
+            hydrate: "touched".into(),
+            revalidate_seconds: Some(600),
+            price_per_gb: Some("0.09".into()),
+        };
         let bucket = BucketView {
             name: "photos".into(),
             organization: "acme".into(),
@@ -145,6 +156,7 @@ mod tests {
             "  Shadow Bucket Endpoint      = https://s3.test",
         ];
         assert_eq!(first, expected);
+        assert!(shown.contains("Shadow Revalidate           = 10m\n"), "{shown}");
         assert!(shown.contains("= 3 objects, 2.0 KiB\n"), "{shown}");
         assert!(shown.contains("= 2.4 KiB (1.250 per byte moved)\n"), "{shown}");
         assert!(shown.contains("Repair                    = half\n"), "{shown}");
