@@ -14,7 +14,10 @@ pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAcce
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
-pub use status::{BucketStatus, OriginErrorView, ShadowStatusView};
+pub use status::{
+    BucketStatus, HealthView, OriginErrorView, OriginRequestsView, ShadowStatusView, UncarriedList, UncarriedObjectView,
+    UncarriedSummaryView,
+};
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

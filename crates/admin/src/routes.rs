@@ -72,6 +72,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("patch", "/v1/buckets/{name}", patch(update_bucket::update)),
         route("delete", "/v1/buckets/{name}", delete(buckets::destroy)),
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
+        route("get", "/v1/buckets/{name}/uncarried", get(buckets::uncarried)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::{Error, Fault, Result};
 
-/// Bytes of the gigabyte that providers charge for: Amazon, Google and Azure all count 2^30.
-const GIGABYTE: u128 = 1 << 30;
+/// Bytes of a gigabyte.
+const GIGABYTE: u128 = 1_000_000_000;
 const MICROS: u64 = 1_000_000;
 /// No provider asks more than a million for a gigabyte, in any currency.
 const WHOLE_MAX: u64 = 1_000_000;
@@ -37,7 +37,7 @@ impl Money {
         self.micros == 0
     }
 
-    /// What `bytes` cost at this price for a gigabyte (2^30 bytes).
+    /// What `bytes` cost at this price for a gigabyte (10^9 bytes).
     #[must_use]
     pub fn for_bytes(self, bytes: u64) -> Self {
         Self { micros: u64::try_from(u128::from(self.micros) * u128::from(bytes) / GIGABYTE).unwrap_or(u64::MAX) }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn bytes_cost_what_a_gigabyte_does() {
         let price = Money::parse("0.09").unwrap();
-        for (bytes, cost) in [(0, "0.00"), (1 << 30, "0.09"), (10 << 30, "0.90"), (1 << 29, "0.045"), (1, "0.00")] {
+        for (bytes, cost) in [(0, "0.00"), (1_000_000_000, "0.09"), (10_000_000_000, "0.90"), (500_000_000, "0.045"), (1, "0.00")] {
             assert_eq!(price.for_bytes(bytes).to_string(), cost, "{bytes}");
         }
         assert_eq!(Money { micros: u64::MAX }.for_bytes(u64::MAX).micros, u64::MAX, "no overflow");

@@ -267,6 +267,7 @@ impl<'a> Taken<'a> {
         let Err(error) = self.keep(fetched).await else { return };
         let Hydration { bucket, key, stats, .. } = self.hydration;
         stats.discarded_copies.add(1);
+        stats.discarded_bytes.add(self.size);
         if error.kind() != ErrorKind::Conflict {
             tracing::warn!(bucket = %bucket.name, %key, error = ?error, "a copy could not be kept");
         }
@@ -364,6 +365,7 @@ impl<'a> Taken<'a> {
         native.publish_copy(&current, key, content, identity, self.hydration.base.object, terms).await?;
         stats.hydrated_objects.add(1);
         stats.hydrated_bytes.add(self.size);
+        stats.moved_bytes.add(self.size);
         Ok(())
     }
 

@@ -28,8 +28,10 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 
 mod attach;
+mod counters;
 mod detach;
 mod flights;
+mod health;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -47,12 +49,15 @@ mod stats;
 mod status;
 mod tee;
 mod transfer;
+mod uncarried;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use health::{Health, Verdict};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
-pub use stats::OriginFault;
-pub use status::ShadowStatus;
+pub use stats::{OriginFault, ShadowCounts};
+pub use status::{ShadowStatus, UncarriedSummary};
+pub use uncarried::{UncarriedObject, UncarriedReason};

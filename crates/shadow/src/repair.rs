@@ -56,6 +56,10 @@ impl Shadow {
                 if let Err(error) = self.tidy(bucket).await {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
                 }
+                if bucket.settings.shadow.is_some() {
+                    // Known from now on, to the metrics for one.
+                    self.stats(bucket);
+                }
                 if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
                     self.0.repairs.add_bucket(&bucket.name);
                 }
@@ -70,6 +74,13 @@ impl Shadow {
             tokio::select! {
                 () = shadow.0.stopping.cancelled() => {}
                 () = shadow.repair_for_ever() => {}
+            }
+        });
+        let shadow = self.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = shadow.0.stopping.cancelled() => {}
+                () = shadow.save_counts_for_ever() => {}
             }
         });
         Ok(())

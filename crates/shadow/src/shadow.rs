@@ -3,10 +3,11 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, RequestContext, Result, Tags, UploadId};
+use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
     Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
@@ -97,11 +98,13 @@ impl Shadow {
         }))
     }
 
-    /// Stops the workers and waits for writes in progress; hydrations are given up, their pieces reclaimed at the next start.
+    /// Stops the workers, waits for writes in progress and saves what was counted; hydrations are given up, their pieces reclaimed at the
+    /// next start.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.save_counts().await;
     }
 
     pub(crate) fn native(&self) -> &Native {
@@ -109,13 +112,13 @@ impl Shadow {
     }
 
     pub(crate) fn stats(&self, bucket: &Bucket) -> Arc<Stats> {
-        self.0.stats.of(bucket.partition)
+        self.0.stats.of(bucket)
     }
 
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
-            Some(settings) => self.0.origins.of(bucket, settings, &self.stats(bucket), &self.0.clock).map(Some),
+            Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
             None => Ok(None),
         }
     }
@@ -125,6 +128,18 @@ impl Shadow {
         let mut path = cx.shadow_path.clone();
         path.push(format!("{}/{}", self.0.catalog.store_id(), bucket.name));
         ShadowPath(path)
+    }
+
+    /// Counts what of an object is sent, as it is sent.
+    fn counted(&self, bucket: &Bucket, mut object: GetObject) -> GetObject {
+        let (stats, source) = (self.stats(bucket), object.info.source);
+        object.body = object.body.map_stream(|stream| {
+            stream.inspect_ok(move |chunk| {
+                let sent = if source == ReadSource::Local { &stats.local_bytes } else { &stats.cold_bytes };
+                sent.add(chunk.len() as u64);
+            })
+        });
+        object
     }
 
     /// The rows of a key, and whether its intent is dead.
@@ -156,7 +171,7 @@ impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin(bucket)? {
             None => self.native().get(cx, bucket, key, options).await,
-            Some(origin) => self.read_through(cx, bucket, key, options, origin).await,
+            Some(origin) => Ok(self.counted(bucket, self.read_through(cx, bucket, key, options, origin).await?)),
         }
     }
 

@@ -52,7 +52,7 @@ pub struct ShadowRequest {
     /// After how many seconds a read of an unmodified hydrated object asks the origin whether it still is the same; 0, the default, for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revalidate_seconds: Option<u64>,
-    /// What a gigabyte (2^30 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.
+    /// What a gigabyte (10^9 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_gb: Option<String>,
 }

@@ -1,6 +1,10 @@
 //! The types.
 
+mod status;
+
 use serde_json::{Value, json};
+
+use status::status;
 
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
@@ -21,7 +25,7 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("write_through?", flag("Whether writes and deletes go to the origin first.")),
         ("hydrate?", hydrate()),
         ("revalidate_seconds?", count("After how long unmodified hydrated objects are held against the origin; 0 for never.")),
-        ("price_per_gb?", text("What a gigabyte (2^30 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.")),
+        ("price_per_gb?", text("What a gigabyte (10^9 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.")),
     ]);
     let create = object(&[
         ("name", text("Its name.")),
@@ -107,33 +111,6 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("AccessKeyList", object(&[("access_keys", list("AccessKeyView"))])),
         ("ErrorBody", error),
     ]
-}
-
-fn status() -> Vec<(&'static str, Value)> {
-    let status = object(&[
-        ("bucket", reference("BucketView")),
-        ("objects", count("How many objects are here.")),
-        ("bytes", count("How many bytes they hold.")),
-        ("shadow", nullable(reference("ShadowStatusView"))),
-    ]);
-    let shadow = object(&[
-        ("access_key", text("The access key used at the origin. Its secret is never told.")),
-        ("generation", count("Grows each time a shadow is set or cleared.")),
-        ("origin_requests", count("Requests to the origin, since the server started, as all that follows.")),
-        ("origin_bytes", count("Bytes of content that left the origin: what its provider charges for.")),
-        ("hydrated_objects", count("Objects brought in.")),
-        ("hydrated_bytes", count("Their bytes.")),
-        ("discarded_copies", count("Copies thrown away because something newer was here.")),
-        ("local_reads", count("Reads answered from here.")),
-        ("cold_reads", count("Reads answered from the origin.")),
-        (
-            "pending_repairs",
-            json!({ "type": "array", "items": { "type": "string" }, "description": "Keys whose write is half done, at most a hundred." }),
-        ),
-        ("last_errors", list("OriginErrorView")),
-    ]);
-    let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
-    vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("OriginErrorView", error)]
 }
 
 /// An object with these fields. A question mark at the end of a name says that the field may be left out.

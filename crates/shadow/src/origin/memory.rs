@@ -33,6 +33,8 @@ pub enum Fault {
     Unavailable,
     /// The origin refuses our credentials.
     Refused,
+    /// The object is archived.
+    Archived,
     /// The body of a read breaks off after so many bytes.
     Truncate(usize),
     /// A write is applied, and its answer is lost.
@@ -175,6 +177,9 @@ impl MemoryOrigin {
         match fault {
             Some(Fault::Unavailable) => Err(OriginError::certain(unavailable())),
             Some(Fault::Refused) => Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request"))),
+            Some(Fault::Archived) => {
+                Err(OriginError::certain(Error::invalid(umbra_core::Fault::InvalidObjectState, "the object is archived")))
+            }
             Some(Fault::LoseRequest) => Err(OriginError { error: unavailable(), outcome_unknown: true }),
             fault => Ok(fault),
         }

@@ -1,13 +1,16 @@
-//! An origin whose requests are counted and whose faults are remembered.
+//! An origin whose requests are counted and whose faults are remembered, as is what of its objects cannot be carried over.
 
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Tags};
+use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, Tags};
 
 use super::{Origin, OriginAttributes, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
-use crate::stats::{OriginFault, Stats};
+use crate::{
+    stats::{Count, OriginFault, Stats},
+    uncarried::{Notes, UncarriedReason},
+};
 
 /// Counts what goes to and comes from an origin.
 #[derive(Debug)]
@@ -15,26 +18,60 @@ pub(crate) struct ObservedOrigin {
     inner: Arc<dyn Origin>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
+    notes: Option<Notes>,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock }
+        Self { inner, stats, clock, notes: None }
+    }
+
+    /// Notes from now on what cannot be carried over.
+    pub(crate) fn noting(self, notes: Notes) -> Self {
+        Self { notes: Some(notes), ..self }
     }
 
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
-        self.stats.origin_requests.add(1);
+        count_of(&self.stats, doing).add(1);
         let answer = request.await;
-        if let Err(error) = &answer {
-            note(&self.stats, &*self.clock, doing, &error.error);
+        match &answer {
+            Err(error) if is_fault(&error.error) => note(&self.stats, &*self.clock, doing, &error.error),
+            _ => self.stats.answered(self.clock.now()),
         }
         answer
     }
+
+    /// Notes that an object cannot be read because it is archived.
+    async fn note_archived(&self, key: &ObjectKey, error: Option<&umbra_core::Error>) {
+        if let (Some(notes), Some(error)) = (&self.notes, error)
+            && error.kind() == ErrorKind::Invalid(Fault::InvalidObjectState)
+        {
+            notes.add(key, &[UncarriedReason::Archived]).await;
+        }
+    }
+}
+
+/// Where a request is counted.
+fn count_of<'a>(stats: &'a Stats, doing: &str) -> &'a Count {
+    match doing {
+        "read" => &stats.origin_gets,
+        "head" | "head a part" => &stats.origin_heads,
+        "list" => &stats.origin_lists,
+        "write" => &stats.origin_puts,
+        "delete" => &stats.origin_deletes,
+        "read tags" | "write tags" => &stats.origin_tags,
+        _ => &stats.origin_multiparts,
+    }
+}
+
+/// Whether an error is the origin's fault.
+const fn is_fault(error: &umbra_core::Error) -> bool {
+    matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused)
 }
 
 /// Remembers an error if it is the origin's fault.
 fn note(stats: &Stats, clock: &dyn Clock, doing: &'static str, error: &umbra_core::Error) {
-    if matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) {
+    if is_fault(error) {
         tracing::debug!(doing, error = ?error, "the origin failed");
         stats.fault(OriginFault { at: clock.now(), doing, message: format!("{error:?}") });
     }
@@ -43,7 +80,9 @@ fn note(stats: &Stats, clock: &dyn Clock, doing: &'static str, error: &umbra_cor
 #[async_trait]
 impl Origin for ObservedOrigin {
     async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
-        let mut object = self.observe("read", self.inner.get(path, key, range, if_match)).await?;
+        let answer = self.observe("read", self.inner.get(path, key, range, if_match)).await;
+        self.note_archived(key, answer.as_ref().err().map(|error| &error.error)).await;
+        let mut object = answer?;
         let (stats, clock) = (self.stats.clone(), self.clock.clone());
         object.body = object.body.map_stream(|stream| {
             stream.inspect(move |chunk| match chunk {

@@ -8,6 +8,7 @@ mod detach;
 mod listing;
 mod reading;
 mod repairs;
+mod status;
 mod uploads;
 mod world;
 mod writing;

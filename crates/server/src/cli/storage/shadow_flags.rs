@@ -60,7 +60,7 @@ pub(super) struct ShadowFlags {
     #[arg(long, value_name = "INTERVAL", value_parser = interval::parse)]
     shadow_revalidate: Option<u64>,
 
-    /// What the origin's provider charges for a gigabyte (2^30 bytes) of egress, as `0.09`, for the estimates in the status; `off` for none.
+    /// What the origin's provider charges for a gigabyte (10^9 bytes) of egress, as `0.09`, for the estimates in the status; `off` for none.
     #[arg(long, value_name = "MONEY", value_parser = price)]
     shadow_price_per_gb: Option<String>,
 }
