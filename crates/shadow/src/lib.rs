@@ -44,6 +44,7 @@ mod parts;
 mod read_through;
 mod record;
 mod repair;
+mod revalidate;
 mod shadow;
 mod stats;
 mod status;

@@ -39,6 +39,7 @@ impl Shadow {
             }
         }
         Ok(match view {
+            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket.partition, key, stored.revision) => Place::Origin,
             View { object: Some(_), .. } => Place::Here,
             View { gone: true, .. } => Place::Nowhere,
             _ => Place::Origin,

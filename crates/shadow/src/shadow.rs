@@ -21,6 +21,7 @@ use crate::{
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
     repair::Repairs,
+    revalidate::Revalidations,
     stats::{Stats, StatsByBucket},
     view::View,
 };
@@ -71,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
+    pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -93,6 +95,7 @@ impl Shadow {
             stats: StatsByBucket::default(),
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
             repairs: Repairs::default(),
+            revalidations: Revalidations::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -171,14 +174,14 @@ impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin(bucket)? {
             None => self.native().get(cx, bucket, key, options).await,
-            Some(origin) => Ok(self.counted(bucket, self.read_through(cx, bucket, key, options, origin).await?)),
+            Some(origin) => Ok(self.counted(bucket, self.read_fresh(cx, bucket, key, options, origin).await?)),
         }
     }
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
         match self.origin(bucket)? {
             None => self.native().head(cx, bucket, key, options).await,
-            Some(origin) => self.head_through(cx, bucket, key, options, &*origin).await,
+            Some(origin) => self.head_fresh(cx, bucket, key, options, origin).await,
         }
     }
 

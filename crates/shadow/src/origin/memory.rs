@@ -254,6 +254,11 @@ impl Origin for MemoryOrigin {
         Ok(self.find(key)?.info)
     }
 
+    async fn is_unchanged(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        self.fault("revalidate")?;
+        Ok(self.find(key)?.info.etag == *etag)
+    }
+
     async fn part_size(&self, _: &ShadowPath, key: &ObjectKey, _: &ETag, part: PartNumber) -> Result<Option<u64>> {
         self.fault("part")?;
         Ok(self.find(key)?.part_sizes.get(usize::from(part.get()) - 1).copied())

@@ -55,7 +55,7 @@ impl ObservedOrigin {
 fn count_of<'a>(stats: &'a Stats, doing: &str) -> &'a Count {
     match doing {
         "read" => &stats.origin_gets,
-        "head" | "head a part" => &stats.origin_heads,
+        "head" | "head a part" | "revalidate" => &stats.origin_heads,
         "list" => &stats.origin_lists,
         "write" => &stats.origin_puts,
         "delete" => &stats.origin_deletes,
@@ -95,6 +95,10 @@ impl Origin for ObservedOrigin {
 
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
         self.observe("head", self.inner.head(path, key)).await
+    }
+
+    async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        self.observe("revalidate", self.inner.is_unchanged(path, key, etag)).await
     }
 
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {

@@ -143,6 +143,21 @@ impl Origin for S3Origin {
         object_info(&headers, size)
     }
 
+    async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        let client = self.client(path);
+        let options = GetOptions { if_none_match: Some(etag.quoted()), ..GetOptions::default() };
+        match client.head_object(key.as_str(), &options).await {
+            Err(error) if error.kind() == ErrorKind::NotModified => Ok(true),
+            // As for any HEAD: the bucket must be seen to be there.
+            Err(umbra_client::Error::S3(error)) if error.status == 404 => {
+                client.head_bucket().await.map_err(of_read)?;
+                Err(umbra_client::Error::S3(error).into())
+            }
+            // Not every origin knows conditions.
+            answer => Ok(self::etag(&answer.map_err(of_read)?)? == *etag),
+        }
+    }
+
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
         let options = GetOptions { part_number: Some(part), if_match: Some(etag.quoted()), ..GetOptions::default() };
         match self.client(path).head_object(key.as_str(), &options).await {

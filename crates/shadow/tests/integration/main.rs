@@ -8,6 +8,7 @@ mod detach;
 mod listing;
 mod reading;
 mod repairs;
+mod revalidate;
 mod status;
 mod uploads;
 mod world;

@@ -163,15 +163,15 @@ async fn what_was_left_behind_of_an_object_is_told() {
     let world = World::attached(false).await;
     world.origin.insert("held", "content", &OriginAttributes::default());
     let note = async |reasons: &[UncarriedReason]| world.shadow.note_uncarried(&*world.bucket().await, &k("held"), reasons).await;
-    note(&[UncarriedReason::ObjectLock]).await;
-    note(&[UncarriedReason::Acl, UncarriedReason::ObjectLock, UncarriedReason::Acl]).await;
+    note(&[UncarriedReason::LegalHold]).await;
+    note(&[UncarriedReason::Acl, UncarriedReason::LegalHold, UncarriedReason::Acl]).await;
     note(&[]).await;
     world.get("held").await.unwrap();
     world.hydrated("held").await;
     let told = status(&world).await.uncarried;
     assert_eq!(
         told.iter().map(|told| (told.reason, told.objects)).collect::<Vec<_>>(),
-        [(UncarriedReason::ObjectLock, 1), (UncarriedReason::Acl, 1)]
+        [(UncarriedReason::LegalHold, 1), (UncarriedReason::Acl, 1)]
     );
     world.put("held", "new").await.unwrap();
     assert_eq!(status(&world).await.uncarried, []);

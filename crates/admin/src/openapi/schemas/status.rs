@@ -1,6 +1,7 @@
 //! The types of [`crate::api`] that tell how a bucket is doing.
 
 use serde_json::{Value, json};
+use umbra_shadow::UncarriedReason;
 
 use super::{count, list, nullable, object, reference, text, time};
 
@@ -73,7 +74,7 @@ fn shadow() -> Value {
 }
 
 fn reason() -> Value {
-    let reasons = ["archived", "customer_key", "object_lock", "acl", "over_limit"];
+    let reasons = UncarriedReason::ALL.map(UncarriedReason::as_str);
     json!({ "type": "string", "enum": reasons, "description": "Why something could not be carried over." })
 }
 

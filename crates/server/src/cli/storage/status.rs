@@ -157,9 +157,11 @@ fn not_carried(summary: &UncarriedSummaryView) -> String {
     let why = match reason.as_str() {
         "archived" => "archived at the origin: restore them there",
         "customer_key" => "encrypted with a key of yours (SSE-C)",
-        "object_lock" => "a retention or legal hold did not come along",
+        "retention" => "their retention did not come along",
+        "legal_hold" => "their legal hold did not come along",
         "acl" => "an access control list did not come along",
-        "over_limit" => "something of them is beyond the limits here",
+        "hidden_metadata" => "the origin does not show some of their metadata",
+        "unreadable_header" => "a header holds what is no text",
         other => other,
     };
     let more = if *objects > keys.len() as u64 { ", …" } else { "" };
