@@ -11,7 +11,12 @@ mod progress;
 mod query;
 mod request_body;
 
-use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -33,7 +38,7 @@ use self::{
     query::Shape,
     request_body::{Checks, RequestBody},
 };
-use crate::host;
+use crate::{host, metrics::Metrics};
 
 /// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
 const SHADOW_PATH: &str = "x-umbra-shadow-path";
@@ -67,13 +72,19 @@ pub(crate) struct Layer {
     random: Arc<dyn Random>,
     host_id: String,
     body_timeout: Duration,
+    metrics: Metrics,
 }
 
 impl Layer {
     /// Wraps `service`.
     pub(crate) fn new(service: S3Service, host: Option<SingleDomain>, random: Arc<dyn Random>, body_timeout: Duration) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
-        Self { service, host, random, host_id, body_timeout }
+        Self { service, host, random, host_id, body_timeout, metrics: Metrics::default() }
+    }
+
+    /// What was answered, and how soon.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Answers a request. Never fails: whatever happens has an answer.
@@ -81,6 +92,7 @@ impl Layer {
     where
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
+        let begun = Instant::now();
         let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
         let resource = request.uri().path().to_owned();
         let is_head = request.method() == Method::HEAD;
@@ -111,6 +123,7 @@ impl Layer {
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.metrics.count(progress.operation(), response.status(), begun.elapsed());
         response
     }
 

@@ -71,6 +71,11 @@ declare_settings! {
     /// More lets more cold objects arrive at once; a tenth of the machine's memory is a good start.
     hydration_memory_mib: u64 = 256, [env = "UMBRA_HYDRATION_MEMORY_MIB", value_name = "MIB"];
 
+    /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
+    ///
+    /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
+    metrics_buckets: bool = true, [env = "UMBRA_METRICS_BUCKETS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
+
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
     /// Longer lets big uploads finish; the supervisor must be as patient.

@@ -64,6 +64,8 @@ impl Shadow {
                 Ok(())
             })
             .await?;
+        // Known from now on, to the metrics for one.
+        self.stats(&updated);
         tracing::info!(bucket = %name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
         Ok(updated)
     }

@@ -37,6 +37,7 @@ mod intent;
 mod key_locks;
 mod list;
 mod list_merge;
+pub mod metrics;
 mod mirrored_upload;
 pub mod origin;
 mod origins;

@@ -10,6 +10,7 @@ mod reading;
 mod repairs;
 mod revalidate;
 mod status;
+mod unshadowed;
 mod uploads;
 mod world;
 mod writing;

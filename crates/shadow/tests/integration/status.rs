@@ -1,14 +1,16 @@
 //! semantics.md, "Moving the rest": what the status tells, and what that costs.
 
-use umbra_core::{ErrorKind, Fault as S3Fault};
+use std::collections::BTreeSet;
+
+use umbra_core::{BucketName, ErrorKind, Fault as S3Fault};
 use umbra_meta::key;
 use umbra_shadow::{
-    ShadowStatus, UncarriedReason, Verdict,
+    ShadowStatus, UncarriedReason, Verdict, metrics,
     origin::{OriginAttributes, memory::Fault},
 };
-use umbra_store::{DeleteOptions, GetOptions, ListSource, Objects};
+use umbra_store::{BucketSettings, DeleteOptions, GetOptions, ListSource, Objects};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind, name, request};
 
 async fn status(world: &World) -> ShadowStatus {
     world.shadow.status(&*world.bucket().await).await.unwrap().unwrap()
@@ -196,4 +198,23 @@ async fn the_status_has_a_verdict() {
     }
     world.get("a").await.unwrap();
     assert_eq!(status(&world).await.health.verdict, Verdict::Degraded);
+}
+
+/// However many buckets there are, the metrics stay bounded.
+#[tokio::test]
+async fn a_hundred_buckets_have_series() {
+    let world = World::attached(false).await;
+    let names: Vec<_> = (0..metrics::BUCKETS_MAX).map(|n| BucketName::parse(&format!("a-{n:03}")).unwrap()).collect();
+    for name in &names {
+        world.catalog.create_bucket(name, "org", BucketSettings::default()).await.unwrap();
+        world.shadow.attach(&world.cx, name, request(false)).await.unwrap();
+    }
+    world.catalog.create_bucket(&BucketName::parse("a-plain").unwrap(), "org", BucketSettings::default()).await.unwrap();
+    // After a restart as before it, whoever was used first.
+    let world = world.restarted().await;
+    let mut text = String::new();
+    world.shadow.write_metrics(&mut text, true).await.unwrap();
+    assert!(text.contains(&format!("umbra_shadow_buckets {}\n", metrics::BUCKETS_MAX + 1)), "{text}");
+    let shown: BTreeSet<_> = text.lines().filter_map(|line| line.split_once("bucket=\"")?.1.split('"').next()).collect();
+    assert_eq!(shown, names.iter().map(BucketName::as_str).collect());
 }
