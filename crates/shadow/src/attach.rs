@@ -8,7 +8,7 @@ use umbra_store::{Bucket, Secret};
 
 use crate::{
     Shadow,
-    origin::{Origin, OriginAttributes, OriginError, OriginList, ShadowPath},
+    origin::{Origin, OriginAttributes, OriginError, OriginList, PutConditions, ShadowPath},
     origins::seal_context,
 };
 
@@ -142,7 +142,7 @@ async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> R
         let body = Body::from_bytes(Bytes::from_static(b"umbra"));
         let size = body.size().unwrap_or_default();
         origin
-            .put(path, &stranger, size, body, &OriginAttributes::default())
+            .put(path, &stranger, size, body, &OriginAttributes::default(), &PutConditions::default())
             .await
             .map_err(|error| refused("write to the origin", error))?;
         origin.delete(path, &stranger).await.map_err(|error| refused("delete at the origin", error))?;

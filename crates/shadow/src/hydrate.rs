@@ -178,17 +178,23 @@ impl Hydration {
         }
     }
 
-    /// The sizes of parts that are not all alike, asked for one by one; none if they do not make up the whole.
+    /// The sizes of parts that are not all alike, asked for together or one by one; none if they do not make up the whole.
     async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
         let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
             return Vec::new();
         };
+        let fits = |parts: &[PartInfo]| parts.iter().map(|part| part.size).sum::<u64>() == info.size;
+        if let Ok(Some(parts)) = self.origin.object_parts(&self.path, &self.key, &info.etag).await
+            && fits(&parts)
+        {
+            return parts;
+        }
         let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
         for number in 2..=count {
             let Some(size) = self.part_size(info, number).await else { return Vec::new() };
             parts.push(PartInfo { number, size, checksums: Vec::new() });
         }
-        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
+        if fits(&parts) { parts } else { Vec::new() }
     }
 
     async fn memory_for(&self, size: Option<u64>) -> Option<OwnedSemaphorePermit> {

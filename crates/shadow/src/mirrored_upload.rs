@@ -171,7 +171,7 @@ async fn complete(
         None => OriginError::certain(Error::not_found(Entity::Upload)),
     };
     match origin.head(path, key).await {
-        Ok(info) if info.etag == *plan.etag() => Ok(info.etag),
+        Ok(head) if head.info.etag == *plan.etag() => Ok(head.info.etag),
         Ok(_) => Err(gone),
         Err(error) if error.is_not_found() => Err(gone),
         Err(error) => Err(OriginError { outcome_unknown: true, ..error }),

@@ -169,7 +169,7 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<bool> {
         let there = match origin.head(&self.path(cx, bucket), key).await {
-            Ok(info) => Some(info),
+            Ok(head) => Some(head.info),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };
@@ -207,7 +207,7 @@ impl Shadow {
     /// Takes the origin's tags, if both sides hold the same object.
     async fn repaired_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<()> {
         let path = self.path(cx, bucket);
-        let info = origin.head(&path, key).await?;
+        let info = origin.head(&path, key).await?.info;
         if view.object.as_ref().is_none_or(|stored| stored.object.etag != info.etag) {
             return self.drop_intent(bucket, key, &view.base).await;
         }

@@ -13,6 +13,7 @@ use umbra_store::{Bucket, Stored};
 
 use crate::{
     Shadow, counters,
+    origin::Uncarried,
     record::{Tombstone, decode, encode},
     stats::Stats,
 };
@@ -56,6 +57,18 @@ impl UncarriedReason {
     pub const ALL: [Self; 7] =
         [Self::Archived, Self::CustomerKey, Self::Retention, Self::LegalHold, Self::Acl, Self::HiddenMetadata, Self::UnreadableHeader];
 
+    const fn of(found: &Uncarried) -> Self {
+        match found {
+            Uncarried::Archived => Self::Archived,
+            Uncarried::CustomerKey => Self::CustomerKey,
+            Uncarried::Retention => Self::Retention,
+            Uncarried::LegalHold => Self::LegalHold,
+            Uncarried::Acl => Self::Acl,
+            Uncarried::HiddenMetadata => Self::HiddenMetadata,
+            Uncarried::UnreadableHeader(_) => Self::UnreadableHeader,
+        }
+    }
+
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -91,6 +104,9 @@ pub(crate) struct Note {
     /// Why, in ascending order.
     #[n(2)]
     pub(crate) reasons: Vec<UncarriedReason>,
+    /// The names of the headers that hold what is no text.
+    #[n(3)]
+    pub(crate) headers: Vec<String>,
 }
 
 /// An object of which something could not be carried.
@@ -100,6 +116,8 @@ pub struct UncarriedObject {
     pub key: ObjectKey,
     /// Why.
     pub reasons: Vec<UncarriedReason>,
+    /// The names of the headers that hold what is no text.
+    pub headers: Vec<String>,
     /// When that was seen.
     pub at: Timestamp,
 }
@@ -118,16 +136,19 @@ impl Notes {
         self.stats.generation
     }
 
-    /// Notes `reasons` for `key`, besides what was noted before. That it cannot be noted costs the note, not the request.
-    pub(crate) async fn add(&self, key: &ObjectKey, reasons: &[UncarriedReason]) {
-        let mut reasons = reasons.to_vec();
+    /// Notes what was found of `key`, besides what was noted before. That it cannot be noted costs the note, not the request.
+    pub(crate) async fn add(&self, key: &ObjectKey, found: &[Uncarried]) {
+        if found.is_empty() {
+            return;
+        }
+        let mut reasons: Vec<_> = found.iter().map(UncarriedReason::of).collect();
         reasons.sort_unstable();
         reasons.dedup();
         let seen = (key.clone(), reasons);
-        if seen.1.is_empty() || self.stats.noted.lock().contains(&seen) {
+        if self.stats.noted.lock().contains(&seen) {
             return;
         }
-        match self.write(key, &seen.1).await {
+        match self.write(key, &seen.1, found).await {
             Ok(()) => {
                 let mut recent = self.stats.noted.lock();
                 if recent.len() >= RECENT_MAX {
@@ -139,20 +160,23 @@ impl Notes {
         }
     }
 
-    async fn write(&self, key: &ObjectKey, reasons: &[UncarriedReason]) -> Result<()> {
+    async fn write(&self, key: &ObjectKey, reasons: &[UncarriedReason], found: &[Uncarried]) -> Result<()> {
         let row = key::uncarried(key);
         let mut outcome = Ok(());
         for _ in 0..ATTEMPTS_MAX {
             let before = self.meta.get(self.partition, &row).await?;
             let known = before.as_ref().map(|entry| decode::<Note>("note", &entry.body)).transpose()?;
-            let known = known.filter(|note| note.generation == self.generation()).map(|note| note.reasons).unwrap_or_default();
-            let added: Vec<_> = reasons.iter().copied().filter(|reason| !known.contains(reason)).collect();
+            let mut note = known.filter(|note| note.generation == self.generation()).unwrap_or_else(|| self.empty());
+            let added: Vec<_> = reasons.iter().copied().filter(|reason| !note.reasons.contains(reason)).collect();
             if added.is_empty() {
                 return Ok(());
             }
-            let mut all = [known, added.clone()].concat();
-            all.sort_unstable();
-            let note = Note { generation: self.generation(), at: self.clock.now().as_millis(), reasons: all };
+            note.reasons.extend(&added);
+            note.reasons.sort_unstable();
+            note.headers.extend(found.iter().filter_map(|found| match found {
+                Uncarried::UnreadableHeader(name) => Some(name.clone()),
+                _ => None,
+            }));
             let batch = Batch::new(self.partition)
                 .check(key::settings(), Expect::Exists)
                 .check(row.clone(), Expect::unchanged(before.map(|entry| entry.revision)))
@@ -165,6 +189,11 @@ impl Notes {
             }
         }
         outcome
+    }
+
+    /// A note that says nothing yet.
+    fn empty(&self) -> Note {
+        Note { generation: self.generation(), at: self.clock.now().as_millis(), reasons: Vec::new(), headers: Vec::new() }
     }
 
     /// Takes back what `note`, found at `entry`, says of `reasons`. Somebody else may have changed it meanwhile: then it stands.
@@ -186,8 +215,8 @@ impl Notes {
 
 impl Shadow {
     /// Notes that something of an object at the origin could not be carried over. Fails never: what cannot be noted is logged.
-    pub async fn note_uncarried(&self, bucket: &Bucket, key: &ObjectKey, reasons: &[UncarriedReason]) {
-        self.notes(bucket).add(key, reasons).await;
+    pub async fn note_uncarried(&self, bucket: &Bucket, key: &ObjectKey, found: &[Uncarried]) {
+        self.notes(bucket).add(key, found).await;
     }
 
     /// The notes of a bucket in its generation.
@@ -240,7 +269,8 @@ impl Shadow {
                 notes.take_back(row, &note, &overtaken).await?;
             }
             if !kept.is_empty() {
-                current.push(UncarriedObject { key, reasons: kept, at: Timestamp::from_millis(note.at) });
+                let headers = if kept.contains(&UncarriedReason::UnreadableHeader) { note.headers } else { Vec::new() };
+                current.push(UncarriedObject { key, reasons: kept, headers, at: Timestamp::from_millis(note.at) });
             }
         }
         Ok(current)
@@ -273,8 +303,8 @@ mod tests {
     /// The first format, written once and readable for ever.
     #[test]
     fn notes_of_the_first_format_are_read() {
-        let golden: &[u8] = &[1, 0x83, 7, 0x18, 0x2a, 0x87, 0, 1, 2, 3, 4, 5, 6];
-        let note = Note { generation: 7, at: 42, reasons: UncarriedReason::ALL.to_vec() };
+        let golden: &[u8] = &[1, 0x84, 7, 0x18, 0x2a, 0x87, 0, 1, 2, 3, 4, 5, 6, 0x81, 0x61, b'x'];
+        let note = Note { generation: 7, at: 42, reasons: UncarriedReason::ALL.to_vec(), headers: vec!["x".into()] };
         assert_eq!(encode(&note), golden);
         assert_eq!(decode::<Note>("note", golden).unwrap(), note);
     }

@@ -12,7 +12,7 @@ use crate::{
     Shadow,
     intent::{Intended, IntentGuard, half_done},
     key_locks::KeyGuard,
-    origin::{Origin, OriginAttributes, OriginError},
+    origin::{Origin, OriginAttributes, OriginError, PutConditions},
     shadow::writes_through,
     tee::{Outcome, store_on_both},
     view::View,
@@ -75,7 +75,8 @@ impl Shadow {
             shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
             let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
-            let write = |size, body| origin.put(&path, &key, size, body, &attributes);
+            let conditions = PutConditions::default();
+            let write = |size, body| origin.put(&path, &key, size, body, &attributes, &conditions);
             let journal = |content: &Content| {
                 let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size };
                 shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)

@@ -127,6 +127,8 @@ pub struct UncarriedObjectView {
     pub key: String,
     /// Why, as in [`UncarriedSummaryView`].
     pub reasons: Vec<String>,
+    /// The names of the headers that hold what is no text.
+    pub unreadable_headers: Vec<String>,
     /// When that was last seen.
     pub at: String,
 }

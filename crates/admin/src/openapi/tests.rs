@@ -91,7 +91,7 @@ fn every_field_of_a_bucket_is_described() {
     let summary = UncarriedSummaryView { reason: String::new(), objects: 0, keys: vec![] };
     check(&document, "UncarriedSummaryView", &summary);
     check(&document, "UncarriedList", &UncarriedList { objects: vec![], next: None });
-    let uncarried = UncarriedObjectView { key: String::new(), reasons: vec![], at: String::new() };
+    let uncarried = UncarriedObjectView { key: String::new(), reasons: vec![], unreadable_headers: vec![], at: String::new() };
     check(&document, "UncarriedObjectView", &uncarried);
     check(&document, "OriginErrorView", &OriginErrorView { at: String::new(), doing: String::new(), message: String::new() });
     check(&document, "BucketList", &BucketList { buckets: vec![], next: None });

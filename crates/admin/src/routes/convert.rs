@@ -93,6 +93,7 @@ pub(crate) fn uncarried(object: &UncarriedObject) -> UncarriedObjectView {
     UncarriedObjectView {
         key: object.key.to_string(),
         reasons: object.reasons.iter().map(|reason| reason.as_str().to_owned()).collect(),
+        unreadable_headers: object.headers.clone(),
         at: rfc3339(object.at),
     }
 }

@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -16,11 +16,15 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use umbra_core::{
-    Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, ReadSource, ShadowSettings, Tags, Timestamp,
+    Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, ReadSource, ShadowSettings, Tags,
+    Timestamp,
 };
 use umbra_store::{ListedObject, Secret};
 
-use super::{Origin, OriginAttributes, OriginError, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
+use super::{
+    ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
+    PutConditions, Result, ShadowPath, Uncarried,
+};
 use crate::origins::OriginFactory;
 
 /// Bytes of one chunk of a body: small, so that a test can stop a transfer between two.
@@ -49,6 +53,7 @@ struct Held {
     part_sizes: Vec<u64>,
     info: ObjectInfo,
     tags: Tags,
+    uncarried: Vec<Uncarried>,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +73,11 @@ pub struct MemoryOrigin {
     /// When set, every put waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
     /// Whether answers keep their length to themselves.
-    hides_length: std::sync::atomic::AtomicBool,
+    hides_length: AtomicBool,
+    /// Whether GetObjectAttributes is not known here.
+    hides_parts: AtomicBool,
+    /// What is said of the order of listings.
+    order: Mutex<ListOrder>,
     gets: AtomicU64,
     bytes: AtomicU64,
     requests: AtomicU64,
@@ -87,7 +96,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         tag_count: attributes.tags.len(),
         source: ReadSource::Origin,
     };
-    Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone() }
+    Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone(), uncarried: Vec::new() }
 }
 
 fn md5(content: &[u8]) -> [u8; 16] {
@@ -105,6 +114,16 @@ impl MemoryOrigin {
     /// Gives an object an ETag that is no MD5.
     pub fn set_etag(&self, key: &str, etag: &str) {
         self.state.lock().objects.get_mut(key).expect("an object").info.etag = ETag::parse(etag);
+    }
+
+    /// Gives an object something that cannot be brought here.
+    pub fn set_uncarried(&self, key: &str, uncarried: Vec<Uncarried>) {
+        self.state.lock().objects.get_mut(key).expect("an object").uncarried = uncarried;
+    }
+
+    /// From now on nothing tells the parts of an object but a HEAD of each.
+    pub fn hide_parts(&self) {
+        self.hides_parts.store(true, Ordering::SeqCst);
     }
 
     /// Takes an object away, as its owner would.
@@ -246,12 +265,13 @@ impl Origin for MemoryOrigin {
         let content = held.content.slice(position(wanted.start)..position(wanted.end));
         let body = self.body(content, fault);
         let size = body.size().map(|_| held.info.size);
-        Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, body })
+        Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, uncarried: held.uncarried, body })
     }
 
-    async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+    async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.fault("head")?;
-        Ok(self.find(key)?.info)
+        let Held { info, uncarried, .. } = self.find(key)?;
+        Ok(OriginHead { info, uncarried })
     }
 
     async fn is_unchanged(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
@@ -264,7 +284,43 @@ impl Origin for MemoryOrigin {
         Ok(self.find(key)?.part_sizes.get(usize::from(part.get()) - 1).copied())
     }
 
-    async fn put(&self, _: &ShadowPath, key: &ObjectKey, _: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
+    async fn part_range(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {
+        self.fault("part")?;
+        let Held { part_sizes, info, .. } = self.find(key)?;
+        let index = usize::from(part.get()) - 1;
+        let start: u64 = part_sizes.iter().take(index).sum();
+        let size = part_sizes.get(index).filter(|_| info.etag == *etag);
+        let range = size.map(|size| ByteRange::new(start, start + size));
+        Ok(range.map(|range| PartRange { range, size: info.size, count: u16::try_from(part_sizes.len()).ok() }))
+    }
+
+    async fn object_parts(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>> {
+        self.fault("parts_of")?;
+        let Held { part_sizes, info, .. } = self.find(key)?;
+        if self.hides_parts.load(Ordering::SeqCst) || part_sizes.is_empty() || info.etag != *etag {
+            return Ok(None);
+        }
+        let part = |(size, number)| PartInfo { number, size, checksums: Vec::new() };
+        Ok(Some(part_sizes.into_iter().zip(1..).map(part).collect()))
+    }
+
+    async fn judges_conditions(&self, _: &ShadowPath) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn order(&self) -> ListOrder {
+        *self.order.lock()
+    }
+
+    async fn put(
+        &self,
+        _: &ShadowPath,
+        key: &ObjectKey,
+        _: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag> {
         let fault = self.fault("put")?;
         let content = collect(body).await?;
         let gate = self.held_puts.lock().clone();
@@ -273,6 +329,10 @@ impl Origin for MemoryOrigin {
         }
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
+        let now = state.objects.get(key.as_str()).map(|held| &held.info.etag);
+        if (conditions.if_absent && now.is_some()) || (conditions.if_match.is_some() && conditions.if_match.as_ref() != now) {
+            return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "a condition of the write does not hold")));
+        }
         state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));
         state.writes.push(format!("put {key}"));
         answer(fault, etag)

@@ -4,12 +4,16 @@ use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, Tags};
+use parking_lot::RwLock;
+use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags};
 
-use super::{Origin, OriginAttributes, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
+use super::{
+    ListOrder, Origin, OriginAttributes, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange, PutConditions, Result,
+    ShadowPath, Uncarried,
+};
 use crate::{
     stats::{Count, OriginFault, Stats},
-    uncarried::{Notes, UncarriedReason},
+    uncarried::Notes,
 };
 
 /// Counts what goes to and comes from an origin.
@@ -19,11 +23,12 @@ pub(crate) struct ObservedOrigin {
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
     notes: Option<Notes>,
+    order: RwLock<ListOrder>,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock, notes: None }
+        Self { inner, stats, clock, order: RwLock::default(), notes: None }
     }
 
     /// Notes from now on what cannot be carried over.
@@ -41,12 +46,22 @@ impl ObservedOrigin {
         answer
     }
 
-    /// Notes that an object cannot be read because it is archived.
-    async fn note_archived(&self, key: &ObjectKey, error: Option<&umbra_core::Error>) {
-        if let (Some(notes), Some(error)) = (&self.notes, error)
-            && error.kind() == ErrorKind::Invalid(Fault::InvalidObjectState)
-        {
-            notes.add(key, &[UncarriedReason::Archived]).await;
+    /// Notes what of an object cannot be carried over.
+    async fn note_uncarried(&self, key: &ObjectKey, found: &[Uncarried]) {
+        if let Some(notes) = &self.notes {
+            notes.add(key, found).await;
+        }
+    }
+
+    /// Notes what the failure of a read says of the object.
+    async fn note_unreadable<T>(&self, key: &ObjectKey, answer: Result<T>) -> Result<T> {
+        let found = answer.as_ref().err().and_then(|error| Uncarried::of_error(&error.error));
+        match found {
+            Some(found) => {
+                self.note_uncarried(key, &[found]).await;
+                answer
+            }
+            None => answer,
         }
     }
 }
@@ -55,18 +70,18 @@ impl ObservedOrigin {
 fn count_of<'a>(stats: &'a Stats, doing: &str) -> &'a Count {
     match doing {
         "read" => &stats.origin_gets,
-        "head" | "head a part" | "revalidate" => &stats.origin_heads,
+        "head" | "head a part" | "ask for parts" | "revalidate" => &stats.origin_heads,
         "list" => &stats.origin_lists,
-        "write" => &stats.origin_puts,
+        "write" | "try a condition" => &stats.origin_puts,
         "delete" => &stats.origin_deletes,
         "read tags" | "write tags" => &stats.origin_tags,
         _ => &stats.origin_multiparts,
     }
 }
 
-/// Whether an error is the origin's fault.
-const fn is_fault(error: &umbra_core::Error) -> bool {
-    matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused)
+/// Whether an error is the origin's fault, and not that of the object.
+fn is_fault(error: &umbra_core::Error) -> bool {
+    matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) && Uncarried::of_error(error).is_none()
 }
 
 /// Remembers an error if it is the origin's fault.
@@ -81,8 +96,8 @@ fn note(stats: &Stats, clock: &dyn Clock, doing: &'static str, error: &umbra_cor
 impl Origin for ObservedOrigin {
     async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         let answer = self.observe("read", self.inner.get(path, key, range, if_match)).await;
-        self.note_archived(key, answer.as_ref().err().map(|error| &error.error)).await;
-        let mut object = answer?;
+        let mut object = self.note_unreadable(key, answer).await?;
+        self.note_uncarried(key, &object.uncarried).await;
         let (stats, clock) = (self.stats.clone(), self.clock.clone());
         object.body = object.body.map_stream(|stream| {
             stream.inspect(move |chunk| match chunk {
@@ -93,8 +108,10 @@ impl Origin for ObservedOrigin {
         Ok(object)
     }
 
-    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
-        self.observe("head", self.inner.head(path, key)).await
+    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
+        let head = self.note_unreadable(key, self.observe("head", self.inner.head(path, key)).await).await?;
+        self.note_uncarried(key, &head.uncarried).await;
+        Ok(head)
     }
 
     async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
@@ -105,8 +122,37 @@ impl Origin for ObservedOrigin {
         self.observe("head a part", self.inner.part_size(path, key, etag, part)).await
     }
 
-    async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
-        self.observe("write", self.inner.put(path, key, size, body, attributes)).await
+    async fn part_range(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {
+        self.observe("head a part", self.inner.part_range(path, key, etag, part)).await
+    }
+
+    async fn object_parts(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>> {
+        self.observe("ask for parts", self.inner.object_parts(path, key, etag)).await
+    }
+
+    async fn put(
+        &self,
+        path: &ShadowPath,
+        key: &ObjectKey,
+        size: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag> {
+        self.observe("write", self.inner.put(path, key, size, body, attributes, conditions)).await
+    }
+
+    async fn judges_conditions(&self, path: &ShadowPath) -> Result<bool> {
+        self.observe("try a condition", self.inner.judges_conditions(path)).await
+    }
+
+    fn order(&self) -> ListOrder {
+        let learned = *self.order.read();
+        if learned == ListOrder::Unknown { self.inner.order() } else { learned }
+    }
+
+    fn learn_order(&self, order: ListOrder) {
+        *self.order.write() = order;
     }
 
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {

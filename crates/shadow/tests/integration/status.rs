@@ -6,7 +6,7 @@ use umbra_core::{BucketName, ErrorKind, Fault as S3Fault};
 use umbra_meta::key;
 use umbra_shadow::{
     ShadowStatus, UncarriedReason, Verdict, metrics,
-    origin::{OriginAttributes, memory::Fault},
+    origin::{OriginAttributes, Uncarried, memory::Fault},
 };
 use umbra_store::{BucketSettings, DeleteOptions, GetOptions, ListSource, Objects};
 
@@ -164,9 +164,9 @@ async fn archived_objects_are_listed_until_they_are_here() {
 async fn what_was_left_behind_of_an_object_is_told() {
     let world = World::attached(false).await;
     world.origin.insert("held", "content", &OriginAttributes::default());
-    let note = async |reasons: &[UncarriedReason]| world.shadow.note_uncarried(&*world.bucket().await, &k("held"), reasons).await;
-    note(&[UncarriedReason::LegalHold]).await;
-    note(&[UncarriedReason::Acl, UncarriedReason::LegalHold, UncarriedReason::Acl]).await;
+    let note = async |found: &[Uncarried]| world.shadow.note_uncarried(&*world.bucket().await, &k("held"), found).await;
+    note(&[Uncarried::LegalHold]).await;
+    note(&[Uncarried::Acl, Uncarried::LegalHold, Uncarried::UnreadableHeader("x-amz-meta-a".into())]).await;
     note(&[]).await;
     world.get("held").await.unwrap();
     world.hydrated("held").await;

@@ -28,7 +28,12 @@ pub(super) fn status() -> Vec<(&'static str, Value)> {
     ]);
     let summary =
         object(&[("reason", reason()), ("objects", count("How many objects there are.")), ("keys", strings("The keys of a few of them."))]);
-    let uncarried = object(&[("key", text("Its key.")), ("reasons", json!({ "type": "array", "items": reason() })), ("at", time())]);
+    let uncarried = object(&[
+        ("key", text("Its key.")),
+        ("reasons", json!({ "type": "array", "items": reason() })),
+        ("unreadable_headers", strings("The names of the headers that hold what is no text.")),
+        ("at", time()),
+    ]);
     let page =
         object(&[("objects", list("UncarriedObjectView")), ("next", nullable(text("What to ask for as `after` to get the next page.")))]);
     vec![
