@@ -3,7 +3,7 @@
 //! Counting itself only adds in memory. Every second what has grown is added to the rows of its bucket, in one batch behind the bucket's fence,
 //! and once more when the server stops. A crash forgets what was counted in its last second.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use umbra_core::{BucketName, ErrorKind, Result};
 use umbra_meta::{Batch, Expect, KeyRange, Partition, Projection, counter_value, is_outcome_unknown, key};
@@ -52,18 +52,21 @@ impl Shadow {
         }
     }
 
-    async fn save_counts_of(&self, name: &BucketName, stats: &Stats) -> Result<()> {
+    async fn save_counts_of(&self, name: &BucketName, stats: &Arc<Stats>) -> Result<()> {
         let _saving = stats.saving.lock().await;
         let grown: Vec<_> = stats.each().map(|(name, count)| (name, count, count.unsaved())).filter(|(_, _, by)| *by > 0).collect();
         if grown.is_empty() {
             return Ok(());
         }
         let bucket = match self.0.catalog.bucket(name).await {
-            Ok(bucket) if bucket.settings.generation == stats.generation => bucket,
-            // Its shadow ended meanwhile: there is nothing to count for any more.
-            Ok(_) => return Ok(()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(()),
+            Ok(bucket) => Some(bucket).filter(|bucket| bucket.settings.generation == stats.generation),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => None,
             Err(error) => return Err(error),
+        };
+        let Some(bucket) = bucket else {
+            // Its shadow ended, and a request that had begun before counted on: for nobody.
+            self.0.stats.end(stats);
+            return Ok(());
         };
         let fence = Batch::new(bucket.partition).check(key::settings(), Expect::Revision(bucket.revision));
         let batch = grown.iter().fold(fence, |batch, (name, _, by)| batch.add(row(stats.generation, name), by.cast_signed()));

@@ -26,6 +26,7 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one.
 
 mod attach;
 mod counters;

@@ -238,6 +238,11 @@ impl StatsByBucket {
         self.0.lock().remove(&partition);
     }
 
+    /// Forgets these counts and no others.
+    pub(crate) fn end(&self, stats: &Arc<Stats>) {
+        self.0.lock().retain(|_, (_, known)| !Arc::ptr_eq(known, stats));
+    }
+
     /// Every bucket with its counts, by name.
     pub(crate) fn all(&self) -> Vec<(BucketName, Arc<Stats>)> {
         let mut all: Vec<_> = self.0.lock().values().cloned().collect();
