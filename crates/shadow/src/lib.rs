@@ -28,10 +28,14 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one.
 
+mod arriving;
 mod attach;
 mod counters;
 mod detach;
+mod fetch;
+mod finish;
 mod flights;
+mod hashes;
 mod health;
 mod hydrate;
 mod intent;
@@ -42,14 +46,17 @@ pub mod metrics;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod revalidate;
 mod shadow;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod uncarried;

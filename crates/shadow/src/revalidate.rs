@@ -12,11 +12,11 @@
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use umbra_core::{ETag, ErrorKind, HydratePolicy, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
+use umbra_core::{ETag, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
 use umbra_meta::{Check, Expect, Partition, Revision, key};
 use umbra_store::{Bucket, GetObject, GetOptions, Stored, Terms};
 
-use crate::{Shadow, key_locks::KeyLocks, origin::Origin, view::View};
+use crate::{Shadow, key_locks::KeyLocks, origin::Origin, read_through::hydrates_whole, view::View};
 
 /// How long a reader waits for the origin to say whether an object changed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -130,7 +130,7 @@ impl Shadow {
     ) -> Result<ObjectInfo> {
         let Some(interval) = interval_of(bucket) else { return self.head_through(cx, bucket, key, options, &*origin).await };
         let changed = self.revalidate(cx, bucket, key, interval, &origin).await?;
-        if changed && bucket.settings.shadow.as_ref().is_some_and(|shadow| shadow.hydrate == HydratePolicy::Whole) {
+        if changed && hydrates_whole(bucket) {
             self.hydrate(cx, bucket, key, &origin);
         }
         match self.head_through(cx, bucket, key, options.clone(), &*origin).await {
