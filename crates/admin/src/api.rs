@@ -16,7 +16,10 @@ pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowReq
 pub use doctor::{DoctorReport, FindingView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
-pub use status::{BucketStatus, OriginErrorView, PendingRepairView, ShadowStatusView};
+pub use status::{
+    BucketStatus, HealthView, OriginErrorView, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedList, UncarriedObjectView,
+    UncarriedSummaryView,
+};
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, DoctorReport, ErrorBody, OrganizationList, OrganizationView, ShadowRequest, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, OrganizationList, OrganizationView, ShadowRequest, UncarriedList, UpdateBucket,
 };
 use transport::Transport;
 pub use transport::Trust;
@@ -104,6 +104,13 @@ impl AdminClient {
     /// How a bucket and its migration are doing.
     pub async fn bucket_status(&self, name: &str) -> Result<BucketStatus, ClientError> {
         self.call(Method::GET, self.url(&["buckets", name, "status"]), NOTHING).await
+    }
+
+    /// One page of the objects of which something could not be carried over, behind `after`.
+    pub async fn uncarried(&self, name: &str, after: Option<&str>) -> Result<UncarriedList, ClientError> {
+        let mut url = self.url(&["buckets", name, "uncarried"]);
+        query(&mut url, "after", after);
+        self.call(Method::GET, url, NOTHING).await
     }
 
     /// Destroys a bucket with everything in it.

@@ -2,7 +2,7 @@
 //!
 //! [`router`] is the server's side, [`AdminClient`] the other; [`api`] holds the types both speak. Every call under `/v1` but the
 //! API's own description is signed like an S3 request (SigV4, service `umbra`). `/readyz`, `/healthz` and `/metrics` are not:
-//! they tell nothing that belongs to a user.
+//! they tell nothing that belongs to a user but, unless told not to, the names of buckets with a shadow, in the metrics.
 //!
 //! # Who may do what
 //!

@@ -74,6 +74,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("delete", "/v1/buckets/{name}", delete(buckets::destroy)),
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
         route("post", "/v1/doctor", post(doctor::examine)),
+        route("get", "/v1/buckets/{name}/uncarried", get(buckets::uncarried)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -26,6 +26,8 @@ pub struct AdminParts {
     pub random: Arc<dyn Random>,
     /// Every metric of the server; the API adds its own.
     pub registry: Registry,
+    /// Whether the metrics, which anyone who reaches the admin address may read, name buckets.
+    pub metrics_name_buckets: bool,
     /// Whether S3 requests are served.
     pub readiness: Readiness,
     /// The URL S3 clients are told to use.

@@ -18,6 +18,7 @@
 //! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
 //! | `u/` upload | an upload at the origin that mirrors ours and is not known to have ended | [`origin_upload`] |
+//! | `n/` key | a note of what of the origin's object could not be carried over | [`uncarried`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
 //! | `v/`, `i/`, `q/` | reserved: older versions, the inventory of what only the origin holds, jobs | |
@@ -50,6 +51,7 @@ const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
 const PIECE: &[u8] = b"h/";
+const UNCARRIED: &[u8] = b"n/";
 const UPLOAD: &[u8] = b"m/";
 const PART: u8 = b'p';
 const UPLOAD_INDEX: &[u8] = b"M/";
@@ -156,6 +158,26 @@ pub fn all_pieces() -> KeyRange {
 pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u64)> {
     let (key, rest) = closed::split(bytes.strip_prefix(PIECE)?)?;
     Some((object_key(key)?, u64::from_be_bytes(rest.try_into().ok()?)))
+}
+
+/// The note of what of `key` could not be carried over.
+pub fn uncarried(key: &ObjectKey) -> Vec<u8> {
+    uncarried_prefix(key.as_str())
+}
+
+/// What the keys of all such notes begin with whose key begins with `prefix`. `prefix` may be any text, to go on behind it.
+pub fn uncarried_prefix(prefix: &str) -> Vec<u8> {
+    joined(UNCARRIED, prefix.as_bytes())
+}
+
+/// All such notes whose key begins with `prefix`.
+pub fn uncarried_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&uncarried_prefix(prefix))
+}
+
+/// The key of whose note `bytes` are the key.
+pub fn parse_uncarried(bytes: &[u8]) -> Option<&str> {
+    text_behind(UNCARRIED, bytes)
 }
 
 /// A multipart upload.

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use umbra_core::{Clock, Random, Result};
 use umbra_shadow::Shadow;
@@ -41,6 +42,11 @@ impl S3Front {
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
         let layer = Layer::new(service, parser, catalog, random, settings.body_timeout);
         Ok(Self { settings, layer })
+    }
+
+    /// Adds the metrics of this front to `registry`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.layer.metrics().register(registry);
     }
 }
 

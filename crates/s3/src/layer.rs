@@ -12,7 +12,12 @@ mod query;
 mod repeated;
 mod request_body;
 
-use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
@@ -35,7 +40,7 @@ use self::{
     digests::Digests,
     request_body::{Checks, RequestBody},
 };
-use crate::{cors, host, tigris};
+use crate::{cors, host, metrics::Metrics, tigris};
 
 /// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
 const SHADOW_PATH: &str = "x-umbra-shadow-path";
@@ -70,6 +75,7 @@ pub(crate) struct Layer {
     random: Arc<dyn Random>,
     host_id: String,
     body_timeout: Duration,
+    metrics: Metrics,
 }
 
 impl Layer {
@@ -82,7 +88,12 @@ impl Layer {
         body_timeout: Duration,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
-        Self { service, host, catalog, random, host_id, body_timeout }
+        Self { service, host, catalog, random, host_id, body_timeout, metrics: Metrics::default() }
+    }
+
+    /// What was answered, and how soon.
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Answers a request. Never fails: whatever happens has an answer.
@@ -90,6 +101,7 @@ impl Layer {
     where
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
+        let begun = Instant::now();
         let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
         let resource = request.uri().path().to_owned();
         let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
@@ -133,6 +145,7 @@ impl Layer {
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.metrics.count(progress.operation(), response.status(), begun.elapsed());
         response
     }
 

@@ -18,6 +18,7 @@ mod host;
 mod layer;
 mod lenient;
 mod limits;
+mod metrics;
 mod operations;
 mod server;
 mod settings;

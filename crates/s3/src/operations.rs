@@ -30,7 +30,7 @@ use umbra_store::{Catalog, Objects};
 
 pub(crate) use buckets::{is_public, lists_publicly};
 
-use crate::S3Settings;
+use crate::{S3Settings, layer::Progress};
 
 /// What the operations work with.
 pub(crate) struct Operations {
@@ -46,6 +46,13 @@ impl fmt::Debug for Operations {
     }
 }
 
+/// Tells the outer layer which operation a request turned out to ask for.
+fn begin<T>(request: &S3Request<T>, operation: &'static str) {
+    if let Some(progress) = request.extensions.get::<Arc<Progress>>() {
+        progress.begin(operation);
+    }
+}
+
 /// Writes the methods of the trait: the name of each, its input and output, and the function that does it.
 macro_rules! operations {
     ($($method:ident, $Input:ident, $Output:ident => $function:path;)*) => {
@@ -53,6 +60,7 @@ macro_rules! operations {
         impl S3 for Operations {
             $(
                 async fn $method(&self, request: S3Request<$Input>) -> S3Result<S3Response<$Output>> {
+                    begin(&request, stringify!($method));
                     $function(self, request).await.map_err(Into::into)
                 }
             )*

@@ -3,6 +3,7 @@
 mod completions;
 mod demo;
 mod failure;
+mod interval;
 mod key;
 mod org;
 pub(crate) mod out;
@@ -34,7 +35,7 @@ enum Command {
     /// Run the server.
     Serve(Box<serve::Serve>),
     /// Create, change, list, look at and destroy buckets.
-    Storage(storage::Storage),
+    Storage(Box<storage::Storage>),
     /// Create, list and delete organizations.
     Org(org::Org),
     /// Create, list and delete access keys.

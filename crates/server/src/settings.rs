@@ -81,6 +81,10 @@ declare_settings! {
     ///
     /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.
     reclaim_grace: u64 = 300, [env = "UMBRA_RECLAIM_GRACE", value_name = "SECONDS"];
+    /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
+    ///
+    /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
+    metrics_buckets: bool = true, [env = "UMBRA_METRICS_BUCKETS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
 
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///

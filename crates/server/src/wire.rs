@@ -69,13 +69,17 @@ impl Server {
         let parts = Parts::open(&data_dir, settings, kek, policy).await?;
         parts.install_root_key(&root_key).await?;
         parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
+        let front = parts.front(settings)?;
+        let mut registry = Registry::default();
+        front.register_metrics(&mut registry);
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
             catalog: Arc::clone(&parts.catalog),
             shadow: parts.shadow.clone(),
             clock: Arc::clone(&parts.clock),
             random: Arc::clone(&parts.random),
-            registry: Registry::default(),
+            registry,
+            metrics_name_buckets: settings.metrics_buckets,
             readiness: readiness.clone(),
             endpoint: endpoint.clone(),
             region: settings.region.clone(),
@@ -84,7 +88,7 @@ impl Server {
         let (stop_serving, stopping) = watch::channel(false);
         let stop_admin = CancellationToken::new();
         let admin_task = tokio::spawn(listen::serve(admin_listener, acceptor(), router, stop_admin.clone()));
-        let s3 = tokio::spawn(parts.s3(settings, s3_listener, acceptor(), stopping)?);
+        let s3 = tokio::spawn(parts::s3(front, settings, s3_listener, acceptor(), stopping));
         readiness.set(true);
         Ok(Self {
             endpoint,

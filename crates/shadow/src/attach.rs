@@ -1,9 +1,9 @@
 //! Attaching a shadow, and changing it: one setting at a time, probed before anything is changed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use umbra_core::{Body, BucketName, Error, ErrorKind, Fault, ObjectKey, RequestContext, Result, ShadowSettings};
+use umbra_core::{Body, BucketName, Error, ErrorKind, Fault, HydratePolicy, Money, ObjectKey, RequestContext, Result, ShadowSettings};
 use umbra_store::{Bucket, Secret};
 
 use crate::{
@@ -30,6 +30,12 @@ pub struct AttachRequest {
     pub secret_key: Option<Secret>,
     /// Whether writes go to the origin first.
     pub write_through: Option<bool>,
+    /// How much of a cold object a reader brings here.
+    pub hydrate: Option<HydratePolicy>,
+    /// How often unmodified hydrated objects are held against the origin; zero for never.
+    pub revalidate: Option<Duration>,
+    /// What a gigabyte leaving the origin costs; zero for no estimates.
+    pub price_per_gb: Option<Money>,
 }
 
 impl Shadow {
@@ -61,6 +67,8 @@ impl Shadow {
                 Ok(())
             })
             .await?;
+        // Known from now on, to the metrics for one.
+        self.stats(&updated);
         tracing::info!(bucket = %name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
         Ok(updated)
     }
@@ -85,6 +93,9 @@ impl Shadow {
             access_key,
             secret_key: self.0.catalog.sealer().seal(&context, secret.expose()),
             write_through: request.write_through.or(now.map(|now| now.write_through)).unwrap_or(false),
+            hydrate: request.hydrate.or(now.map(|now| now.hydrate)).unwrap_or_default(),
+            revalidate: request.revalidate.or(now.and_then(|now| now.revalidate)).filter(|interval| !interval.is_zero()),
+            price_per_gb: request.price_per_gb.or(now.and_then(|now| now.price_per_gb)).filter(|price| !price.is_zero()),
         };
         Ok((settings, secret))
     }
@@ -103,10 +114,14 @@ impl Shadow {
     }
 }
 
-/// Whether the change needs anything of the origin: write-through can be switched off while the origin is down.
+/// Whether the change needs anything of the origin: write-through can be switched off, and what concerns us alone changed, while the origin
+/// is down.
 fn needs_probe(now: Option<&ShadowSettings>, wanted: &ShadowSettings, request: &AttachRequest) -> bool {
     now.is_none_or(|now| {
-        let same = ShadowSettings { secret_key: now.secret_key.clone(), write_through: now.write_through, ..wanted.clone() } == *now;
+        let access = |settings: &ShadowSettings| {
+            (settings.endpoint.clone(), settings.region.clone(), settings.bucket.clone(), settings.access_key.clone())
+        };
+        let same = access(wanted) == access(now);
         !same || request.secret_key.is_some() || (wanted.write_through && !now.write_through)
     })
 }

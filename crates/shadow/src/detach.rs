@@ -6,7 +6,7 @@ use umbra_core::{BucketName, Error, ErrorKind, Fault, RequestContext, Result};
 use umbra_meta::{Batch, KeyRange, Projection, key};
 use umbra_store::Bucket;
 
-use crate::{Shadow, list::OriginWalk};
+use crate::{Shadow, counters, list::OriginWalk};
 
 /// How long writes in progress may take to end once the shadow is cleared.
 const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
@@ -116,11 +116,12 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones, intents and hydrations of a cleared shadow, and what was remembered of uploads there: they belong to an earlier
-    /// generation and count for nothing.
+    /// Drops the tombstones, intents, notes, counts and hydrations of a cleared shadow, and what was remembered of uploads there: they belong
+    /// to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
-        for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()] {
+        let notes = [key::uncarried_range(""), counters::all_counters()];
+        for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()].into_iter().chain(notes) {
             self.drop_range(bucket, range).await?;
         }
         Ok(())

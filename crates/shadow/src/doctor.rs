@@ -9,7 +9,7 @@ mod writing;
 use std::fmt;
 
 use umbra_client::S3Client;
-use umbra_core::{ErrorKind, RequestContext, Result, SealedSecret, ShadowSettings, Timestamp};
+use umbra_core::{ErrorKind, HydratePolicy, RequestContext, Result, SealedSecret, ShadowSettings, Timestamp};
 use umbra_store::Secret;
 
 use crate::{
@@ -101,6 +101,9 @@ impl Shadow {
             // It is used as it is and kept nowhere.
             secret_key: SealedSecret(Vec::new()),
             write_through: examination.write_through,
+            hydrate: HydratePolicy::default(),
+            revalidate: None,
+            price_per_gb: None,
         };
         let (origin, client) = match self.0.origins.examined(&settings, &examination.secret_key) {
             Ok(made) => made,

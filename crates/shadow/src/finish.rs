@@ -100,8 +100,10 @@ impl Hydration {
 
     /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
     async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) {
+        let size = info.size;
         let Err(error) = self.keep(transfer, info, sums).await else { return };
         self.stats.discarded_copies.add(1);
+        self.stats.discarded_bytes.add(size);
         if error.kind() != ErrorKind::Conflict {
             tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy could not be kept");
         }

@@ -27,15 +27,18 @@
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Uploads at the origin (`u/`) whose own is gone are aborted there.
+//! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one.
 
 mod arriving;
 mod attach;
+mod counters;
 mod detach;
 mod doctor;
 mod fetch;
 mod finish;
 mod flights;
 mod hashes;
+mod health;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -46,6 +49,7 @@ mod list_merge;
 mod list_order;
 mod list_origin;
 mod list_walk;
+pub mod metrics;
 mod mirrored_upload;
 pub mod origin;
 mod origin_uploads;
@@ -58,6 +62,7 @@ mod record;
 mod repair;
 mod repair_worker;
 mod repairs;
+mod revalidate;
 mod schedule;
 mod shadow;
 mod stats;
@@ -65,14 +70,17 @@ mod status;
 mod sweep;
 mod tee;
 mod transfer;
+mod uncarried;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
 pub use doctor::{Examination, Finding, Verdict};
+pub use health::{Health, Verdict as HealthVerdict};
 pub use origins::OriginFactory;
 pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
-pub use stats::OriginFault;
-pub use status::ShadowStatus;
+pub use stats::{OriginFault, ShadowCounts};
+pub use status::{ShadowStatus, UncarriedSummary};
+pub use uncarried::{UncarriedObject, UncarriedReason};

@@ -175,6 +175,9 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Tells what is known of an object; moves no body.
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead>;
 
+    /// Whether an object still has `etag`. Asks conditionally and moves no body.
+    async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool>;
+
     /// The size of one part of a multipart object, while it still has `etag`; `None` where the origin cannot tell.
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>>;
 

@@ -11,6 +11,7 @@ use umbra_store::{Bucket, Catalog, Secret};
 use crate::{
     origin::{ObservedOrigin, Origin},
     stats::Stats,
+    uncarried::Notes,
 };
 
 /// Makes origins. The seam where tests put theirs.
@@ -32,30 +33,26 @@ pub(crate) struct Origins {
     made: Mutex<HashMap<Partition, Made>>,
 }
 
-/// An origin, and the settings it was made of.
-type Made = (ShadowSettings, Arc<dyn Origin>);
+/// An origin, and the settings and the generation it was made for.
+type Made = (ShadowSettings, u64, Arc<dyn Origin>);
 
 impl Origins {
     pub(crate) fn new(factory: Arc<dyn OriginFactory>, catalog: Arc<Catalog>) -> Self {
         Self { factory, catalog, made: Mutex::default() }
     }
 
-    /// The origin of `bucket`, counted in `stats`.
-    pub(crate) fn of(
-        &self,
-        bucket: &Bucket,
-        settings: &ShadowSettings,
-        stats: &Arc<Stats>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Arc<dyn Origin>> {
-        if let Some((made_of, origin)) = self.made.lock().get(&bucket.partition)
-            && made_of == settings
+    /// The origin of `bucket`: counted, and what of it cannot be carried over noted in `notes`.
+    pub(crate) fn of(&self, bucket: &Bucket, settings: &ShadowSettings, notes: Notes) -> Result<Arc<dyn Origin>> {
+        let generation = bucket.settings.generation;
+        if let Some((made_of, made_for, origin)) = self.made.lock().get(&bucket.partition)
+            && (made_of, *made_for) == (settings, generation)
         {
             return Ok(origin.clone());
         }
         let secret = self.catalog.sealer().open(&seal_context(bucket.partition), &settings.secret_key)?;
-        let origin = self.make(settings, &secret, stats, clock)?;
-        self.made.lock().insert(bucket.partition, (settings.clone(), origin.clone()));
+        let origin = self.factory.origin(settings, &secret)?;
+        let origin: Arc<dyn Origin> = Arc::new(ObservedOrigin::new(origin, notes.stats.clone(), notes.clock.clone()).noting(notes));
+        self.made.lock().insert(bucket.partition, (settings.clone(), generation, origin.clone()));
         Ok(origin)
     }
 

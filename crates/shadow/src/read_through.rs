@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use umbra_core::{
-    ByteRange, ETag, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags,
-    check_read,
+    ByteRange, ETag, Entity, Error, ErrorKind, Fault, HydratePolicy, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext,
+    Result, Tags, check_read,
 };
 use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
@@ -39,6 +39,7 @@ impl Shadow {
             }
         }
         Ok(match view {
+            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket.partition, key, stored.revision) => Place::Origin,
             View { object: Some(_), .. } => Place::Here,
             View { gone: true, .. } => Place::Nowhere,
             _ => Place::Origin,
@@ -255,8 +256,8 @@ impl Shadow {
 }
 
 /// Whether what nobody asked for is brought in as well, once a part of an object was.
-pub(crate) const fn hydrates_whole(_: &Bucket) -> bool {
-    true
+pub(crate) fn hydrates_whole(bucket: &Bucket) -> bool {
+    bucket.settings.shadow.as_ref().is_none_or(|shadow| shadow.hydrate == HydratePolicy::Whole)
 }
 
 /// Takes a transfer out of the flights when it ended, however it ended.

@@ -1,6 +1,6 @@
 //! The worker that repairs, and ends uploads at the origin that nobody will complete: one pass through a bucket at a time, several buckets at once.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use futures::{
     StreamExt,
@@ -56,6 +56,10 @@ impl Shadow {
                 {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
                 }
+                if bucket.settings.shadow.is_some() {
+                    // Known from now on, to the metrics for one.
+                    self.stats(bucket);
+                }
                 if bucket.settings.shadow.is_some() && self.has_work(bucket).await? {
                     self.0.repairs.look_at(&bucket.name);
                 }
@@ -66,20 +70,23 @@ impl Shadow {
             }
         }
         let shadow = self.clone();
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = shadow.0.stopping.cancelled() => {}
-                () = shadow.repair_for_ever() => {}
-            }
-        });
+        self.work(async move { shadow.repair_for_ever().await });
         let shadow = self.clone();
+        self.work(async move { shadow.save_counts_for_ever().await });
+        let shadow = self.clone();
+        self.work(async move { shadow.sweep_for_ever().await });
+        Ok(())
+    }
+
+    /// Runs `worker` until the server stops.
+    fn work(&self, worker: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.0.stopping.clone();
         self.0.tasks.spawn(async move {
             tokio::select! {
-                () = shadow.0.stopping.cancelled() => {}
-                () = shadow.sweep_for_ever() => {}
+                () = stopping.cancelled() => {}
+                () = worker => {}
             }
         });
-        Ok(())
     }
 
     async fn has_work(&self, bucket: &Bucket) -> Result<bool> {
@@ -116,7 +123,7 @@ impl Shadow {
 
     fn note_origins_that_are_back(&self) {
         for partition in self.0.repairs.troubled() {
-            if self.0.stats.of(partition).has_come_back() {
+            if self.0.stats.has_come_back(partition) {
                 self.0.repairs.origin_is_back(partition, self.now());
             }
         }

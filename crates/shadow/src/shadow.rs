@@ -3,6 +3,7 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,6 +21,7 @@ use crate::{
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
     repairs::Repairs,
+    revalidate::Revalidations,
     schedule::Schedule,
     stats::{Stats, StatsByBucket},
     view::View,
@@ -78,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) background: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
     pub(crate) schedule: Schedule,
+    pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -102,16 +105,19 @@ impl Shadow {
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             schedule: Schedule::default(),
+            revalidations: Revalidations::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
     }
 
-    /// Stops the workers and waits for writes in progress; hydrations stop, and the next start goes on with what they have brought.
+    /// Stops the workers, waits for writes in progress and saves what was counted; hydrations stop, and the next start goes on with what they
+    /// have brought.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.save_counts().await;
     }
 
     pub(crate) fn native(&self) -> &Native {
@@ -119,7 +125,7 @@ impl Shadow {
     }
 
     pub(crate) fn stats(&self, bucket: &Bucket) -> Arc<Stats> {
-        self.0.stats.of(bucket.partition)
+        self.0.stats.of(bucket)
     }
 
     /// The origin of a bucket that has one, for a request for `key`: if its repair rests, it is tried at once.
@@ -134,7 +140,7 @@ impl Shadow {
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
-            Some(settings) => self.0.origins.of(bucket, settings, &self.stats(bucket), &self.0.clock).map(Some),
+            Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
             None => Ok(None),
         }
     }
@@ -144,6 +150,18 @@ impl Shadow {
         let mut path = cx.shadow_path.clone();
         path.push(format!("{}/{}", self.0.catalog.store_id(), bucket.name));
         ShadowPath(path)
+    }
+
+    /// Counts what of an object is sent, as it is sent.
+    fn counted(&self, bucket: &Bucket, mut object: GetObject) -> GetObject {
+        let (stats, source) = (self.stats(bucket), object.info.source);
+        object.body = object.body.map_stream(|stream| {
+            stream.inspect_ok(move |chunk| {
+                let sent = if source == ReadSource::Local { &stats.local_bytes } else { &stats.cold_bytes };
+                sent.add(chunk.len() as u64);
+            })
+        });
+        object
     }
 
     /// The rows of a key, and whether its intent is dead.
@@ -175,7 +193,7 @@ impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin_for(bucket, key)? {
             None => self.native().get(cx, bucket, key, options).await,
-            Some(origin) => self.read_through(cx, bucket, key, options, origin).await,
+            Some(origin) => Ok(self.counted(bucket, self.read_fresh(cx, bucket, key, options, origin).await?)),
         }
     }
 
@@ -183,7 +201,7 @@ impl Objects for Shadow {
         match self.origin_for(bucket, key)? {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
-                let info = self.head_through(cx, bucket, key, options, &*origin).await?;
+                let info = self.head_fresh(cx, bucket, key, options, origin).await?;
                 if info.source == ReadSource::Origin {
                     self.refuse_failed_order(bucket, key)?;
                 }

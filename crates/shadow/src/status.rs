@@ -1,14 +1,24 @@
 //! What a person wants to know of a shadow.
 
-use umbra_core::Result;
+use umbra_core::{ObjectKey, Result};
 use umbra_store::Bucket;
 
-use crate::{Shadow, repairs::PendingRepair, stats::OriginFault};
+use crate::{
+    Shadow,
+    health::{Health, Signs, judge},
+    repairs::PendingRepair,
+    stats::{OriginFault, ShadowCounts, Stats},
+    uncarried::UncarriedReason,
+};
 
 /// Keys named in a status.
 const KEYS_SHOWN: usize = 100;
+/// Objects looked at of which something could not be carried.
+const UNCARRIED_LOOKED_AT: usize = 1000;
+/// Of these, how many are named for each reason.
+const UNCARRIED_NAMED: usize = 3;
 
-/// The state of a shadow. Counts run since the server started.
+/// The state of a shadow.
 #[derive(Clone, Debug)]
 pub struct ShadowStatus {
     /// The origin's endpoint.
@@ -23,24 +33,27 @@ pub struct ShadowStatus {
     pub write_through: bool,
     /// Grows each time a shadow is set or cleared.
     pub generation: u64,
-    /// Requests to the origin.
-    pub origin_requests: u64,
-    /// Bytes of content that left the origin.
-    pub origin_bytes: u64,
-    /// Objects brought in.
-    pub hydrated_objects: u64,
-    /// Their bytes.
-    pub hydrated_bytes: u64,
-    /// Copies thrown away because something newer was here.
-    pub discarded_copies: u64,
-    /// Reads answered from here.
-    pub local_reads: u64,
-    /// Reads answered from the origin.
-    pub cold_reads: u64,
+    /// What it did in this generation.
+    pub counts: ShadowCounts,
+    /// How it is doing.
+    pub health: Health,
+    /// Of how many objects something could not be carried over, and why.
+    pub uncarried: Vec<UncarriedSummary>,
     /// Write-throughs that are half done, at most a hundred.
     pub pending_repairs: Vec<PendingRepair>,
     /// The latest faults of the origin.
     pub last_errors: Vec<OriginFault>,
+}
+
+/// The objects of which something could not be carried over for one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UncarriedSummary {
+    /// The reason.
+    pub reason: UncarriedReason,
+    /// How many there are. Beyond the first thousand, some may be counted that are none any more.
+    pub objects: u64,
+    /// A few of them.
+    pub keys: Vec<ObjectKey>,
 }
 
 impl Shadow {
@@ -48,7 +61,9 @@ impl Shadow {
     pub async fn status(&self, bucket: &Bucket) -> Result<Option<ShadowStatus>> {
         let Some(settings) = &bucket.settings.shadow else { return Ok(None) };
         let stats = self.stats(bucket);
-        let last_errors = stats.last_errors.lock().iter().cloned().collect();
+        let last_errors: Vec<_> = stats.last_errors.lock().iter().cloned().collect();
+        let pending_repairs = self.repair_queue(bucket, KEYS_SHOWN).await?;
+        let health = self.health(&stats, pending_repairs.len());
         Ok(Some(ShadowStatus {
             endpoint: settings.endpoint.clone(),
             region: settings.region.clone(),
@@ -56,15 +71,30 @@ impl Shadow {
             access_key: settings.access_key.clone(),
             write_through: settings.write_through,
             generation: bucket.settings.generation,
-            origin_requests: stats.origin_requests.get(),
-            origin_bytes: stats.origin_bytes.get(),
-            hydrated_objects: stats.hydrated_objects.get(),
-            hydrated_bytes: stats.hydrated_bytes.get(),
-            discarded_copies: stats.discarded_copies.get(),
-            local_reads: stats.local_reads.get(),
-            cold_reads: stats.cold_reads.get(),
-            pending_repairs: self.repair_queue(bucket, KEYS_SHOWN).await?,
+            counts: self.counts(bucket).await?,
+            health,
+            uncarried: self.uncarried_summary(bucket).await?,
+            pending_repairs,
             last_errors,
         }))
+    }
+
+    /// The verdict on a shadow of which so many writes are half done.
+    pub(crate) fn health(&self, stats: &Stats, repairs: usize) -> Health {
+        let faults: Vec<_> = stats.last_errors.lock().iter().cloned().collect();
+        judge(Signs { now: self.0.clock.now(), latest: stats.latest(), faults: &faults, repairs })
+    }
+
+    /// Costs nothing more than a look at the counters for a bucket whose objects could all be carried.
+    async fn uncarried_summary(&self, bucket: &Bucket) -> Result<Vec<UncarriedSummary>> {
+        if self.uncarried_counts(bucket).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Looking at the first page also drops from it what time has overtaken.
+        let (some, _) = self.uncarried(bucket, None, UNCARRIED_LOOKED_AT).await?;
+        let counts = self.uncarried_counts(bucket).await?;
+        let keys = |reason| some.iter().filter(move |object| object.reasons.contains(&reason)).map(|object| object.key.clone());
+        let summary = |(reason, objects)| UncarriedSummary { reason, objects, keys: keys(reason).take(UNCARRIED_NAMED).collect() };
+        Ok(counts.into_iter().map(summary).collect())
     }
 }

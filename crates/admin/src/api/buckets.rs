@@ -24,7 +24,7 @@ pub struct CreateBucket {
     pub shadow: Option<ShadowRequest>,
 }
 
-/// The origin of a bucket. Creating needs all but `name` and `write_through`; changing takes any of them alone.
+/// The origin of a bucket. Creating needs an endpoint, a region and the keys; changing takes any of them alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShadowRequest {
@@ -46,6 +46,15 @@ pub struct ShadowRequest {
     /// Whether writes and deletes go to the origin first; `false` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_through: Option<bool>,
+    /// How much of a cold object a reader brings here: `whole` (the default) or `touched`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hydrate: Option<String>,
+    /// After how many seconds a read of an unmodified hydrated object asks the origin whether it still is the same; 0, the default, for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revalidate_seconds: Option<u64>,
+    /// What a gigabyte (10^9 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_gb: Option<String>,
 }
 
 impl ShadowRequest {
@@ -104,6 +113,15 @@ pub struct ShadowView {
     pub name: String,
     /// Whether writes and deletes go to the origin first.
     pub write_through: bool,
+    /// How much of a cold object a reader brings here: `whole` or `touched`.
+    #[serde(default)]
+    pub hydrate: String,
+    /// After how many seconds unmodified hydrated objects are held against the origin; `null` for never.
+    #[serde(default)]
+    pub revalidate_seconds: Option<u64>,
+    /// What a gigabyte leaving the origin costs; `null` when nobody said.
+    #[serde(default)]
+    pub price_per_gb: Option<String>,
 }
 
 /// The answer to [`CreateBucket`].

@@ -80,6 +80,14 @@ const SIGNED: &[Call] = &[
         refusals: &[INVALID],
         ..CALL
     },
+    Call {
+        path: "/v1/buckets/{name}/uncarried",
+        summary: "List the objects of which something could not be carried over from the origin, by key, a page at a time",
+        query: &[("after", "Only keys behind this one."), ("limit", "The most on one page, up to 1000.")],
+        answer: (200, Some("UncarriedList")),
+        refusals: &[INVALID, NO_BUCKET],
+        ..CALL
+    },
     Call { path: "/v1/organizations", summary: "List organizations", answer: (200, Some("OrganizationList")), ..CALL },
     Call {
         method: "post",

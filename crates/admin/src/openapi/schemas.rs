@@ -1,6 +1,10 @@
 //! The types.
 
+mod status;
+
 use serde_json::{Value, json};
+
+use status::status;
 
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
@@ -19,6 +23,9 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("access_key?", text("The access key at the origin.")),
         ("secret_key?", text("The secret key at the origin. Never told again.")),
         ("write_through?", flag("Whether writes and deletes go to the origin first.")),
+        ("hydrate?", hydrate()),
+        ("revalidate_seconds?", count("After how long unmodified hydrated objects are held against the origin; 0 for never.")),
+        ("price_per_gb?", text("What a gigabyte (10^9 bytes) leaving the origin costs, as `0.09`, for estimates; `0` for none.")),
     ]);
     let create = object(&[
         ("name", text("Its name.")),
@@ -47,6 +54,9 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("region", text("The region its requests are signed for.")),
         ("name", text("The origin's bucket.")),
         ("write_through", flag("Whether writes and deletes go to the origin first.")),
+        ("hydrate", hydrate()),
+        ("revalidate_seconds", nullable(count("After how long unmodified hydrated objects are held against the origin; null for never."))),
+        ("price_per_gb", nullable(text("What a gigabyte leaving the origin costs; null when nobody said."))),
     ]);
     let created = object(&[
         ("bucket", reference("BucketView")),
@@ -65,6 +75,10 @@ fn buckets() -> Vec<(&'static str, Value)> {
         ("CreatedBucket", created),
         ("BucketList", page),
     ]
+}
+
+fn hydrate() -> Value {
+    json!({ "type": "string", "enum": ["whole", "touched"], "description": "How much of a cold object a reader brings here." })
 }
 
 fn organizations_and_keys() -> Vec<(&'static str, Value)> {
@@ -97,38 +111,6 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("AccessKeyList", object(&[("access_keys", list("AccessKeyView"))])),
         ("ErrorBody", error),
     ]
-}
-
-fn status() -> Vec<(&'static str, Value)> {
-    let status = object(&[
-        ("bucket", reference("BucketView")),
-        ("objects", count("How many objects are here.")),
-        ("bytes", count("How many bytes they hold.")),
-        ("shadow", nullable(reference("ShadowStatusView"))),
-    ]);
-    let shadow = object(&[
-        ("access_key", text("The access key used at the origin. Its secret is never told.")),
-        ("generation", count("Grows each time a shadow is set or cleared.")),
-        ("origin_requests", count("Requests to the origin, since the server started, as all that follows.")),
-        ("origin_bytes", count("Bytes of content that left the origin: what its provider charges for.")),
-        ("hydrated_objects", count("Objects brought in.")),
-        ("hydrated_bytes", count("Their bytes.")),
-        ("discarded_copies", count("Copies thrown away because something newer was here.")),
-        ("local_reads", count("Reads answered from here.")),
-        ("cold_reads", count("Reads answered from the origin.")),
-        ("pending_repairs", list("PendingRepairView")),
-        ("last_errors", list("OriginErrorView")),
-    ]);
-    let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
-    let repair = object(&[
-        ("key", text("The key, which is read through the origin until it is repaired.")),
-        ("operation", text("What was to be done: `put`, `delete` or `tags`.")),
-        ("since", time()),
-        ("attempts", count("How often a repair was tried, since the server started.")),
-        ("last_error", nullable(text("Why the last attempt failed."))),
-        ("next_attempt", nullable(time())),
-    ]);
-    vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("PendingRepairView", repair), ("OriginErrorView", error)]
 }
 
 fn doctor() -> Vec<(&'static str, Value)> {

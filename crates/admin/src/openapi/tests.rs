@@ -7,8 +7,9 @@ use super::document;
 use crate::{
     api::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
-        CreatedAccessKey, CreatedBucket, DoctorReport, ErrorBody, ErrorDetail, FindingView, OrganizationList, OrganizationView,
-        OriginErrorView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, UpdateBucket,
+        CreatedAccessKey, CreatedBucket, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView, OrganizationList, OrganizationView,
+        OriginErrorView, OriginRequestsView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, UncarriedList,
+        UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -71,6 +72,9 @@ fn every_field_of_a_bucket_is_described() {
         access_key: Some(String::new()),
         secret_key: Some(SecretText::new("")),
         write_through: Some(true),
+        hydrate: Some(String::new()),
+        revalidate_seconds: Some(0),
+        price_per_gb: Some(String::new()),
     };
     check(&document, "ShadowRequest", &shadow);
     let text = || Some(String::new());
@@ -81,7 +85,14 @@ fn every_field_of_a_bucket_is_described() {
     check(&document, "ShadowView", &shadow_view());
     check(&document, "BucketView", &bucket());
     check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None });
-    check(&document, "ShadowStatusView", &shadow_status());
+    check(&document, "ShadowStatusView", &ShadowStatusView::default());
+    check(&document, "HealthView", &HealthView::default());
+    check(&document, "OriginRequestsView", &OriginRequestsView::default());
+    let summary = UncarriedSummaryView { reason: String::new(), objects: 0, keys: vec![] };
+    check(&document, "UncarriedSummaryView", &summary);
+    check(&document, "UncarriedList", &UncarriedList { objects: vec![], next: None });
+    let uncarried = UncarriedObjectView { key: String::new(), reasons: vec![], unreadable_headers: vec![], at: String::new() };
+    check(&document, "UncarriedObjectView", &uncarried);
     check(&document, "OriginErrorView", &OriginErrorView { at: String::new(), doing: String::new(), message: String::new() });
     check(&document, "BucketList", &BucketList { buckets: vec![], next: None });
     let access_key = CreatedAccessKey { key: key(), secret_key: SecretText::new("") };
@@ -108,24 +119,16 @@ fn every_field_of_the_rest_is_described() {
     check(&document, "ErrorBody", &error);
 }
 
-fn shadow_status() -> ShadowStatusView {
-    ShadowStatusView {
-        access_key: String::new(),
-        generation: 0,
-        origin_requests: 0,
-        origin_bytes: 0,
-        hydrated_objects: 0,
-        hydrated_bytes: 0,
-        discarded_copies: 0,
-        local_reads: 0,
-        cold_reads: 0,
-        pending_repairs: vec![],
-        last_errors: vec![],
-    }
-}
-
 fn shadow_view() -> ShadowView {
-    ShadowView { endpoint: String::new(), region: String::new(), name: String::new(), write_through: false }
+    ShadowView {
+        endpoint: String::new(),
+        region: String::new(),
+        name: String::new(),
+        write_through: false,
+        hydrate: String::new(),
+        revalidate_seconds: None,
+        price_per_gb: None,
+    }
 }
 
 fn bucket() -> BucketView {

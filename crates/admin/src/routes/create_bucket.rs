@@ -61,7 +61,7 @@ pub(crate) fn complete(shadow: ShadowRequest, name: &BucketName) -> ApiResult<At
             missing.join(", ")
         )));
     }
-    let mut attach = convert::attach(shadow);
+    let mut attach = convert::attach(shadow)?;
     attach.bucket.get_or_insert_with(|| name.to_string());
     Ok(attach)
 }

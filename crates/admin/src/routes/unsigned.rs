@@ -1,5 +1,7 @@
 //! What needs no signature: health, metrics, the API's description, and answers to what does not exist.
 
+use std::fmt;
+
 use axum::{
     Json,
     extract::State,
@@ -35,8 +37,10 @@ pub(crate) async fn healthz() -> &'static str {
 
 pub(crate) async fn metrics(State(state): State<AdminState>) -> ApiResult<Response> {
     let mut lines = String::new();
-    text::encode(&mut lines, &state.registry)
-        .map_err(|error| ApiError::from(Error::internal("the metrics cannot be written").because(error)))?;
+    let failed = |error: fmt::Error| ApiError::from(Error::internal("the metrics cannot be written").because(error));
+    text::encode_registry(&mut lines, &state.registry).map_err(failed)?;
+    state.shadow.write_metrics(&mut lines, state.metrics_name_buckets).await?;
+    text::encode_eof(&mut lines).map_err(failed)?;
     Ok(([(CONTENT_TYPE, OPENMETRICS)], lines).into_response())
 }
 

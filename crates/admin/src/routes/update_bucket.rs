@@ -46,7 +46,7 @@ async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, r
     if request.clear_shadow {
         latest = Some(state.shadow.detach(&context(request_id), &bucket.name, request.force).await?);
     } else if let Some(shadow) = request.shadow.filter(|shadow| !shadow.is_empty()) {
-        let attach = if bucket.settings.shadow.is_some() { convert::attach(shadow) } else { complete(shadow, &bucket.name)? };
+        let attach = if bucket.settings.shadow.is_some() { convert::attach(shadow)? } else { complete(shadow, &bucket.name)? };
         latest = Some(state.shadow.attach(&context(request_id), &bucket.name, attach).await?);
     }
     if request.public.is_some() || request.location.is_some() {

@@ -103,6 +103,29 @@ async fn a_shadow_changes_and_ends() {
     root.update_bucket("photos", &update(shadow())).await.unwrap();
     let changed = root.update_bucket("photos", &update(write_through(true))).await.unwrap();
     assert!(changed.shadow.unwrap().write_through);
+    let own = ShadowRequest {
+        hydrate: Some("touched".into()),
+        revalidate_seconds: Some(600),
+        price_per_gb: Some("0.090".into()),
+        ..ShadowRequest::default()
+    };
+    let changed = root.update_bucket("photos", &update(own)).await.unwrap().shadow.unwrap();
+    assert_eq!(
+        (changed.hydrate.as_str(), changed.revalidate_seconds, changed.price_per_gb.as_deref()),
+        ("touched", Some(600), Some("0.09"))
+    );
+    let off = ShadowRequest { revalidate_seconds: Some(0), price_per_gb: Some("0".into()), ..ShadowRequest::default() };
+    let changed = root.update_bucket("photos", &update(off)).await.unwrap().shadow.unwrap();
+    assert_eq!((changed.hydrate.as_str(), changed.revalidate_seconds, changed.price_per_gb), ("touched", None, None));
+    let bad = [
+        ShadowRequest { hydrate: Some("some".into()), ..ShadowRequest::default() },
+        ShadowRequest { revalidate_seconds: Some(u64::MAX), ..ShadowRequest::default() },
+        ShadowRequest { price_per_gb: Some("-1".into()), ..ShadowRequest::default() },
+    ];
+    for bad in bad {
+        let error = root.update_bucket("photos", &update(bad.clone())).await.unwrap_err();
+        assert!(matches!(&error, umbra_admin::ClientError::Answer { status, .. } if status.as_u16() == 400), "{bad:?}: {error:?}");
+    }
 
     world.origin.fail_next("list", Fault::Refused);
     let both =

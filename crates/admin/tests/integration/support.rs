@@ -84,6 +84,7 @@ impl World {
             clock: clock.clone(),
             random,
             registry: Registry::default(),
+            metrics_name_buckets: true,
             readiness: readiness.clone(),
             endpoint: "http://s3.test".to_owned(),
             region: "fra".to_owned(),

@@ -20,11 +20,12 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 13] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 14] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
         ("write intent", write_intent(&key), b"w/a\0b"),
+        ("note", uncarried(&key), b"n/a\0b"),
         ("hydration", hydration(&key), b"h/a\0\xffb\0\x01"),
         ("piece", piece(&key, 7), b"h/a\0\xffb\0\x01\0\0\0\0\0\0\0\x07"),
         ("upload", upload(&id), b"m/u\0\x01"),
@@ -84,6 +85,7 @@ proptest! {
         prop_assert_eq!(parse_object(&object(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_tombstone(&tombstone(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_write_intent(&write_intent(&key)).map(str::to_owned), Some(text.clone()));
+        prop_assert_eq!(parse_uncarried(&uncarried(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_hydration(&hydration(&key)), Some(key.clone()));
         prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
@@ -105,6 +107,7 @@ proptest! {
             (object_range(&a), object(&key)),
             (tombstone_range(&a), tombstone(&key)),
             (write_intent_range(&a), write_intent(&key)),
+            (uncarried_range(&a), uncarried(&key)),
             (upload_index_range(&a), upload_index(&key, &id)),
             (counter_range(&a), counter(&b)),
         ] {

@@ -1,6 +1,9 @@
 //! How far a request got, and how its body fared: what the outer layer must know to tell one failure from another.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, AtomicU8, Ordering},
+};
 
 use http::StatusCode;
 use s3s::{S3Error, S3ErrorCode};
@@ -35,12 +38,23 @@ pub(crate) struct Progress {
     stage: AtomicU8,
     fault: AtomicU8,
     last: AtomicBool,
+    operation: OnceLock<&'static str>,
 }
 
 impl Progress {
     /// Notes that the request got as far as `stage`.
     pub(crate) fn reach(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::Relaxed);
+    }
+
+    /// Notes which operation the request turned out to ask for.
+    pub(crate) fn begin(&self, operation: &'static str) {
+        self.operation.get_or_init(|| operation);
+    }
+
+    /// The operation, if the request came as far.
+    pub(super) fn operation(&self) -> Option<&'static str> {
+        self.operation.get().copied()
     }
 
     /// Notes what was wrong with the body.

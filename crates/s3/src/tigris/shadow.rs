@@ -48,6 +48,7 @@ pub(super) fn taken(document: Value) -> Result<Option<Change>, Failure> {
         access_key: given(document.access_key),
         secret_key: given(document.secret_key).map(Secret::new),
         write_through: document.write_through,
+        ..AttachRequest::default()
     })))
 }
 

@@ -56,7 +56,7 @@ fn shadow_of(old: &Side) -> ShadowRequest {
         name: Some(old.created.bucket.name.clone()),
         access_key: Some(old.created.access_key.key.access_key.clone()),
         secret_key: Some(SecretText::new(old.created.access_key.secret_key.expose())),
-        write_through: None,
+        ..ShadowRequest::default()
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) fn json(value: &impl Serialize) -> Outcome {
     line(serde_json::to_string_pretty(value).map_err(|error| Failure::new("write JSON").because(&error))?)
 }
 
+/// Writes `value` as JSON on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> Outcome {
+    line(serde_json::to_string(value).map_err(|error| Failure::new("write JSON").because(&error))?)
+}
+
 /// Writes a line for a person beside what standard output is for.
 pub(crate) fn note(text: impl fmt::Display) {
     // A closed standard error is no reason to fail.

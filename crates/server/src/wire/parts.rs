@@ -77,14 +77,8 @@ impl Parts {
         })
     }
 
-    /// The S3 API, to be run.
-    pub(super) fn s3(
-        &self,
-        settings: &Settings,
-        listener: TcpListener,
-        tls: Option<TlsAcceptor>,
-        stop: watch::Receiver<bool>,
-    ) -> std::result::Result<impl Future<Output = ()> + use<>, StartError> {
+    /// The S3 API.
+    pub(super) fn front(&self, settings: &Settings) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
             max_connections: crate::open_files::connections(settings.max_connections),
@@ -99,9 +93,7 @@ impl Parts {
             random: Arc::clone(&self.random),
         };
         let front = S3Front::new(front, parts);
-        let front = Arc::new(front.map_err(StartError::store("set up the S3 API"))?);
-        let transport = tls.map_or(Transport::Plain, Transport::Tls);
-        Ok(umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs)))
+        Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
     }
 
     /// Makes `key` the one root key there is: an earlier one, replaced in the file or the environment, opens nothing any more.
@@ -143,6 +135,18 @@ impl Parts {
             tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
         }
     }
+}
+
+/// The S3 API on its address, to be run.
+pub(super) fn s3(
+    front: Arc<S3Front>,
+    settings: &Settings,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let transport = tls.map_or(Transport::Plain, Transport::Tls);
+    umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
 }
 
 /// Every bucket's partition.

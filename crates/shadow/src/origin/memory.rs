@@ -39,6 +39,8 @@ pub enum Fault {
     Unavailable,
     /// The origin refuses our credentials.
     Refused,
+    /// The object is archived.
+    Archived,
     /// The body of a read breaks off after so many bytes.
     Truncate(usize),
     /// A write is applied, and its answer is lost.
@@ -262,6 +264,9 @@ impl MemoryOrigin {
         match fault {
             Some(Fault::Unavailable) => Err(OriginError::certain(unavailable())),
             Some(Fault::Refused) => Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request"))),
+            Some(Fault::Archived) => {
+                Err(OriginError::certain(Error::invalid(umbra_core::Fault::InvalidObjectState, "the object is archived")))
+            }
             Some(Fault::LoseRequest) => Err(OriginError { error: unavailable(), outcome_unknown: true }),
             fault => Ok(fault),
         }
@@ -351,6 +356,11 @@ impl Origin for MemoryOrigin {
         self.fault("head", key)?;
         let Held { info, uncarried, .. } = self.find(key)?;
         Ok(OriginHead { info, uncarried })
+    }
+
+    async fn is_unchanged(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        self.fault("revalidate", key)?;
+        Ok(self.find(key)?.info.etag == *etag)
     }
 
     async fn part_size(&self, _: &ShadowPath, key: &ObjectKey, _: &ETag, part: PartNumber) -> Result<Option<u64>> {

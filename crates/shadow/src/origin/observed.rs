@@ -1,4 +1,4 @@
-//! An origin whose requests are counted and whose faults are remembered.
+//! An origin whose requests are counted and whose faults are remembered, as is what of its objects cannot be carried over.
 
 use std::{future::Future, sync::Arc};
 
@@ -9,9 +9,12 @@ use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, P
 
 use super::{
     ListOrder, Origin, OriginAttributes, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange, PutConditions, Result,
-    ShadowPath,
+    ShadowPath, Uncarried,
 };
-use crate::stats::{OriginFault, Stats};
+use crate::{
+    stats::{Count, OriginFault, Stats},
+    uncarried::Notes,
+};
 
 /// Counts what goes to and comes from an origin.
 #[derive(Debug)]
@@ -19,28 +22,72 @@ pub(crate) struct ObservedOrigin {
     inner: Arc<dyn Origin>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
+    notes: Option<Notes>,
     order: RwLock<ListOrder>,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock, order: RwLock::default() }
+        Self { inner, stats, clock, order: RwLock::default(), notes: None }
+    }
+
+    /// Notes from now on what cannot be carried over.
+    pub(crate) fn noting(self, notes: Notes) -> Self {
+        Self { notes: Some(notes), ..self }
     }
 
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
-        self.stats.origin_requests.add(1);
+        count_of(&self.stats, doing).add(1);
         let answer = request.await;
         self.stats.note_answer(!matches!(&answer, Err(error) if error.error.kind() == ErrorKind::OriginUnavailable));
-        if let Err(error) = &answer {
-            note(&self.stats, &*self.clock, doing, &error.error);
+        match &answer {
+            Err(error) if is_fault(&error.error) => note(&self.stats, &*self.clock, doing, &error.error),
+            _ => self.stats.answered(self.clock.now()),
         }
         answer
     }
+
+    /// Notes what of an object cannot be carried over.
+    async fn note_uncarried(&self, key: &ObjectKey, found: &[Uncarried]) {
+        if let Some(notes) = &self.notes {
+            notes.add(key, found).await;
+        }
+    }
+
+    /// Notes what the failure of a read says of the object.
+    async fn note_unreadable<T>(&self, key: &ObjectKey, answer: Result<T>) -> Result<T> {
+        let found = answer.as_ref().err().and_then(|error| Uncarried::of_error(&error.error));
+        match found {
+            Some(found) => {
+                self.note_uncarried(key, &[found]).await;
+                answer
+            }
+            None => answer,
+        }
+    }
+}
+
+/// Where a request is counted.
+fn count_of<'a>(stats: &'a Stats, doing: &str) -> &'a Count {
+    match doing {
+        "read" => &stats.origin_gets,
+        "head" | "head a part" | "ask for parts" | "revalidate" => &stats.origin_heads,
+        "list" => &stats.origin_lists,
+        "write" | "try a condition" => &stats.origin_puts,
+        "delete" => &stats.origin_deletes,
+        "read tags" | "write tags" => &stats.origin_tags,
+        _ => &stats.origin_multiparts,
+    }
+}
+
+/// Whether an error is the origin's fault, and not that of the object.
+fn is_fault(error: &umbra_core::Error) -> bool {
+    matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) && Uncarried::of_error(error).is_none()
 }
 
 /// Remembers an error if it is the origin's fault.
 fn note(stats: &Stats, clock: &dyn Clock, doing: &'static str, error: &umbra_core::Error) {
-    if matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) {
+    if is_fault(error) {
         tracing::debug!(doing, error = ?error, "the origin failed");
         stats.fault(OriginFault { at: clock.now(), doing, message: format!("{error:?}") });
     }
@@ -49,7 +96,9 @@ fn note(stats: &Stats, clock: &dyn Clock, doing: &'static str, error: &umbra_cor
 #[async_trait]
 impl Origin for ObservedOrigin {
     async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
-        let mut object = self.observe("read", self.inner.get(path, key, range, if_match)).await?;
+        let answer = self.observe("read", self.inner.get(path, key, range, if_match)).await;
+        let mut object = self.note_unreadable(key, answer).await?;
+        self.note_uncarried(key, &object.uncarried).await;
         let (stats, clock) = (self.stats.clone(), self.clock.clone());
         object.body = object.body.map_stream(|stream| {
             stream.inspect(move |chunk| match chunk {
@@ -61,7 +110,13 @@ impl Origin for ObservedOrigin {
     }
 
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
-        self.observe("head", self.inner.head(path, key)).await
+        let head = self.note_unreadable(key, self.observe("head", self.inner.head(path, key)).await).await?;
+        self.note_uncarried(key, &head.uncarried).await;
+        Ok(head)
+    }
+
+    async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        self.observe("revalidate", self.inner.is_unchanged(path, key, etag)).await
     }
 
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {

@@ -1,6 +1,8 @@
 //! semantics.md, "Life of a shadow": attaching and changing.
 
-use umbra_core::{ErrorKind, Fault as S3Fault};
+use std::time::Duration;
+
+use umbra_core::{ErrorKind, Fault as S3Fault, HydratePolicy, Money};
 use umbra_shadow::{
     AttachRequest,
     origin::{OriginAttributes, memory::Fault},
@@ -54,6 +56,20 @@ async fn settings_change_one_at_a_time() {
     assert_eq!((after_shadow.access_key.as_str(), after_shadow.write_through), ("key2", true));
     assert_eq!((after_shadow.endpoint, after_shadow.bucket), (before_shadow.endpoint, before_shadow.bucket));
     assert_eq!(after.generation, before.generation, "the same shadow");
+    world.origin.fail_next("list", Fault::Unavailable);
+    let own = AttachRequest {
+        hydrate: Some(HydratePolicy::Touched),
+        revalidate: Some(Duration::from_secs(60)),
+        price_per_gb: Some(Money { micros: 90_000 }),
+        ..AttachRequest::default()
+    };
+    let own = world.shadow.attach(&world.cx, &name(), own).await.expect("what is ours alone is not asked of the origin");
+    let own = own.settings.shadow.clone().unwrap();
+    assert_eq!((own.hydrate, own.revalidate), (HydratePolicy::Touched, Some(Duration::from_secs(60))));
+    assert_eq!((own.price_per_gb, own.access_key.as_str()), (Some(Money { micros: 90_000 }), "key2"));
+    let off = AttachRequest { revalidate: Some(Duration::ZERO), price_per_gb: Some(Money::default()), ..AttachRequest::default() };
+    let off = world.shadow.attach(&world.cx, &name(), off).await.unwrap().settings.shadow.clone().unwrap();
+    assert_eq!((off.hydrate, off.revalidate, off.price_per_gb), (HydratePolicy::Touched, None, None));
     let world = World::bare().await;
     let toggle = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
     assert_eq!(kind(world.shadow.attach(&world.cx, &name(), toggle).await), ErrorKind::Invalid(S3Fault::InvalidArgument));

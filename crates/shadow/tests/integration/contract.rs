@@ -262,8 +262,8 @@ async fn the_status_counts_what_left_the_origin() {
     world.get("absent").await.unwrap_err();
     let status = world.shadow.status(&*world.bucket().await).await.unwrap().unwrap();
     let moved = 300_000 + 5 * MIB as u64;
-    assert_eq!((status.origin_bytes, status.hydrated_bytes, status.hydrated_objects), (moved, moved, 2));
-    assert_eq!((status.cold_reads, status.local_reads), (2, 6));
+    assert_eq!((status.counts.origin_bytes, status.counts.hydrated_bytes, status.counts.hydrated_objects), (moved, moved, 2));
+    assert_eq!((status.counts.cold_reads, status.counts.local_reads), (2, 6));
     assert_eq!(status.last_errors.len(), 1);
     assert_eq!(world.origin.bytes(), moved);
 }

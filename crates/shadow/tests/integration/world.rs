@@ -47,7 +47,12 @@ pub(crate) fn request(write_through: bool) -> AttachRequest {
 impl World {
     /// A bucket without a shadow.
     pub(crate) async fn bare() -> Self {
-        let meta = Arc::new(FailingMetaStore::new(Arc::new(MemoryMetaStore::new())));
+        Self::bare_over(Arc::new(MemoryMetaStore::new())).await
+    }
+
+    /// A bucket without a shadow, its records in `meta`.
+    pub(crate) async fn bare_over(meta: Arc<dyn MetaStore>) -> Self {
+        let meta = Arc::new(FailingMetaStore::new(meta));
         let world = Self::over(meta, Arc::new(MemoryBlobStore::new()), Arc::new(MemoryOrigin::default())).await;
         world.catalog.ensure_organization("org").await.unwrap();
         world.catalog.create_bucket(&name(), "org", BucketSettings::default()).await.unwrap();

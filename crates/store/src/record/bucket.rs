@@ -22,10 +22,10 @@ pub(crate) fn decode_settings(body: &[u8]) -> Result<BucketSettings> {
 }
 
 mod v1 {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use minicbor::{Decode, Encode};
-    use umbra_core::{SealedSecret, ShadowSettings};
+    use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
 
     use crate::{BucketSettings, BucketState, record::extras::Extras};
 
@@ -69,6 +69,22 @@ mod v1 {
         secret_key: Vec<u8>,
         #[n(5)]
         write_through: bool,
+        /// Absent: the whole.
+        #[n(6)]
+        hydrate: Option<Hydrate>,
+        #[n(7)]
+        revalidate_ms: Option<u64>,
+        #[n(8)]
+        price_per_gb_micros: Option<u64>,
+    }
+
+    #[derive(Encode, Decode)]
+    #[cbor(index_only)]
+    enum Hydrate {
+        #[n(0)]
+        Whole,
+        #[n(1)]
+        Touched,
     }
 
     impl From<&BucketSettings> for Settings {
@@ -112,6 +128,12 @@ mod v1 {
                 access_key: shadow.access_key.clone(),
                 secret_key: shadow.secret_key.0.clone(),
                 write_through: shadow.write_through,
+                hydrate: match shadow.hydrate {
+                    HydratePolicy::Whole => None,
+                    HydratePolicy::Touched => Some(Hydrate::Touched),
+                },
+                revalidate_ms: shadow.revalidate.map(|interval| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)),
+                price_per_gb_micros: shadow.price_per_gb.map(|price| price.micros),
             }
         }
     }
@@ -125,6 +147,12 @@ mod v1 {
                 access_key: shadow.access_key,
                 secret_key: SealedSecret(shadow.secret_key),
                 write_through: shadow.write_through,
+                hydrate: match shadow.hydrate {
+                    None | Some(Hydrate::Whole) => HydratePolicy::Whole,
+                    Some(Hydrate::Touched) => HydratePolicy::Touched,
+                },
+                revalidate: shadow.revalidate_ms.map(Duration::from_millis),
+                price_per_gb: shadow.price_per_gb_micros.map(|micros| Money { micros }),
             }
         }
     }
@@ -132,9 +160,9 @@ mod v1 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
-    use umbra_core::{SealedSecret, ShadowSettings};
+    use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
 
     use super::{decode_settings, encode_settings};
     use crate::{BucketSettings, BucketState, CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, record::golden};
@@ -151,6 +179,9 @@ mod tests {
                 access_key: "AKIA".to_owned(),
                 secret_key: SealedSecret(vec![1, 0, 255]),
                 write_through: true,
+                hydrate: HydratePolicy::Whole,
+                revalidate: None,
+                price_per_gb: None,
             }),
             generation: 7,
             ..BucketSettings::default()
@@ -192,11 +223,25 @@ mod tests {
         BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
     }
 
+    /// With every setting that came after the first release.
+    fn with_later_settings() -> BucketSettings {
+        let mut settings = shadowed();
+        if let Some(shadow) = &mut settings.shadow {
+            shadow.hydrate = HydratePolicy::Touched;
+            shadow.revalidate = Some(Duration::from_secs(600));
+            shadow.price_per_gb = Some(Money { micros: 90_000 });
+        }
+        settings
+    }
+
     #[test]
     fn every_released_format_is_read() {
-        for (name, settings) in
-            [("bucket/v1", shadowed()), ("bucket/v1-plain", BucketSettings::default()), ("bucket/v1-extras", with_extras())]
-        {
+        for (name, settings) in [
+            ("bucket/v1", shadowed()),
+            ("bucket/v1-plain", BucketSettings::default()),
+            ("bucket/v1-extras", with_extras()),
+            ("bucket/v1-later", with_later_settings()),
+        ] {
             let golden = golden::check(name, Some(&encode_settings(&settings)));
             assert_eq!(decode_settings(&golden).unwrap(), settings, "{name}");
         }
@@ -206,5 +251,6 @@ mod tests {
     fn damage_is_refused() {
         golden::check_refusals(&encode_settings(&shadowed()), decode_settings);
         golden::check_refusals(&encode_settings(&with_extras()), decode_settings);
+        golden::check_refusals(&encode_settings(&with_later_settings()), decode_settings);
     }
 }

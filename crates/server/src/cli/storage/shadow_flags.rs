@@ -7,9 +7,10 @@ use std::{
 
 use clap::Args;
 use umbra_admin::api::{SecretText, ShadowRequest};
+use umbra_core::Money;
 
 use crate::cli::{
-    Failure, Outcome,
+    Failure, Outcome, interval,
     profile::{self, Profile},
 };
 
@@ -50,6 +51,19 @@ pub(super) struct ShadowFlags {
     /// deleted here while this was off is not at the origin until `umbra storage rollback` copies it back.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     shadow_write_through: Option<bool>,
+
+    /// How much of a cold object a reader brings here: `whole`, the wanted bytes first (the default), or only what was `touched`.
+    #[arg(long, value_name = "HOW", value_parser = ["whole", "touched"])]
+    shadow_hydrate: Option<String>,
+
+    /// After how long a read of an object that was moved and not changed here asks the origin whether it changed there: `10m`, `1h`, `2d`;
+    /// `off`, the default, for never.
+    #[arg(long, value_name = "INTERVAL", value_parser = interval::parse)]
+    shadow_revalidate: Option<u64>,
+
+    /// What the origin's provider charges for a gigabyte (10^9 bytes) of egress, as `0.09`, for the estimates in the status; `off` for none.
+    #[arg(long, value_name = "MONEY", value_parser = price)]
+    shadow_price_per_gb: Option<String>,
 }
 
 /// Where secrets come from besides the flags.
@@ -106,6 +120,9 @@ impl ShadowFlags {
             shadow_secret_key,
             shadow_profile,
             shadow_write_through,
+            shadow_hydrate,
+            shadow_revalidate,
+            shadow_price_per_gb,
         } = self;
         shadow_endpoint.is_none()
             && shadow_region.is_none()
@@ -114,6 +131,9 @@ impl ShadowFlags {
             && shadow_secret_key.is_none()
             && shadow_profile.is_none()
             && shadow_write_through.is_none()
+            && shadow_hydrate.is_none()
+            && shadow_revalidate.is_none()
+            && shadow_price_per_gb.is_none()
     }
 
     /// Flags first, then the profile, then the environment.
@@ -138,8 +158,19 @@ impl ShadowFlags {
             access_key: self.shadow_access_key.or(access_key),
             secret_key: given_secret.or(secret_key).map(SecretText::new),
             write_through: self.shadow_write_through,
+            hydrate: self.shadow_hydrate,
+            revalidate_seconds: self.shadow_revalidate,
+            price_per_gb: self.shadow_price_per_gb,
         })
     }
+}
+
+/// A price, or `off`.
+fn price(text: &str) -> Result<String, String> {
+    if text == "off" {
+        return Ok("0".to_owned());
+    }
+    Money::parse(text).map(|price| price.to_string()).map_err(|error| error.message().to_owned())
 }
 
 /// Where a profile without an endpoint leads.

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use umbra_admin::api::{BucketStatus, PendingRepairView, ShadowStatusView};
+use umbra_admin::{
+    AdminClient,
+    api::{BucketStatus, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedSummaryView},
+};
 
 use crate::cli::{
-    Outcome, out,
+    Outcome, interval, out,
     table::{bytes, objects, vertical, yes_no},
     target::Target,
 };
@@ -25,11 +28,18 @@ pub(crate) struct Status {
     /// Look again every two seconds, until interrupted.
     #[arg(short, long)]
     watch: bool,
+
+    /// List every object of which something could not be carried over, and why; with `--json` one object a line.
+    #[arg(long, conflicts_with = "watch")]
+    uncarried: bool,
 }
 
 impl Status {
     pub(crate) async fn run(self, target: &Target) -> Outcome {
         let client = target.client()?;
+        if self.uncarried {
+            return list_uncarried(&client, &self.name, target.json).await;
+        }
         loop {
             let status = client.bucket_status(&self.name).await?;
             if target.json {
@@ -46,6 +56,30 @@ impl Status {
     }
 }
 
+/// Page by page, so that it may be as long as it likes.
+async fn list_uncarried(client: &AdminClient, bucket: &str, as_json: bool) -> Outcome {
+    let mut after: Option<String> = None;
+    loop {
+        let page = client.uncarried(bucket, after.as_deref()).await?;
+        for object in &page.objects {
+            if as_json {
+                out::json_line(object)?;
+            } else {
+                out::line(format_args!("{}  {}  {}", object.at, object.reasons.join(","), shown(&object.key)))?;
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A key as one line can show it.
+fn shown(key: &str) -> String {
+    if key.chars().any(char::is_control) { format!("{key:?}") } else { key.to_owned() }
+}
+
 /// The status as a table, in the way of `flyctl storage status`, with what Umbra knows besides.
 pub(super) fn render(status: &BucketStatus) -> String {
     let bucket = &status.bucket;
@@ -59,6 +93,9 @@ pub(super) fn render(status: &BucketStatus) -> String {
         row("Shadow Bucket Name", shadow.name.clone());
         row("Shadow Bucket Endpoint", shadow.endpoint.clone());
         row("Shadow Bucket Region", shadow.region.clone());
+        row("Shadow Hydrate", shadow.hydrate.clone());
+        row("Shadow Revalidate", shadow.revalidate_seconds.map_or_else(|| "off".to_owned(), interval::format));
+        row("Shadow Price Per GB", shadow.price_per_gb.clone().unwrap_or_else(|| "off".to_owned()));
     }
     row("Org", bucket.organization.clone());
     row("Location", bucket.location.clone());
@@ -75,17 +112,25 @@ pub(super) fn render(status: &BucketStatus) -> String {
 fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    row("Health", format!("{}: {}", shadow.health.verdict, shadow.health.reason));
     row("Shadow Access Key", shadow.access_key.clone());
-    row("Since", "the server started".to_owned());
-    row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.hydrated_bytes)));
-    row("Left The Origin", format!("{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow)));
-    row("Requests To The Origin", shadow.origin_requests.to_string());
-    row("Reads From Here", shadow.local_reads.to_string());
-    row("Reads From The Origin", shadow.cold_reads.to_string());
-    row("Discarded Copies", shadow.discarded_copies.to_string());
+    row("Shadow Generation", shadow.generation.to_string());
+    row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.moved_bytes)));
+    row("Left The Origin", format!("{}{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow), money(shadow.money_spent.as_ref())));
+    row("Spared The Origin", format!("{}{}", bytes(shadow.saved_bytes), money(shadow.money_saved.as_ref())));
+    row("Requests To The Origin", requests(shadow));
+    row("Reads From Here", format!("{}, {}", shadow.local_reads, bytes(shadow.local_bytes)));
+    row("Reads From The Origin", format!("{}, {}", shadow.cold_reads, bytes(shadow.cold_bytes)));
+    row("Discarded Copies", format!("{}, {}", shadow.discarded_copies, bytes(shadow.discarded_bytes)));
+    if shadow.revalidations > 0 {
+        row("Revalidations", format!("{}, {} changed", shadow.revalidations, shadow.revalidated_changes));
+    }
     row("Pending Repairs", shadow.pending_repairs.len().to_string());
     for repair in &shadow.pending_repairs {
         row("  Repair", pending(repair));
+    }
+    for reason in &shadow.uncarried {
+        row("Not Carried Over", not_carried(reason));
     }
     for error in &shadow.last_errors {
         row("Origin Error", format!("{} {}: {}", error.at, error.doing, error.message));
@@ -103,21 +148,56 @@ fn pending(repair: &PendingRepairView) -> String {
 
 /// How many bytes left the origin for each that was moved: 1.000 when none left it twice.
 fn egress_ratio(shadow: &ShadowStatusView) -> String {
-    if shadow.hydrated_bytes == 0 {
-        return String::new();
-    }
-    let thousandths = u128::from(shadow.origin_bytes) * 1000 / u128::from(shadow.hydrated_bytes);
-    format!(" ({}.{:03} per byte moved)", thousandths / 1000, thousandths % 1000)
+    shadow.egress_ratio.map(|ratio| format!(" ({ratio:.3} per byte moved)")).unwrap_or_default()
+}
+
+fn money(amount: Option<&String>) -> String {
+    amount.map(|amount| format!(", about {amount}")).unwrap_or_default()
+}
+
+/// All requests, and of which kinds they were.
+fn requests(shadow: &ShadowStatusView) -> String {
+    let OriginRequestsView { get, head, list, put, delete, tag, multipart } = shadow.origin_requests_by_kind;
+    let kinds = [("get", get), ("head", head), ("list", list), ("put", put), ("delete", delete), ("tag", tag), ("multipart", multipart)];
+    let kinds: Vec<_> = kinds.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{count} {kind}")).collect();
+    if kinds.is_empty() { "0".to_owned() } else { format!("{} ({})", shadow.origin_requests, kinds.join(", ")) }
+}
+
+fn not_carried(summary: &UncarriedSummaryView) -> String {
+    let UncarriedSummaryView { reason, objects, keys } = summary;
+    let why = match reason.as_str() {
+        "archived" => "archived at the origin: restore them there",
+        "customer_key" => "encrypted with a key of yours (SSE-C)",
+        "retention" => "their retention did not come along",
+        "legal_hold" => "their legal hold did not come along",
+        "acl" => "an access control list did not come along",
+        "hidden_metadata" => "the origin does not show some of their metadata",
+        "unreadable_header" => "a header holds what is no text",
+        other => other,
+    };
+    let more = if *objects > keys.len() as u64 { ", …" } else { "" };
+    let keys: Vec<_> = keys.iter().map(|key| shown(key)).collect();
+    format!("{objects} objects, {why} ({}{more})", keys.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
-    use umbra_admin::api::{BucketStatus, BucketView, PendingRepairView, ShadowStatusView, ShadowView};
+    use umbra_admin::api::{
+        BucketStatus, BucketView, HealthView, OriginRequestsView, PendingRepairView, ShadowStatusView, ShadowView, UncarriedSummaryView,
+    };
 
     use super::render;
 
     fn status() -> BucketStatus {
-        let view = ShadowView { endpoint: "https://s3.test".into(), region: "auto".into(), name: "old".into(), write_through: true };
+        let view = ShadowView {
+            endpoint: "https://s3.test".into(),
+            region: "auto".into(),
+            name: "old".into(),
+            write_through: true,
+            hydrate: "touched".into(),
+            revalidate_seconds: Some(600),
+            price_per_gb: Some("0.09".into()),
+        };
         let bucket = BucketView {
             name: "photos".into(),
             organization: "acme".into(),
@@ -129,13 +209,16 @@ mod tests {
         let shadow = ShadowStatusView {
             access_key: "AK".into(),
             generation: 1,
+            health: HealthView { verdict: "degraded".into(), reason: "1 writes are half done".into() },
             origin_requests: 7,
+            origin_requests_by_kind: OriginRequestsView { get: 5, list: 2, ..OriginRequestsView::default() },
             origin_bytes: 2500,
+            moved_bytes: 2000,
+            egress_ratio: Some(1.25),
+            saved_bytes: 4096,
+            money_spent: Some("0.02".into()),
             hydrated_objects: 3,
             hydrated_bytes: 2000,
-            discarded_copies: 0,
-            local_reads: 5,
-            cold_reads: 4,
             pending_repairs: vec![PendingRepairView {
                 key: "half".into(),
                 operation: "put".into(),
@@ -144,7 +227,8 @@ mod tests {
                 last_error: Some("the origin cannot answer now".into()),
                 next_attempt: None,
             }],
-            last_errors: vec![],
+            uncarried: vec![UncarriedSummaryView { reason: "archived".into(), objects: 7, keys: vec!["a\nb".into(), "c".into()] }],
+            ..ShadowStatusView::default()
         };
         BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow) }
     }
@@ -163,8 +247,16 @@ mod tests {
             "  Shadow Bucket Endpoint      = https://s3.test",
         ];
         assert_eq!(first, expected);
+        assert!(shown.contains("Shadow Revalidate           = 10m\n"), "{shown}");
         assert!(shown.contains("= 3 objects, 2.0 KiB\n"), "{shown}");
-        assert!(shown.contains("= 2.4 KiB (1.250 per byte moved)\n"), "{shown}");
+        assert!(shown.contains("= 2.4 KiB (1.250 per byte moved), about 0.02\n"), "{shown}");
+        assert!(shown.contains("Spared The Origin           = 4.0 KiB\n"), "{shown}");
+        assert!(shown.contains("Requests To The Origin      = 7 (5 get, 2 list)\n"), "{shown}");
+        assert!(shown.contains("Health                      = degraded: 1 writes are half done\n"), "{shown}");
+        assert!(
+            shown.contains("Not Carried Over            = 7 objects, archived at the origin: restore them there (\"a\\nb\", c, …)\n"),
+            "{shown}"
+        );
         assert!(
             shown.contains("Repair                    = half (put since 2026-01-01T00:00:00Z, 2 attempts): the origin cannot answer now\n"),
             "{shown}"

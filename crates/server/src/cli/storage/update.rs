@@ -98,6 +98,19 @@ mod tests {
             let shadow = ShadowRequest { write_through: Some(value), ..ShadowRequest::default() };
             assert_eq!(request(&[flag], &[]), Some(UpdateBucket { shadow: Some(shadow), ..none() }), "{flag}");
         }
+        let changes = [
+            (["--shadow-hydrate", "touched"], ShadowRequest { hydrate: Some("touched".into()), ..ShadowRequest::default() }),
+            (["--shadow-revalidate", "10m"], ShadowRequest { revalidate_seconds: Some(600), ..ShadowRequest::default() }),
+            (["--shadow-revalidate", "off"], ShadowRequest { revalidate_seconds: Some(0), ..ShadowRequest::default() }),
+            (["--shadow-price-per-gb", "0.09"], ShadowRequest { price_per_gb: Some("0.09".into()), ..ShadowRequest::default() }),
+            (["--shadow-price-per-gb", "off"], ShadowRequest { price_per_gb: Some("0".into()), ..ShadowRequest::default() }),
+        ];
+        for (flags, shadow) in changes {
+            assert_eq!(request(&flags, &[]), Some(UpdateBucket { shadow: Some(shadow), ..none() }), "{flags:?}");
+        }
+        for bad in [["--shadow-hydrate", "some"], ["--shadow-revalidate", "10"], ["--shadow-price-per-gb", "cheap"]] {
+            assert_eq!(request(&bad, &[]), None, "{bad:?}");
+        }
         for contradiction in [&["--public", "--private"][..], &["--clear-shadow", "--shadow-region", "x"], &["--force"], &[]] {
             assert_eq!(request(contradiction, &[]), None, "{contradiction:?}");
         }

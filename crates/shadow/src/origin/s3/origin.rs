@@ -58,6 +58,17 @@ impl Origin for S3Origin {
         Ok(OriginHead { info: object_info(&headers, size)?, uncarried: uncarried(&headers) })
     }
 
+    async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
+        let options = GetOptions { if_none_match: Some(etag.quoted()), ..GetOptions::default() };
+        match self.client(path).head_object(key.as_str(), &options).await {
+            Ok(headers) => Ok(self::etag(&headers)? == *etag),
+            Err(error) if error.kind() == ErrorKind::NotModified => Ok(true),
+            // Not every origin knows conditions, or answers a HEAD; and that the object is gone must be said with authority.
+            Err(umbra_client::Error::S3(_)) => Ok(self.head(path, key).await?.info.etag == *etag),
+            Err(error) => Err(of_read(error)),
+        }
+    }
+
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
         Ok(self.part_range(path, key, etag, part).await?.map(|part| part.range.len()))
     }

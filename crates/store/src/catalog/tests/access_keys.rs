@@ -136,6 +136,9 @@ async fn secrets_are_not_found_in_what_is_stored() {
         access_key: "origin-key-id".to_owned(),
         secret_key: sealed,
         write_through: false,
+        hydrate: umbra_core::HydratePolicy::Whole,
+        revalidate: None,
+        price_per_gb: None,
     };
     let shadowed = crate::BucketSettings { shadow: Some(shadow), ..settings() };
     catalog.create_bucket(&name("bucket"), "acme", shadowed).await.unwrap();
