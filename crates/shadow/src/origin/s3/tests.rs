@@ -46,6 +46,9 @@ fn always(status: &str, code: &str) -> Arc<dyn Origin> {
         access_key: "key".into(),
         secret_key: umbra_core::SealedSecret(Vec::new()),
         write_through: false,
+        hydrate: umbra_core::HydratePolicy::Whole,
+        revalidate: None,
+        price_per_gb: None,
     };
     S3Origins::new(guard, ClientSettings::default()).origin(&settings, &Secret::new("secret")).unwrap()
 }
