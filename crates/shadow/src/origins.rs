@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use umbra_core::{Clock, Result, ShadowSettings};
 use umbra_meta::Partition;
 use umbra_store::{Bucket, Catalog, Secret};
@@ -10,6 +11,7 @@ use umbra_store::{Bucket, Catalog, Secret};
 use crate::{
     origin::{ObservedOrigin, Origin},
     stats::Stats,
+    write_through::switched,
 };
 
 /// Makes origins. The seam where tests put theirs.
@@ -23,15 +25,35 @@ pub trait OriginFactory: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Origins {
     factory: Arc<dyn OriginFactory>,
     catalog: Arc<Catalog>,
-    made: Mutex<HashMap<Partition, Made>>,
+    state: Mutex<State>,
 }
 
-/// An origin, and the settings it was made of.
-type Made = (ShadowSettings, Arc<dyn Origin>);
+#[derive(Debug, Default)]
+struct State {
+    made: HashMap<Partition, Made>,
+    /// The last generation of each bucket whose shadow was cleared in this process: a request that still means it comes too late.
+    cleared: HashMap<Partition, u64>,
+}
+
+/// An origin, and what it was made of.
+#[derive(Debug)]
+struct Made {
+    settings: ShadowSettings,
+    generation: u64,
+    origin: Arc<dyn Origin>,
+    /// Stops every origin made for this generation, whoever still holds it.
+    closed: CancellationToken,
+}
+
+impl State {
+    fn is_cleared(&self, bucket: &Bucket) -> bool {
+        self.cleared.get(&bucket.partition).is_some_and(|cleared| bucket.settings.generation <= *cleared)
+    }
+}
 
 impl Origins {
     pub(crate) fn new(factory: Arc<dyn OriginFactory>, catalog: Arc<Catalog>) -> Self {
-        Self { factory, catalog, made: Mutex::default() }
+        Self { factory, catalog, state: Mutex::default() }
     }
 
     /// The origin of `bucket`, counted in `stats`.
@@ -42,31 +64,49 @@ impl Origins {
         stats: &Arc<Stats>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<dyn Origin>> {
-        if let Some((made_of, origin)) = self.made.lock().get(&bucket.partition)
-            && made_of == settings
-        {
-            return Ok(origin.clone());
-        }
+        let generation = bucket.settings.generation;
+        let closed = {
+            let state = self.state.lock();
+            if state.is_cleared(bucket) {
+                return Err(switched());
+            }
+            match state.made.get(&bucket.partition).filter(|made| made.generation == generation) {
+                Some(made) if made.settings == *settings => return Ok(made.origin.clone()),
+                Some(made) => made.closed.clone(),
+                None => CancellationToken::new(),
+            }
+        };
         let secret = self.catalog.sealer().open(&seal_context(bucket.partition), &settings.secret_key)?;
-        let origin = self.make(settings, &secret, stats, clock)?;
-        self.made.lock().insert(bucket.partition, (settings.clone(), origin.clone()));
+        let origin = self.make(settings, &secret, stats, clock, closed.clone())?;
+        let made = Made { settings: settings.clone(), generation, origin: origin.clone(), closed };
+        self.state.lock().made.insert(bucket.partition, made);
         Ok(origin)
     }
 
-    /// An origin that is not kept: for a probe.
+    /// Whether the shadow that `bucket` tells of was cleared meanwhile.
+    pub(crate) fn is_cleared(&self, bucket: &Bucket) -> bool {
+        self.state.lock().is_cleared(bucket)
+    }
+
+    /// An origin that is not kept: for a probe. It answers nothing any more once it is `closed`.
     pub(crate) fn make(
         &self,
         settings: &ShadowSettings,
         secret: &Secret,
         stats: &Arc<Stats>,
         clock: &Arc<dyn Clock>,
+        closed: CancellationToken,
     ) -> Result<Arc<dyn Origin>> {
-        Ok(Arc::new(ObservedOrigin::new(self.factory.origin(settings, secret)?, stats.clone(), clock.clone())))
+        Ok(Arc::new(ObservedOrigin::new(self.factory.origin(settings, secret)?, stats.clone(), clock.clone(), closed)))
     }
 
-    /// Drops the origin of a bucket, and its connections.
-    pub(crate) fn forget(&self, partition: Partition) {
-        self.made.lock().remove(&partition);
+    /// Drops the origin of a bucket, and its connections. No request of the bucket's generation so far begins there any more.
+    pub(crate) fn forget(&self, bucket: &Bucket) {
+        let mut state = self.state.lock();
+        state.cleared.insert(bucket.partition, bucket.settings.generation);
+        if let Some(made) = state.made.remove(&bucket.partition) {
+            made.closed.cancel();
+        }
     }
 }
 

@@ -1,13 +1,17 @@
-//! An origin whose requests are counted and whose faults are remembered.
+//! An origin whose requests are counted, whose faults are remembered, and which is closed with its shadow.
 
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Tags};
 
-use super::{Origin, OriginAttributes, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
-use crate::stats::{OriginFault, Stats};
+use super::{Origin, OriginAttributes, OriginError, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
+use crate::{
+    stats::{OriginFault, Stats},
+    write_through::switched,
+};
 
 /// Counts what goes to and comes from an origin.
 #[derive(Debug)]
@@ -15,14 +19,19 @@ pub(crate) struct ObservedOrigin {
     inner: Arc<dyn Origin>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
+    /// Set once the shadow was cleared: no request begins any more.
+    closed: CancellationToken,
 }
 
 impl ObservedOrigin {
-    pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock }
+    pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>, closed: CancellationToken) -> Self {
+        Self { inner, stats, clock, closed }
     }
 
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.closed.is_cancelled() {
+            return Err(OriginError::certain(switched()));
+        }
         self.stats.origin_requests.add(1);
         let answer = request.await;
         if let Err(error) = &answer {
