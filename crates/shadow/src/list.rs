@@ -12,6 +12,7 @@ use crate::{
     list_merge::{Item, items, next},
     origin::{Origin, OriginList, OriginPage, ShadowPath},
     record::{Tombstone, decode},
+    write_through::switched,
 };
 
 /// Keys asked of the origin at once: what S3 gives at most, so that a page costs the fewest requests.
@@ -92,6 +93,10 @@ impl Shadow {
             }
             page.push(item);
         }
+        if self.0.origins.is_cleared(bucket) {
+            // Tombstones may be gone already that hid what the origin showed.
+            return Err(switched());
+        }
         let last = page.last().map(|item| item.name().to_owned());
         let token = last.clone().filter(|_| more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
         let mut result = ListPage { next: token, last, ..ListPage::default() };
@@ -110,7 +115,7 @@ impl Shadow {
         for key in self.pending_repairs(bucket, usize::MAX).await? {
             let view = self.view(bucket, &key).await?;
             if let Some(intent) = view.intent.filter(|_| view.is_dead && key.as_str().starts_with(prefix))
-                && self.was_applied(cx, bucket, &key, &intent, origin).await?
+                && self.applied(cx, bucket, &key, &intent, origin).await?.is_some()
             {
                 unsettled.insert(key);
             }

@@ -196,3 +196,42 @@ async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
     world.put("k", "later").await.unwrap();
     assert_eq!((world.get("k").await.unwrap(), world.intents().await), ("later".into(), 0));
 }
+
+/// A half-done write is not forgotten by a later one that dies before it reaches the origin.
+#[tokio::test]
+async fn a_write_that_died_does_not_forget_a_half_done_one() {
+    for later in ["put", "delete"] {
+        let world = World::attached(true).await;
+        world.put("k", "old").await.unwrap();
+        fail_applying(&world, CommitFault::Unavailable);
+        world.put("k", "half").await.unwrap_err();
+        world.meta.heal();
+        // Its journal is written, and nobody is told.
+        world.meta.fail_after(0, CommitFault::LostAcknowledgement);
+        let died = if later == "put" { world.put("k", "lost").await.map(drop) } else { world.delete("k").await };
+        assert_eq!(kind(died), ErrorKind::Unavailable);
+        assert_eq!(world.get("k").await.unwrap(), "half", "{later}");
+        let world = world.restarted().await;
+        world.eventually(async || (world.intents().await == 0).then_some(())).await;
+        assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()), "{later}");
+    }
+}
+
+/// Tags are written to what both sides hold: a half-done put is settled first, and what only we hold is tagged here.
+#[tokio::test]
+async fn tags_wait_for_a_repair() {
+    let world = World::attached(false).await;
+    world.put("ours", "x").await.unwrap();
+    world.attach(true).await;
+    let bucket = world.bucket().await;
+    world.put("k", "old").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("k", "half").await.unwrap_err();
+    world.meta.heal();
+    let tags = Tags::new([("a".into(), "b".into())]);
+    for key in ["k", "ours"] {
+        world.shadow.put_tags(&world.cx, &bucket, &k(key), tags.clone()).await.unwrap();
+        assert_eq!(world.native.tags(&world.cx, &bucket, &k(key)).await.unwrap(), tags);
+    }
+    assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()));
+}
