@@ -36,6 +36,7 @@ mod key_locks;
 mod list;
 mod list_merge;
 mod mirrored_upload;
+mod news;
 pub mod origin;
 mod origins;
 mod parts;

@@ -11,12 +11,13 @@ use futures::{Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::watch,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{ByteRange, Error, ObjectInfo, Result};
+
+use crate::news::{Follower, News};
 
 /// How long a reader of a far range waits for the transfer before it asks the origin itself: half a second brings 60 MB over a gigabit line.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -88,7 +89,7 @@ impl Drop for Leftovers {
 pub(crate) struct Transfer {
     state: Mutex<State>,
     leftovers: Mutex<Option<Leftovers>>,
-    changed: watch::Sender<()>,
+    changed: News,
     /// Stops the transfer, whoever reads: its shadow was cleared.
     pub(crate) cancel: CancellationToken,
 }
@@ -103,12 +104,12 @@ enum At {
 
 impl Transfer {
     pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: watch::Sender::new(()), cancel }
+        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock());
-        self.changed.send_replace(());
+        self.changed.tell();
     }
 
     /// Tells readers what the object is.
@@ -168,12 +169,12 @@ impl Transfer {
     }
 
     async fn wait<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.follow();
         loop {
             if let Some(found) = look(&self.state.lock()) {
                 return found;
             }
-            changed.changed().await.expect("the sender lives as long as the transfer");
+            changed.changed().await;
         }
     }
 
@@ -181,7 +182,7 @@ impl Transfer {
     ///
     /// Clients fetch large objects in parallel ranges. Asking the origin for each of them besides the transfer would pay for most bytes twice.
     pub(crate) async fn comes_near(&self, position: u64) -> bool {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.follow();
         let deadline = Instant::now() + PATIENCE;
         while self.arrived() < position && self.state.lock().end.is_none() {
             let wait = STANDSTILL.min(deadline.saturating_duration_since(Instant::now()));
@@ -215,14 +216,14 @@ impl Transfer {
 
     /// The bytes of `range`, as they arrive.
     pub(crate) fn read(self: &Arc<Self>, blobs: Arc<dyn BlobStore>, range: ByteRange) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        let reader = Reader { transfer: self.clone(), changed: self.changed.subscribe(), blobs, range, piece: None };
+        let reader = Reader { transfer: self.clone(), changed: self.changed.follow(), blobs, range, piece: None };
         stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) })
     }
 }
 
 struct Reader {
     transfer: Arc<Transfer>,
-    changed: watch::Receiver<()>,
+    changed: Follower,
     blobs: Arc<dyn BlobStore>,
     /// What is still to be read.
     range: ByteRange,
@@ -246,7 +247,7 @@ impl Reader {
                     let within = ByteRange::new(self.range.start - piece.offset, end - piece.offset);
                     self.piece = Some(self.blobs.read(&piece.blob, within).await?);
                 }
-                At::NotYet => self.changed.changed().await.expect("the sender lives as long as the transfer"),
+                At::NotYet => self.changed.changed().await,
                 At::Failed(error) => return Err(error),
             }
         }
