@@ -27,9 +27,13 @@
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 
+mod arriving;
 mod attach;
 mod detach;
+mod fetch;
+mod finish;
 mod flights;
+mod hashes;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -39,13 +43,16 @@ mod mirrored_upload;
 mod news;
 pub mod origin;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod shadow;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod view;

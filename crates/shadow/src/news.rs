@@ -41,6 +41,11 @@ impl News {
 }
 
 impl Follower {
+    /// Counts everything told so far as heard.
+    pub(crate) fn catch_up(&mut self) {
+        self.heard = self.shared.told.load(Ordering::SeqCst);
+    }
+
     /// Waits until something changed since the last time this returned.
     pub(crate) async fn changed(&mut self) {
         loop {

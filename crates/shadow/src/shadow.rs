@@ -24,16 +24,20 @@ use crate::{
     view::View,
 };
 
+/// How many requests all hydrations together have under way for bytes that nobody waits for.
+const BACKGROUND_FETCHES: usize = 4;
+
 /// What an operator can set.
 #[derive(Clone, Debug)]
 pub struct ShadowLimits {
-    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once.
+    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once, and a crash lose more of what is on
+    /// its way.
     pub hydration_memory_bytes: u64,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 256 * 1024 * 1024 }
+        Self { hydration_memory_bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -69,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
+    /// Requests to origins that nobody waits for.
+    pub(crate) background: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
@@ -90,14 +96,15 @@ impl Shadow {
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
             stats: StatsByBucket::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
+            background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
     }
 
-    /// Stops the workers and waits for writes in progress; hydrations are given up, their pieces reclaimed at the next start.
+    /// Stops the workers and waits for writes in progress; hydrations stop, and the next start goes on with what they have brought.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.tasks.close();

@@ -34,7 +34,7 @@ impl Life {
         let objects = rows(key::object_range("")).await?;
         let mut named = self.count(&bucket, &objects).await?;
         for piece in rows(key::all_pieces()).await? {
-            let extent = decode_piece(&piece.body)?;
+            let (extent, _) = decode_piece(&piece.body)?;
             let key = key::parse_piece(&piece.key).map(|(key, _)| key.as_str().to_owned()).unwrap_or_default();
             if objects.iter().any(|object| key::parse_object(&object.key) == Some(key.as_str())) {
                 self.world.complain(&key, "a piece of a hydration is left although the key is here");

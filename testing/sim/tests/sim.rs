@@ -33,7 +33,7 @@ fn seeds() {
             if seed >= from + count {
                 break;
             }
-            match run(seed, None, EgressRule::WholeObjects) {
+            match run(seed, None, EgressRule::Ranges) {
                 Ok(done) => drop(operations.fetch_add(done as u64, Ordering::SeqCst)),
                 Err(failure) => {
                     failed.store(true, Ordering::SeqCst);
@@ -59,7 +59,7 @@ fn seeds() {
 #[test]
 fn replay() {
     let Some(seed) = number("UMBRA_SIM_SEED") else { return };
-    match run(seed, None, EgressRule::WholeObjects) {
+    match run(seed, None, EgressRule::Ranges) {
         Ok(_) => println!("seed {seed} passes:\n{}", story(seed)),
         Err(failure) => panic!("{failure}"),
     }
@@ -80,7 +80,7 @@ fn a_seed_decides_everything() {
 fn a_broken_product_is_noticed() {
     for mutation in Mutation::ALL {
         let complaint = |failure: &Failure| failure.complaints.iter().find(|text| text.contains(mutation.complaint())).cloned();
-        let failures = (1..=SEEDS_TO_NOTICE).filter_map(|seed| run(seed, Some(mutation), EgressRule::WholeObjects).err());
+        let failures = (1..=SEEDS_TO_NOTICE).filter_map(|seed| run(seed, Some(mutation), EgressRule::Ranges).err());
         let noticed = { failures }.find_map(|failure| Some((failure.seed, complaint(&failure)?)));
         let (seed, complaint) = noticed.unwrap_or_else(|| panic!("{mutation:?} went unnoticed"));
         println!("{mutation:?}: seed {seed}: {complaint}");
