@@ -104,6 +104,7 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
+            (Outcome::Saw(Seen::Absent), _) if self.joins_absence(op) => None,
             // A page is not one look: of a key that is written meanwhile it may tell the size of another moment.
             (Outcome::Saw(Seen::Listed(..)), _) if self.is_written(op) => item(Effect::See(Seen::Present), true),
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
@@ -114,6 +115,16 @@ impl Record<'_> {
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
+    }
+
+    /// Whether a reader may have joined one who asked the origin before its owner put the object there, and shares the answer.
+    fn joins_absence(&self, op: &Op) -> bool {
+        let put_since = |other: &Op| {
+            let between = other.begun..=op.begun;
+            self.changes.iter().any(|change| !change.ours && change.key == op.key && between.contains(&change.tick))
+        };
+        let overlaps = |other: &&Op| other.key == op.key && other.begun < op.begun && other.ended.is_none_or(|ended| ended >= op.begun);
+        self.history.ops.iter().filter(overlaps).any(put_since)
     }
 
     /// Whether another operation may have written the key meanwhile.
