@@ -11,7 +11,7 @@ use crate::{
     Shadow,
     list_merge::{Item, items, next},
     origin::{Origin, OriginList, OriginPage, ShadowPath},
-    record::{Tombstone, decode},
+    record::{Operation, Tombstone, decode},
     write_through::switched,
 };
 
@@ -115,7 +115,7 @@ impl Shadow {
         for key in self.pending_repairs(bucket, usize::MAX).await? {
             let view = self.view(bucket, &key).await?;
             if let Some(intent) = view.intent.filter(|_| view.is_dead && key.as_str().starts_with(prefix))
-                && self.applied(cx, bucket, &key, &intent, origin).await?.is_some()
+                && matches!(self.applied(cx, bucket, &key, &intent, origin).await?, Some(Operation::Put | Operation::Delete))
             {
                 unsettled.insert(key);
             }

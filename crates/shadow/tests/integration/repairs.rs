@@ -4,7 +4,7 @@
 use umbra_core::{Entity, ErrorKind, Tags};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
-use umbra_store::{ListSource, Objects};
+use umbra_store::{ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -215,4 +215,20 @@ async fn tags_wait_for_a_repair() {
         assert_eq!(world.native.tags(&world.cx, &bucket, &k(key)).await.unwrap(), tags);
     }
     assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()));
+}
+
+/// Half-done tags do not make a listing show the origin's object in the place of ours.
+#[tokio::test]
+async fn half_done_tags_leave_our_object_in_the_listing() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", "theirs", &OriginAttributes::default());
+    let ours = world.put("k", "ours").await.unwrap();
+    world.attach(true).await;
+    let bucket = world.bucket().await;
+    fail_applying(&world, CommitFault::Unavailable);
+    let tags = Tags::new([("a".into(), "b".into())]);
+    world.shadow.put_tags(&world.cx, &bucket, &k("k"), tags).await.unwrap_err();
+    let options = ListOptions { prefix: "".into(), delimiter: "".into(), start: ListStart::First, limit: 5, source: ListSource::Merged };
+    let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| &object.etag).collect::<Vec<_>>(), [&ours.etag]);
 }
