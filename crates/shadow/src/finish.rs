@@ -190,6 +190,7 @@ impl Hydration {
         match self.origin.tags(&self.path, &self.key).await {
             Ok(tags) => Ok(tags),
             Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused) => Ok(Tags::default()),
+            Err(error) if error.is_not_found() => Err(Error::new(ErrorKind::Conflict, "the object is gone at the origin")),
             Err(error) => Err(error.into()),
         }
     }
