@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use umbra_core::{Body, BucketName, Error, ErrorKind, Fault, HydratePolicy, Money, ObjectKey, RequestContext, Result, ShadowSettings};
 use umbra_store::{Bucket, Secret};
 
@@ -46,10 +47,10 @@ impl Shadow {
         self.refuse_to_forget_repairs(&bucket, &settings).await?;
         if needs_probe(bucket.settings.shadow.as_ref(), &settings, &request) {
             // Counted apart: what goes wrong in a trial is no fault of the origin in use.
-            let origin = self.0.origins.make(&settings, &secret, &Arc::default(), &self.0.clock)?;
+            let origin = self.0.origins.make(&settings, &secret, &Arc::default(), &self.0.clock, CancellationToken::new())?;
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         }
-        let before = bucket.settings.shadow.clone();
+        let before = &bucket.settings.shadow;
         if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint || now.bucket != settings.bucket) {
             self.leave_origin(cx, &bucket).await;
         }
@@ -57,7 +58,7 @@ impl Shadow {
             .0
             .catalog
             .update_bucket(name, &mut |current| {
-                if current.shadow != before {
+                if current.shadow != *before {
                     return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
                 }
                 if current.shadow.is_none() {
@@ -69,6 +70,10 @@ impl Shadow {
             .await?;
         // Known from now on, to the metrics for one.
         self.stats(&updated);
+        if before.as_ref().is_some_and(|before| before.write_through && !settings.write_through) {
+            // Off is off: what had begun to go through is over before this is acknowledged.
+            self.writes_in_progress_end(&bucket).await?;
+        }
         tracing::info!(bucket = %name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
         Ok(updated)
     }

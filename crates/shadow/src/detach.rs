@@ -56,7 +56,7 @@ impl Shadow {
     /// Stops everything that reads from the origin of `bucket`: it has none any more, or is going away.
     pub fn forget(&self, bucket: &Bucket) {
         self.0.flights.cancel(bucket.partition);
-        self.0.origins.forget(bucket.partition);
+        self.0.origins.forget(bucket);
         self.0.stats.forget(bucket.partition);
         self.0.repairs.forget(bucket.partition);
         self.0.schedule.forget(bucket.partition);
@@ -104,15 +104,15 @@ impl Shadow {
         Ok((cold, some.join(", ")))
     }
 
-    /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.
-    async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
+    /// Waits for write-throughs that had begun before the shadow was changed: after that nothing goes to the origin.
+    pub(crate) async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
         let ended = async {
             while self.0.live_intents.lock().iter().any(|(of, _)| *of == bucket.partition) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         let late =
-            |_| Error::new(ErrorKind::Unavailable, "the shadow is cleared, but writes to the origin that began before are still under way");
+            |_| Error::new(ErrorKind::Unavailable, "the shadow is changed, but writes to the origin that began before are still under way");
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 

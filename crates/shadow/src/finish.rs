@@ -187,13 +187,13 @@ impl Hydration {
         Ok(Terms { checks, writes, ..Terms::default() })
     }
 
-    /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over.
+    /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over. One that has lost the object
+    /// meanwhile does not tell which it had.
     async fn tags(&self) -> Result<Tags> {
         match self.origin.tags(&self.path, &self.key).await {
             Ok(tags) => Ok(tags),
-            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused | ErrorKind::NotFound(_)) => {
-                Ok(Tags::default())
-            }
+            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused) => Ok(Tags::default()),
+            Err(error) if error.is_not_found() => Err(Error::new(ErrorKind::Conflict, "the object is gone at the origin")),
             Err(error) => Err(error.into()),
         }
     }

@@ -32,13 +32,13 @@ pub(crate) enum Intended {
 }
 
 impl Intended {
-    fn record(self, generation: u64, now: Timestamp) -> Intent {
+    fn record(self, generation: u64, now: Timestamp, before: Option<Intent>) -> Intent {
         let (operation, mark, size) = match self {
             Self::Put { etag, size } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size)),
             Self::Delete => (Operation::Delete, None, None),
             Self::Tag(tags) => (Operation::Tag, Some(mark_of_tags(&tags)), None),
         };
-        Intent { generation, at: now.as_millis(), operation, mark, size }
+        Intent { generation, at: now.as_millis(), operation, mark, size, before: before.map(Box::new) }
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct IntentGuard {
 impl Shadow {
     /// Journals that the origin is about to be changed. The caller holds the key's lock.
     pub(crate) async fn begin_intent(&self, bucket: &Bucket, key: &ObjectKey, view: &View, intended: Intended) -> Result<IntentGuard> {
-        let intent = intended.record(bucket.settings.generation, self.native().clock().now());
+        let intent = intended.record(bucket.settings.generation, self.native().clock().now(), view.intent.clone());
         let batch = Batch::new(bucket.partition)
             .check(key::settings(), Expect::Revision(bucket.revision))
             .check(key::write_intent(key), Expect::unchanged(view.base.intent))

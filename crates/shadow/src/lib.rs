@@ -51,6 +51,7 @@ mod list_origin;
 mod list_walk;
 pub mod metrics;
 mod mirrored_upload;
+mod news;
 pub mod origin;
 mod origin_uploads;
 mod origins;

@@ -12,7 +12,8 @@ use crate::{
     list_merge::{Item, items, next},
     list_origin::{ORIGIN_PAGE, OriginItems},
     origin::{Origin, OriginList, ShadowPath},
-    record::{Tombstone, decode},
+    record::{Operation, Tombstone, decode},
+    write_through::switched,
 };
 
 /// How many rows of tombstones are read in one go before keys are looked up one by one.
@@ -94,6 +95,10 @@ impl Shadow {
             }
             page.push(item);
         }
+        if self.0.origins.is_cleared(bucket) {
+            // Tombstones may be gone already that hid what the origin showed.
+            return Err(switched());
+        }
         let last = page.last().map(|item| item.name().to_owned());
         let token = last.clone().filter(|_| more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
         let mut result = ListPage { next: token, last, ..ListPage::default() };
@@ -112,7 +117,7 @@ impl Shadow {
         for key in self.pending_repairs(bucket, usize::MAX).await? {
             let view = self.view(bucket, &key).await?;
             if let Some(intent) = view.intent.filter(|_| view.is_dead && key.as_str().starts_with(prefix))
-                && self.was_applied(cx, bucket, &key, &intent, origin).await?
+                && matches!(self.applied(cx, bucket, &key, &intent, origin).await?, Some(Operation::Put | Operation::Delete))
             {
                 unsettled.insert(key);
             }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use umbra_client::S3Client;
 use umbra_core::{Clock, Result, ShadowSettings};
 use umbra_meta::Partition;
@@ -12,6 +13,7 @@ use crate::{
     origin::{ObservedOrigin, Origin},
     stats::Stats,
     uncarried::Notes,
+    write_through::switched,
 };
 
 /// Makes origins. The seam where tests put theirs.
@@ -30,41 +32,75 @@ pub trait OriginFactory: fmt::Debug + Send + Sync + 'static {
 pub(crate) struct Origins {
     factory: Arc<dyn OriginFactory>,
     catalog: Arc<Catalog>,
-    made: Mutex<HashMap<Partition, Made>>,
+    state: Mutex<State>,
 }
 
-/// An origin, and the settings and the generation it was made for.
-type Made = (ShadowSettings, u64, Arc<dyn Origin>);
+#[derive(Debug, Default)]
+struct State {
+    made: HashMap<Partition, Made>,
+    /// The last generation of each bucket whose shadow was cleared in this process: a request that still means it comes too late.
+    cleared: HashMap<Partition, u64>,
+}
+
+/// An origin, and what it was made of.
+#[derive(Debug)]
+struct Made {
+    settings: ShadowSettings,
+    generation: u64,
+    origin: Arc<dyn Origin>,
+    /// Stops every origin made for this generation, whoever still holds it.
+    closed: CancellationToken,
+}
+
+impl State {
+    fn is_cleared(&self, bucket: &Bucket) -> bool {
+        self.cleared.get(&bucket.partition).is_some_and(|cleared| bucket.settings.generation <= *cleared)
+    }
+}
 
 impl Origins {
     pub(crate) fn new(factory: Arc<dyn OriginFactory>, catalog: Arc<Catalog>) -> Self {
-        Self { factory, catalog, made: Mutex::default() }
+        Self { factory, catalog, state: Mutex::default() }
     }
 
     /// The origin of `bucket`: counted, and what of it cannot be carried over noted in `notes`.
     pub(crate) fn of(&self, bucket: &Bucket, settings: &ShadowSettings, notes: Notes) -> Result<Arc<dyn Origin>> {
         let generation = bucket.settings.generation;
-        if let Some((made_of, made_for, origin)) = self.made.lock().get(&bucket.partition)
-            && (made_of, *made_for) == (settings, generation)
-        {
-            return Ok(origin.clone());
-        }
+        let closed = {
+            let state = self.state.lock();
+            if state.is_cleared(bucket) {
+                return Err(switched());
+            }
+            match state.made.get(&bucket.partition).filter(|made| made.generation == generation) {
+                Some(made) if made.settings == *settings => return Ok(made.origin.clone()),
+                Some(made) => made.closed.clone(),
+                None => CancellationToken::new(),
+            }
+        };
         let secret = self.catalog.sealer().open(&seal_context(bucket.partition), &settings.secret_key)?;
         let origin = self.factory.origin(settings, &secret)?;
-        let origin: Arc<dyn Origin> = Arc::new(ObservedOrigin::new(origin, notes.stats.clone(), notes.clock.clone()).noting(notes));
-        self.made.lock().insert(bucket.partition, (settings.clone(), generation, origin.clone()));
+        let origin = ObservedOrigin::new(origin, notes.stats.clone(), notes.clock.clone(), closed.clone()).noting(notes);
+        let origin: Arc<dyn Origin> = Arc::new(origin);
+        let made = Made { settings: settings.clone(), generation, origin: origin.clone(), closed };
+        self.state.lock().made.insert(bucket.partition, made);
         Ok(origin)
     }
 
-    /// An origin that is not kept: for a probe.
+    /// Whether the shadow that `bucket` tells of was cleared meanwhile.
+    pub(crate) fn is_cleared(&self, bucket: &Bucket) -> bool {
+        self.state.lock().is_cleared(bucket)
+    }
+
+    /// An origin that is not kept: for a probe. It answers nothing any more once it is `closed`.
     pub(crate) fn make(
         &self,
         settings: &ShadowSettings,
         secret: &Secret,
         stats: &Arc<Stats>,
         clock: &Arc<dyn Clock>,
+        closed: CancellationToken,
     ) -> Result<Arc<dyn Origin>> {
-        Ok(Arc::new(ObservedOrigin::new(self.factory.origin(settings, secret)?, stats.clone(), clock.clone())))
+        Ok(Arc::new(ObservedOrigin::new(self.factory.origin(settings, secret)?, stats.clone(), clock.clone(), closed)))
     }
 
     /// An origin for the doctor; see [`OriginFactory::examined`].
@@ -72,9 +108,13 @@ impl Origins {
         self.factory.examined(settings, secret)
     }
 
-    /// Drops the origin of a bucket, and its connections.
-    pub(crate) fn forget(&self, partition: Partition) {
-        self.made.lock().remove(&partition);
+    /// Drops the origin of a bucket, and its connections. No request of the bucket's generation so far begins there any more.
+    pub(crate) fn forget(&self, bucket: &Bucket) {
+        let mut state = self.state.lock();
+        state.cleared.insert(bucket.partition, bucket.settings.generation);
+        if let Some(made) = state.made.remove(&bucket.partition) {
+            made.closed.cancel();
+        }
     }
 }
 

@@ -30,9 +30,9 @@ enum Place {
 impl Shadow {
     async fn place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<Place> {
         if let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead)
-            && self.was_applied(cx, bucket, key, intent, origin).await?
+            && let Some(operation) = self.applied(cx, bucket, key, intent, origin).await?
         {
-            match intent.operation {
+            match operation {
                 Operation::Put => return Ok(Place::Origin),
                 Operation::Delete => return Ok(Place::Nowhere),
                 Operation::Tag => {}

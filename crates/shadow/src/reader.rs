@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
-use tokio::sync::watch;
 use umbra_blob::BlobStore;
 use umbra_core::{Body, ByteRange, Error, Result};
 
-use crate::transfer::{FETCH_BYTES, StoredPiece, Transfer};
+use crate::{
+    news::Follower,
+    transfer::{FETCH_BYTES, StoredPiece, Transfer},
+};
 
 /// How far ahead of itself a reader has bytes brought: four requests, so that some are on their way while others arrive.
 const AHEAD_BYTES: u64 = 4 * FETCH_BYTES;
@@ -27,7 +29,7 @@ pub(crate) enum At {
 /// A reader. While it lives its transfer goes on.
 pub(crate) struct Reader {
     transfer: Arc<Transfer>,
-    changed: watch::Receiver<()>,
+    changed: Follower,
     blobs: Arc<dyn BlobStore>,
     /// What is still to be read.
     range: ByteRange,
@@ -40,13 +42,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        transfer: Arc<Transfer>,
-        changed: watch::Receiver<()>,
-        blobs: Arc<dyn BlobStore>,
-        range: ByteRange,
-        is_whole: bool,
-    ) -> Self {
+    pub(crate) fn new(transfer: Arc<Transfer>, changed: Follower, blobs: Arc<dyn BlobStore>, range: ByteRange, is_whole: bool) -> Self {
         Self { transfer, changed, blobs, range, demanded: range.start, is_whole, piece: None, first: None }
     }
 
@@ -84,7 +80,7 @@ impl Reader {
             }
             self.demand();
             // Seen before the look, so that what changes after it is not slept through.
-            self.changed.borrow_and_update();
+            self.changed.catch_up();
             let (end, is_whole) = (self.range.end, self.is_whole);
             match self.transfer.at(self.range.start, |upto| is_whole && upto >= end) {
                 At::Bytes(bytes) => return Ok(Some(self.take(bytes))),
@@ -106,7 +102,7 @@ impl Reader {
     }
 
     async fn wait(&mut self) {
-        self.changed.changed().await.expect("the sender lives as long as the transfer");
+        self.changed.changed().await;
     }
 
     /// Has the next bytes brought, a good way ahead.

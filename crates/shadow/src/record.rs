@@ -32,6 +32,9 @@ pub(crate) struct Intent {
     /// For a put: bytes of content.
     #[n(4)]
     pub(crate) size: Option<u64>,
+    /// The intent of a dead owner that this one took the place of: if the origin did not apply this one, it may have applied that one.
+    #[n(5)]
+    pub(crate) before: Option<Box<Intent>>,
 }
 
 /// What a write-through does.
@@ -146,7 +149,7 @@ mod tests {
     fn records_of_the_first_format_are_read() {
         let golden: [&[u8]; 2] = [&[1, 0x82, 7, 0x18, 0x2a], &[1, 0x85, 7, 0x18, 0x2a, 0, 0x61, b'e', 3]];
         let tombstone = Tombstone { generation: 7, at: 42 };
-        let intent = Intent { generation: 7, at: 42, operation: Operation::Put, mark: Some("e".into()), size: Some(3) };
+        let intent = Intent { generation: 7, at: 42, operation: Operation::Put, mark: Some("e".into()), size: Some(3), before: None };
         assert_eq!(encode(&tombstone), golden[0]);
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);

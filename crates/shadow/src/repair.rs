@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
+use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
 use umbra_meta::{Batch, Check, Expect, KeyRange, Projection, Write, key};
 use umbra_store::{Bucket, Terms};
 
@@ -74,23 +74,43 @@ impl Shadow {
         Ok(Some(page))
     }
 
-    /// Whether the origin applied a write whose owner died.
+    /// What the origin applied of a write whose owner died, or of the one that it took the place of.
     ///
     /// A put is recognised by the ETag it would have. Where the origin's ETags are not MD5s, an object of the right size that is not older than
     /// the write counts as it: the write was not acknowledged, so either answer is one the client must reckon with.
-    pub(crate) async fn was_applied(
+    pub(crate) async fn applied(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,
         key: &ObjectKey,
         intent: &Intent,
         origin: &dyn Origin,
-    ) -> Result<bool> {
+    ) -> Result<Option<Operation>> {
         let there = match origin.head(&self.path(cx, bucket), key).await {
             Ok(head) => Some(head.info),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };
+        let mut next = Some(intent);
+        while let Some(intent) = next {
+            if self.shows(cx, bucket, key, intent, there.as_ref(), origin).await? {
+                return Ok(Some(intent.operation));
+            }
+            next = intent.before.as_deref();
+        }
+        Ok(None)
+    }
+
+    /// Whether what the origin holds, `there`, is what `intent` was to make of it.
+    async fn shows(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        intent: &Intent,
+        there: Option<&ObjectInfo>,
+        origin: &dyn Origin,
+    ) -> Result<bool> {
         Ok(match (intent.operation, there) {
             (Operation::Delete, there) => there.is_none(),
             (Operation::Put, Some(info)) => {
@@ -98,7 +118,12 @@ impl Shadow {
                 let may_be_it = info.etag.as_md5().is_none() && intent.size == Some(info.size) && is_later;
                 intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it
             }
-            (Operation::Tag, Some(_)) => intent.mark == Some(mark_of_tags(&origin.tags(&self.path(cx, bucket), key).await?)),
+            (Operation::Tag, Some(_)) => match origin.tags(&self.path(cx, bucket), key).await {
+                Ok(tags) => intent.mark == Some(mark_of_tags(&tags)),
+                // Deleted since the look before: its absence is for others to tell, who look at more than tags.
+                Err(error) if error.is_not_found() => false,
+                Err(error) => return Err(error.into()),
+            },
             (Operation::Put | Operation::Tag, None) => false,
         })
     }
@@ -109,10 +134,10 @@ impl Shadow {
     pub(crate) async fn repair(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         let view = self.view(bucket, key).await?;
         let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(()) };
-        if !self.was_applied(cx, bucket, key, intent, &**origin).await? {
+        let Some(operation) = self.applied(cx, bucket, key, intent, &**origin).await? else {
             return self.drop_intent(bucket, key, &view.base).await;
-        }
-        match intent.operation {
+        };
+        match operation {
             Operation::Delete => self.repaired_absent(bucket, key, &view).await,
             Operation::Tag => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
             Operation::Put => {

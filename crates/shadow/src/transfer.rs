@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
@@ -18,6 +18,7 @@ use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
 use crate::{
     arriving::Arriving,
     hashes::Hashes,
+    news::News,
     reader::{At, Reader},
 };
 
@@ -127,19 +128,19 @@ impl Drop for Leftovers {
 pub(crate) struct Transfer {
     state: Mutex<State>,
     leftovers: Mutex<Option<Leftovers>>,
-    changed: watch::Sender<()>,
+    changed: News,
     /// Stops the transfer, whoever reads: its shadow was cleared, or the server stops.
     pub(crate) cancel: CancellationToken,
 }
 
 impl Transfer {
     pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: watch::Sender::new(()), cancel }
+        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let changed = change(&mut self.state.lock());
-        self.changed.send_replace(());
+        self.changed.tell();
         changed
     }
 
@@ -315,7 +316,7 @@ impl Transfer {
         state.readers += 1;
         let is_whole = range.start == 0 && state.size == Some(range.end);
         drop(state);
-        Some(Reader::new(self.clone(), self.changed.subscribe(), blobs, range, is_whole))
+        Some(Reader::new(self.clone(), self.changed.follow(), blobs, range, is_whole))
     }
 
     pub(crate) fn leave(&self) {
@@ -330,7 +331,7 @@ impl Transfer {
         let grown = state.queue.len() > before;
         drop(state);
         if grown {
-            self.changed.send_replace(());
+            self.changed.tell();
         }
     }
 
@@ -358,12 +359,12 @@ impl Transfer {
     }
 
     async fn wait_mut<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
-        let mut changed = self.changed.subscribe();
+        let mut changed = self.changed.follow();
         loop {
             if let Some(found) = look(&mut self.state.lock()) {
                 return found;
             }
-            changed.changed().await.expect("the sender lives as long as the transfer");
+            changed.changed().await;
         }
     }
 }

@@ -54,6 +54,10 @@ impl Shadow {
     ) -> Result<Journalled<'_>> {
         let lock = self.0.locks.lock(bucket.partition, key).await;
         let bucket = self.fresh(bucket).await?;
+        if matches!(intended, Intended::Tag(_)) {
+            // Tags are put to what both sides hold; what the origin alone holds would be left there, with our tags.
+            self.repair(cx, &bucket, key, origin).await?;
+        }
         let (view, terms) = self.judge_through(cx, &bucket, key, conditions, origin).await?;
         let intent = self.begin_intent(&bucket, key, &view, intended).await?;
         Ok(Journalled { _lock: lock, bucket, terms, intent })
@@ -158,8 +162,10 @@ impl Shadow {
         self.to_the_end(async move {
             let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag(tags.clone())).await?;
             let Journalled { _lock, bucket, intent, .. } = journalled;
-            if let Err(error) = origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
-                return Err(origin_failed(intent, error).await);
+            match origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
+                // An object from a time without write-through is not there to be tagged; it is here, so this is no 404.
+                Err(error) if !error.is_not_found() => return Err(origin_failed(intent, error).await),
+                _ => {}
             }
             let terms = intent.settle_with(Terms::default());
             let replaced = shadow.native().replace_tags(&bucket, &key, tags, terms).await;
@@ -178,7 +184,9 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
     ) -> Result<(View, Terms)> {
         let mut view = self.view(bucket, key).await?;
-        if view.is_dead && !conditions.is_empty() {
+        // One half-done write can be remembered beside the next, not two.
+        let is_full = view.intent.as_ref().is_some_and(|intent| intent.before.is_some());
+        if view.is_dead && (is_full || !conditions.is_empty()) {
             self.repair(cx, bucket, key, origin).await?;
             view = self.view(bucket, key).await?;
         }

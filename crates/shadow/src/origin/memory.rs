@@ -83,6 +83,8 @@ pub struct MemoryOrigin {
     slow: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every put waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
+    /// When set, every listing waits for a permit once it is made.
+    held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// Whether answers keep their length to themselves.
     hides_length: AtomicBool,
     /// Whether GetObjectAttributes is not known here.
@@ -223,6 +225,13 @@ impl MemoryOrigin {
     pub fn hold_puts(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.held_puts.lock() = Some(gate.clone());
+        gate
+    }
+
+    /// From now on every listing waits, made and not yet answered, for a permit of the semaphore this gives.
+    pub fn hold_lists(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held_lists.lock() = Some(gate.clone());
         gate
     }
 
@@ -441,7 +450,12 @@ impl Origin for MemoryOrigin {
     async fn list(&self, _: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
         self.fault("list", &ObjectKey::parse("list").expect("a valid key"))?;
         let listing = *self.listing.lock();
-        listing.page(&self.state.lock().objects, list)
+        let page = listing.page(&self.state.lock().objects, list)?;
+        let gate = self.held_lists.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+        Ok(page)
     }
 
     async fn tags(&self, _: &ShadowPath, key: &ObjectKey) -> Result<Tags> {

@@ -1,19 +1,22 @@
-//! An origin whose requests are counted and whose faults are remembered, as is what of its objects cannot be carried over.
+//! An origin whose requests are counted and whose faults are remembered, as is what of its objects cannot be carried over; it is closed with
+//! its shadow.
 
 use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
 use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags};
 
 use super::{
-    ListOrder, Origin, OriginAttributes, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange, PutConditions, Result,
-    ShadowPath, Uncarried,
+    ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
+    PutConditions, Result, ShadowPath, Uncarried,
 };
 use crate::{
     stats::{Count, OriginFault, Stats},
     uncarried::Notes,
+    write_through::switched,
 };
 
 /// Counts what goes to and comes from an origin.
@@ -24,11 +27,13 @@ pub(crate) struct ObservedOrigin {
     clock: Arc<dyn Clock>,
     notes: Option<Notes>,
     order: RwLock<ListOrder>,
+    /// Set once the shadow was cleared: no request begins any more.
+    closed: CancellationToken,
 }
 
 impl ObservedOrigin {
-    pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock, order: RwLock::default(), notes: None }
+    pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>, closed: CancellationToken) -> Self {
+        Self { inner, stats, clock, order: RwLock::default(), notes: None, closed }
     }
 
     /// Notes from now on what cannot be carried over.
@@ -37,6 +42,9 @@ impl ObservedOrigin {
     }
 
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.closed.is_cancelled() {
+            return Err(OriginError::certain(switched()));
+        }
         count_of(&self.stats, doing).add(1);
         let answer = request.await;
         self.stats.note_answer(!matches!(&answer, Err(error) if error.error.kind() == ErrorKind::OriginUnavailable));

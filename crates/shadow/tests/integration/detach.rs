@@ -5,9 +5,9 @@ use std::sync::Arc;
 use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::OriginAttributes;
-use umbra_store::ListSource;
+use umbra_store::{DeleteOptions, GetOptions, ListSource, Objects};
 
-use crate::world::{World, content, kind, name};
+use crate::world::{World, content, k, kind, name};
 
 /// "It refuses while cold objects remain or repairs are pending, naming how many, unless forced".
 #[tokio::test]
@@ -84,4 +84,42 @@ async fn a_new_generation_begins_anew() {
     assert_eq!(world.list("", "", 10, ListSource::Merged).await.unwrap(), ["k"]);
     assert_eq!(world.get("k").await.unwrap(), "x");
     assert_eq!(world.hydrated("k").await, "x");
+}
+
+/// "from then on no request reads from or writes to the origin": nor one that was begun before and comes to it later.
+#[tokio::test]
+async fn a_request_from_before_does_not_go_there_afterwards() {
+    let world = World::attached(true).await;
+    world.origin.insert("cold", "x", &OriginAttributes::default());
+    world.origin.insert("gone", "x", &OriginAttributes::default());
+    let before = world.bucket().await;
+    world.delete("gone").await.unwrap();
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
+    let requests = world.origin.requests();
+    for key in ["cold", "gone"] {
+        let head = world.shadow.head(&world.cx, &before, &k(key), GetOptions::default()).await;
+        assert_eq!(kind(head), ErrorKind::Unavailable);
+        let deleted = world.shadow.delete(&world.cx, &before, &k(key), DeleteOptions::default()).await;
+        assert_eq!(kind(deleted), ErrorKind::Unavailable);
+    }
+    assert_eq!(world.origin.requests(), requests);
+}
+
+/// A listing that was under way does not show what a tombstone hid that the detach took away.
+#[tokio::test]
+async fn a_listing_under_way_ends_with_the_shadow() {
+    let world = Arc::new(World::attached(false).await);
+    world.origin.insert("gone", "x", &OriginAttributes::default());
+    world.delete("gone").await.unwrap();
+    let gate = world.origin.hold_lists();
+    let listing = {
+        let world = world.clone();
+        tokio::spawn(async move { world.list("", "", 10, ListSource::Merged).await })
+    };
+    world.eventually(async || (world.origin.requests() > 2).then_some(())).await;
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
+    gate.add_permits(1);
+    assert_eq!(kind(listing.await.unwrap()), ErrorKind::Unavailable);
 }

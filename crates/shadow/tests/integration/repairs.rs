@@ -4,7 +4,7 @@
 use umbra_core::{Clock, Entity, ErrorKind, SystemClock, Tags};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
-use umbra_store::{ListSource, Objects};
+use umbra_store::{ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -243,4 +243,59 @@ async fn repairs_go_on_when_the_origin_is_back() {
     for key in &keys {
         assert_eq!(world.here(key).await, world.origin.content(key));
     }
+}
+
+/// A half-done write is not forgotten by a later one that dies before it reaches the origin.
+#[tokio::test]
+async fn a_write_that_died_does_not_forget_a_half_done_one() {
+    for later in ["put", "delete"] {
+        let world = World::attached(true).await;
+        world.put("k", "old").await.unwrap();
+        fail_applying(&world, CommitFault::Unavailable);
+        world.put("k", "half").await.unwrap_err();
+        world.meta.heal();
+        // Its journal is written, and nobody is told.
+        world.meta.fail_after(0, CommitFault::LostAcknowledgement);
+        let died = if later == "put" { world.put("k", "lost").await.map(drop) } else { world.delete("k").await };
+        assert_eq!(kind(died), ErrorKind::Unavailable);
+        assert_eq!(world.get("k").await.unwrap(), "half", "{later}");
+        let world = world.restarted().await;
+        world.eventually(async || (world.intents().await == 0).then_some(())).await;
+        assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()), "{later}");
+    }
+}
+
+/// Tags are written to what both sides hold: a half-done put is settled first, and what only we hold is tagged here.
+#[tokio::test]
+async fn tags_wait_for_a_repair() {
+    let world = World::attached(false).await;
+    world.put("ours", "x").await.unwrap();
+    world.attach(true).await;
+    let bucket = world.bucket().await;
+    world.put("k", "old").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("k", "half").await.unwrap_err();
+    world.meta.heal();
+    let tags = Tags::new([("a".into(), "b".into())]);
+    for key in ["k", "ours"] {
+        world.shadow.put_tags(&world.cx, &bucket, &k(key), tags.clone()).await.unwrap();
+        assert_eq!(world.native.tags(&world.cx, &bucket, &k(key)).await.unwrap(), tags);
+    }
+    assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()));
+}
+
+/// Half-done tags do not make a listing show the origin's object in the place of ours.
+#[tokio::test]
+async fn half_done_tags_leave_our_object_in_the_listing() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", "theirs", &OriginAttributes::default());
+    let ours = world.put("k", "ours").await.unwrap();
+    world.attach(true).await;
+    let bucket = world.bucket().await;
+    fail_applying(&world, CommitFault::Unavailable);
+    let tags = Tags::new([("a".into(), "b".into())]);
+    world.shadow.put_tags(&world.cx, &bucket, &k("k"), tags).await.unwrap_err();
+    let options = ListOptions { prefix: "".into(), delimiter: "".into(), start: ListStart::First, limit: 5, source: ListSource::Merged };
+    let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| &object.etag).collect::<Vec<_>>(), [&ours.etag]);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use umbra_core::{BucketName, ErrorKind, Fault as S3Fault};
 use umbra_meta::key;
 use umbra_shadow::{
-    ShadowStatus, UncarriedReason, Verdict, metrics,
+    HealthVerdict, ShadowStatus, UncarriedReason, metrics,
     origin::{OriginAttributes, Uncarried, memory::Fault},
 };
 use umbra_store::{BucketSettings, DeleteOptions, GetOptions, ListSource, Objects};
@@ -202,20 +202,20 @@ async fn what_was_left_behind_of_an_object_is_told() {
 async fn the_status_has_a_verdict() {
     let world = World::attached(false).await;
     let health = status(&world).await.health;
-    assert_eq!(health.verdict, Verdict::Ok, "{health:?}");
+    assert_eq!(health.verdict, HealthVerdict::Ok, "{health:?}");
     for fault in [Fault::Refused, Fault::Unavailable] {
         world.origin.fail_next("get", fault);
         world.origin.insert("a", "content", &OriginAttributes::default());
         world.get("a").await.unwrap_err();
         let health = status(&world).await.health;
-        assert_eq!(health.verdict, Verdict::Failing, "{health:?}");
+        assert_eq!(health.verdict, HealthVerdict::Failing, "{health:?}");
         assert!(health.reason.contains("read failed"), "{health:?}");
         world.get("absent").await.unwrap_err();
         let health = status(&world).await.health;
-        assert_eq!(health.verdict, Verdict::Degraded, "an origin that says no such key answers: {health:?}");
+        assert_eq!(health.verdict, HealthVerdict::Degraded, "an origin that says no such key answers: {health:?}");
     }
     world.get("a").await.unwrap();
-    assert_eq!(status(&world).await.health.verdict, Verdict::Degraded);
+    assert_eq!(status(&world).await.health.verdict, HealthVerdict::Degraded);
 }
 
 /// However many buckets there are, the metrics stay bounded.

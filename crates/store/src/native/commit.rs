@@ -1,7 +1,7 @@
 //! Commits behind the bucket's fence.
 
 use bytes::Bytes;
-use umbra_core::{Entity, Error, Result, Timestamp};
+use umbra_core::{Entity, Error, ErrorKind, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
@@ -12,11 +12,13 @@ const OBJECTS: &str = "objects";
 /// The name of the counter of their bytes.
 const BYTES: &str = "bytes";
 
-/// What a writer knows of its bucket: its settings must not have changed meanwhile, or at least it must not be going away.
+/// What a writer knows of its bucket: its settings must not have changed meanwhile, or at least it must not be going away nor have got
+/// another shadow, under which the write would mean something else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence {
     pub(super) partition: Partition,
     revision: Revision,
+    generation: u64,
 }
 
 /// A check did not hold: what its key holds instead of what was expected.
@@ -35,7 +37,7 @@ pub(super) struct Changes {
 
 impl From<&Bucket> for Fence {
     fn from(bucket: &Bucket) -> Self {
-        Self { partition: bucket.partition, revision: bucket.revision }
+        Self { partition: bucket.partition, revision: bucket.revision, generation: bucket.settings.generation }
     }
 }
 
@@ -47,8 +49,12 @@ impl Fence {
     /// Moves on to the settings that `current` holds, if they still take writes.
     fn renew(&mut self, current: Option<&Entry>) -> Result<()> {
         let current = current.ok_or_else(|| Error::not_found(Entity::Bucket))?;
-        if record::bucket::decode_settings(&current.body)?.state == BucketState::Deleting {
+        let settings = record::bucket::decode_settings(&current.body)?;
+        if settings.state == BucketState::Deleting {
             return Err(Error::not_found(Entity::Bucket));
+        }
+        if settings.generation != self.generation {
+            return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow was just changed; please try again"));
         }
         self.revision = current.revision;
         Ok(())

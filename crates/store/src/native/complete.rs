@@ -1,7 +1,7 @@
 //! Completion: the parts become the object, in one batch and without copying a byte.
 
 use umbra_core::{ObjectKey, Preconditions, Result};
-use umbra_meta::key;
+use umbra_meta::{Expect, Revision, key};
 
 use super::{
     CompletionPlan, Native,
@@ -39,7 +39,11 @@ impl Native {
         let CompletionPlan { upload, options, mut planned } = plan;
         loop {
             match planned {
-                Planned::Done(object) => return self.complete_again(fence, object, &terms).await,
+                Planned::Done(object, revision) => {
+                    if self.complete_again(&mut fence, key, revision, &terms).await? {
+                        return Ok(object);
+                    }
+                }
                 Planned::Ready(ready) => {
                     if let Some(object) = self.complete_ready(&mut fence, key, *ready, conditions, &terms).await? {
                         return Ok(object);
@@ -77,13 +81,19 @@ impl Native {
         }
     }
 
-    /// Answers a repeated completion; the terms are committed all the same.
-    async fn complete_again(&self, mut fence: Fence, object: PutObject, terms: &Terms) -> Result<PutObject> {
-        if !terms.checks.is_empty() || !terms.writes.is_empty() {
-            let mut changes = Changes::behind(fence);
-            changes.add_terms(terms);
-            self.commit(&mut fence, changes).await??;
+    /// Commits the terms of a repeated completion, if the object still stands at `revision`; they would be wrong for anything newer.
+    async fn complete_again(&self, fence: &mut Fence, key: &ObjectKey, revision: Revision, terms: &Terms) -> Result<bool> {
+        if terms.checks.is_empty() && terms.writes.is_empty() {
+            return Ok(true);
         }
-        Ok(object)
+        let (row, stands) = (key::object(key), Expect::Revision(revision));
+        let mut changes = Changes::behind(*fence);
+        changes.check(row.clone(), stands);
+        changes.add_terms(terms);
+        match self.commit(fence, changes).await? {
+            Ok(_) => Ok(true),
+            Err(lost) if lost.is_of(&row, stands) => Ok(false),
+            Err(lost) => Err(lost.into()),
+        }
     }
 }

@@ -7,7 +7,7 @@ use umbra_core::{
     Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, ObjectKey, PartInfo, PartNumber, Result, Timestamp, UploadId,
     check_write, limits,
 };
-use umbra_meta::{Partition, key};
+use umbra_meta::{Partition, Revision, key};
 
 use super::{Completion, Extent, Native, ObjectRecord, Pieces, Stored, upload::Upload};
 use crate::{Bucket, CompleteUpload, CompletedPart, PutObject, record::part::PartRecord};
@@ -24,8 +24,8 @@ pub struct CompletionPlan {
 pub(super) enum Planned {
     /// The upload is to become this object.
     Ready(Box<Ready>),
-    /// It has been completed with the same parts, and the object stands.
-    Done(PutObject),
+    /// It has been completed with the same parts, and the object stands, at this revision.
+    Done(PutObject, Revision),
 }
 
 #[derive(Debug)]
@@ -43,14 +43,14 @@ pub(super) struct Ready {
 impl CompletionPlan {
     /// Whether the upload has been completed before, with the same parts.
     pub const fn is_done(&self) -> bool {
-        matches!(self.planned, Planned::Done(_))
+        matches!(self.planned, Planned::Done(..))
     }
 
     /// The ETag the object has or is to have, unless the terms of the commit name another.
     pub fn etag(&self) -> &ETag {
         match &self.planned {
             Planned::Ready(ready) => &ready.object.etag,
-            Planned::Done(object) => &object.etag,
+            Planned::Done(object, _) => &object.etag,
         }
     }
 
@@ -58,7 +58,7 @@ impl CompletionPlan {
     pub fn parts(&self) -> &[(PartNumber, Option<String>)] {
         match &self.planned {
             Planned::Ready(ready) => &ready.notes,
-            Planned::Done(_) => &[],
+            Planned::Done(..) => &[],
         }
     }
 
@@ -66,7 +66,7 @@ impl CompletionPlan {
     pub fn size(&self) -> u64 {
         match &self.planned {
             Planned::Ready(ready) => ready.object.size,
-            Planned::Done(object) => object.size,
+            Planned::Done(object, _) => object.size,
         }
     }
 }
@@ -93,10 +93,10 @@ impl Native {
             let (entry, object) = (rows.next().flatten(), rows.next().flatten());
             let current = object.as_ref().map(Stored::decode).transpose()?;
             let completion = Completion { upload: upload.clone(), fingerprint: fingerprint(&options.parts) };
-            if let (None, Some(Stored { object, .. })) = (&entry, &current)
+            if let (None, Some(Stored { object, revision })) = (&entry, &current)
                 && object.completion.as_ref() == Some(&completion)
             {
-                return Ok(Planned::Done(object.put_object()));
+                return Ok(Planned::Done(object.put_object(), *revision));
             }
             let upload = Upload::decode(upload, key, entry.as_ref())?;
             check_write(&options.preconditions, current.as_ref().map(|current| &current.object.etag))?;

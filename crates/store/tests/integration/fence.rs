@@ -100,3 +100,21 @@ async fn removed_with_terms(store: &Store, bucket: &Bucket) -> Result<()> {
     let terms = Terms { writes: vec![write], ..Terms::default() };
     store.native.remove(bucket, &key("k"), &Preconditions::default(), terms).await.map(drop)
 }
+
+/// A write means what it meant to the shadow it was begun under: under the next one a delete would lack its tombstone.
+#[tokio::test]
+async fn nothing_is_written_under_another_shadow() {
+    let store = Store::in_memory().await;
+    let old = store.bucket().await;
+    store.put(&old, "a", &content(10, 1)).await.unwrap();
+    let attach = &mut |settings: &mut umbra_store::BucketSettings| {
+        settings.generation += 1;
+        Ok(())
+    };
+    let new = store.catalog.update_bucket(&old.name, attach).await.unwrap();
+    let deleted = store.native.delete(&store.cx, &old, &key("a"), DeleteOptions::default()).await;
+    assert_eq!(deleted.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.put(&old, "a", &content(100_000, 2)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.get(&new, "a").await.unwrap(), content(10, 1));
+    store.native.delete(&store.cx, &new, &key("a"), DeleteOptions::default()).await.unwrap();
+}

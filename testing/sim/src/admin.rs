@@ -1,0 +1,98 @@
+//! Those who are no clients: the administrator, who attaches, changes and detaches the shadow, and the owner of the origin.
+
+use std::time::Duration;
+
+use umbra_core::Result;
+use umbra_shadow::AttachRequest;
+use umbra_store::Secret;
+
+use crate::{
+    history::{Mode, Switch},
+    life::{Life, World, bucket_name},
+    reference::{Effect, Value},
+    writes::content,
+};
+
+/// Attaches the shadow for the first time.
+pub(crate) fn attach_request(write_through: bool) -> AttachRequest {
+    AttachRequest {
+        endpoint: Some("https://old.example".to_owned()),
+        access_key: Some("key".to_owned()),
+        secret_key: Some(Secret::new("secret")),
+        write_through: Some(write_through),
+        ..AttachRequest::default()
+    }
+}
+
+impl Life {
+    /// The administrator of a life.
+    pub(crate) async fn administer(self) {
+        let env = self.world.env.clone();
+        for _ in 0..2 + env.below(4) {
+            tokio::time::sleep(Duration::from_millis(20 + env.below(400) as u64)).await;
+            let Some(mode) = self.world.history.lock().mode() else { return };
+            // The owner changes objects only while writes do not go through.
+            let through = !env.dials.owner && env.chance(0.6);
+            let wanted = if through { Mode::Through } else { Mode::Here };
+            match mode {
+                Mode::Detached => self.switch(wanted, false).await,
+                _ if env.chance(0.4) => self.switch(Mode::Detached, env.chance(0.6)).await,
+                _ => self.switch(wanted, false).await,
+            }
+        }
+    }
+
+    /// Changes the shadow, and finds out what became of it.
+    pub(crate) async fn switch(&self, mode: Mode, forced: bool) {
+        let before = self.world.history.lock().mode();
+        let begun = self.world.env.tick();
+        let effect = match (before, mode) {
+            (Some(Mode::Detached) | None, Mode::Here | Mode::Through) => Some(Effect::Attach(begun)),
+            (_, Mode::Detached) => Some(Effect::Detach { forced }),
+            _ => None,
+        };
+        let what = format!("SHADOW {mode:?}{}", if forced { " (forced)" } else { "" });
+        let switch = Switch { what, begun, ended: None, mode, effect, applied: None, acknowledged: false };
+        self.world.history.lock().switches.push(switch);
+        let switched = self.try_switch(mode, forced).await;
+        if switched.is_ok() {
+            let tick = self.world.env.tick();
+            if let Some(switch) = self.world.history.lock().switches.last_mut() {
+                (switch.ended, switch.applied, switch.acknowledged) = (Some(tick), Some(true), true);
+            }
+        } else {
+            // Reads of metadata do not fail; if this did, the switch would stay open and be settled in the next life.
+            let _ = self.settle_switch().await;
+        }
+    }
+
+    async fn try_switch(&self, mode: Mode, forced: bool) -> Result<()> {
+        let write_through = match mode {
+            Mode::Detached => return self.shadow.detach(&self.cx, &bucket_name(), forced).await.map(drop),
+            mode => mode == Mode::Through,
+        };
+        self.shadow.attach(&self.cx, &bucket_name(), attach_request(write_through)).await.map(drop)
+    }
+}
+
+impl World {
+    /// The origin's owner, who changes objects there behind our back.
+    pub(crate) async fn own(self) {
+        for _ in 0..1 + self.env.below(8) {
+            tokio::time::sleep(Duration::from_millis(self.env.below(500) as u64)).await;
+            let key = self.env.pick(&self.env.dials.keys).clone();
+            if self.env.chance(0.7) { self.own_put(&key) } else { self.origin.remove(&key) }
+        }
+    }
+
+    /// Puts an object of its owner at the origin.
+    pub(crate) fn own_put(&self, key: &str) {
+        let tags = if self.env.chance(0.5) { 0 } else { self.writes.issue() };
+        let size = self.env.below(self.env.dials.origin_size_max + 1);
+        let bytes = content(self.writes.issue(), size);
+        let write = self.writes.add(key, Some(bytes.clone()));
+        let date = self.origin.insert(key, write, bytes, tags);
+        self.writes.change(write, |written| written.date = Some(date));
+        debug_assert_eq!(self.origin.changes().last().and_then(|change| change.now), Some(Value { write, tags }));
+    }
+}

@@ -1,0 +1,108 @@
+//! The books at rest: what the records name and what the stores hold are the same.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use umbra_core::{ErrorKind, Result};
+use umbra_meta::{Entry, KeyRange, MetaStore, Projection, counter_value, key};
+use umbra_store::{Bucket, GetOptions, Objects, Stored, decode_piece};
+
+use crate::{
+    history::Mode,
+    life::{Life, object_key},
+};
+
+/// How long background work may take to end, in the world's own time.
+const REST: Duration = Duration::from_secs(120);
+
+impl Life {
+    /// Looks at everything once nothing is under way any more and nothing fails.
+    pub(crate) async fn audit(&self) -> Result<()> {
+        tokio::time::sleep(REST).await;
+        let reclaimer = self.reclaimer();
+        reclaimer.learn_partitions().await;
+        for _ in 0..3 {
+            reclaimer.reclaim_due().await;
+            tokio::time::sleep(REST).await;
+        }
+        let bucket = self.bucket().await?;
+        let rows = |range: KeyRange| async { self.world.meta.truth.scan(bucket.partition, range, 10_000, Projection::Full).await };
+        let reclaims = rows(key::reclaim_range()).await?.len();
+        let repairs = self.shadow.status(&bucket).await?.map_or(0, |status| status.pending_repairs.len());
+        if (reclaims, repairs) != (0, 0) {
+            self.world.complain("", format!("{reclaims} reclamations and {repairs} repairs are left at rest"));
+        }
+        let objects = rows(key::object_range("")).await?;
+        let mut named = self.count(&bucket, &objects).await?;
+        for piece in rows(key::all_pieces()).await? {
+            let (extent, _) = decode_piece(&piece.body)?;
+            let key = key::parse_piece(&piece.key).map(|(key, _)| key.as_str().to_owned()).unwrap_or_default();
+            if objects.iter().any(|object| key::parse_object(&object.key) == Some(key.as_str())) {
+                self.world.complain(&key, "a piece of a hydration is left although the key is here");
+            }
+            named.insert(extent.blob.as_bytes().to_vec(), extent.size);
+        }
+        let uploads = rows(key::all_uploads()).await?.len();
+        self.compare(named, uploads);
+        Ok(())
+    }
+
+    /// The blobs that objects name; compares the counters with the objects.
+    async fn count(&self, bucket: &Bucket, objects: &[Entry]) -> Result<BTreeMap<Vec<u8>, u64>> {
+        let (mut named, mut bytes) = (BTreeMap::new(), 0);
+        for entry in objects {
+            let stored = Stored::decode(entry)?;
+            bytes += stored.object.size;
+            for extent in stored.object.content.extents() {
+                if named.insert(extent.blob.as_bytes().to_vec(), extent.size).is_some() {
+                    self.world.complain("", "one blob belongs to two objects");
+                }
+            }
+        }
+        let counters = [key::counter("objects"), key::counter("bytes")];
+        let rows = self.world.meta.truth.multi_get(bucket.partition, &counters.each_ref().map(Vec::as_slice)).await?;
+        let values: Vec<i64> = rows.iter().map(|row| row.as_ref().and_then(|row| counter_value(&row.head)).unwrap_or(0)).collect();
+        let expected = [objects.len(), usize::try_from(bytes).unwrap_or(usize::MAX)].map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        if values != expected {
+            self.world.complain("", format!("the counters say {values:?} objects and bytes, there are {expected:?}"));
+        }
+        Ok(named)
+    }
+
+    /// Every blob that is named is there; every blob that is there is named, but for what a crash or a lost answer left behind.
+    fn compare(&self, named: BTreeMap<Vec<u8>, u64>, uploads: usize) {
+        let held = self.world.blobs.held();
+        for (blob, size) in &named {
+            if held.get(blob) != Some(size) {
+                self.world.complain("", format!("a record names blob {blob:?} of {size} bytes, the store holds {:?}", held.get(blob)));
+            }
+        }
+        let left = held.keys().filter(|blob| !named.contains_key(*blob)).count();
+        let excused = uploads > 0 || self.world.history.lock().crashes > 0 || !self.world.env.faults().is_empty();
+        if left > 0 && !excused {
+            self.world.complain("", format!("{left} blobs belong to nothing"));
+        }
+    }
+
+    /// What was read is here, and with write-through throughout both sides hold the same.
+    pub(crate) async fn compare_sides(&self) -> Result<()> {
+        let (bucket, env) = (self.bucket().await?, &self.world.env);
+        let through = env.dials.write_through && !env.dials.admin && !env.dials.owner;
+        let is_attached = self.world.history.lock().mode() != Some(Mode::Detached);
+        for key in &env.dials.keys {
+            let here = match self.native.head(&self.cx, &bucket, &object_key(key), GetOptions::default()).await {
+                Ok(info) => Some(info.etag),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => None,
+                Err(error) => return Err(error),
+            };
+            let there = self.world.origin.etag(key);
+            if through && here != there {
+                self.world.complain(key, format!("at rest {here:?} is here and {there:?} at the origin, though all writes went through"));
+            }
+            let gone = self.world.meta.truth.get(bucket.partition, &key::tombstone(&object_key(key))).await?.is_some();
+            if is_attached && here.is_none() && there.is_some() && !gone {
+                self.world.complain(key, "it was read, and is still only at the origin");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! Simulation: the real shadow, driven by one seed, checked against a reference model.
+//!
+//! A seed makes a world: a bucket of a handful of keys, its origin, a few clients, perhaps an administrator who changes the shadow and an
+//! owner who changes the origin. [`run`] lets it live on one thread in paused time. Our side crashes at any step of any store or of the origin,
+//! or stops, and is started again over the same stores; commits fail or lose their answer; the origin fails in every way it can.
+//!
+//! - `reference.rs` is the model: what one key is, and what each operation makes of it. It knows no order and no failure.
+//! - `checker.rs` looks for an order of all operations on a key that the model allows. An operation that failed or was cut off may have happened
+//!   or not, with write-through exactly if the origin applied it. Where no order explains an answer, the seed fails.
+//! - `judge.rs` adds the rules on the origin: written only with write-through, every acknowledged write then reached it, nothing after a
+//!   detach. `egress.rs`: a byte of a version leaves it once. `books.rs`: at rest, records, counters and blobs agree.
+//! - `writes.rs` makes content, headers and metadata name the write they came of, so that nothing mixed or altered passes.
+//! - `mutation.rs` breaks the product through its seams, to show that all this notices.
+//!
+//! What actors there are says `run.rs`: another one, such as a backfill, is one more task there.
+//!
+//! # What is not simulated
+//! The wire (the `client` crate), SQLite and segments on disk: they have suites and crash tests of their own. An origin that applies a write
+//! long after it failed to answer. More than one node.
+
+mod admin;
+mod books;
+mod checker;
+mod client;
+mod egress;
+mod env;
+mod history;
+mod judge;
+mod life;
+mod listing;
+mod mutation;
+mod origin;
+mod reference;
+mod run;
+mod stores;
+mod writes;
+
+pub use egress::EgressRule;
+pub use mutation::Mutation;
+pub use run::{Failure, run, story};
