@@ -101,7 +101,8 @@ impl Shadow {
     /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.
     async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
         let ended = async {
-            while self.0.live_intents.lock().iter().any(|(of, _)| *of == bucket.partition) {
+            let is_of = |(of, _): &(_, _)| *of == bucket.partition;
+            while self.0.live_intents.lock().iter().any(is_of) || self.0.live_copies.lock().iter().any(is_of) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

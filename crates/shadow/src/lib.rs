@@ -12,7 +12,7 @@
 //! # Invariants
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
-//! - The origin is written only from `write_through.rs` and `mirrored_upload.rs`.
+//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs`, and for a rollback `copy_back.rs`.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
 //! # Consistency
@@ -28,8 +28,15 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 
 mod attach;
+mod both;
+mod compare;
+mod contents;
+mod copy_back;
 mod detach;
+mod difference;
+mod examine;
 mod flights;
+mod held_body;
 mod hydrate;
 mod intent;
 mod key_locks;
@@ -42,16 +49,20 @@ mod parts;
 mod read_through;
 mod record;
 mod repair;
+mod rollback;
 mod shadow;
 mod stats;
 mod status;
 mod tee;
 mod transfer;
+mod verify;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use compare::Field;
+pub use difference::{Difference, DifferenceKind};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;

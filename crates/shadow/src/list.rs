@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
 use umbra_meta::{KeyRange, Projection, key};
-use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
+use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, ListedObject, Objects};
 
 use crate::{
     Shadow,
@@ -276,11 +276,27 @@ pub(crate) struct OriginWalk<'a> {
 impl<'a> OriginWalk<'a> {
     /// A walk from the first key.
     pub(crate) fn new(origin: &'a dyn Origin, path: &'a ShadowPath) -> Self {
-        Self { origin, path, list: OriginList { limit: ORIGIN_PAGE, ..OriginList::default() }, ended: false }
+        Self::behind(origin, path, "", None, ORIGIN_PAGE)
+    }
+
+    /// A walk of the keys that begin with `prefix`, behind `after`, `limit` at once.
+    pub(crate) fn behind(origin: &'a dyn Origin, path: &'a ShadowPath, prefix: &str, after: Option<&str>, limit: usize) -> Self {
+        let list = OriginList { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit, ..OriginList::default() };
+        Self { origin, path, list, ended: false }
+    }
+
+    /// Whether the page read last was the last.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The keys of the next page; `None` behind the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>> {
+        Ok(self.next_objects().await?.map(|objects| objects.into_iter().map(|object| object.key).collect()))
+    }
+
+    /// The next page; `None` behind the last.
+    pub(crate) async fn next_objects(&mut self) -> Result<Option<Vec<ListedObject>>> {
         if self.ended {
             return Ok(None);
         }
@@ -292,11 +308,11 @@ impl<'a> OriginWalk<'a> {
             }
             Some(token) => self.list.token = Some(token),
         }
-        Ok(Some(page.objects.into_iter().map(|object| object.key).collect()))
+        Ok(Some(page.objects))
     }
 }
 
 /// Two listings can be merged page by page only when both are in byte order; anything else would leave keys out.
-fn out_of_order() -> Error {
+pub(crate) fn out_of_order() -> Error {
     Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, so they cannot be merged with those here")
 }

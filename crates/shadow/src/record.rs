@@ -27,6 +27,7 @@ pub(crate) struct Intent {
     #[n(2)]
     pub(crate) operation: Operation,
     /// What tells afterwards whether the origin applied the write: for a put the ETag the object would have, by our reckoning; for tags their MD5.
+    /// For a copy back: the upload at the origin that is to be aborted when the copy does not come to its end.
     #[n(3)]
     pub(crate) mark: Option<String>,
     /// For a put: bytes of content.
@@ -47,6 +48,9 @@ pub(crate) enum Operation {
     /// The tags of an object are replaced.
     #[n(2)]
     Tag,
+    /// What is here already is brought to the origin. It stands, whatever becomes of the copy.
+    #[n(3)]
+    CopyBack,
 }
 
 const VERSION: u8 = 1;
@@ -88,6 +92,8 @@ mod tests {
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);
         assert_eq!(decode::<Intent>("i", golden[1]).unwrap(), intent);
+        let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent };
+        assert_eq!(decode::<Intent>("i", &[1, 0x85, 7, 0x18, 0x2a, 3, 0xf6, 0xf6]).unwrap(), copy_back);
     }
 
     #[test]

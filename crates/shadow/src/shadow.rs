@@ -67,6 +67,8 @@ pub(crate) struct Inner {
     pub(crate) part_locks: KeyLocks,
     /// Keys whose intent belongs to a write of this process that is still under way.
     pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
+    /// Keys whose intent belongs to a copy back to the origin that is still under way. Kept apart, for a write may overtake it.
+    pub(crate) live_copies: Mutex<HashSet<(Partition, ObjectKey)>>,
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
@@ -89,6 +91,7 @@ impl Shadow {
             locks: KeyLocks::default(),
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
+            live_copies: Mutex::default(),
             stats: StatsByBucket::default(),
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
             repairs: Repairs::default(),
