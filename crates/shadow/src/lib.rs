@@ -26,12 +26,14 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
 mod attach;
 mod detach;
 mod flights;
 mod hydrate;
 mod intent;
+mod jobs;
 mod key_locks;
 mod list;
 mod list_merge;
@@ -52,6 +54,7 @@ mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use jobs::{Difference, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;
