@@ -6,12 +6,14 @@
 
 mod access_keys;
 mod buckets;
+mod jobs;
 mod organizations;
 mod secret_text;
 mod status;
 
 pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAccessKey, RoleName};
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
+pub use jobs::{DifferenceView, JobNote, JobNotes, JobSettings, JobView, OrderName};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
 pub use status::{BucketStatus, OriginErrorView, ShadowStatusView};

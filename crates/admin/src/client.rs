@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, ErrorBody, OrganizationList, OrganizationView, UpdateBucket,
+    CreatedBucket, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, UpdateBucket,
 };
 use transport::Transport;
 pub use transport::Trust;
@@ -103,6 +103,38 @@ impl AdminClient {
     /// Destroys a bucket with everything in it.
     pub async fn destroy_bucket(&self, name: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, self.url(&["buckets", name]), NOTHING).await
+    }
+
+    /// Starts a job of a bucket.
+    pub async fn start_job(&self, name: &str, kind: &str, settings: &JobSettings) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind]), Some(settings)).await
+    }
+
+    /// A job of a bucket as it stands.
+    pub async fn job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::GET, self.url(&["buckets", name, "jobs", kind]), NOTHING).await
+    }
+
+    /// Pauses a job.
+    pub async fn pause_job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "pause"]), NOTHING).await
+    }
+
+    /// Lets a job go on, with what `settings` name changed.
+    pub async fn resume_job(&self, name: &str, kind: &str, settings: &JobSettings) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "resume"]), Some(settings)).await
+    }
+
+    /// Ends a job for good.
+    pub async fn cancel_job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "cancel"]), NOTHING).await
+    }
+
+    /// One page of what a job noted of single keys, behind the key `after`.
+    pub async fn job_notes(&self, name: &str, kind: &str, after: Option<&str>) -> Result<JobNotes, ClientError> {
+        let mut url = self.url(&["buckets", name, "jobs", kind, "notes"]);
+        query(&mut url, "after", after);
+        self.call(Method::GET, url, NOTHING).await
     }
 
     /// Creates an organization.

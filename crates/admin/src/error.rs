@@ -98,6 +98,7 @@ const fn missing(entity: Entity) -> &'static str {
         Entity::AccessKey => "no_such_access_key",
         Entity::Shadow => "no_shadow",
         Entity::Setting => "no_such_setting",
+        Entity::Job => "no_such_job",
     }
 }
 
@@ -106,7 +107,7 @@ const fn taken(entity: Entity) -> &'static str {
         Entity::Bucket => "bucket_exists",
         Entity::Organization => "organization_exists",
         Entity::AccessKey => "access_key_exists",
-        Entity::Object | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting => "exists",
+        Entity::Object | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting | Entity::Job => "exists",
     }
 }
 
@@ -124,6 +125,7 @@ mod tests {
             (ErrorKind::NotFound(Entity::Organization), 404, "no_such_organization"),
             (ErrorKind::NotFound(Entity::AccessKey), 404, "no_such_access_key"),
             (ErrorKind::NotFound(Entity::Shadow), 404, "no_shadow"),
+            (ErrorKind::NotFound(Entity::Job), 404, "no_such_job"),
             (ErrorKind::AlreadyExists(Entity::Bucket), 409, "bucket_exists"),
             (ErrorKind::AlreadyExists(Entity::Organization), 409, "organization_exists"),
             (ErrorKind::Precondition, 412, "precondition_failed"),

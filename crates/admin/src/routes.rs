@@ -5,6 +5,7 @@ mod buckets;
 mod convert;
 mod create_bucket;
 pub(crate) mod extract;
+mod jobs;
 mod location;
 mod organizations;
 mod unsigned;
@@ -72,6 +73,12 @@ pub(crate) fn signed() -> Vec<Route> {
         route("patch", "/v1/buckets/{name}", patch(update_bucket::update)),
         route("delete", "/v1/buckets/{name}", delete(buckets::destroy)),
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
+        route("get", "/v1/buckets/{name}/jobs/{kind}", get(jobs::get)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}", post(jobs::start)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/pause", post(jobs::pause)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/resume", post(jobs::resume)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/cancel", post(jobs::cancel)),
+        route("get", "/v1/buckets/{name}/jobs/{kind}/notes", get(jobs::notes)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -1,14 +1,11 @@
 //! What tells an object here from the one at the origin: pure.
 
-use std::fmt;
-
 use umbra_core::{ObjectInfo, SystemHeaders, Tags};
 use umbra_store::ObjectRecord;
 
 /// Something that can differ between an object here and the one at the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are those of S3's headers")]
-pub enum Field {
+pub(crate) enum Field {
     Size,
     ETag,
     LastModified,
@@ -27,7 +24,7 @@ pub enum Field {
 
 impl Field {
     /// Its name for a person.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Size => "size",
             Self::ETag => "etag",
@@ -44,12 +41,6 @@ impl Field {
             Self::Tags => "tags",
             Self::Checksums => "checksums",
         }
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

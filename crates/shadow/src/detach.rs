@@ -54,6 +54,7 @@ impl Shadow {
 
     /// Stops everything that reads from the origin of `bucket`: it has none any more, or is going away.
     pub fn forget(&self, bucket: &Bucket) {
+        self.0.jobs.stop(bucket.partition);
         self.0.flights.cancel(bucket.partition);
         self.0.origins.forget(bucket.partition);
         self.0.stats.forget(bucket.partition);
@@ -111,9 +112,9 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones and intents of a cleared shadow. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents and jobs of a cleared shadow. They belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
-        for range in [key::tombstone_range(""), key::write_intent_range("")] {
+        for range in [key::tombstone_range(""), key::write_intent_range(""), key::job::all()] {
             self.drop_range(bucket, range).await?;
         }
         Ok(())

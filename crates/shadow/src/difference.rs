@@ -2,10 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use umbra_core::{ObjectInfo, ObjectKey, Tags};
+use umbra_core::{ObjectInfo, ObjectKey, Tags, Timestamp};
 use umbra_store::ObjectRecord;
 
-use crate::compare::{Field, differing};
+use crate::{
+    compare::{Field, differing},
+    jobs::{Difference, Finding, Note},
+};
 
 /// How far the origin's clock may be ahead of ours before its object is taken for the later one.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -98,16 +101,37 @@ impl fmt::Display for DifferenceKind {
 }
 
 /// One key in which the two sides differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The key.
-    pub key: ObjectKey,
-    /// How.
-    pub kind: DifferenceKind,
+#[derive(Clone, Debug)]
+pub(crate) struct Discrepancy {
+    pub(crate) key: ObjectKey,
+    pub(crate) kind: DifferenceKind,
     /// In what, where both sides have it.
-    pub fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
+    /// The values of the fields that have short ones.
+    pub(crate) values: Vec<Difference>,
     /// One line for a person.
-    pub detail: String,
+    pub(crate) detail: String,
+    /// Bytes of the object.
+    pub(crate) size: u64,
+}
+
+impl Discrepancy {
+    /// A key that was not moved yet.
+    pub(crate) fn cold(key: &ObjectKey, size: u64) -> Self {
+        Self::new(key, DifferenceKind::Cold, "not moved yet", size)
+    }
+
+    /// A discrepancy that is not about fields.
+    pub(crate) fn new(key: &ObjectKey, kind: DifferenceKind, detail: impl Into<String>, size: u64) -> Self {
+        Self { key: key.clone(), kind, fields: vec![], values: vec![], detail: detail.into(), size }
+    }
+
+    /// What a job keeps of it.
+    pub(crate) fn note(self, explained: bool, now: Timestamp) -> (ObjectKey, Note) {
+        let finding = Some(Finding { name: self.kind.name().to_owned(), explained });
+        let note = Note { reason: self.detail, attempts: 1, at: now.as_millis(), size: Some(self.size), differences: self.values, finding };
+        (self.key, note)
+    }
 }
 
 /// What is known of a key: here, and at the origin.
@@ -123,18 +147,18 @@ pub(crate) struct Sides<'a> {
 
 impl Sides<'_> {
     /// How the two sides of `key` differ, if they do.
-    pub(crate) fn judge(self, key: &ObjectKey) -> Option<Difference> {
-        let found = |kind, fields: Vec<Field>, detail: String| Some(Difference { key: key.clone(), kind, fields, detail });
+    pub(crate) fn judge(self, key: &ObjectKey) -> Option<Discrepancy> {
         let (local, origin) = match (self.local, self.origin) {
             (None, None) => return None,
-            (None, Some(origin)) => {
-                let kind = if self.gone { DifferenceKind::DeletedHere } else { DifferenceKind::Cold };
-                return found(kind, vec![], format!("{} bytes at the origin", origin.size));
+            (None, Some(origin)) if self.gone => {
+                return Some(Discrepancy::new(key, DifferenceKind::DeletedHere, "deleted here, still at the origin", origin.size));
             }
-            (Some(local), None) => {
-                let kind = if local.hydrated.is_some() { DifferenceKind::DeletedAtOrigin } else { DifferenceKind::OnlyHere };
-                return found(kind, vec![], format!("{} bytes here", local.size));
+            (None, Some(origin)) => return Some(Discrepancy::cold(key, origin.size)),
+            (Some(local), None) if local.hydrated.is_some() => {
+                let detail = "copied in, and gone at the origin since";
+                return Some(Discrepancy::new(key, DifferenceKind::DeletedAtOrigin, detail, local.size));
             }
+            (Some(local), None) => return Some(Discrepancy::new(key, DifferenceKind::OnlyHere, "not at the origin", local.size)),
             (Some(local), Some(origin)) => (local, origin),
         };
         let fields = differing(local, origin, self.tags);
@@ -142,8 +166,10 @@ impl Sides<'_> {
             return None;
         }
         let kind = kind(local, origin, &fields);
-        let detail = fields.iter().map(|field| describe(*field, local, origin)).collect::<Vec<_>>().join("; ");
-        found(kind, fields, detail)
+        let names: Vec<_> = fields.iter().map(|field| field.name()).collect();
+        let detail = format!("differs in {}", names.join(", "));
+        let values = fields.iter().map(|field| values(*field, local, origin)).collect();
+        Some(Discrepancy { key: key.clone(), kind, fields, values, detail, size: local.size })
     }
 }
 
@@ -168,13 +194,18 @@ fn kind(local: &ObjectRecord, origin: &ObjectInfo, fields: &[Field]) -> Differen
     }
 }
 
-/// Values only where they are short and no secret: a report may travel.
-fn describe(field: Field, local: &ObjectRecord, origin: &ObjectInfo) -> String {
-    match field {
-        Field::Size => format!("size {} here, {} at the origin", local.size, origin.size),
-        Field::ETag => format!("etag {} here, {} at the origin", local.etag, origin.etag),
-        _ => format!("another {field}"),
-    }
+/// What both sides say of a field, only where it is short and no secret: a report may travel.
+fn values(field: Field, local: &ObjectRecord, origin: &ObjectInfo) -> Difference {
+    let secs = |time: Timestamp| time.as_secs().to_string();
+    let (ours, theirs) = match field {
+        Field::Size => (Some(local.size.to_string()), Some(origin.size.to_string())),
+        Field::ETag => (Some(local.etag.to_string()), Some(origin.etag.to_string())),
+        Field::LastModified => (Some(secs(local.last_modified)), Some(secs(origin.last_modified))),
+        Field::ContentType => (local.headers.content_type.clone(), origin.headers.content_type.clone()),
+        Field::StorageClass => (local.headers.storage_class.clone(), origin.headers.storage_class.clone()),
+        _ => (None, None),
+    };
+    Difference { field: field.name().to_owned(), local: ours, origin: theirs }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use umbra_store::Bucket;
 
 use crate::{
     Shadow,
-    difference::{Difference, DifferenceKind, Sides},
+    difference::{DifferenceKind, Discrepancy, Sides},
     origin::{Origin, ShadowPath},
     view::View,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Look<'a> {
 /// What one saw.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) difference: Option<Difference>,
+    pub(crate) difference: Option<Discrepancy>,
     /// The origin's object.
     pub(crate) there: Option<ObjectInfo>,
 }
@@ -34,8 +34,8 @@ impl Shadow {
     /// Compares what `view` holds of `key` with what the origin tells of it.
     pub(crate) async fn examine(&self, look: &Look<'_>, key: &ObjectKey, view: &View) -> Result<Seen> {
         if view.is_dead {
-            let detail = "a write that goes to both sides is half done".to_owned();
-            let pending = Difference { key: key.clone(), kind: DifferenceKind::PendingRepair, fields: vec![], detail };
+            let size = view.object.as_ref().map_or(0, |stored| stored.object.size);
+            let pending = Discrepancy::new(key, DifferenceKind::PendingRepair, "a write to both sides is half done", size);
             return Ok(Seen { difference: Some(pending), there: None });
         }
         let there = match look.origin.head(&look.path, key).await {

@@ -26,6 +26,7 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
 mod attach;
 mod both;
@@ -39,6 +40,7 @@ mod flights;
 mod held_body;
 mod hydrate;
 mod intent;
+mod jobs;
 mod key_locks;
 mod list;
 mod list_merge;
@@ -50,19 +52,22 @@ mod read_through;
 mod record;
 mod repair;
 mod rollback;
+mod rollback_work;
 mod shadow;
+mod slice;
 mod stats;
 mod status;
 mod tee;
 mod transfer;
 mod verify;
+mod verify_work;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
-pub use compare::Field;
-pub use difference::{Difference, DifferenceKind};
+pub use difference::DifferenceKind;
+pub use jobs::{Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;

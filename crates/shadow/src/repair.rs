@@ -59,6 +59,9 @@ impl Shadow {
                 if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
                     self.0.repairs.add_bucket(&bucket.name);
                 }
+                if bucket.settings.shadow.is_some() {
+                    self.start_jobs(bucket).await?;
+                }
             }
             match buckets.last() {
                 Some(last) if buckets.len() == PAGE => after = Some(last.name.to_string()),

@@ -3,20 +3,21 @@
 //! With write-through on, nothing written from then on is missing there. What was written or deleted here before is found by walking both
 //! sides and brought to the origin (`copy_back.rs`). What somebody else changed or deleted at the origin is left as it is there and told.
 
-use futures::{StreamExt, stream};
-use umbra_core::{ObjectKey, Result};
+use futures::{StreamExt, future, stream};
+use umbra_core::{Error, ErrorKind, ObjectKey, Result};
 use umbra_store::ListedObject;
 
 use crate::{
     Shadow,
     compare::Field,
     copy_back::{Change, CopyEnd},
-    difference::{Difference, DifferenceKind},
+    difference::{DifferenceKind, Discrepancy},
     examine::{Look, Seen},
+    slice::Slice,
     view::View,
 };
 
-/// Keys looked at by one step.
+/// Keys listed at once: what an origin gives at most.
 const PAGE: usize = 1000;
 /// How often a key is looked at that keeps changing.
 const ATTEMPTS_MAX: usize = 8;
@@ -30,10 +31,10 @@ pub(crate) enum Rolled {
     Copied(u64),
     /// Only its tags.
     Tagged,
-    /// A key was deleted at the origin, or would be.
-    Deleted,
+    /// A key was deleted at the origin, or would be; with the size of what was there.
+    Deleted(u64),
     /// Somebody else changed it at the origin: it is left as it is there.
-    Left(Difference),
+    Left(Discrepancy),
 }
 
 /// A page of keys, and what became of each that was not the same.
@@ -55,7 +56,7 @@ enum Plan {
 }
 
 /// What a difference asks for. Where both sides were changed ours stands, as everywhere.
-fn plan(difference: &Difference, view: &View) -> Plan {
+fn plan(difference: &Discrepancy, view: &View) -> Plan {
     let is_copy = view.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_some());
     match difference.kind {
         DifferenceKind::Cold | DifferenceKind::StorageClass => Plan::Nothing,
@@ -67,19 +68,36 @@ fn plan(difference: &Difference, view: &View) -> Plan {
 }
 
 impl Shadow {
-    /// Brings the keys behind `after` to the origin, `parallel` at once; with `dry_run` only tells what it would do.
-    pub(crate) async fn roll_back_page(&self, look: &Look<'_>, after: Option<&str>, dry_run: bool, parallel: usize) -> Result<RolledPage> {
+    /// Brings the keys behind `after` to the origin, as many as the slice of time allows; with `dry_run` only tells what it would do.
+    pub(crate) async fn roll_back_page(
+        &self,
+        look: &Look<'_>,
+        after: Option<&str>,
+        dry_run: bool,
+        parallel: usize,
+        slice: &Slice<'_>,
+    ) -> Result<RolledPage> {
         let page = self.both_sides(look.bucket, &**look.origin, &look.path, "", after, PAGE).await?;
-        let mut rolled = RolledPage { next: page.next, same: 0, keys: Vec::new() };
-        let mut ended = stream::iter(page.keys)
-            .map(|(key, listed)| async move { (self.roll_back_listed(look, &key, listed.as_ref(), dry_run).await, key) })
-            .buffered(parallel);
-        while let Some((outcome, key)) = ended.next().await {
+        let mut rolled = RolledPage { next: None, same: 0, keys: Vec::new() };
+        let (mut begun, count) = (0_usize, page.keys.len());
+        let keys = stream::iter(page.keys).take_while(|_| {
+            let goes_on = begun == 0 || !slice.is_over();
+            begun += usize::from(goes_on);
+            future::ready(goes_on)
+        });
+        let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
+            (self.roll_back_listed(look, &key, listed.as_ref(), dry_run).await, key)
+        };
+        let mut worked = keys.map(work).buffered(parallel);
+        let (mut ended, mut last) = (0, None);
+        while let Some((outcome, key)) = worked.next().await {
+            (ended, last) = (ended + 1, Some(key.clone()));
             match outcome {
                 Ok(Rolled::Same) => rolled.same += 1,
                 outcome => rolled.keys.push((key, outcome)),
             }
         }
+        rolled.next = if ended == count { page.next } else { last.map(|key| key.as_str().to_owned()) };
         Ok(rolled)
     }
 
@@ -111,7 +129,7 @@ impl Shadow {
             let (change, rolled) = match (plan(&difference, &view), &view.object) {
                 (Plan::Copy, Some(stored)) => (Change::Object(stored), Rolled::Copied(stored.object.size)),
                 (Plan::Tag, Some(stored)) => (Change::Tags(stored), Rolled::Tagged),
-                (Plan::Delete, None) => (Change::Absence, Rolled::Deleted),
+                (Plan::Delete, None) => (Change::Absence, Rolled::Deleted(difference.size)),
                 (Plan::Leave, _) => return Ok(Rolled::Left(difference)),
                 _ if view.is_dead => return Ok(Rolled::Left(difference)),
                 _ => return Ok(Rolled::Same),
@@ -120,7 +138,7 @@ impl Shadow {
                 return Ok(rolled);
             }
         }
-        Err(umbra_core::Error::new(umbra_core::ErrorKind::Conflict, "the object keeps changing"))
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing"))
     }
 }
 
@@ -133,7 +151,7 @@ mod tests {
     use super::{Plan, plan};
     use crate::{
         compare::{Field, tests::twins},
-        difference::{Difference, DifferenceKind as Kind},
+        difference::{DifferenceKind as Kind, Discrepancy},
         view::{Base, View},
     };
 
@@ -161,7 +179,7 @@ mod tests {
             (Kind::StorageClass, vec![Field::StorageClass], Some(true), Plan::Nothing),
         ];
         for (kind, fields, hydrated, expected) in cases {
-            let difference = Difference { key: ObjectKey::parse("k").unwrap(), kind, fields, detail: String::new() };
+            let difference = Discrepancy { fields, ..Discrepancy::new(&ObjectKey::parse("k").unwrap(), kind, "", 0) };
             assert_eq!(plan(&difference, &view(hydrated)), expected, "{kind} {hydrated:?}");
         }
     }

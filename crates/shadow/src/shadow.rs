@@ -1,6 +1,6 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use umbra_store::{
 use crate::{
     flights::Flights,
     hydrate::PERMIT_BYTES,
+    jobs::Jobs,
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
@@ -29,11 +30,15 @@ use crate::{
 pub struct ShadowLimits {
     /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once.
     pub hydration_memory_bytes: u64,
+    /// The name of this node among those that share the store. Two processes of one name never run at once.
+    pub node: String,
+    /// How long a job rests after a failure that may pass; longer after each that follows.
+    pub job_retry_delay: Duration,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 256 * 1024 * 1024 }
+        Self { hydration_memory_bytes: 256 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
     }
 }
 
@@ -72,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
+    pub(crate) jobs: Jobs,
+    pub(crate) job_retry_delay: Duration,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -83,6 +90,8 @@ impl Shadow {
         let ShadowParts { native, catalog, origins, clock, settings } = parts;
         let permits = usize::try_from(settings.hydration_memory_bytes / PERMIT_BYTES).unwrap_or(usize::MAX);
         Self(Arc::new(Inner {
+            jobs: Jobs::new(&settings.node, native.random().array()),
+            job_retry_delay: settings.job_retry_delay,
             native,
             origins: Origins::new(origins, catalog.clone()),
             catalog,

@@ -3,35 +3,45 @@
 //! What differs is looked at once more under the key's lock before it is reported: then no write is between the two sides. Nothing here
 //! writes anywhere, and without `deep` no content moves.
 
-use futures::{StreamExt, stream};
-use umbra_core::{ETag, ErrorKind, ObjectKey, Result};
+use futures::{StreamExt, future, stream};
+use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result};
 use umbra_store::{GetOptions, ListedObject, Stored};
 
 use crate::{
     Shadow,
     contents::{Compared, compare},
-    difference::{Difference, DifferenceKind},
+    difference::{DifferenceKind, Discrepancy},
     examine::{Look, Seen},
+    slice::Slice,
 };
 
-/// Keys compared by one step: what an origin lists at once.
+/// Keys listed at once: what an origin gives at most.
 const PAGE: usize = 1000;
-/// Keys whose contents are compared by one step. A step that is cut off reads them again.
-const PAGE_DEEP: usize = 32;
 /// How often a key is looked at that keeps changing.
 const ATTEMPTS_MAX: usize = 4;
 
-/// What one step of a verification came to.
+/// How keys are compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thoroughness {
+    /// Contents too.
+    pub(crate) deep: bool,
+    /// Keys at once.
+    pub(crate) parallel: usize,
+}
+
+/// What one page of a verification came to.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
-    /// Behind which key the next step begins; `None` when it was the last.
+    /// Behind which key the next page begins; `None` when it was the last.
     pub(crate) next: Option<String>,
     /// Keys that are the same on both sides, and their bytes.
     pub(crate) same: (u64, u64),
     /// Bytes of content that left the origin.
     pub(crate) egress: u64,
     /// Keys that differ.
-    pub(crate) differences: Vec<(Difference, u64)>,
+    pub(crate) found: Vec<Discrepancy>,
+    /// Why, where the origin was asked of keys and answered for none: rather a fault of the origin than of those keys.
+    pub(crate) silence: Option<Error>,
 }
 
 /// What was found of one key.
@@ -39,50 +49,52 @@ pub(crate) struct Verified {
 enum Found {
     /// Neither side has it.
     Nothing,
+    /// Both sides have the same, of so many bytes.
     Same(u64),
-    /// They differ; with the size of the object.
-    Differs(Difference, u64),
+    Differs(Discrepancy),
 }
 
 impl Shadow {
-    /// Compares the keys behind `after` that begin with `prefix`, `parallel` at once.
-    ///
-    /// Fails only if the origin answered for none of them: what it does not tell of single keys is in the report. With `insists`, that
-    /// is too.
+    /// Compares the keys behind `after` that begin with `prefix`, as many as the slice of time allows.
+    /// What the origin does not tell of single keys is among what was found.
     pub(crate) async fn verify_page(
         &self,
         look: &Look<'_>,
         prefix: &str,
         after: Option<&str>,
-        deep: bool,
-        parallel: usize,
-        insists: bool,
+        how: Thoroughness,
+        slice: &Slice<'_>,
     ) -> Result<Verified> {
-        let limit = if deep { PAGE_DEEP } else { PAGE };
-        let page = self.both_sides(look.bucket, &**look.origin, &look.path, prefix, after, limit).await?;
-        let mut verified = Verified { next: page.next, ..Verified::default() };
-        let mut answered = insists;
-        let mut failed = Vec::new();
-        let mut found = stream::iter(page.keys)
-            .map(|(key, listed)| async move { (self.verify_key(look, &key, listed.as_ref(), deep).await, key) })
-            .buffered(parallel);
-        while let Some((outcome, key)) = found.next().await {
+        let page = self.both_sides(look.bucket, &**look.origin, &look.path, prefix, after, PAGE).await?;
+        let (mut verified, mut answered) = (Verified::default(), false);
+        let (mut begun, count) = (0_usize, page.keys.len());
+        let keys = stream::iter(page.keys).take_while(|_| {
+            let goes_on = begun == 0 || !slice.is_over();
+            begun += usize::from(goes_on);
+            future::ready(goes_on)
+        });
+        let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
+            (self.verify_key(look, &key, listed.as_ref(), how.deep).await, key)
+        };
+        let mut compared = keys.map(work).buffered(how.parallel);
+        let (mut ended, mut last) = (0, None);
+        while let Some((outcome, key)) = compared.next().await {
             match outcome {
                 Ok((found, egress)) => {
-                    answered |= !matches!(&found, Found::Differs(difference, _) if difference.kind == DifferenceKind::Cold);
+                    answered |= !matches!(&found, Found::Differs(found) if found.kind == DifferenceKind::Cold);
                     verified.egress += egress;
                     verified.count(found);
                 }
-                Err(error) if is_of_origin(error.kind()) => failed.push((key, error)),
+                Err(error) if is_of_origin(error.kind()) => {
+                    verified.found.push(not_compared(&key, &error, 0));
+                    verified.silence.get_or_insert(error);
+                }
                 Err(error) => return Err(error),
             }
+            (ended, last) = (ended + 1, Some(key));
         }
-        for (key, error) in failed {
-            if !answered {
-                return Err(error);
-            }
-            verified.count(Found::Differs(not_compared(&key, &error), 0));
-        }
+        verified.silence = verified.silence.take().filter(|_| !answered);
+        verified.next = if ended == count { page.next } else { last.map(|key| key.as_str().to_owned()) };
         Ok(verified)
     }
 
@@ -91,7 +103,8 @@ impl Shadow {
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view(look.bucket, key).await?;
             if view.is_cold() && !view.is_dead {
-                return Ok((listed.map_or(Found::Nothing, |listed| cold(key, listed)), egress));
+                let cold = |listed: &ListedObject| Found::Differs(Discrepancy::cold(key, listed.size));
+                return Ok((listed.map_or(Found::Nothing, cold), egress));
             }
             let mut seen = self.examine(look, key, &view).await?;
             let mut stored = view.object;
@@ -102,46 +115,41 @@ impl Shadow {
                 stored = view.object;
             }
             match (seen, stored) {
-                (Seen { difference: Some(difference), there }, stored) => {
-                    let size = stored.map(|stored| stored.object.size).or(there.map(|there| there.size));
-                    return Ok((Found::Differs(difference, size.unwrap_or(0)), egress));
-                }
+                (Seen { difference: Some(difference), .. }, _) => return Ok((Found::Differs(difference), egress)),
                 (Seen { there: Some(there), .. }, Some(stored)) => {
                     let size = stored.object.size;
                     if !deep {
                         return Ok((Found::Same(size), egress));
                     }
                     egress += size;
-                    if let Some(found) = self.compare_contents(look, key, stored, &there.etag).await? {
+                    if let Some(found) = self.compare_contents(look, key, &stored, &there.etag).await? {
                         return Ok((found, egress));
                     }
                 }
                 _ => return Ok((Found::Nothing, egress)),
             }
         }
-        let detail = "it keeps changing".to_owned();
-        Ok((Found::Differs(Difference { key: key.clone(), kind: DifferenceKind::NotCompared, fields: vec![], detail }, 0), egress))
+        Ok((Found::Differs(Discrepancy::new(key, DifferenceKind::NotCompared, "it keeps changing", 0)), egress))
     }
 
     /// Compares the contents of an object that looks alike on both sides. `None` when it changed under the comparison.
-    async fn compare_contents(&self, look: &Look<'_>, key: &ObjectKey, stored: Stored, etag: &ETag) -> Result<Option<Found>> {
+    async fn compare_contents(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, etag: &ETag) -> Result<Option<Found>> {
         let size = stored.object.size;
-        let local = match self.native().open(&stored, &GetOptions::default()).await {
+        let unreadable = |error: &Error| format!("cannot be read here: {}", error.message());
+        let local = match self.native().open(stored, &GetOptions::default()).await {
             Ok(object) => object.body,
-            Err(error) => return self.unless_changed(look, key, &stored, format!("cannot be read here: {}", error.message())).await,
+            Err(error) => return self.unless_changed(look, key, stored, unreadable(&error)).await,
         };
         let origin = match look.origin.get(&look.path, key, None, Some(etag)).await {
             Ok(object) => object.body,
             Err(error) if matches!(error.error.kind(), ErrorKind::Precondition | ErrorKind::NotFound(_)) => return Ok(None),
-            Err(error) => return Ok(Some(Found::Differs(not_compared(key, &error.error), size))),
+            Err(error) => return Ok(Some(Found::Differs(not_compared(key, &error.error, size)))),
         };
         match compare(local.into_stream(), origin.into_stream()).await {
             Compared::Same => Ok(Some(Found::Same(size))),
-            Compared::DifferFrom(at) => self.unless_changed(look, key, &stored, format!("the contents differ from byte {at} on")).await,
-            Compared::LocalFailed(error) => {
-                self.unless_changed(look, key, &stored, format!("cannot be read here: {}", error.message())).await
-            }
-            Compared::OriginFailed(error) => Ok(Some(Found::Differs(not_compared(key, &error), size))),
+            Compared::DifferFrom(at) => self.unless_changed(look, key, stored, format!("the contents differ from byte {at} on")).await,
+            Compared::LocalFailed(error) => self.unless_changed(look, key, stored, unreadable(&error)).await,
+            Compared::OriginFailed(error) => Ok(Some(Found::Differs(not_compared(key, &error, size)))),
         }
     }
 
@@ -150,8 +158,7 @@ impl Shadow {
         if now.is_none_or(|now| now.revision != stored.revision) {
             return Ok(None);
         }
-        let difference = Difference { key: key.clone(), kind: DifferenceKind::Content, fields: vec![], detail };
-        Ok(Some(Found::Differs(difference, stored.object.size)))
+        Ok(Some(Found::Differs(Discrepancy::new(key, DifferenceKind::Content, detail, stored.object.size))))
     }
 }
 
@@ -163,7 +170,7 @@ impl Verified {
                 self.same.0 += 1;
                 self.same.1 += size;
             }
-            Found::Differs(difference, size) => self.differences.push((difference, size)),
+            Found::Differs(found) => self.found.push(found),
         }
     }
 }
@@ -173,11 +180,6 @@ pub(crate) const fn is_of_origin(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::OriginUnavailable | ErrorKind::OriginRefused | ErrorKind::Invalid(_) | ErrorKind::Unsupported)
 }
 
-fn cold(key: &ObjectKey, listed: &ListedObject) -> Found {
-    let detail = format!("{} bytes at the origin", listed.size);
-    Found::Differs(Difference { key: key.clone(), kind: DifferenceKind::Cold, fields: vec![], detail }, listed.size)
-}
-
-fn not_compared(key: &ObjectKey, error: &umbra_core::Error) -> Difference {
-    Difference { key: key.clone(), kind: DifferenceKind::NotCompared, fields: vec![], detail: error.message().to_owned() }
+fn not_compared(key: &ObjectKey, error: &Error, size: u64) -> Discrepancy {
+    Discrepancy::new(key, DifferenceKind::NotCompared, crate::jobs::reason(error), size)
 }

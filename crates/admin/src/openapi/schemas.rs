@@ -1,11 +1,13 @@
 //! The types.
 
+mod jobs;
+
 use serde_json::{Value, json};
 
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
     let mut all = json!({});
-    for (name, schema) in buckets().into_iter().chain(status()).chain(organizations_and_keys()) {
+    for (name, schema) in buckets().into_iter().chain(status()).chain(jobs::jobs()).chain(organizations_and_keys()) {
         all[name] = schema;
     }
     all
