@@ -13,7 +13,7 @@ mod status;
 
 pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAccessKey, RoleName};
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
-pub use jobs::{DifferenceView, JobNote, JobNotes, JobSettings, JobView, OrderName};
+pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
 pub use status::{BucketStatus, OriginErrorView, ShadowStatusView};

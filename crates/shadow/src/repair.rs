@@ -182,8 +182,7 @@ impl Shadow {
     /// A write that the origin applied is applied here; one that it did not apply never was, and what is here stands.
     pub(crate) async fn repair(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         let view = self.view(bucket, key).await?;
-        let is_copied = || self.0.live_copies.lock().contains(&(bucket.partition, key.clone()));
-        if let Some(copy) = view.copying_back.as_ref().filter(|_| !is_copied()) {
+        if let Some(copy) = view.copying_back.as_ref().filter(|_| self.has_abandoned_copy(bucket, key, &view)) {
             return self.give_up_copy(cx, bucket, key, &view, copy, &**origin).await;
         }
         let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(()) };
@@ -221,6 +220,11 @@ impl Shadow {
             return Err(Error::new(ErrorKind::Unavailable, "the key is still being repaired; please try again"));
         }
         Ok(())
+    }
+
+    /// Whether a copy back of `key` lost its owner.
+    pub(crate) fn has_abandoned_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
+        view.copying_back.is_some() && !self.0.live_copies.lock().contains(&(bucket.partition, key.clone()))
     }
 
     /// A copy back lost its owner: what is here stands, and the origin is not left with half an upload.

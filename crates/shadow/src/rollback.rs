@@ -119,7 +119,7 @@ impl Shadow {
     pub(crate) async fn roll_back_key(&self, look: &Look<'_>, key: &ObjectKey, dry_run: bool) -> Result<Rolled> {
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view(look.bucket, key).await?;
-            if view.is_dead && !dry_run {
+            if !dry_run && (view.is_dead || self.has_abandoned_copy(look.bucket, key, &view)) {
                 let _lock = self.0.locks.lock(look.bucket.partition, key).await;
                 self.repair(look.cx, look.bucket, key, look.origin).await?;
                 continue;

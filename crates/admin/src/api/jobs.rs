@@ -71,6 +71,8 @@ pub struct JobView {
     pub bytes_failed: u64,
     /// Bytes of content that left the origin for it.
     pub bytes_egress: u64,
+    /// What it found or did, sort by sort, in the kind's own words.
+    pub tallies: Vec<TallyView>,
     /// Bytes a second, of late.
     pub bytes_per_second: u64,
     /// Seconds until it will be done, going on as of late.
@@ -109,6 +111,28 @@ pub struct JobNote {
     pub size: Option<u64>,
     /// In what both sides differ.
     pub differences: Vec<DifferenceView>,
+    /// What sort of thing was found; `null` for a failure.
+    pub finding: Option<FindingView>,
+}
+
+/// How much of one sort a job found or did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TallyView {
+    /// The sort.
+    pub name: String,
+    /// Objects.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A sort of thing that a job finds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// The sort.
+    pub name: String,
+    /// Whether it is what is to be expected.
+    pub explained: bool,
 }
 
 /// Something both sides tell differently of a key.

@@ -7,9 +7,9 @@ use super::document;
 use crate::{
     api::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
-        CreatedAccessKey, CreatedBucket, DifferenceView, ErrorBody, ErrorDetail, JobNote, JobNotes, JobSettings, JobView, OrderName,
-        OrganizationList, OrganizationView, OriginErrorView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
-        UpdateBucket,
+        CreatedAccessKey, CreatedBucket, DifferenceView, ErrorBody, ErrorDetail, FindingView, JobNote, JobNotes, JobSettings, JobView,
+        OrderName, OrganizationList, OrganizationView, OriginErrorView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
+        TallyView, UpdateBucket,
     },
     routes,
 };
@@ -134,6 +134,7 @@ fn every_field_of_a_job_is_described() {
         objects_failed: number,
         bytes_failed: number,
         bytes_egress: number,
+        tallies: vec![],
         bytes_per_second: number,
         seconds_left: None,
         started: text(),
@@ -142,8 +143,10 @@ fn every_field_of_a_job_is_described() {
         complete_since: None,
     };
     check(&document, "JobView", &job);
-    let note = JobNote { key: text(), reason: text(), attempts: 0, at: text(), size: None, differences: vec![] };
+    let note = JobNote { key: text(), reason: text(), attempts: 0, at: text(), size: None, differences: vec![], finding: None };
     check(&document, "JobNote", &note);
+    check(&document, "TallyView", &TallyView { name: text(), objects: number, bytes: number });
+    check(&document, "FindingView", &FindingView { name: text(), explained: true });
     check(&document, "JobNotes", &JobNotes { notes: vec![], next: None });
     check(&document, "DifferenceView", &DifferenceView { field: text(), local: None, origin: None });
 }

@@ -7,10 +7,10 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use umbra_core::{Entity, Timestamp, limits::KEYS_PER_PAGE_MAX};
-use umbra_shadow::{Difference, Job, JobKind, JobOptions, JobOrder, JobRequest, Note};
+use umbra_shadow::{Difference, Finding, Job, JobKind, JobOptions, JobOrder, JobRequest, Note, Tally};
 
 use crate::{
-    api::{DifferenceView, JobNote, JobNotes, JobSettings, JobView, OrderName, rfc3339},
+    api::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView, rfc3339},
     caller::Caller,
     error::{ApiError, ApiResult},
     routes::{
@@ -135,6 +135,7 @@ pub(crate) fn view(job: &Job) -> JobView {
         objects_failed: job.counts.objects_failed,
         bytes_failed: job.counts.bytes_failed,
         bytes_egress: job.counts.bytes_egress,
+        tallies: job.counts.tallies().iter().cloned().map(|Tally { name, objects, bytes }| TallyView { name, objects, bytes }).collect(),
         bytes_per_second: job.bytes_per_second,
         seconds_left: job.seconds_left(),
         started: time(job.started),
@@ -146,5 +147,13 @@ pub(crate) fn view(job: &Job) -> JobView {
 
 fn note_view(key: String, note: Note) -> JobNote {
     let differences = note.differences.into_iter().map(|Difference { field, local, origin }| DifferenceView { field, local, origin });
-    JobNote { key, reason: note.reason, attempts: note.attempts, at: time(note.at), size: note.size, differences: differences.collect() }
+    JobNote {
+        key,
+        reason: note.reason,
+        attempts: note.attempts,
+        at: time(note.at),
+        size: note.size,
+        differences: differences.collect(),
+        finding: note.finding.map(|Finding { name, explained }| FindingView { name, explained }),
+    }
 }

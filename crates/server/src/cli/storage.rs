@@ -2,10 +2,13 @@
 
 mod create;
 mod destroy;
+mod job;
 mod list;
+mod rollback;
 mod shadow_flags;
 mod status;
 mod update;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -31,6 +34,10 @@ enum StorageCommand {
     List(list::List),
     /// Show how a bucket and its migration are doing.
     Status(status::Status),
+    /// Compare a bucket with its origin, and keep a report of every difference.
+    Verify(verify::Verify),
+    /// Bring what is newer here back to the origin, so that the application can be pointed back to it.
+    Rollback(rollback::Rollback),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -42,6 +49,8 @@ impl Storage {
             StorageCommand::Update(update) => update.run(&self.target).await,
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
+            StorageCommand::Verify(verify) => verify.run(&self.target).await,
+            StorageCommand::Rollback(rollback) => rollback.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

@@ -10,3 +10,4 @@ mod shadow;
 mod start;
 mod support;
 mod tls;
+mod verify;

@@ -8,6 +8,8 @@ mod detach;
 mod listing;
 mod reading;
 mod repairs;
+mod rollback;
 mod uploads;
+mod verify;
 mod world;
 mod writing;

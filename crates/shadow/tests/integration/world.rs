@@ -7,7 +7,7 @@ use umbra_blob::MemoryBlobStore;
 use umbra_core::{Body, BucketName, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
 use umbra_meta::{FailingMetaStore, MemoryMetaStore, MetaStore, Projection, key};
 use umbra_shadow::{
-    AttachRequest, Shadow, ShadowLimits, ShadowParts,
+    AttachRequest, Job, JobKind, JobOptions, JobRequest, Note, Shadow, ShadowLimits, ShadowParts,
     origin::memory::{MemoryOrigin, OneOrigin},
 };
 use umbra_store::{
@@ -77,7 +77,7 @@ impl World {
             catalog: catalog.clone(),
             origins: Arc::new(OneOrigin(origin.clone())),
             clock,
-            settings: ShadowLimits::default(),
+            settings: ShadowLimits { job_retry_delay: Duration::from_millis(2), ..ShadowLimits::default() },
         });
         Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default() }
     }
@@ -133,6 +133,12 @@ impl World {
         self.eventually(async || self.here(key).await).await
     }
 
+    /// Reads a key, which brings it here.
+    pub(crate) async fn hydrated_by_reading(&self, key: &str) -> Bytes {
+        self.get(key).await.unwrap();
+        self.hydrated(key).await
+    }
+
     /// Waits for `look` to find something.
     pub(crate) async fn eventually<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         for _ in 0..2000 {
@@ -163,6 +169,29 @@ impl World {
                 None => return Ok(names),
             }
         }
+    }
+
+    /// Starts a job.
+    pub(crate) async fn start(&self, kind: JobKind, options: JobOptions) -> Result<Job> {
+        self.shadow.start_job(&*self.bucket().await, JobRequest { kind, prefix: String::new(), options }).await
+    }
+
+    /// Waits until a job does not go on.
+    pub(crate) async fn end(&self, kind: JobKind) -> Job {
+        let bucket = self.bucket().await;
+        self.eventually(async || self.shadow.job(&bucket, kind).await.unwrap().filter(|job| !job.is_active())).await
+    }
+
+    /// Runs a job to its end.
+    pub(crate) async fn run(&self, kind: JobKind, options: JobOptions) -> Job {
+        self.start(kind, options).await.unwrap();
+        self.end(kind).await
+    }
+
+    /// All that the latest run of a job noted.
+    pub(crate) async fn notes(&self, kind: JobKind) -> Vec<(String, Note)> {
+        let page = self.shadow.job_notes(&*self.bucket().await, kind, None, 100_000).await.unwrap();
+        page.notes.into_iter().map(|(key, note)| (key.to_string(), note)).collect()
     }
 
     /// How many rows a family has.

@@ -29,6 +29,7 @@ pub(super) fn jobs() -> Vec<(&'static str, Value)> {
         ("objects_failed", count("Objects it could not do; each has a note.")),
         ("bytes_failed", count("Their bytes.")),
         ("bytes_egress", count("Bytes of content that left the origin for it.")),
+        ("tallies", list("TallyView")),
         ("bytes_per_second", count("Bytes a second, of late.")),
         ("seconds_left", nullable(count("Seconds until it will be done, going on as of late."))),
         ("started", time()),
@@ -43,6 +44,16 @@ pub(super) fn jobs() -> Vec<(&'static str, Value)> {
         ("at", time()),
         ("size", nullable(count("Bytes of the object, where known."))),
         ("differences", list("DifferenceView")),
+        ("finding", nullable(reference("FindingView"))),
+    ]);
+    let tally = object(&[
+        ("name", text("A sort of thing that is found or done.")),
+        ("objects", count("How many.")),
+        ("bytes", count("Their bytes.")),
+    ]);
+    let finding = object(&[
+        ("name", text("What sort of thing was found; a note without is a failure.")),
+        ("explained", flag("Whether it is what is to be expected.")),
     ]);
     let difference = object(&[
         ("field", text("What both sides tell differently.")),
@@ -50,5 +61,13 @@ pub(super) fn jobs() -> Vec<(&'static str, Value)> {
         ("origin", nullable(text("What it is at the origin."))),
     ]);
     let page = object(&[("notes", list("JobNote")), ("next", nullable(text("What to ask for as `after` to get the next page.")))]);
-    vec![("JobSettings", settings), ("JobView", job), ("JobNotes", page), ("JobNote", note), ("DifferenceView", difference)]
+    vec![
+        ("JobSettings", settings),
+        ("JobView", job),
+        ("JobNotes", page),
+        ("JobNote", note),
+        ("DifferenceView", difference),
+        ("TallyView", tally),
+        ("FindingView", finding),
+    ]
 }
