@@ -44,13 +44,10 @@ impl Field {
     }
 }
 
-/// What an origin may say of the type of an object that was stored without one.
-const TYPES_BY_DEFAULT: [&str; 2] = ["binary/octet-stream", "application/octet-stream"];
-
 /// In what the two differ. `origin_tags` is `None` where the origin does not show them.
 ///
 /// An object that was copied in is to be as its original in everything. One that was written here has a date of its own, and what it was
-/// stored without, the origin may fill in: a content type, a storage class.
+/// stored without, the origin may fill in: a content type, which some guess from the content, and a storage class.
 pub(crate) fn differing(local: &ObjectRecord, origin: &ObjectInfo, origin_tags: Option<&Tags>) -> Vec<Field> {
     let is_copy = local.hydrated.is_some();
     let mut fields = Vec::new();
@@ -63,13 +60,8 @@ pub(crate) fn differing(local: &ObjectRecord, origin: &ObjectInfo, origin_tags: 
     check(Field::ETag, local.etag != origin.etag);
     check(Field::LastModified, is_copy && local.last_modified.as_secs() != origin.last_modified.as_secs());
     for (field, ours, theirs) in headers(&local.headers, &origin.headers) {
-        let filled_in = |theirs: &str| match field {
-            Field::ContentType => TYPES_BY_DEFAULT.contains(&theirs),
-            Field::StorageClass => true,
-            _ => false,
-        };
-        let is_default = !is_copy && ours.is_none() && theirs.is_some_and(filled_in);
-        check(field, ours != theirs && !is_default);
+        let is_filled_in = !is_copy && ours.is_none() && matches!(field, Field::ContentType | Field::StorageClass);
+        check(field, ours != theirs && !is_filled_in);
     }
     check(Field::UserMetadata, local.metadata != origin.metadata);
     let tags_differ = match origin_tags {
@@ -177,9 +169,10 @@ pub(crate) mod tests {
         local.headers.content_type = None;
         origin.headers.content_type = Some("binary/octet-stream".into());
         assert_eq!(differing(&local, &origin, None), []);
-        origin.headers.content_type = Some("text/html".into());
+        local.headers.content_type = Some("text/html".into());
         origin.headers.cache_control = Some("no-store".into());
         assert_eq!(differing(&local, &origin, None), [Field::ContentType, Field::CacheControl]);
+        local.headers.content_type = None;
         (local.hydrated, local.headers.cache_control) = (Some(Timestamp::default()), origin.headers.cache_control.clone());
         origin.headers.content_type = Some("binary/octet-stream".into());
         assert_eq!(differing(&local, &origin, None), [Field::LastModified, Field::ContentType, Field::StorageClass]);
