@@ -29,10 +29,13 @@
 //! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
 mod attach;
+mod backfill;
 mod detach;
 mod flights;
+mod gate;
 mod hydrate;
 mod intent;
+mod inventory;
 mod jobs;
 mod key_locks;
 mod list;
@@ -49,11 +52,14 @@ mod stats;
 mod status;
 mod tee;
 mod transfer;
+mod users;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
+pub use gate::StillListing;
+pub use inventory::ColdTotals;
 pub use jobs::{Difference, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keys asked of the origin at once: what S3 gives at most, so that a page costs the fewest requests.
-const ORIGIN_PAGE: usize = 1000;
+pub(crate) const ORIGIN_PAGE: usize = 1000;
 /// How many rows of tombstones are read in one go before keys are looked up one by one.
 const TOMBSTONES_AT_ONCE: usize = 2000;
 const TOKEN_VERSION: &str = "1";
@@ -265,38 +265,7 @@ impl Sides<'_> {
     }
 }
 
-/// Walks everything the origin holds, page by page.
-pub(crate) struct OriginWalk<'a> {
-    origin: &'a dyn Origin,
-    path: &'a ShadowPath,
-    list: OriginList,
-    ended: bool,
-}
-
-impl<'a> OriginWalk<'a> {
-    /// A walk from the first key.
-    pub(crate) fn new(origin: &'a dyn Origin, path: &'a ShadowPath) -> Self {
-        Self { origin, path, list: OriginList { limit: ORIGIN_PAGE, ..OriginList::default() }, ended: false }
-    }
-
-    /// The keys of the next page; `None` behind the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = self.origin.list(self.path, &self.list).await?;
-        match page.next {
-            None => self.ended = true,
-            Some(token) if self.list.token.as_ref() == Some(&token) => {
-                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
-            }
-            Some(token) => self.list.token = Some(token),
-        }
-        Ok(Some(page.objects.into_iter().map(|object| object.key).collect()))
-    }
-}
-
 /// Two listings can be merged page by page only when both are in byte order; anything else would leave keys out.
-fn out_of_order() -> Error {
+pub(crate) fn out_of_order() -> Error {
     Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, so they cannot be merged with those here")
 }

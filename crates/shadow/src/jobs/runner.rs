@@ -13,6 +13,7 @@ use super::{Job, JobContext, JobKind, JobState, Lease, Next, Progress, Work, wor
 use crate::{
     Shadow,
     record::{decode, encode},
+    shadow::scope_of,
 };
 
 /// How long a lease lasts without being renewed: as long another node waits before it takes a job over.
@@ -95,7 +96,7 @@ impl Runner {
         self.drop_earlier_notes(&held.job).await?;
         loop {
             let Some(context) = self.context(&held).await? else {
-                let gone = Progress { trouble: Some("the shadow was cleared".to_owned()), ..Progress::default() };
+                let gone = Progress { trouble: Some("the shadow was cleared or changed".to_owned()), ..Progress::default() };
                 return self.end(&mut held, gone, JobState::Cancelled).await.map(drop);
             };
             let (progress, rest) = match self.step(&mut *work, &context, &mut held).await {
@@ -168,7 +169,7 @@ impl Runner {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if bucket.partition != self.partition || bucket.settings.generation != held.job.generation {
+        if bucket.partition != self.partition || scope_of(&bucket) != held.job.scope {
             return Ok(None);
         }
         let Some(origin) = self.shadow.origin(&bucket)? else { return Ok(None) };

@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use umbra_core::{ErrorKind, ObjectKey, RequestContext, Result};
+use umbra_core::{Error, ErrorKind, ObjectKey, RequestContext, Result};
 use umbra_store::Bucket;
 
 use super::{Job, JobCounts, JobKind, Note};
-use crate::{Shadow, origin::Origin};
+use crate::{Shadow, backfill::Backfill, inventory::InventoryPass, origin::Origin};
 
 /// The work of one kind of job. One value works on one run from a start of the process, or a resumption, to the next stop.
 #[async_trait]
@@ -65,7 +65,11 @@ pub(crate) enum Next {
 
 /// The work of a job of `kind`.
 pub(super) fn work_of(kind: JobKind) -> Result<Box<dyn Work>> {
-    Err(umbra_core::Error::new(ErrorKind::Unsupported, format!("this server knows no {kind}")))
+    match kind {
+        JobKind::Inventory => Ok(Box::new(InventoryPass::default())),
+        JobKind::Backfill => Ok(Box::new(Backfill::default())),
+        _ => Err(Error::new(ErrorKind::Unsupported, format!("this server knows no {kind}"))),
+    }
 }
 
 impl fmt::Debug for JobContext {
