@@ -129,7 +129,8 @@ impl Runner {
             }
             let now = self.shadow.native().clock().now().as_millis();
             if let Some(lease) = job.lease.as_ref().filter(|lease| lease.expires > now && !self.was_ours(lease)) {
-                let wait = Duration::from_millis(lease.expires.abs_diff(now)).min(RENEWAL);
+                // Looked at again soon: its owner may give it back any time.
+                let wait = Duration::from_millis(lease.expires.abs_diff(now)).min(self.shadow.0.job_retry_delay);
                 self.rest(wait).await;
                 continue;
             }
