@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use umbra_core::{ErrorKind, ObjectKey, Result};
+use umbra_core::{Error, ErrorKind, ObjectKey, Result};
 use umbra_meta::{KeyRange, Projection, key};
 use umbra_store::{Bucket, ListedObject};
 
 use crate::{
     Shadow,
-    list::{OriginWalk, out_of_order},
-    origin::{Origin, ShadowPath},
+    list::out_of_order,
+    origin::{Origin, OriginList, OriginPage, ShadowPath},
 };
 
 /// A page of keys that are here, at the origin, or known to be gone.
@@ -87,15 +87,16 @@ impl Shadow {
             return Ok(Source { keys: vec![], more: false });
         }
         let rows = self.native().meta().scan(bucket.partition, range, limit, Projection::Head).await?;
-        let foreign = || umbra_core::Error::new(ErrorKind::Corrupt, "a row does not name a key");
+        let foreign = || Error::new(ErrorKind::Corrupt, "a row does not name a key");
         let key = |row: &umbra_meta::Entry| Ok((ObjectKey::parse(parse(&row.key).ok_or_else(foreign)?)?, None));
         Ok(Source { more: rows.len() == limit, keys: rows.iter().map(key).collect::<Result<_>>()? })
     }
 }
 
 async fn at_origin(origin: &dyn Origin, path: &ShadowPath, prefix: &str, after: Option<&str>, limit: usize) -> Result<Source> {
-    let mut walk = OriginWalk::behind(origin, path, prefix, after, limit);
-    while let Some(mut objects) = walk.next_objects().await? {
+    let mut list = OriginList { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit, ..OriginList::default() };
+    loop {
+        let OriginPage { mut objects, next, .. } = origin.list(path, &list).await?;
         // Told to go on behind a key, an origin may show it once more. Anything else before it is out of order.
         let is_behind = |object: &ListedObject| after.is_none_or(|after| object.key.as_bytes() > after.as_bytes());
         let is_repeated = |object: &ListedObject| after.is_some_and(|after| object.key.as_str() == after);
@@ -104,12 +105,15 @@ async fn at_origin(origin: &dyn Origin, path: &ShadowPath, prefix: &str, after: 
             return Err(out_of_order());
         }
         objects.retain(is_behind);
-        if !objects.is_empty() {
+        if !objects.is_empty() || next.is_none() {
             let keys = objects.into_iter().map(|object| (object.key.clone(), Some(object))).collect();
-            return Ok(Source { keys, more: !walk.has_ended() });
+            return Ok(Source { keys, more: next.is_some() });
         }
+        if next == list.token {
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
+        }
+        list.token = next;
     }
-    Ok(Source { keys: vec![], more: false })
 }
 
 #[cfg(test)]

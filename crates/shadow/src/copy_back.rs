@@ -14,7 +14,7 @@ use crate::{
     held_body::{Hold, hold},
     intent::{Intended, IntentGuard},
     key_locks::KeyGuard,
-    origin::{OriginAttributes, OriginError},
+    origin::{Origin as _, OriginAttributes, OriginError},
 };
 
 /// Objects up to this size are sent with their key locked: none of them is ever broken off. A user's write of the key waits that long.
@@ -79,6 +79,8 @@ impl Shadow {
     }
 
     async fn copy_locked(&self, look: &Look<'_>, key: &ObjectKey, change: Change<'_>) -> Result<CopyEnd> {
+        let bytes = if let Change::Object(stored) = change { stored.object.size } else { 0 };
+        look.paced.turn(key, bytes).await;
         let Some(held) = self.hold_key(look, key, &change).await? else { return Ok(CopyEnd::Superseded) };
         let done = match change {
             Change::Object(stored) => {
@@ -89,10 +91,10 @@ impl Shadow {
                         return Err(error);
                     }
                 };
-                look.origin.put(&look.path, key, stored.object.size, body, &attributes(&stored.object)).await.map(Some)
+                look.direct().put(&look.path, key, stored.object.size, body, &attributes(&stored.object)).await.map(Some)
             }
-            Change::Tags(stored) => look.origin.put_tags(&look.path, key, &stored.object.tags).await.map(|()| None),
-            Change::Absence => look.origin.delete(&look.path, key).await.map(|()| None),
+            Change::Tags(stored) => look.direct().put_tags(&look.path, key, &stored.object.tags).await.map(|()| None),
+            Change::Absence => look.direct().delete(&look.path, key).await.map(|()| None),
         };
         self.settle_copy(key, held, done).await
     }
@@ -105,7 +107,7 @@ impl Shadow {
         };
         let (body, Hold { reached, release }) = hold(body);
         let attributes = attributes(&stored.object);
-        let put = look.origin.put(&look.path, key, stored.object.size, body, &attributes);
+        let put = look.paced.put(&look.path, key, stored.object.size, body, &attributes);
         tokio::pin!(put);
         let reached = tokio::select! {
             biased;
@@ -125,7 +127,7 @@ impl Shadow {
 
     /// A multipart upload with the boundaries the object has here, so that the ETag is the same.
     async fn copy_in_parts(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, parts: &[(PartNumber, u64)]) -> Result<CopyEnd> {
-        let id = look.origin.create_upload(&look.path, key, &attributes(&stored.object)).await?;
+        let id = look.paced.create_upload(&look.path, key, &attributes(&stored.object)).await?;
         let upload = match self.begin_upload(look, key, stored, &id).await {
             Ok(Some(intent)) => Upload { id, intent },
             end => {
@@ -162,7 +164,7 @@ impl Shadow {
             self.fresh(look.bucket).await?;
             let range = RangeSpec::From { first, last: Some(first + size - 1) };
             let object = self.native().open(stored, &GetOptions { range: Some(range), ..GetOptions::default() }).await?;
-            etags.push((*number, look.origin.put_part(&look.path, key, upload, *number, *size, object.body).await?));
+            etags.push((*number, look.paced.put_part(&look.path, key, upload, *number, *size, object.body).await?));
             first += size;
         }
         Ok(etags)
@@ -187,7 +189,7 @@ impl Shadow {
                 return other.map(|_| CopyEnd::Superseded);
             }
         };
-        match look.origin.complete_upload(&look.path, key, &upload.id, etags).await {
+        match look.direct().complete_upload(&look.path, key, &upload.id, etags).await {
             Ok(etag) => {
                 let held = Held { bucket, intent: upload.intent, revision: Some(stored.revision), _lock: lock };
                 self.settle_copy(key, held, Ok(Some(etag))).await
@@ -269,7 +271,7 @@ impl Shadow {
 }
 
 async fn abort(look: &Look<'_>, key: &ObjectKey, upload: &str) -> Result<()> {
-    Ok(look.origin.abort_upload(&look.path, key, upload).await?)
+    Ok(look.direct().abort_upload(&look.path, key, upload).await?)
 }
 
 fn attributes(object: &ObjectRecord) -> OriginAttributes {

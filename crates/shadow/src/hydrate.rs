@@ -22,6 +22,7 @@ use umbra_meta::{Batch, Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms, encode_piece};
 
 use crate::{
+    inventory,
     origin::{Origin, OriginObject, ShadowPath},
     parts::PartHashes,
     stats::Stats,
@@ -217,7 +218,7 @@ impl Hydration {
                 writes.push(Write::Delete { key: row });
             }
         }
-        Terms { checks, writes, ..Terms::default() }
+        Terms { checks, writes, removal: Some(inventory::removal(&self.key)), ..Terms::default() }
     }
 }
 

@@ -13,7 +13,7 @@ use umbra_meta::{Batch, Check, Expect, Partition, Revision, Write, key};
 use umbra_store::{Bucket, Terms};
 
 use crate::{
-    Shadow,
+    Shadow, inventory,
     record::{Intent, Operation, Tombstone, encode},
     shadow::Inner,
     view::View,
@@ -169,14 +169,14 @@ impl Shadow {
     /// What every write of a bucket with an origin does in its commit besides storing: a put takes the tombstone away.
     pub(crate) fn terms_of_put(key: &ObjectKey) -> Terms {
         let writes = vec![Write::Delete { key: key::tombstone(key) }];
-        Terms { writes, ..Terms::default() }
+        Terms { writes, removal: Some(inventory::removal(key)), ..Terms::default() }
     }
 
     /// A delete leaves a tombstone, so that neither a later read nor a transfer under way brings the key back.
     pub(crate) fn terms_of_delete(&self, bucket: &Bucket, key: &ObjectKey) -> Terms {
         let tombstone = Tombstone::new(bucket.settings.generation, self.native().clock().now());
         let writes = vec![Write::Put { key: key::tombstone(key), head: Bytes::new(), body: encode(&tombstone).into() }];
-        Terms { writes, ..Terms::default() }
+        Terms { writes, removal: Some(inventory::removal(key)), ..Terms::default() }
     }
 }
 

@@ -8,7 +8,8 @@
 //! - Everything about a job is its row (`record.rs`), changed by compare-and-set. What a run found out of single keys are notes, a row each.
 //! - Whoever runs a job holds its lease, renewed with every step; a commit of somebody who lost it fails. So it never runs twice at once:
 //!   at worst one step is done again, and every step may be (`runner.rs`).
-//! - A job belongs to a generation. When the shadow is cleared it ends as cancelled and its rows go.
+//! - A job belongs to one origin in one generation. When the shadow is cleared, or changed for another, it ends as cancelled; with the shadow
+//!   its rows go.
 //!
 //! # Crash consistency
 //! A job that was running is found at the start and goes on from its cursor.
@@ -41,6 +42,7 @@ use crate::{
     Shadow,
     key_locks::KeyLocks,
     record::{decode, encode},
+    shadow::scope_of,
 };
 
 /// How often a change of a job begins anew because its runner wrote meanwhile.
@@ -109,10 +111,10 @@ impl Shadow {
                 Some((job, revision)) => (Expect::Revision(*revision), Some(job)),
                 None => (Expect::Absent, None),
             };
-            if let Some(old) = old.filter(|old| old.is_active() && old.generation == bucket.settings.generation) {
+            if let Some(old) = old.filter(|old| old.is_active() && old.scope == scope_of(bucket)) {
                 return Err(active(old));
             }
-            let job = Job::new(bucket.settings.generation, &request, old, self.native().clock().now());
+            let job = Job::new(bucket.settings.generation, scope_of(bucket), &request, old, self.native().clock().now());
             let row = key::job::record(request.kind.code());
             let batch = Batch::new(bucket.partition)
                 .check(key::settings(), Expect::Revision(bucket.revision))
@@ -138,7 +140,7 @@ impl Shadow {
     /// A job as it stands; `None` when none of its kind was started since the shadow was set.
     pub async fn job(&self, bucket: &Bucket, kind: JobKind) -> Result<Option<Job>> {
         let found = self.read_job(bucket, kind).await?;
-        Ok(found.map(|(job, _)| job).filter(|job| job.generation == bucket.settings.generation))
+        Ok(found.map(|(job, _)| job).filter(|job| job.scope == scope_of(bucket)))
     }
 
     /// Pauses a job until it is resumed. Pausing what is paused is no error.
@@ -206,6 +208,12 @@ impl Shadow {
         Ok(page)
     }
 
+    /// What a run noted of a key.
+    pub(crate) async fn note(&self, bucket: &Bucket, kind: JobKind, run: u64, key: &ObjectKey) -> Result<Option<Note>> {
+        let row = self.native().meta().get(bucket.partition, &key::job::note(kind.code(), run, key)).await?;
+        row.map(|row| decode("note", &row.body)).transpose()
+    }
+
     /// Waits until a job of this process took a step, from the moment this is called.
     pub(crate) fn watch_jobs(&self) -> watch::Receiver<()> {
         self.0.jobs.changed.subscribe()
@@ -229,7 +237,7 @@ impl Shadow {
     async fn change_job(&self, bucket: &Bucket, kind: JobKind, change: impl Fn(&mut Job) -> Result<()>) -> Result<Job> {
         let row = key::job::record(kind.code());
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.read_job(bucket, kind).await?.filter(|(job, _)| job.generation == bucket.settings.generation);
+            let found = self.read_job(bucket, kind).await?.filter(|(job, _)| job.scope == scope_of(bucket));
             let (mut job, revision) = found.ok_or_else(|| Error::not_found(Entity::Job))?;
             let before = job.clone();
             change(&mut job)?;

@@ -29,6 +29,7 @@
 //! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
 mod attach;
+mod backfill;
 mod both;
 mod compare;
 mod contents;
@@ -37,9 +38,11 @@ mod detach;
 mod difference;
 mod examine;
 mod flights;
+mod gate;
 mod held_body;
 mod hydrate;
 mod intent;
+mod inventory;
 mod jobs;
 mod key_locks;
 mod list;
@@ -59,6 +62,7 @@ mod stats;
 mod status;
 mod tee;
 mod transfer;
+mod users;
 mod verify;
 mod verify_work;
 mod view;
@@ -67,6 +71,8 @@ mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
 pub use difference::DifferenceKind;
+pub use gate::StillListing;
+pub use inventory::ColdTotals;
 pub use jobs::{Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally};
 pub use origins::OriginFactory;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};

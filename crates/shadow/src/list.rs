@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
 use umbra_meta::{KeyRange, Projection, key};
-use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, ListedObject, Objects};
+use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
 
 use crate::{
     Shadow,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Keys asked of the origin at once: what S3 gives at most, so that a page costs the fewest requests.
-const ORIGIN_PAGE: usize = 1000;
+pub(crate) const ORIGIN_PAGE: usize = 1000;
 /// How many rows of tombstones are read in one go before keys are looked up one by one.
 const TOMBSTONES_AT_ONCE: usize = 2000;
 const TOKEN_VERSION: &str = "1";
@@ -262,53 +262,6 @@ impl Sides<'_> {
                 None => return Ok(true),
             }
         }
-    }
-}
-
-/// Walks everything the origin holds, page by page.
-pub(crate) struct OriginWalk<'a> {
-    origin: &'a dyn Origin,
-    path: &'a ShadowPath,
-    list: OriginList,
-    ended: bool,
-}
-
-impl<'a> OriginWalk<'a> {
-    /// A walk from the first key.
-    pub(crate) fn new(origin: &'a dyn Origin, path: &'a ShadowPath) -> Self {
-        Self::behind(origin, path, "", None, ORIGIN_PAGE)
-    }
-
-    /// A walk of the keys that begin with `prefix`, behind `after`, `limit` at once.
-    pub(crate) fn behind(origin: &'a dyn Origin, path: &'a ShadowPath, prefix: &str, after: Option<&str>, limit: usize) -> Self {
-        let list = OriginList { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit, ..OriginList::default() };
-        Self { origin, path, list, ended: false }
-    }
-
-    /// Whether the page read last was the last.
-    pub(crate) const fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// The keys of the next page; `None` behind the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>> {
-        Ok(self.next_objects().await?.map(|objects| objects.into_iter().map(|object| object.key).collect()))
-    }
-
-    /// The next page; `None` behind the last.
-    pub(crate) async fn next_objects(&mut self) -> Result<Option<Vec<ListedObject>>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = self.origin.list(self.path, &self.list).await?;
-        match page.next {
-            None => self.ended = true,
-            Some(token) if self.list.token.as_ref() == Some(&token) => {
-                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
-            }
-            Some(token) => self.list.token = Some(token),
-        }
-        Ok(Some(page.objects))
     }
 }
 

@@ -74,10 +74,9 @@ impl Shadow {
         look: &Look<'_>,
         after: Option<&str>,
         dry_run: bool,
-        parallel: usize,
         slice: &Slice<'_>,
     ) -> Result<RolledPage> {
-        let page = self.both_sides(look.bucket, &**look.origin, &look.path, "", after, PAGE).await?;
+        let page = self.both_sides(look.bucket, &look.paced, &look.path, "", after, PAGE).await?;
         let mut rolled = RolledPage { next: None, same: 0, keys: Vec::new() };
         let (mut begun, count) = (0_usize, page.keys.len());
         let keys = stream::iter(page.keys).take_while(|_| {
@@ -88,7 +87,7 @@ impl Shadow {
         let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
             (self.roll_back_listed(look, &key, listed.as_ref(), dry_run).await, key)
         };
-        let mut worked = keys.map(work).buffered(parallel);
+        let mut worked = keys.map(work).buffered(look.parallel);
         let (mut ended, mut last) = (0, None);
         while let Some((outcome, key)) = worked.next().await {
             (ended, last) = (ended + 1, Some(key.clone()));
@@ -121,10 +120,10 @@ impl Shadow {
             let view = self.view(look.bucket, key).await?;
             if !dry_run && (view.is_dead || self.has_abandoned_copy(look.bucket, key, &view)) {
                 let _lock = self.0.locks.lock(look.bucket.partition, key).await;
-                self.repair(look.cx, look.bucket, key, look.origin).await?;
+                self.repair(look.cx, look.bucket, key, look.direct()).await?;
                 continue;
             }
-            let Seen { difference, .. } = self.examine(look, key, &view).await?;
+            let Seen { difference, .. } = self.examine(look, &look.paced, key, &view).await?;
             let Some(difference) = difference else { return Ok(Rolled::Same) };
             let (change, rolled) = match (plan(&difference, &view), &view.object) {
                 (Plan::Copy, Some(stored)) => (Change::Object(stored), Rolled::Copied(stored.object.size)),

@@ -3,12 +3,15 @@
 //! First write-through is switched on, so that from then on every write goes both ways. Then both sides are walked once. What failed is
 //! tried again, a few times; what fails even then stays noted with its reason.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{Error, ErrorKind, Fault, ObjectKey, Result};
 
 use crate::{
     AttachRequest, Note,
+    backfill::pace::Pace,
     examine::Look,
     jobs::{Finding, JobContext, JobCounts, JobKind, Next, Progress, Work, reason},
     record::{decode, encode},
@@ -29,6 +32,7 @@ const NOTES: usize = 100;
 /// Copies back what is newer here, a page at a time.
 #[derive(Debug, Default)]
 pub(crate) struct RollbackWork {
+    pace: Arc<Pace>,
     strikes: u32,
 }
 
@@ -52,8 +56,7 @@ impl Work for RollbackWork {
             let message = "write-through was switched off, so what is written now is missing at the origin; start the rollback anew";
             return Err(Error::invalid(Fault::InvalidRequest, message));
         }
-        let path = job.shadow.path(&job.cx, &job.bucket);
-        let look = Look { cx: &job.cx, bucket: &job.bucket, origin: &job.origin, path, all_tags: false };
+        let look = Look::of(job, &self.pace, PARALLEL, false);
         match cursor.round {
             0 => self.walk(job, &look, cursor).await,
             _ => try_again(job, &look, cursor).await,
@@ -64,9 +67,8 @@ impl Work for RollbackWork {
 impl RollbackWork {
     /// The next page of all keys.
     async fn walk(&mut self, job: &JobContext, look: &Look<'_>, cursor: Cursor) -> Result<Progress> {
-        let parallel = job.job.options.parallel.unwrap_or(PARALLEL).max(1) as usize;
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
-        let page = job.shadow.roll_back_page(look, cursor.after.as_deref(), is_dry_run(job), parallel, &slice).await?;
+        let page = job.shadow.roll_back_page(look, cursor.after.as_deref(), is_dry_run(job), &slice).await?;
         let nothing_went = !page.keys.is_empty() && page.keys.iter().all(|(_, outcome)| outcome.is_err());
         if let Some((_, Err(error))) = page.keys.first()
             && nothing_went

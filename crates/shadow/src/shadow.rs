@@ -3,6 +3,8 @@
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +24,7 @@ use crate::{
     origins::{OriginFactory, Origins},
     repair::Repairs,
     stats::{Stats, StatsByBucket},
+    users::{UserGuard, Users},
     view::View,
 };
 
@@ -78,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) hydration_memory: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
     pub(crate) jobs: Jobs,
+    pub(crate) users: Arc<Users>,
     pub(crate) job_retry_delay: Duration,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
@@ -92,6 +96,7 @@ impl Shadow {
         Self(Arc::new(Inner {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
+            users: Arc::default(),
             native,
             origins: Origins::new(origins, catalog.clone()),
             catalog,
@@ -132,6 +137,11 @@ impl Shadow {
         }
     }
 
+    /// Counts a request to a bucket with an origin among those under way, until it is dropped.
+    fn user(&self, bucket: &Bucket, key: Option<&ObjectKey>) -> Option<UserGuard> {
+        bucket.settings.shadow.as_ref().map(|_| self.0.users.enter(bucket.partition, key))
+    }
+
     /// The path of shadows a request to the origin has passed.
     pub(crate) fn path(&self, cx: &RequestContext, bucket: &Bucket) -> ShadowPath {
         let mut path = cx.shadow_path.clone();
@@ -168,18 +178,34 @@ impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin(bucket)? {
             None => self.native().get(cx, bucket, key, options).await,
-            Some(origin) => self.read_through(cx, bucket, key, options, origin).await,
+            Some(origin) => {
+                let user = self.user(bucket, Some(key));
+                let read = self.read_through(cx, bucket, key, options, origin.clone()).await;
+                let mut object = self.note_absence(cx, bucket, key, &*origin, read).await?;
+                // The user is there until the last byte is read.
+                object.body = object.body.map_stream(move |stream| {
+                    stream.inspect(move |_| {
+                        let _ = &user;
+                    })
+                });
+                Ok(object)
+            }
         }
     }
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
         match self.origin(bucket)? {
             None => self.native().head(cx, bucket, key, options).await,
-            Some(origin) => self.head_through(cx, bucket, key, options, &*origin).await,
+            Some(origin) => {
+                let _user = self.user(bucket, Some(key));
+                let read = self.head_through(cx, bucket, key, options, &*origin).await;
+                self.note_absence(cx, bucket, key, &*origin, read).await
+            }
         }
     }
 
     async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(key));
         match self.origin(bucket)? {
             None => self.native().put(cx, bucket, key, body, options).await,
             Some(origin) if writes_through(bucket) => self.put_through(cx, bucket, key, body, options, origin).await,
@@ -188,6 +214,7 @@ impl Objects for Shadow {
     }
 
     async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
         match self.origin(bucket)? {
             None => self.native().delete(cx, bucket, key, options).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
@@ -196,6 +223,7 @@ impl Objects for Shadow {
     }
 
     async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
+        let _user = self.user(bucket, None);
         match self.origin(bucket)? {
             Some(origin) if options.source != ListSource::Local => self.list_merged(cx, bucket, options, &*origin).await,
             _ => self.native().list(cx, bucket, options).await,
@@ -203,6 +231,7 @@ impl Objects for Shadow {
     }
 
     async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
+        let _user = self.user(bucket, Some(key));
         match self.origin(bucket)? {
             None => self.native().tags(cx, bucket, key).await,
             Some(origin) => self.tags_through(cx, bucket, key, &*origin).await,
@@ -210,6 +239,7 @@ impl Objects for Shadow {
     }
 
     async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
         match self.origin(bucket)? {
             None => self.native().put_tags(cx, bucket, key, tags).await,
             Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
@@ -235,6 +265,7 @@ impl Objects for Shadow {
         body: Body,
         integrity: Integrity,
     ) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(part.key));
         match self.origin(bucket)? {
             Some(origin) if writes_through(bucket) => self.put_mirrored_part(cx, bucket, part, body, integrity, origin).await,
             _ => self.native().put_part(cx, bucket, part, body, integrity).await,
@@ -249,6 +280,7 @@ impl Objects for Shadow {
         upload: &UploadId,
         options: CompleteUpload,
     ) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(key));
         match self.origin(bucket)? {
             None => self.native().complete_upload(cx, bucket, key, upload, options).await,
             Some(origin) if writes_through(bucket) => self.complete_mirrored_upload(cx, bucket, key, upload, options, origin).await,
@@ -278,6 +310,13 @@ impl Objects for Shadow {
     async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
         self.native().list_uploads(cx, bucket, options).await
     }
+}
+
+/// Tells what is known of one origin in one generation from what is known of another: an origin may be changed for another in place.
+pub(crate) fn scope_of(bucket: &Bucket) -> u64 {
+    let place = bucket.settings.shadow.as_ref().map(|shadow| format!("{}\n{}", shadow.endpoint, shadow.bucket));
+    let digest = Md5::digest(format!("{}\n{}", bucket.settings.generation, place.unwrap_or_default()));
+    digest.iter().take(8).fold(0, |scope, byte| scope << 8 | u64::from(*byte))
 }
 
 /// Whether writes go to the origin first.

@@ -12,6 +12,7 @@ use crate::{
     contents::{Compared, compare},
     difference::{DifferenceKind, Discrepancy},
     examine::{Look, Seen},
+    origin::Origin as _,
     slice::Slice,
 };
 
@@ -20,15 +21,6 @@ const PAGE: usize = 1000;
 /// How often a key is looked at that keeps changing.
 const ATTEMPTS_MAX: usize = 4;
 
-/// How keys are compared.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Thoroughness {
-    /// Contents too.
-    pub(crate) deep: bool,
-    /// Keys at once.
-    pub(crate) parallel: usize,
-}
-
 /// What one page of a verification came to.
 #[derive(Debug, Default)]
 pub(crate) struct Verified {
@@ -36,8 +28,6 @@ pub(crate) struct Verified {
     pub(crate) next: Option<String>,
     /// Keys that are the same on both sides, and their bytes.
     pub(crate) same: (u64, u64),
-    /// Bytes of content that left the origin.
-    pub(crate) egress: u64,
     /// Keys that differ.
     pub(crate) found: Vec<Discrepancy>,
     /// Why, where the origin was asked of keys and answered for none: rather a fault of the origin than of those keys.
@@ -62,10 +52,10 @@ impl Shadow {
         look: &Look<'_>,
         prefix: &str,
         after: Option<&str>,
-        how: Thoroughness,
+        deep: bool,
         slice: &Slice<'_>,
     ) -> Result<Verified> {
-        let page = self.both_sides(look.bucket, &**look.origin, &look.path, prefix, after, PAGE).await?;
+        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, PAGE).await?;
         let (mut verified, mut answered) = (Verified::default(), false);
         let (mut begun, count) = (0_usize, page.keys.len());
         let keys = stream::iter(page.keys).take_while(|_| {
@@ -74,15 +64,14 @@ impl Shadow {
             future::ready(goes_on)
         });
         let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
-            (self.verify_key(look, &key, listed.as_ref(), how.deep).await, key)
+            (self.verify_key(look, &key, listed.as_ref(), deep).await, key)
         };
-        let mut compared = keys.map(work).buffered(how.parallel);
+        let mut compared = keys.map(work).buffered(look.parallel);
         let (mut ended, mut last) = (0, None);
         while let Some((outcome, key)) = compared.next().await {
             match outcome {
-                Ok((found, egress)) => {
+                Ok(found) => {
                     answered |= !matches!(&found, Found::Differs(found) if found.kind == DifferenceKind::Cold);
-                    verified.egress += egress;
                     verified.count(found);
                 }
                 Err(error) if is_of_origin(error.kind()) => {
@@ -98,38 +87,36 @@ impl Shadow {
         Ok(verified)
     }
 
-    async fn verify_key(&self, look: &Look<'_>, key: &ObjectKey, listed: Option<&ListedObject>, deep: bool) -> Result<(Found, u64)> {
-        let mut egress = 0;
+    async fn verify_key(&self, look: &Look<'_>, key: &ObjectKey, listed: Option<&ListedObject>, deep: bool) -> Result<Found> {
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view(look.bucket, key).await?;
             if view.is_cold() && !view.is_dead {
                 let cold = |listed: &ListedObject| Found::Differs(Discrepancy::cold(key, listed.size));
-                return Ok((listed.map_or(Found::Nothing, cold), egress));
+                return Ok(listed.map_or(Found::Nothing, cold));
             }
-            let mut seen = self.examine(look, key, &view).await?;
+            let mut seen = self.examine(look, &look.paced, key, &view).await?;
             let mut stored = view.object;
             if seen.difference.is_some() {
                 let _lock = self.0.locks.lock(look.bucket.partition, key).await;
                 let view = self.view(look.bucket, key).await?;
-                seen = self.examine(look, key, &view).await?;
+                seen = self.examine(look, &**look.direct(), key, &view).await?;
                 stored = view.object;
             }
             match (seen, stored) {
-                (Seen { difference: Some(difference), .. }, _) => return Ok((Found::Differs(difference), egress)),
+                (Seen { difference: Some(difference), .. }, _) => return Ok(Found::Differs(difference)),
                 (Seen { there: Some(there), .. }, Some(stored)) => {
                     let size = stored.object.size;
                     if !deep {
-                        return Ok((Found::Same(size), egress));
+                        return Ok(Found::Same(size));
                     }
-                    egress += size;
                     if let Some(found) = self.compare_contents(look, key, &stored, &there.etag).await? {
-                        return Ok((found, egress));
+                        return Ok(found);
                     }
                 }
-                _ => return Ok((Found::Nothing, egress)),
+                _ => return Ok(Found::Nothing),
             }
         }
-        Ok((Found::Differs(Discrepancy::new(key, DifferenceKind::NotCompared, "it keeps changing", 0)), egress))
+        Ok(Found::Differs(Discrepancy::new(key, DifferenceKind::NotCompared, "it keeps changing", 0)))
     }
 
     /// Compares the contents of an object that looks alike on both sides. `None` when it changed under the comparison.
@@ -140,7 +127,7 @@ impl Shadow {
             Ok(object) => object.body,
             Err(error) => return self.unless_changed(look, key, stored, unreadable(&error)).await,
         };
-        let origin = match look.origin.get(&look.path, key, None, Some(etag)).await {
+        let origin = match look.paced.get(&look.path, key, None, Some(etag)).await {
             Ok(object) => object.body,
             Err(error) if matches!(error.error.kind(), ErrorKind::Precondition | ErrorKind::NotFound(_)) => return Ok(None),
             Err(error) => return Ok(Some(Found::Differs(not_compared(key, &error.error, size)))),

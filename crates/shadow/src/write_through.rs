@@ -170,6 +170,7 @@ impl Shadow {
 pub(crate) fn merge(mut terms: Terms, more: Terms) -> Terms {
     terms.checks.extend(more.checks);
     terms.writes.extend(more.writes);
+    terms.removal = more.removal.or(terms.removal);
     terms
 }
 

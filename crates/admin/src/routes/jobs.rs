@@ -88,18 +88,19 @@ pub(crate) async fn notes(
 }
 
 fn options(settings: &JobSettings) -> JobOptions {
-    let mut options = JobOptions::default();
-    options.parallel = settings.parallel;
-    options.bytes_per_second = settings.bytes_per_second;
-    options.requests_per_second = settings.requests_per_second;
-    options.egress_bytes = settings.egress_bytes;
-    options.order = settings.order.map(|order| match order {
-        OrderName::Key => JobOrder::Key,
-        OrderName::Smallest => JobOrder::Smallest,
-    });
-    options.deep = settings.deep;
-    options.dry_run = settings.dry_run;
-    options
+    JobOptions {
+        parallel: settings.parallel,
+        bytes_per_second: settings.bytes_per_second,
+        requests_per_second: settings.requests_per_second,
+        egress_bytes: settings.egress_bytes,
+        order: settings.order.map(|order| match order {
+            OrderName::Key => JobOrder::Key,
+            OrderName::Smallest => JobOrder::Smallest,
+        }),
+        deep: settings.deep,
+        dry_run: settings.dry_run,
+        for_detach: None,
+    }
 }
 
 fn time(millis: i64) -> String {

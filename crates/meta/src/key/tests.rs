@@ -120,7 +120,7 @@ proptest! {
         prop_assert_eq!(contains(&job::note_range(7, other, ""), &note), run == other);
         prop_assert_eq!(contains(&job::notes_before(7, other), &note), run < other);
         prop_assert!(contains(&job::all(), &note) && contains(&job::all(), &job::record(7)));
-        prop_assert_eq!(job::parse_note(&job::record(7)), None);
+        prop_assert!(job::parse_note(&job::record(7)).is_none());
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub struct JobOptions {
     pub dry_run: Option<bool>,
     /// Whether the job was started to find out whether a shadow can be cleared.
     #[n(7)]
-    pub(crate) for_detach: Option<bool>,
+    pub for_detach: Option<bool>,
 }
 
 impl JobOptions {

@@ -58,6 +58,9 @@ pub struct Job {
     /// Objects in a thousand seconds, of late.
     #[n(15)]
     pub objects_per_kilosecond: u64,
+    /// Which origin, in which generation, it works with.
+    #[n(16)]
+    pub(crate) scope: u64,
 }
 
 /// Whether a job goes on.
@@ -207,9 +210,9 @@ impl JobCounts {
 
 impl Job {
     /// A new run, in the place of `old`.
-    pub(super) fn new(generation: u64, request: &JobRequest, old: Option<&Self>, now: Timestamp) -> Self {
+    pub(super) fn new(generation: u64, scope: u64, request: &JobRequest, old: Option<&Self>, now: Timestamp) -> Self {
         let now = now.as_millis();
-        let same = old.filter(|old| old.generation == generation);
+        let same = old.filter(|old| old.scope == scope);
         Self {
             kind: request.kind,
             generation,
@@ -228,6 +231,7 @@ impl Job {
             complete: same.and_then(|old| old.complete),
             bytes_per_second: 0,
             objects_per_kilosecond: 0,
+            scope,
         }
     }
 
@@ -279,7 +283,7 @@ mod tests {
             cursor: Some(vec![1, 255]),
             lease: Some(Lease { owner: "n/1".into(), expires: 8 }),
             counts: JobCounts { objects_done: 1, bytes_left: Some(2), ..JobCounts::default() },
-            ..Job::new(7, &request, None, Timestamp::from_millis(42))
+            ..Job::new(7, 9, &request, None, Timestamp::from_millis(42))
         }
     }
 
@@ -305,9 +309,9 @@ mod tests {
     fn a_new_run_comes_after_every_earlier_one() {
         let request = JobRequest { kind: JobKind::Verify, prefix: String::new(), options: JobOptions::default() };
         let old = Job { complete: Some((1, 2)), run: 1000, ..full() };
-        let new = Job::new(7, &request, Some(&old), Timestamp::from_millis(42));
+        let new = Job::new(7, 9, &request, Some(&old), Timestamp::from_millis(42));
         assert_eq!((new.run, new.state, new.complete), (1001, JobState::Running, Some((1, 2))));
-        let new = Job::new(8, &request, Some(&old), Timestamp::from_millis(5000));
+        let new = Job::new(8, 10, &request, Some(&old), Timestamp::from_millis(5000));
         assert_eq!((new.run, new.complete), (5000, None), "another generation knows nothing");
     }
 
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(job.seconds_left(), None);
     }
 
-    const GOLDEN_JOB: &[u8] = b"\x01\x90\x01\x07\x18*ap\x00ar\x85\x04\xf6\xf6\x09\x01B\x01\xff\x87\x01\x00\xf6\x02\x00\x00\x00\x18*\x18*\xf6\x82cn/1\x08\xf6\x00\x00";
+    const GOLDEN_JOB: &[u8] = b"\x01\x91\x01\x07\x18*ap\x00ar\x85\x04\xf6\xf6\x09\x01B\x01\xff\x87\x01\x00\xf6\x02\x00\x00\x00\x18*\x18*\xf6\x82cn/1\x08\xf6\x00\x00\x09";
     const GOLDEN_NOTE: &[u8] = b"\x01\x85ar\x02\x18*\x03\x81\x82dsizea1";
     const GOLDEN_FOUND: &[u8] = b"\x01\x86ar\x02\x18*\x03\x81\x82dsizea1\x82dcold\xf5";
     const GOLDEN_COUNTS: &[u8] = b"\x01\x88\x00\x00\xf6\xf6\x00\x00\x00\x81\x83at\x02\x03";

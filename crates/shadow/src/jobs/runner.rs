@@ -13,6 +13,7 @@ use super::{Job, JobContext, JobKind, JobState, Lease, Next, Progress, Work, wor
 use crate::{
     Shadow,
     record::{decode, encode},
+    shadow::scope_of,
 };
 
 /// How long a lease lasts without being renewed: as long another node waits before it takes a job over.
@@ -61,7 +62,7 @@ struct Held {
 
 /// What became of a step.
 enum Stepped {
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// It was stopped before it came to anything.
     Stopped,
     /// The job is not ours any more, or does not go on.
@@ -88,21 +89,18 @@ impl Runner {
     /// Runs the job to wherever it gets. Fails when its row cannot be read or written.
     async fn attempt(&mut self, delay: &mut Delay) -> Result<()> {
         let Some(mut held) = self.claim().await? else { return Ok(()) };
-        let mut work = match work_of(self.kind) {
-            Ok(work) => work,
-            Err(error) => return self.record(&mut held, failed(&error, delay).0).await.map(drop),
-        };
+        let mut work = work_of(self.kind);
         self.drop_earlier_notes(&held.job).await?;
         loop {
             let Some(context) = self.context(&held).await? else {
-                let gone = Progress { trouble: Some("the shadow was cleared".to_owned()), ..Progress::default() };
+                let gone = Progress { trouble: Some("the shadow was cleared or changed".to_owned()), ..Progress::default() };
                 return self.end(&mut held, gone, JobState::Cancelled).await.map(drop);
             };
             let (progress, rest) = match self.step(&mut *work, &context, &mut held).await {
                 Ok(Stepped::Progress(progress)) => {
                     delay.reset();
                     let rest = if let Next::After(rest) = progress.next { Some(rest) } else { None };
-                    (Outcome::of(progress), rest)
+                    (Outcome::of(*progress), rest)
                 }
                 Ok(Stepped::Stopped) => (Outcome::of(Progress::default()), None),
                 Ok(Stepped::Lost) => return Ok(()),
@@ -128,7 +126,8 @@ impl Runner {
             }
             let now = self.shadow.native().clock().now().as_millis();
             if let Some(lease) = job.lease.as_ref().filter(|lease| lease.expires > now && !self.was_ours(lease)) {
-                let wait = Duration::from_millis(lease.expires.abs_diff(now)).min(RENEWAL);
+                // Looked at again soon: its owner may give it back any time.
+                let wait = Duration::from_millis(lease.expires.abs_diff(now)).min(self.shadow.0.job_retry_delay);
                 self.rest(wait).await;
                 continue;
             }
@@ -168,7 +167,7 @@ impl Runner {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        if bucket.partition != self.partition || bucket.settings.generation != held.job.generation {
+        if bucket.partition != self.partition || scope_of(&bucket) != held.job.scope {
             return Ok(None);
         }
         let Some(origin) = self.shadow.origin(&bucket)? else { return Ok(None) };
@@ -183,7 +182,7 @@ impl Runner {
         loop {
             tokio::select! {
                 biased;
-                done = &mut step => return done.map(Stepped::Progress),
+                done = &mut step => return done.map(|progress| Stepped::Progress(Box::new(progress))),
                 () = overdue(&self.stop) => return Ok(Stepped::Stopped),
                 () = sleep(RENEWAL) => {
                     if !self.record(held, Outcome::of(Progress::default())).await? {

@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use umbra_core::{ErrorKind, ObjectKey, RequestContext, Result};
+use umbra_core::{ObjectKey, RequestContext, Result};
 use umbra_store::Bucket;
 
 use super::{Job, JobCounts, JobKind, Note};
-use crate::{Shadow, origin::Origin, rollback_work::RollbackWork, verify_work::VerifyWork};
+use crate::{Shadow, backfill::Backfill, inventory::InventoryPass, origin::Origin, rollback_work::RollbackWork, verify_work::VerifyWork};
 
 /// The work of one kind of job. One value works on one run from a start of the process, or a resumption, to the next stop.
 #[async_trait]
@@ -64,13 +64,13 @@ pub(crate) enum Next {
 }
 
 /// The work of a job of `kind`.
-pub(super) fn work_of(kind: JobKind) -> Result<Box<dyn Work>> {
+pub(super) fn work_of(kind: JobKind) -> Box<dyn Work> {
     match kind {
-        JobKind::Verify => return Ok(Box::<VerifyWork>::default()),
-        JobKind::Rollback => return Ok(Box::<RollbackWork>::default()),
-        _ => {}
+        JobKind::Inventory => Box::<InventoryPass>::default(),
+        JobKind::Backfill => Box::<Backfill>::default(),
+        JobKind::Verify => Box::<VerifyWork>::default(),
+        JobKind::Rollback => Box::<RollbackWork>::default(),
     }
-    Err(umbra_core::Error::new(ErrorKind::Unsupported, format!("this server knows no {kind}")))
 }
 
 impl fmt::Debug for JobContext {

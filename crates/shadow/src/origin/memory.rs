@@ -66,6 +66,8 @@ pub struct MemoryOrigin {
     slow: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every put of an object or a part waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
+    /// When set, every listing waits for a permit.
+    held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// Whether answers keep their length to themselves.
     hides_length: std::sync::atomic::AtomicBool,
     /// Whether the ETags of what is written are no MD5s.
@@ -177,6 +179,13 @@ impl MemoryOrigin {
         gate
     }
 
+    /// From now on every listing waits for a permit of the semaphore this gives, once it was taken down.
+    pub fn hold_lists(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held_lists.lock() = Some(gate.clone());
+        gate
+    }
+
     /// From now on answers do not tell their length.
     pub fn hide_length(&self) {
         self.hides_length.store(true, Ordering::SeqCst);
@@ -218,6 +227,38 @@ impl MemoryOrigin {
             Some(Fault::LoseRequest) => Err(OriginError { error: unavailable(), outcome_unknown: true }),
             fault => Ok(fault),
         }
+    }
+
+    /// One page of a listing, as the bucket stands.
+    fn page(&self, list: &OriginList) -> Result<OriginPage> {
+        let after = list.token.clone().or_else(|| list.after.clone()).unwrap_or_default();
+        let state = self.state.lock();
+        let mut page = OriginPage::default();
+        let mut last = String::new();
+        for (key, held) in state.objects.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
+            let Some(rest) = key.strip_prefix(&list.prefix) else { continue };
+            let cut = Some(&list.delimiter)
+                .filter(|delimiter| !delimiter.is_empty())
+                .and_then(|delimiter| Some(rest.find(delimiter.as_str())? + delimiter.len()));
+            let name = cut.map_or(key.as_str(), |cut| &key[..list.prefix.len() + cut]);
+            if page.common_prefixes.last().is_some_and(|prefix| prefix == name) || (cut.is_some() && name <= after.as_str()) {
+                last = key.clone();
+                continue;
+            }
+            if page.objects.len() + page.common_prefixes.len() == list.limit {
+                page.next = Some(last);
+                break;
+            }
+            if cut.is_some() {
+                page.common_prefixes.push(name.to_owned());
+            } else {
+                let key = ObjectKey::parse(key).map_err(OriginError::certain)?;
+                let ObjectInfo { size, etag, last_modified, .. } = held.info.clone();
+                page.objects.push(ListedObject { key, size, etag, last_modified, storage_class: None });
+            }
+            last = key.clone();
+        }
+        Ok(page)
     }
 
     fn find(&self, key: &ObjectKey) -> Result<Held> {
@@ -323,32 +364,10 @@ impl Origin for MemoryOrigin {
 
     async fn list(&self, _: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
         self.fault("list")?;
-        let after = list.token.clone().or_else(|| list.after.clone()).unwrap_or_default();
-        let state = self.state.lock();
-        let mut page = OriginPage::default();
-        let mut last = String::new();
-        for (key, held) in state.objects.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
-            let Some(rest) = key.strip_prefix(&list.prefix) else { continue };
-            let cut = Some(&list.delimiter)
-                .filter(|delimiter| !delimiter.is_empty())
-                .and_then(|delimiter| Some(rest.find(delimiter.as_str())? + delimiter.len()));
-            let name = cut.map_or(key.as_str(), |cut| &key[..list.prefix.len() + cut]);
-            if page.common_prefixes.last().is_some_and(|prefix| prefix == name) || (cut.is_some() && name <= after.as_str()) {
-                last = key.clone();
-                continue;
-            }
-            if page.objects.len() + page.common_prefixes.len() == list.limit {
-                page.next = Some(last);
-                break;
-            }
-            if cut.is_some() {
-                page.common_prefixes.push(name.to_owned());
-            } else {
-                let key = ObjectKey::parse(key).map_err(OriginError::certain)?;
-                let ObjectInfo { size, etag, last_modified, .. } = held.info.clone();
-                page.objects.push(ListedObject { key, size, etag, last_modified, storage_class: None });
-            }
-            last = key.clone();
+        let page = self.page(list)?;
+        let gate = self.held_lists.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
         }
         Ok(page)
     }

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attach;
+mod backfill;
 mod contract;
 mod detach;
+mod inventory;
+mod jobs;
 mod listing;
 mod reading;
 mod repairs;

@@ -17,13 +17,11 @@ use crate::world::{World, content, k};
 const PART: usize = 5 * 1024 * 1024;
 
 fn dry_run() -> JobOptions {
-    let mut options = JobOptions::default();
-    options.dry_run = Some(true);
-    options
+    JobOptions { dry_run: Some(true), ..JobOptions::default() }
 }
 
 async fn run(world: &World) -> Job {
-    let job = world.run(JobKind::Rollback, JobOptions::default()).await;
+    let job = world.run_with(JobKind::Rollback, JobOptions::default()).await;
     assert_eq!(job.state, JobState::Done, "{job:?}");
     job
 }
@@ -127,7 +125,7 @@ async fn what_is_newer_here_goes_back() {
 async fn a_dry_run_changes_nothing_and_tells_all() {
     let world = changed().await;
     let (writes, rows) = (world.origin.writes(), world.rows(key::tombstone_range("")).await);
-    let job = world.run(JobKind::Rollback, dry_run()).await;
+    let job = world.run_with(JobKind::Rollback, dry_run()).await;
     assert_eq!((job.state, tally(&job, "copied").0, tally(&job, "tagged").0, tally(&job, "deleted").0), (JobState::Done, 5, 2, 1));
     let told: Vec<_> = world.notes(JobKind::Rollback).await.into_iter().map(|(key, note)| (key, note.finding.unwrap().name)).collect();
     let expected = [
@@ -182,7 +180,7 @@ async fn what_others_did_at_the_origin_is_left() {
 async fn a_missing_right_is_told_before_anything_is_done() {
     let world = changed().await;
     world.origin.fail_next("put", Fault::Refused);
-    let job = world.run(JobKind::Rollback, JobOptions::default()).await;
+    let job = world.run_with(JobKind::Rollback, JobOptions::default()).await;
     assert_eq!(job.state, JobState::Failed);
     assert!(job.reason.as_ref().unwrap().contains("cannot write to the origin"), "{job:?}");
     assert!(!world.bucket().await.settings.shadow.as_ref().unwrap().write_through);
@@ -240,7 +238,7 @@ async fn the_origins_etag_is_taken_over() {
     assert_eq!(tally(&run(&world).await, "copied").0, 1);
     assert_equal(&world).await;
     assert_eq!(tally(&run(&world).await, "copied").0, 0);
-    let verified = world.run(JobKind::Verify, JobOptions::default()).await;
+    let verified = world.run_with(JobKind::Verify, JobOptions::default()).await;
     assert_eq!((verified.counts.objects_done, verified.counts.tallies().len()), (1, 0));
 }
 
@@ -254,9 +252,8 @@ async fn a_crash_in_the_middle_is_made_good() {
         }
         world.attach(true).await;
         let gate = world.origin.hold_puts();
-        let mut options = JobOptions::default();
-        options.parallel = Some(1);
-        world.start(JobKind::Rollback, options).await.unwrap();
+        let options = JobOptions { parallel: Some(1), ..JobOptions::default() };
+        world.start_with(JobKind::Rollback, "", options).await;
         world.eventually(async || (world.intents().await > 0).then_some(())).await;
         let requests = world.origin.requests();
         let world = world.restarted().await;
@@ -280,7 +277,7 @@ async fn a_crash_leaves_no_upload_behind() {
     multipart(&world, "parts", CreateUpload::default()).await;
     world.attach(true).await;
     let gate = world.origin.hold_puts();
-    world.start(JobKind::Rollback, JobOptions::default()).await.unwrap();
+    world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
     world.eventually(async || (world.origin.open_uploads() == 1 && world.intents().await == 1).then_some(())).await;
     let world = world.restarted().await;
     gate.add_permits(100);
@@ -304,7 +301,7 @@ async fn writes_during_a_rollback_win() {
         }
         multipart(&world, "parts", CreateUpload::default()).await;
         world.attach(true).await;
-        world.start(JobKind::Rollback, JobOptions::default()).await.unwrap();
+        world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
         let writers: Vec<_> = (0..4_usize)
             .map(|writer| {
                 let world = world.clone();
@@ -343,9 +340,8 @@ async fn switching_write_through_off_ends_it() {
     }
     world.attach(true).await;
     let gate = world.origin.hold_puts();
-    let mut options = JobOptions::default();
-    options.parallel = Some(1);
-    world.start(JobKind::Rollback, options).await.unwrap();
+    let options = JobOptions { parallel: Some(1), ..JobOptions::default() };
+    world.start_with(JobKind::Rollback, "", options).await;
     world.eventually(async || (world.intents().await > 0).then_some(())).await;
     world.attach(false).await;
     gate.add_permits(100);
@@ -360,7 +356,6 @@ async fn switching_write_through_off_ends_it() {
 }
 
 fn bad_request() -> umbra_shadow::JobRequest {
-    let mut options = JobOptions::default();
-    options.deep = Some(true);
+    let options = JobOptions { deep: Some(true), ..JobOptions::default() };
     umbra_shadow::JobRequest { kind: JobKind::Rollback, prefix: String::new(), options }
 }

@@ -14,9 +14,7 @@ use umbra_store::Objects;
 use crate::world::{World, content, k};
 
 fn deep() -> JobOptions {
-    let mut options = JobOptions::default();
-    options.deep = Some(true);
-    options
+    JobOptions { deep: Some(true), ..JobOptions::default() }
 }
 
 /// A bucket with `count` objects at the origin, all of them hydrated.
@@ -40,7 +38,7 @@ fn attributes() -> OriginAttributes {
 
 /// What a run found: key → kind and whether that is to be expected.
 async fn found(world: &World, options: JobOptions) -> (Job, BTreeMap<String, (String, bool)>) {
-    let job = world.run(JobKind::Verify, options).await;
+    let job = world.run_with(JobKind::Verify, options).await;
     assert_eq!(job.state, JobState::Done, "{job:?}");
     let notes = world.notes(JobKind::Verify).await.into_iter();
     let found: BTreeMap<_, _> = notes
@@ -154,8 +152,7 @@ async fn a_pending_repair_is_told() {
 async fn what_could_not_be_compared_is_told() {
     let world = hydrated(false, 3).await;
     world.origin.fail_next("head", Fault::Refused);
-    let mut options = JobOptions::default();
-    options.parallel = Some(1);
+    let options = JobOptions { parallel: Some(1), ..JobOptions::default() };
     let expected = [("k0000".to_owned(), ("not-compared".to_owned(), false))];
     assert_eq!(found(&world, options.clone()).await.1, BTreeMap::from(expected));
     // An origin that fails throughout is waited for.
@@ -173,8 +170,7 @@ async fn a_prefix_limits_it() {
         world.origin.insert(key, "x", &attributes());
     }
     world.put("k0001-here", "x").await.unwrap();
-    let request = umbra_shadow::JobRequest { kind: JobKind::Verify, prefix: "k0001".into(), options: JobOptions::default() };
-    world.shadow.start_job(&*world.bucket().await, request).await.unwrap();
+    world.start_with(JobKind::Verify, "k0001", JobOptions::default()).await;
     let job = world.end(JobKind::Verify).await;
     let keys: Vec<_> = world.notes(JobKind::Verify).await.into_iter().map(|(key, _)| key).collect();
     assert_eq!((job.counts.objects_done, keys), (3, vec!["k0001-cold".to_owned(), "k0001-here".to_owned()]));
@@ -195,7 +191,7 @@ async fn a_restart_in_the_middle_loses_and_doubles_nothing() {
     world.hydrated("big").await;
     // The first key's content does not come: the step hangs until the process is gone.
     let gate = world.origin.slow_down();
-    world.start(JobKind::Verify, deep()).await.unwrap();
+    world.start_with(JobKind::Verify, "", deep()).await;
     let bytes = world.origin.bytes();
     world.eventually(async || (world.origin.bytes() > bytes).then_some(())).await;
     let world = world.restarted().await;
