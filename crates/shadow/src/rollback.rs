@@ -68,15 +68,16 @@ fn plan(difference: &Discrepancy, view: &View) -> Plan {
 }
 
 impl Shadow {
-    /// Brings the keys behind `after` to the origin, as many as the slice of time allows; with `dry_run` only tells what it would do.
+    /// Brings the keys behind `after` that begin with `prefix` to the origin, as many as the slice of time allows; with `dry_run` only tells what it would do.
     pub(crate) async fn roll_back_page(
         &self,
         look: &Look<'_>,
+        prefix: &str,
         after: Option<&str>,
         dry_run: bool,
         slice: &Slice<'_>,
     ) -> Result<RolledPage> {
-        let page = self.both_sides(look.bucket, &look.paced, &look.path, "", after, PAGE).await?;
+        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, PAGE).await?;
         let mut rolled = RolledPage { next: None, same: 0, keys: Vec::new() };
         let (mut begun, count) = (0_usize, page.keys.len());
         let keys = stream::iter(page.keys).take_while(|_| {

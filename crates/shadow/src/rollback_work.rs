@@ -68,7 +68,7 @@ impl RollbackWork {
     /// The next page of all keys.
     async fn walk(&mut self, job: &JobContext, look: &Look<'_>, cursor: Cursor) -> Result<Progress> {
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
-        let page = job.shadow.roll_back_page(look, cursor.after.as_deref(), is_dry_run(job), &slice).await?;
+        let page = job.shadow.roll_back_page(look, &job.job.prefix, cursor.after.as_deref(), is_dry_run(job), &slice).await?;
         let nothing_went = !page.keys.is_empty() && page.keys.iter().all(|(_, outcome)| outcome.is_err());
         if let Some((_, Err(error))) = page.keys.first()
             && nothing_went

@@ -11,7 +11,7 @@ use umbra_shadow::{
 };
 use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions};
 
-use crate::world::{World, content, k};
+use crate::world::{World, content, k, name};
 
 /// The smallest part that may have one behind it.
 const PART: usize = 5 * 1024 * 1024;
@@ -331,7 +331,25 @@ async fn writes_during_a_rollback_win() {
     }
 }
 
-/// Nothing of a bucket that is being rolled back is out of reach of detaching.
+/// "Detaching is final": a copy under way is given up, and nothing goes to the origin any more.
+#[tokio::test]
+async fn detaching_ends_it() {
+    let world = World::attached(false).await;
+    world.put("k", content(100)).await.unwrap();
+    multipart(&world, "parts", CreateUpload::default()).await;
+    world.attach(true).await;
+    let gate = world.origin.hold_puts();
+    world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
+    world.eventually(async || (world.intents().await == 2).then_some(())).await;
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    let requests = world.origin.requests();
+    gate.add_permits(100);
+    world.eventually(async || (world.rows(key::job::all()).await == 0 && world.intents().await == 0).then_some(())).await;
+    assert_eq!((world.origin.content("k"), world.origin.content("parts"), world.origin.requests()), (None, None, requests));
+    assert_eq!(world.here("k").await.unwrap(), content(100));
+}
+
+/// What is written while it is off again is missing at the origin: the run must not end as if it were not.
 #[tokio::test]
 async fn switching_write_through_off_ends_it() {
     let world = World::attached(false).await;
