@@ -58,7 +58,7 @@ impl Verify {
     pub(crate) async fn run(self, target: &Target) -> Outcome {
         let (name, prefix) = job::bucket_and_prefix(&self.place);
         let client = target.client()?;
-        let report = self.report.as_ref().map(|path| create(path)).transpose()?;
+        let report = self.report.as_ref().map(create).transpose()?;
         let job = if self.last {
             client.job(name, "verify").await?
         } else {
