@@ -3,6 +3,8 @@
 mod create;
 mod destroy;
 mod list;
+mod migrate;
+mod progress;
 mod shadow_flags;
 mod status;
 mod update;
@@ -31,6 +33,8 @@ enum StorageCommand {
     List(list::List),
     /// Show how a bucket and its migration are doing.
     Status(status::Status),
+    /// Bring what is left at the origin here in the background; pause, resume or cancel that.
+    Migrate(migrate::Migrate),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -42,6 +46,7 @@ impl Storage {
             StorageCommand::Update(update) => update.run(&self.target).await,
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
+            StorageCommand::Migrate(migrate) => migrate.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

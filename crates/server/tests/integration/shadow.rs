@@ -6,47 +6,47 @@ use umbra_core::Body;
 
 use crate::support::{Done, Server, umbra};
 
-struct Origin {
+pub(crate) struct Origin {
     server: Server,
-    created: Done,
+    pub(crate) created: Done,
 }
 
 impl Origin {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let server = Server::start();
         let created = server.run(&["storage", "create", "-n", "old", "-o", "them"]).ok();
         Self { server, created }
     }
 
-    fn flags(&self, secret: &str) -> Vec<String> {
+    pub(crate) fn flags(&self, secret: &str) -> Vec<String> {
         let key = self.created.value("AWS_ACCESS_KEY_ID");
         let flags = ["--shadow-endpoint", &self.server.s3, "--shadow-region", "auto", "--shadow-name", "old", "--shadow-access-key", &key];
         flags.into_iter().chain(["--shadow-secret-key", secret]).map(str::to_owned).collect()
     }
 
-    fn secret(&self) -> String {
+    pub(crate) fn secret(&self) -> String {
         self.created.value("AWS_SECRET_ACCESS_KEY")
     }
 }
 
 /// A client with the key that `storage create` printed.
-fn client(created: &Done) -> S3Client {
+pub(crate) fn client(created: &Done) -> S3Client {
     let endpoint = Endpoint::parse(&created.value("AWS_ENDPOINT_URL_S3"), &created.value("AWS_REGION"), Addressing::Auto).unwrap();
     let credentials = Credentials::new(created.value("AWS_ACCESS_KEY_ID"), created.value("AWS_SECRET_ACCESS_KEY"));
     let guard = EndpointGuard::new(GuardPolicy { allow_loopback: true, ..GuardPolicy::default() });
     S3Client::new(endpoint, &created.value("BUCKET_NAME"), credentials, guard, ClientSettings::default()).unwrap()
 }
 
-async fn put(client: &S3Client, key: &str, content: &'static [u8]) {
+pub(crate) async fn put(client: &S3Client, key: &str, content: &'static [u8]) {
     client.put_object(key, content.len() as u64, Body::from_bytes(content), &Default::default()).await.unwrap();
 }
 
-async fn get(client: &S3Client, key: &str) -> Vec<u8> {
+pub(crate) async fn get(client: &S3Client, key: &str) -> Vec<u8> {
     let answer = client.get_object(key, &GetOptions::default()).await.unwrap();
     answer.body.into_stream().map_ok(|chunk| chunk.to_vec()).try_concat().await.unwrap()
 }
 
-fn create(server: &Server, flags: &[String], more: &[&str]) -> Done {
+pub(crate) fn create(server: &Server, flags: &[String], more: &[&str]) -> Done {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     server.run(&[&["storage", "create", "-n", "new", "-o", "us"], &flags[..], more].concat())
 }
