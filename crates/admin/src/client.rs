@@ -14,6 +14,7 @@ use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
     CreatedBucket, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, UpdateBucket,
 };
+use crate::error::LISTING_ORIGIN;
 use transport::Transport;
 pub use transport::Trust;
 
@@ -56,6 +57,23 @@ pub struct AdminClient {
     transport: Transport,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
+}
+
+impl ClientError {
+    /// Whether the origin is still being listed to find the answer out: ask again.
+    pub fn is_listing(&self) -> bool {
+        matches!(self, Self::Answer { code, .. } if code == LISTING_ORIGIN)
+    }
+
+    /// Whether there was nobody to answer: a server that starts again, perhaps.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unreachable(..))
+    }
+
+    /// Whether there is no such job.
+    pub fn is_no_job(&self) -> bool {
+        matches!(self, Self::Answer { code, .. } if code == "no_such_job")
+    }
 }
 
 impl AdminClient {

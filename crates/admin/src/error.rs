@@ -6,8 +6,12 @@ use axum::{
 };
 use http::StatusCode;
 use umbra_core::{Entity, Error, ErrorKind, Fault};
+use umbra_shadow::StillListing;
 
 use crate::api::{ErrorBody, ErrorDetail};
+
+/// The code of an answer that is not known before the origin is listed through: ask again.
+pub(crate) const LISTING_ORIGIN: &str = "listing_origin";
 
 /// An error on its way out as an answer.
 #[derive(Debug)]
@@ -42,8 +46,10 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = self.0.kind();
-        let (status, code) = describe(kind);
-        if status.is_server_error() {
+        let (status, mut code) = describe(kind);
+        if StillListing::of(&self.0).is_some() {
+            code = LISTING_ORIGIN;
+        } else if status.is_server_error() {
             tracing::warn!(error = ?self.0, "admin request failed");
         }
         let body = ErrorBody { error: ErrorDetail { code: code.to_owned(), message: message(&self.0) } };

@@ -15,7 +15,7 @@ mod stock;
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{Entity, Error, ErrorKind, ObjectKey, RequestContext, Result};
 use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, counter_value, key};
-use umbra_store::{Bucket, ListedObject, Removal};
+use umbra_store::{Bucket, CounterChanges, ListedObject, Removal};
 
 pub(crate) use self::pass::InventoryPass;
 use crate::{
@@ -91,7 +91,7 @@ pub(crate) fn removal(key: &ObjectKey) -> Removal {
     Removal { key: key::inventory(key), counts: uncount }
 }
 
-fn uncount(entry: &Entry) -> Result<Vec<(Vec<u8>, i64)>> {
+fn uncount(entry: &Entry) -> Result<CounterChanges> {
     let cold = Cold::decode(entry)?;
     let [objects, bytes] = counters(cold.scope);
     let all = [(objects, -1), (bytes, -cold.size.cast_signed())];

@@ -18,13 +18,16 @@ pub struct Terms {
     pub etag: Option<ETag>,
 }
 
+/// Counters by key, and what is to be added to each.
+pub type CounterChanges = Vec<(Vec<u8>, i64)>;
+
 /// A row of a wrapper's that a commit takes away, whatever it holds by then, and the counters that follow it.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// The row.
     pub key: Vec<u8>,
     /// What is to be added to which counter when the row holds this entry.
-    pub counts: fn(&Entry) -> Result<Vec<(Vec<u8>, i64)>>,
+    pub counts: fn(&Entry) -> Result<CounterChanges>,
 }
 
 /// The identity that a copied-in object keeps.

@@ -51,7 +51,8 @@ const SIGNED: &[Call] = &[
         refusals: &[
             INVALID,
             NO_BUCKET,
-            (409, "Objects remain at the origin alone, or repairs are pending."),
+            (409, "Somebody else is changing the shadow."),
+            (503, "The origin is still being listed to find out what remains there (`listing_origin`): ask again."),
             ORIGIN_REFUSED,
             ORIGIN_UNAVAILABLE,
         ],

@@ -4,6 +4,8 @@ mod create;
 mod destroy;
 mod job;
 mod list;
+mod migrate;
+mod progress;
 mod rollback;
 mod shadow_flags;
 mod status;
@@ -34,6 +36,8 @@ enum StorageCommand {
     List(list::List),
     /// Show how a bucket and its migration are doing.
     Status(status::Status),
+    /// Bring what is left at the origin here in the background; pause, resume or cancel that.
+    Migrate(migrate::Migrate),
     /// Compare a bucket with its origin, and keep a report of every difference.
     Verify(verify::Verify),
     /// Bring what is newer here back to the origin, so that the application can be pointed back to it.
@@ -49,6 +53,7 @@ impl Storage {
             StorageCommand::Update(update) => update.run(&self.target).await,
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
+            StorageCommand::Migrate(migrate) => migrate.run(&self.target).await,
             StorageCommand::Verify(verify) => verify.run(&self.target).await,
             StorageCommand::Rollback(rollback) => rollback.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,

@@ -5,6 +5,7 @@
 mod bench;
 mod commands;
 mod drain;
+mod migrate;
 mod refusals;
 mod shadow;
 mod start;

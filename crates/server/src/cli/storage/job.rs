@@ -1,17 +1,13 @@
-//! Jobs, seen from the command line: started or joined, followed to their end, and what they noted.
+//! Jobs that find things: started or joined, followed to their end, and what they noted.
 
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use umbra_admin::{
     AdminClient,
     api::{JobNote, JobSettings, JobView},
 };
 
+use super::progress;
 use crate::cli::{Failure, Outcome, out, table::bytes};
 
-/// How often a job is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Notes shown to a person.
 pub(super) const NOTES_SHOWN: usize = 100;
 
@@ -35,35 +31,13 @@ pub(super) async fn start_or_join(client: &AdminClient, name: &str, kind: &str, 
 }
 
 /// Follows a job until it is done. One that ends otherwise is a failure.
-pub(super) async fn follow(client: &AdminClient, name: &str, mut job: JobView) -> Outcome<JobView> {
-    let bar = ProgressBar::new_spinner()
-        .with_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    while job.state == "running" {
-        bar.set_message(progress(&job));
-        bar.tick();
-        tokio::time::sleep(LOOK_EVERY).await;
-        job = client.job(name, &job.kind).await?;
-    }
-    bar.finish_and_clear();
+pub(super) async fn follow(client: &AdminClient, name: &str, job: JobView) -> Outcome<JobView> {
+    let job = progress::wait(client, name, job).await?;
     match (job.state.as_str(), &job.reason) {
         ("done", _) => Ok(job),
         (state, Some(reason)) => Err(Failure::new(format!("the {} of {name} is {state}: {reason}", job.kind))),
         (state, None) => Err(Failure::new(format!("the {} of {name} is {state}", job.kind))),
     }
-}
-
-fn progress(job: &JobView) -> String {
-    let mut line = format!("{}: {} keys, {}", job.kind, job.objects_done, bytes(job.bytes_done));
-    if job.bytes_per_second > 0 {
-        line.push_str(&format!(", {}/s", bytes(job.bytes_per_second)));
-    }
-    for tally in &job.tallies {
-        line.push_str(&format!(", {} {}", tally.objects, tally.name));
-    }
-    if let Some(reason) = &job.reason {
-        line.push_str(&format!(" (waiting: {reason})"));
-    }
-    line
 }
 
 /// Hands every note of the latest run to `take`, a page at a time, until it has enough.
