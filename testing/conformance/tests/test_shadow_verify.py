@@ -309,15 +309,15 @@ def test_killed_in_the_middle(own_pair, key):
         pair.delete(f"k{n:03d}")
     second = lambda e: e.method == "PUT" and e.key == key and (key != "parts" or "partNumber=2" in e.query)
     rule = pair.fault(when=second, hold_body_at=50 * KIB)
-    running = Background(pair.umbra.storage, "rollback", pair.name, check=False)
+    running = Background(pair.umbra.storage, "rollback", pair.name, timeout=150)
     rule.await_reached(60)
     pair.umbra.kill()
     pair.proxy.clear_rules()
-    running.result(60)
     pair.umbra.start()
     pair.connect()
+    assert "The application can be pointed back" in running.result(150).out, "whoever waits for it waits on"
     told = rollback(pair)
-    assert told["can_point_back"], told
+    assert told["can_point_back"] and tallies(told) == {}, told
     assert_equal(pair)
     assert "Uploads" not in pair.there.list_multipart_uploads(Bucket=pair.origin_name)
     assert pair.umbra.status(pair.name)["shadow"]["pending_repairs"] == []
