@@ -28,11 +28,15 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
+mod arriving;
 mod attach;
 mod backfill;
 mod detach;
+mod fetch;
+mod finish;
 mod flights;
 mod gate;
+mod hashes;
 mod hydrate;
 mod intent;
 mod inventory;
@@ -43,13 +47,16 @@ mod list_merge;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod shadow;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod users;
