@@ -12,6 +12,7 @@
 //! # Invariants
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
+//! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
 //! - The origin is written only from `write_through.rs` and `mirrored_upload.rs`.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!

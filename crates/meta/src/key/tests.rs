@@ -87,8 +87,8 @@ proptest! {
         prop_assert_eq!(parse_tombstone(&tombstone(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_write_intent(&write_intent(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_inventory(&inventory(&key)).map(str::to_owned), Some(text.clone()));
-        let note = job::note(7, n.into(), &key);
-        prop_assert_eq!(job::parse_note(&note), Some((7, n.into(), text.as_str())));
+        let note = job::note(7, n, &key);
+        prop_assert_eq!(job::parse_note(&note), Some((7, n, text.as_str())));
         prop_assert_eq!(parse_hydration(&hydration(&key)), Some(key.clone()));
         prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
@@ -109,7 +109,7 @@ proptest! {
             (tombstone_range(&a), tombstone(&key)),
             (write_intent_range(&a), write_intent(&key)),
             (inventory_range(&a), inventory(&key)),
-            (job::note_range(7, n.into(), &a), job::note(7, n.into(), &key)),
+            (job::note_range(7, n, &a), job::note(7, n, &key)),
             (upload_index_range(&a), upload_index(&key, &id)),
             (counter_range(&a), counter(&b)),
         ] {
