@@ -255,8 +255,7 @@ impl Hydration {
         *self.row.lock().await = Some(revision);
         let (info, etag_is_md5) = (record.info(), record.etag_is_md5);
         let pinned = Pinned { size: Some(info.size), tags_known: record.tag_count.is_some(), etag_is_md5, is_whole: false, info };
-        transfer.announce(self.pin(pinned).info.clone());
-        transfer.adopt(pieces.into_iter().map(|(piece, _)| piece).collect());
+        transfer.adopt(self.pin(pinned).info.clone(), pieces.into_iter().map(|(piece, _)| piece).collect());
         Ok(true)
     }
 

@@ -52,6 +52,7 @@ impl Reader {
 
     /// Waits for the first bytes: what goes wrong before them can still be answered properly.
     pub(crate) async fn prime(&mut self) -> Result<()> {
+        self.transfer.assure(self.range).await?;
         self.first = self.next().await?;
         Ok(())
     }

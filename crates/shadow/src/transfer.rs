@@ -98,6 +98,8 @@ struct State {
     fillers: usize,
     /// The origin answers a request for a range with the whole.
     ignores_ranges: bool,
+    /// The origin has answered to this transfer: what is missing can be had.
+    answered: bool,
     /// The whole matches what the origin says of it.
     verified: bool,
     end: Option<End>,
@@ -143,17 +145,22 @@ impl Transfer {
 
     // === What the hydration tells ===
 
-    /// Tells readers what the object is.
+    /// Tells readers what the object is, as the origin just said.
     pub(crate) fn announce(&self, info: ObjectInfo) {
         self.update(|state| {
+            state.answered = true;
             state.size = Some(info.size);
             state.info = Some(Arc::new(info));
         });
     }
 
-    /// Takes over what an earlier transfer stored.
-    pub(crate) fn adopt(&self, pieces: Vec<StoredPiece>) {
-        self.update(|state| pieces.into_iter().for_each(|piece| state.store(piece)));
+    /// Takes over what an earlier transfer stored, and tells readers what it knew of the object.
+    pub(crate) fn adopt(&self, info: ObjectInfo, pieces: Vec<StoredPiece>) {
+        self.update(|state| {
+            pieces.into_iter().for_each(|piece| state.store(piece));
+            state.size = Some(info.size);
+            state.info = Some(Arc::new(info));
+        });
     }
 
     /// Claims `range` for a fetch that runs already.
@@ -178,7 +185,10 @@ impl Transfer {
 
     /// Shows readers the next bytes of a fetch; gives how many of them it still owns.
     pub(crate) fn append(&self, fetch: u64, bytes: Bytes) -> usize {
-        self.update(|state| state.fetch(fetch).map_or(0, |fetch| fetch.append(bytes)))
+        self.update(|state| {
+            state.answered = true;
+            state.fetch(fetch).map_or(0, |fetch| fetch.append(bytes))
+        })
     }
 
     /// Where a fetch is, and up to where it owns the bytes.
@@ -324,6 +334,24 @@ impl Transfer {
         }
     }
 
+    /// Waits until the bytes of `range` that are missing can be had: an origin that cannot answer, or holds another object by now, is noticed
+    /// before anything of what an earlier transfer stored is shown.
+    pub(crate) async fn assure(&self, range: ByteRange) -> Result<()> {
+        let missing = self.state.lock().not_stored(range);
+        if let Some(missing) = missing {
+            self.demand(ByteRange::new(missing, missing + 1));
+            self.wait_mut(|state| match &state.end {
+                _ if state.answered => Some(Ok(())),
+                Some(End::Failed(error)) => Some(Err(error.clone())),
+                Some(End::Superseded) => Some(Err(changed())),
+                Some(End::Complete) => Some(Ok(())),
+                None => None,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// What a reader at `position` finds.
     pub(crate) fn at(&self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
         self.state.lock().at(position, is_last)
@@ -361,6 +389,18 @@ impl State {
 
     fn stored_at(&self, position: u64) -> Option<&StoredPiece> {
         self.stored.range(..=position).next_back().map(|(_, piece)| piece).filter(|piece| position < piece.end())
+    }
+
+    /// The first byte of `range` that is not stored.
+    fn not_stored(&self, range: ByteRange) -> Option<u64> {
+        let mut position = range.start;
+        while position < range.end {
+            match self.stored_at(position) {
+                Some(piece) => position = piece.end(),
+                None => return Some(position),
+            }
+        }
+        None
     }
 
     fn fetch_at(&mut self, position: u64) -> Option<&mut Arriving> {
