@@ -57,8 +57,8 @@ async fn everything_moves_once() {
     assert_eq!((job.counts.bytes_done, job.counts.bytes_egress), (moved as u64, moved as u64));
     assert_eq!(world.origin.bytes(), (moved + sizes[2]) as u64, "no byte left the origin twice");
     assert_eq!((world.cold().await, world.inventory().await.len()), ((0, 0), 0));
-    for n in 3..sizes.len() {
-        assert_eq!(world.here(&format!("k{n:04}")).await.unwrap(), content(sizes[n]));
+    for (n, size) in sizes.iter().enumerate().skip(3) {
+        assert_eq!(world.here(&format!("k{n:04}")).await.unwrap(), content(*size));
     }
     assert_eq!((world.here("k0000").await.unwrap(), world.here("k0001").await), ("ours".into(), None));
     let requests = world.origin.gets();
