@@ -12,7 +12,8 @@
 //! | `o/` key | the current object of a key | [`object`] |
 //! | `s/` key | a tombstone: gone here, so the origin must not bring it back | [`tombstone`] |
 //! | `w/` key | the intent of a write-through | [`write_intent`] |
-//! | `h/` key⁺ piece:`u32` | one piece of a hydration | [`piece`] |
+//! | `h/` key⁺ | a hydration that is not complete | [`hydration`] |
+//! | `h/` key⁺ piece:`u64` | one of its pieces | [`piece`] |
 //! | `m/` upload⁺ | a multipart upload | [`upload`] |
 //! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
@@ -33,8 +34,8 @@
 //! sort as the fields themselves do: `00 01` is below `00 ff` and below every other byte that could follow.
 //!
 //! ```text
-//! piece 7 of "a"       68 2f | 61       | 00 01 | 00 00 00 07      h / a
-//! piece 7 of "a\0b"    68 2f | 61 00 ff 62 | 00 01 | 00 00 00 07   h / a \0 b
+//! piece 7 of "a"       68 2f | 61       | 00 01 | 00 00 00 00 00 00 00 07      h / a
+//! piece 7 of "a\0b"    68 2f | 61 00 ff 62 | 00 01 | 00 00 00 00 00 00 00 07   h / a \0 b
 //! part 2 of upload "u" 6d 2f | 75       | 00 01 | 70 | 00 02       m / u     p
 //! upload "u" of "k"    4d 2f | 6b       | 00 01 | 75               M / k     u
 //! ```
@@ -146,27 +147,38 @@ pub fn parse_inventory(bytes: &[u8]) -> Option<&str> {
     text_behind(INVENTORY, bytes)
 }
 
+/// The hydration of `key`, followed by its pieces.
+pub fn hydration(key: &ObjectKey) -> Vec<u8> {
+    closed::joined(PIECE, key.as_bytes())
+}
+
+/// The key whose hydration `bytes` name, when they name a hydration and not a piece.
+pub fn parse_hydration(bytes: &[u8]) -> Option<ObjectKey> {
+    let (key, rest) = closed::split(bytes.strip_prefix(PIECE)?)?;
+    if rest.is_empty() { object_key(key) } else { None }
+}
+
 /// Piece number `piece` of the hydration of `key`.
-pub fn piece(key: &ObjectKey, piece: u32) -> Vec<u8> {
-    let mut bytes = closed::joined(PIECE, key.as_bytes());
+pub fn piece(key: &ObjectKey, piece: u64) -> Vec<u8> {
+    let mut bytes = hydration(key);
     bytes.extend_from_slice(&piece.to_be_bytes());
     bytes
 }
 
-/// All pieces of the hydration of `key`, in order.
+/// The hydration of `key` and, behind it, all its pieces in order.
 pub fn piece_range(key: &ObjectKey) -> KeyRange {
-    KeyRange::prefix(&closed::joined(PIECE, key.as_bytes()))
+    KeyRange::prefix(&hydration(key))
 }
 
-/// All pieces of all hydrations, by key and number.
+/// All hydrations, each followed by its pieces, by key and number.
 pub fn all_pieces() -> KeyRange {
     KeyRange::prefix(PIECE)
 }
 
 /// The key and the number of the piece that `bytes` name.
-pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u32)> {
+pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u64)> {
     let (key, rest) = closed::split(bytes.strip_prefix(PIECE)?)?;
-    Some((object_key(key)?, u32::from_be_bytes(rest.try_into().ok()?)))
+    Some((object_key(key)?, u64::from_be_bytes(rest.try_into().ok()?)))
 }
 
 /// A multipart upload.

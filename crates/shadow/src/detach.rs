@@ -72,8 +72,9 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones, intents and jobs of a cleared shadow. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents, hydrations and jobs of a cleared shadow. They belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
+        self.sweep(bucket).await?;
         for range in [key::tombstone_range(""), key::write_intent_range(""), key::job::all()].into_iter().chain(inventory::ranges()) {
             self.drop_range(bucket, range).await?;
         }

@@ -25,6 +25,11 @@ impl Flights {
         }
     }
 
+    /// Whether a transfer of `key` is under way.
+    pub(crate) fn is_under_way(&self, partition: Partition, key: &ObjectKey) -> bool {
+        self.0.lock().contains_key(&(partition, key.clone()))
+    }
+
     /// Takes `transfer` out, if it is the one under way.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
         if let Entry::Occupied(flight) = self.0.lock().entry((partition, key.clone()))

@@ -1,44 +1,52 @@
 //! Hydration: brings one object here because it was asked for.
 //!
-//! The origin's answer is taken piece by piece into the blob store while readers follow the [`Transfer`]. When the last byte is here and the
-//! whole is verified, the copy becomes the object by compare-and-set: only if the key holds exactly what it held before the origin was asked,
-//! in the same generation. A newer PUT or DELETE always wins and the copy is thrown away.
+//! The first request to the origin serves the first reader and tells what the object is; from then on everything is pinned to its ETag. Ranges
+//! that readers name come first, the rest in the background if the bucket's policy has it so. Every piece is durable with a row of its own, so
+//! that a later transfer, also of another process, goes on from there (`partial.rs`). When the last byte is here and the whole is verified
+//! (`finish.rs`), the copy becomes the object by compare-and-set: only if the key holds exactly what it held before the origin was asked, in
+//! the same generation. A newer PUT or DELETE always wins and the copy is thrown away.
 
-use std::{mem, sync::Arc};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
-use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
-use md5::{Digest, Md5};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinHandle,
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, JoinSet},
 };
-use umbra_blob::StoredBlob;
+use tokio_util::sync::CancellationToken;
 use umbra_core::{
-    Body, Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber,
-    ReadSource, Result, Tags, limits,
+    Body, ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result, SystemHeaders,
+    Timestamp, UserMetadata,
 };
-use umbra_meta::{Batch, Check, Expect, Write, is_outcome_unknown, key};
-use umbra_store::{Bucket, Catalog, Content, Extent, Identity, Integrity, Native, Terms, encode_piece};
+use umbra_meta::{Expect, Revision, is_outcome_unknown, key};
+use umbra_store::{Bucket, Catalog, Extent, Native};
 
 use crate::{
-    inventory,
+    fetch::{Failure, Fetch, STORE_BYTES},
+    hashes::Hashes,
     origin::{Origin, OriginObject, ShadowPath},
-    parts::PartHashes,
+    partial::{self, Partial},
+    record::Hydrating,
     stats::Stats,
-    transfer::{End, Leftovers, StoredPiece, Transfer},
-    view::Base,
+    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer},
+    view::{Base, View},
 };
 
-/// Bytes of one stored piece. Large enough that a flush per piece costs little, small enough that a hundred transfers fit into the memory
-/// budget: each holds at most two pieces, the one being gathered and the one being stored.
-pub(crate) const PIECE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Of how many parts an origin is asked the size of each.
-const PARTS_ASKED_MAX: u16 = 100;
-
 /// The unit in which hydrations share their memory budget.
-pub(crate) const PERMIT_BYTES: u64 = 1024 * 1024;
+pub(crate) const PERMIT_BYTES: u64 = 64 * 1024;
+
+/// What the request that begins a transfer is to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Everything.
+    Whole,
+    /// Everything; the object has so many bytes, as far as is known.
+    WholeOf(u64),
+    /// A range first.
+    Range(RangeSpec),
+}
 
 /// All that one hydration works with.
 #[derive(Debug)]
@@ -53,360 +61,440 @@ pub(crate) struct Hydration {
     pub(crate) stats: Arc<Stats>,
     /// The memory budget of all hydrations, in [`PERMIT_BYTES`].
     pub(crate) memory: Arc<Semaphore>,
+    /// How many requests all hydrations together may have under way in the background.
+    pub(crate) background: Arc<Semaphore>,
+    /// The server stops: what has arrived is for the next one.
+    pub(crate) stopping: CancellationToken,
+    /// What the origin told when it was first asked.
+    pub(crate) pinned: OnceLock<Pinned>,
+    /// Bytes of the whole, where that is told only by the end.
+    late_size: OnceLock<u64>,
+    first_piece: OnceLock<u64>,
+    pieces: AtomicU64,
+    /// The revision of the hydration's first row, once it is written.
+    pub(crate) row: Mutex<Option<Revision>>,
 }
 
-/// Pieces that one transfer may number. Each transfer begins at a random multiple of it, so that two of one key do not share rows.
-const PIECES_PER_TRANSFER: u32 = 1 << 20;
-
-/// What has been taken so far.
-struct Taken<'a> {
-    hydration: &'a Hydration,
-    transfer: &'a Transfer,
-    /// The latest chunk, not yet shown to readers.
-    held: Option<Bytes>,
-    /// Arrived, not yet handed to the blob store.
-    gathered: Vec<Bytes>,
-    gathered_size: u64,
-    storing: Option<JoinHandle<umbra_blob::Result<StoredBlob>>>,
-    stored: Vec<Extent>,
-    /// The rows of the pieces that have one.
-    rows: Vec<Vec<u8>>,
-    /// The number of the first piece.
-    first_piece: u32,
-    size: u64,
-    hashes: Hashes,
+/// What a hydration is pinned to.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) info: ObjectInfo,
+    /// Bytes of the whole; `None` when the origin does not tell.
+    size: Option<u64>,
+    pub(crate) tags_known: bool,
+    pub(crate) etag_is_md5: bool,
+    /// Whether it was told of the whole: of a range origins do not tell the checksums.
+    pub(crate) is_whole: bool,
 }
 
-/// What is known of an object whose every byte has arrived.
-struct Fetched {
-    info: ObjectInfo,
-    tags_known: bool,
-    md5: [u8; 16],
-    crc: Checksum,
-    _memory: Option<OwnedSemaphorePermit>,
+/// How a transfer came to its end.
+enum Done {
+    Complete,
+    Parked,
 }
 
-struct Hashes {
-    md5: Md5,
-    crc: ChecksumHasher,
-    /// The checksum the origin announced over the whole, when it did.
-    announced: Option<(Checksum, ChecksumHasher)>,
-    /// Of the parts, where their boundaries can be guessed.
-    parts: Option<PartHashes>,
-}
-
-/// What the hashes of the whole came to.
-struct Sums {
-    md5: [u8; 16],
-    crc: Checksum,
-    parts: Vec<PartInfo>,
-}
-
-impl Hashes {
-    fn new(info: Option<&ObjectInfo>, part_size: Option<u64>) -> Self {
-        let full = info.and_then(|info| info.checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject));
-        Self {
-            md5: Md5::new(),
-            crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme),
-            parts: part_size.and_then(PartHashes::new),
-            announced: full.map(|checksum| (checksum.clone(), ChecksumHasher::new(checksum.algorithm))),
-        }
-    }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-        self.crc.update(bytes);
-        if let Some((_, hasher)) = &mut self.announced {
-            hasher.update(bytes);
-        }
-        if let Some(parts) = &mut self.parts {
-            parts.update(bytes);
-        }
-    }
-
-    /// Compares with what the origin announced.
-    fn verify(self, info: &ObjectInfo, md5_is_etag: bool) -> Result<Sums> {
-        let damaged = |what: &str| {
-            Error::new(ErrorKind::OriginUnavailable, format!("the origin's bytes do not match its own {what}; please try again"))
-        };
-        let md5: [u8; 16] = self.md5.finalize().into();
-        if let Some((announced, hasher)) = self.announced
-            && hasher.finish() != announced
-        {
-            return Err(damaged("checksum"));
-        }
-        if md5_is_etag && info.etag.as_md5().is_some_and(|etag| etag != md5) {
-            return Err(damaged("ETag"));
-        }
-        let parts = self.parts.and_then(|parts| parts.matching(&info.etag)).unwrap_or_default();
-        Ok(Sums { md5, crc: self.crc.finish(), parts })
-    }
+/// The parts that a hydration is given; the rest begins empty.
+pub(crate) struct HydrationParts {
+    pub(crate) native: Native,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) origin: Arc<dyn Origin>,
+    pub(crate) bucket: Bucket,
+    pub(crate) key: ObjectKey,
+    pub(crate) base: Base,
+    pub(crate) path: ShadowPath,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) background: Arc<Semaphore>,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Hydration {
+    pub(crate) fn new(parts: HydrationParts) -> Arc<Self> {
+        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, memory, background, stopping } = parts;
+        Arc::new(Self {
+            native,
+            catalog,
+            origin,
+            bucket,
+            key,
+            base,
+            path,
+            stats,
+            memory,
+            background,
+            stopping,
+            pinned: OnceLock::new(),
+            late_size: OnceLock::new(),
+            first_piece: OnceLock::new(),
+            pieces: AtomicU64::new(0),
+            row: Mutex::default(),
+        })
+    }
+
     /// Runs the transfer to its end. Never fails: the transfer holds the outcome.
-    pub(crate) async fn run(self, transfer: &Transfer) {
-        let mut taken = Taken::new(&self, transfer);
-        // Only the fetch can be cancelled: a commit that has begun may land, and then the pieces are the object's.
-        let fetched = tokio::select! {
+    pub(crate) async fn run(self: Arc<Self>, transfer: &Arc<Transfer>, wanted: Wanted) {
+        let mut fetches = JoinSet::new();
+        let done = self.drive(transfer, wanted, &mut fetches).await;
+        // What is still under way is not needed, or is stored as far as it came before it is decided what becomes of it.
+        transfer.cancel.cancel();
+        while fetches.join_next().await.is_some() {}
+        match done {
+            Ok(Done::Complete) => self.finish(transfer).await,
+            Ok(Done::Parked) => self.drop_if_outdated(transfer).await,
+            Err(Failure::Changed) => {
+                self.leave(transfer).await;
+                transfer.finish(End::Superseded);
+            }
+            Err(Failure::Other(error)) => {
+                if error.kind() == ErrorKind::Cancelled && !self.stopping.is_cancelled() {
+                    self.leave(transfer).await;
+                } else {
+                    self.drop_if_outdated(transfer).await;
+                }
+                transfer.finish(End::Failed(error));
+            }
+        }
+    }
+
+    async fn drive(
+        self: &Arc<Self>,
+        transfer: &Arc<Transfer>,
+        wanted: Wanted,
+        fetches: &mut JoinSet<Result<(), Failure>>,
+    ) -> Result<Done, Failure> {
+        let opened = tokio::select! {
             biased;
-            () = transfer.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the shadow was cleared")),
-            fetched = taken.fetch() => fetched,
+            () = transfer.cancel.cancelled() => return Err(cleared().into()),
+            opened = self.open(transfer, wanted) => opened?,
         };
-        let end = match fetched {
-            Ok(fetched) => {
-                taken.keep_or_leave(fetched).await;
-                End::Complete
-            }
-            Err(error) => {
-                taken.leave().await;
-                End::Failed(error)
-            }
-        };
-        transfer.finish(end);
-    }
-
-    /// The size of a part of a multipart object, as far as the origin tells. That it does not costs only the boundaries.
-    async fn part_size(&self, info: &ObjectInfo, part: u16) -> Option<u64> {
-        info.etag.part_count()?;
-        let part = PartNumber::new(part.into()).ok()?;
-        match self.origin.part_size(&self.path, &self.key, &info.etag, part).await {
-            Ok(size) => size,
-            Err(error) => {
-                tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error.error, "the origin does not tell the size of a part");
-                None
+        let fetch = |place, first| Fetch::run(self.clone(), transfer.clone(), place, first);
+        if let Some((place, body)) = opened {
+            fetches.spawn(fetch(place, Some(body)));
+        }
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = transfer.cancel.cancelled() => return Err(cleared().into()),
+                Some(ended) = fetches.join_next() => {
+                    ended.map_err(|error| Error::internal("a transfer ended abruptly").because(error))??;
+                    continue;
+                }
+                step = transfer.step() => step,
+            };
+            match step {
+                Step::Fetch(places) => places.into_iter().for_each(|place| drop(fetches.spawn(fetch(place, None)))),
+                Step::Fill => drop(fetches.spawn(self.clone().fill(transfer.clone()))),
+                Step::Complete => return Ok(Done::Complete),
+                Step::Park => return Ok(Done::Parked),
             }
         }
     }
 
-    /// The sizes of parts that are not all alike, asked for one by one; none if they do not make up the whole.
-    async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
-        let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
-            return Vec::new();
+    /// Brings more in the background, if the key is still cold.
+    async fn fill(self: Arc<Self>, transfer: Arc<Transfer>) -> Result<(), Failure> {
+        let filled = async {
+            let _permit = tokio::select! {
+                () = transfer.cancel.cancelled() => return Ok(()),
+                permit = self.background.clone().acquire_owned() => permit,
+            };
+            if !self.is_still_wanted().await? {
+                transfer.stop_filling();
+                return Ok(());
+            }
+            match transfer.claim_next() {
+                Some(place) => Fetch::run(self.clone(), transfer.clone(), place, None).await,
+                None => Ok(()),
+            }
         };
-        let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
-        for number in 2..=count {
-            let Some(size) = self.part_size(info, number).await else { return Vec::new() };
-            parts.push(PartInfo { number, size, checksums: Vec::new() });
-        }
-        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
+        let filled = filled.await;
+        transfer.fill_ended();
+        filled
     }
 
-    async fn memory_for(&self, size: Option<u64>) -> Option<OwnedSemaphorePermit> {
-        let bytes = size.unwrap_or(u64::MAX).min(2 * PIECE_BYTES);
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).expect("two pieces are few permits");
+    /// Whether the copy could still become the object.
+    async fn is_still_wanted(&self) -> Result<bool> {
+        let current = self.catalog.refresh(&self.bucket.name).await?;
+        let view = View::read(&**self.native.meta(), &self.bucket, &self.key).await?;
+        let Base { object, tombstone, .. } = view.base;
+        Ok(same_shadow(&self.bucket, &current) && (object, tombstone) == (self.base.object, self.base.tombstone))
+    }
+
+    // === Beginning ===
+
+    /// Goes on with what an earlier transfer left, or asks the origin. Gives the answer and the range it begins to bring, if there is one.
+    async fn open(&self, transfer: &Transfer, wanted: Wanted) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+        if self.resume(transfer).await? {
+            return Ok(None);
+        }
+        match wanted {
+            Wanted::Range(RangeSpec::From { first, last }) => {
+                let start = first - first % PIECE_BYTES;
+                let end = last.map_or(u64::MAX, |last| last.saturating_add(1)).min(start.saturating_add(FETCH_BYTES));
+                let end = end.max(first + 1).div_ceil(PIECE_BYTES) * PIECE_BYTES;
+                self.open_range(transfer, ByteRange::new(start, end)).await
+            }
+            Wanted::Range(RangeSpec::Suffix { .. }) => self.open_by_head(transfer).await,
+            Wanted::WholeOf(size) if size > FETCH_BYTES => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
+            Wanted::Whole | Wanted::WholeOf(_) => self.open_whole(transfer).await,
+        }
+    }
+
+    /// Takes over a hydration that did not come to its end, or drops it when it is of another time.
+    async fn resume(&self, transfer: &Transfer) -> Result<bool> {
+        let Some(Partial { record, revision, pieces }) = partial::load(&self.native, &self.bucket, &self.key).await? else {
+            return Ok(false);
+        };
+        let is_of_now = record.generation == self.bucket.settings.generation && record.base == self.base.numbers();
+        if !is_of_now || record.size == Hydrating::SIZE_UNKNOWN {
+            partial::drop_hydration(&self.native, &self.bucket, &self.key, Some(revision), pieces).await?;
+            return Ok(false);
+        }
+        self.first_piece.get_or_init(|| record.first_piece);
+        let last = pieces.iter().filter_map(|(_, row)| key::parse_piece(row)).map(|(_, number)| number - record.first_piece).max();
+        self.pieces.store(last.map_or(0, |last| last + 1), Ordering::Relaxed);
+        *self.row.lock().await = Some(revision);
+        let (info, etag_is_md5) = (record.info(), record.etag_is_md5);
+        let pinned = Pinned { size: Some(info.size), tags_known: record.tag_count.is_some(), etag_is_md5, is_whole: false, info };
+        transfer.adopt(self.pin(pinned).info.clone(), pieces.into_iter().map(|(piece, _)| piece).collect());
+        Ok(true)
+    }
+
+    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+        let object = self.origin.get(&self.path, &self.key, None, None).await.map_err(Error::from)?;
+        Ok(Some(self.begin_whole(transfer, object)))
+    }
+
+    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> ((u64, ByteRange), Body) {
+        let OriginObject { info, size, tags_known, etag_is_md5, body, .. } = object;
+        let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
+        let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
+        transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
+        if size.is_some() {
+            transfer.announce(pinned.info.clone());
+        }
+        let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
+        ((transfer.begin(range), range), body)
+    }
+
+    async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+        let object = match self.origin.get(&self.path, &self.key, Some(range), None).await {
+            Ok(object) => object,
+            // Behind the end, or the object is empty: its headers tell.
+            Err(error) if error.error.kind() == ErrorKind::Invalid(Fault::InvalidRange) => return self.open_by_head(transfer).await,
+            Err(error) => return Err(Error::from(error).into()),
+        };
+        let (Some(brought), Some(size)) = (object.range, object.size) else {
+            if object.range.is_none() {
+                transfer.learn_that_ranges_are_ignored();
+                return Ok(Some(self.begin_whole(transfer, object)));
+            }
+            return self.open_whole(transfer).await;
+        };
+        let OriginObject { info, tags_known, etag_is_md5, body, .. } = object;
+        let pinned = self.pin(Pinned { info, size: Some(size), tags_known, etag_is_md5, is_whole: false });
+        transfer.announce(pinned.info.clone());
+        Ok(Some(((transfer.begin(brought), brought), body)))
+    }
+
+    async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+        let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?;
+        if info.size == 0 {
+            return self.open_whole(transfer).await;
+        }
+        // Whether the ETag is an MD5 and whether there are tags is told by a GET alone.
+        let pinned = self.pin(Pinned { size: Some(info.size), tags_known: false, etag_is_md5: false, is_whole: false, info });
+        transfer.announce(pinned.info.clone());
+        Ok(None)
+    }
+
+    fn pin(&self, mut pinned: Pinned) -> &Pinned {
+        pinned.info.source = ReadSource::Origin;
+        if let Some(size) = pinned.size {
+            pinned.info.size = size;
+        }
+        self.pinned.get_or_init(|| pinned)
+    }
+
+    pub(crate) fn pinned(&self) -> &Pinned {
+        self.pinned.get().expect("an opened hydration is pinned")
+    }
+
+    /// The ETag that everything is pinned to.
+    pub(crate) fn etag(&self) -> &ETag {
+        &self.pinned().info.etag
+    }
+
+    /// Bytes of the whole, once known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.pinned().size.or(self.late_size.get().copied())
+    }
+
+    /// The end of an answer without a length: `size` bytes came.
+    pub(crate) fn learn_size(&self, transfer: &Transfer, size: u64) {
+        if self.size().is_none() {
+            let size = *self.late_size.get_or_init(|| size);
+            transfer.announce(ObjectInfo { size, ..self.pinned().info.clone() });
+        }
+    }
+
+    // === What fetches need ===
+
+    /// The share of the memory budget for bringing `range`: at most a piece being gathered and one being stored.
+    pub(crate) async fn memory_for(&self, range: ByteRange) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(range.len().min(2 * STORE_BYTES).div_ceil(PERMIT_BYTES)).expect("two pieces are few permits");
         self.memory.clone().acquire_many_owned(permits).await.ok()
     }
 
-    /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over.
-    async fn tags(&self) -> Result<Tags> {
-        match self.origin.tags(&self.path, &self.key).await {
-            Ok(tags) => Ok(tags),
-            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused | ErrorKind::NotFound(_)) => {
-                Ok(Tags::default())
-            }
-            Err(error) => Err(error.into()),
+    /// Gives a stored piece its row, by which it is found whatever happens. A piece that gets none is deleted.
+    pub(crate) async fn record_piece(&self, offset: u64, extent: &Extent) -> Result<()> {
+        let Err(error) = self.commit_piece(offset, extent).await else {
+            self.stats.moved_bytes.add(extent.size);
+            return Ok(());
+        };
+        if !is_outcome_unknown(&error)
+            && let Err(error) = self.native.blobs().delete(&extent.blob).await
+        {
+            tracing::warn!(blob = ?extent.blob, error = ?error, "a piece without a row stays behind");
+        }
+        Err(error)
+    }
+
+    async fn commit_piece(&self, offset: u64, extent: &Extent) -> Result<()> {
+        let first = *self.first_piece.get_or_init(|| partial::first_piece(u64::from_le_bytes(self.native.random().array())));
+        let row = partial::piece_row(&self.key, first, self.pieces.fetch_add(1, Ordering::Relaxed))
+            .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
+        let batch = partial::put_piece(&self.bucket, row, extent, offset);
+        let mut begun = self.row.lock().await;
+        if let Some(revision) = *begun {
+            drop(begun);
+            self.native.meta().commit(batch.check(key::hydration(&self.key), Expect::Revision(revision))).await?;
+        } else {
+            let committed = self.native.meta().commit(partial::begin(batch, &self.key, &self.record(first))).await?;
+            *begun = Some(committed.revision);
+        }
+        Ok(())
+    }
+
+    fn record(&self, first_piece: u64) -> Hydrating {
+        let Pinned { info, tags_known, etag_is_md5, .. } = self.pinned();
+        Hydrating {
+            generation: self.bucket.settings.generation,
+            base: self.base.numbers(),
+            first_piece,
+            etag: info.etag.as_str().to_owned(),
+            size: self.size().unwrap_or(Hydrating::SIZE_UNKNOWN),
+            last_modified: info.last_modified.as_millis(),
+            headers: headers_in_order(&info.headers),
+            metadata: info.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            tag_count: tags_known.then_some(info.tag_count as u64),
+            etag_is_md5: *etag_is_md5,
         }
     }
 
-    /// The batch terms under which the copy becomes the object: nothing of the key has changed since the origin was asked.
-    fn terms(&self, rows: &[Vec<u8>]) -> Terms {
-        let checks = vec![self.base.tombstone_unchanged(&self.key), self.base.intent_unchanged(&self.key)];
-        let mut writes: Vec<Write> = rows.iter().cloned().map(|key| Write::Delete { key }).collect();
-        for (row, revision) in [(key::tombstone(&self.key), self.base.tombstone), (key::write_intent(&self.key), self.base.intent)] {
-            if revision.is_some() {
-                writes.push(Write::Delete { key: row });
+    // === Parts ===
+
+    /// Asks for the size of the first part in the background: nobody waits for it before the first byte.
+    pub(crate) fn ask_first_part(&self) -> JoinHandle<Option<u64>> {
+        let (origin, path, key, etag) = (self.origin.clone(), self.path.clone(), self.key.clone(), self.etag().clone());
+        let first = PartNumber::new(1).expect("1 is a part number");
+        tokio::spawn(async move { origin.part_size(&path, &key, &etag, first).await.ok().flatten() })
+    }
+
+    // === What is left ===
+
+    /// Everything that is stored, with the rows that hold it.
+    async fn left(&self) -> Result<Option<Partial>> {
+        if self.row.lock().await.is_none() {
+            return Ok(None);
+        }
+        partial::load(&self.native, &self.bucket, &self.key).await
+    }
+
+    /// Leaves what is stored to be deleted once the last reader is gone.
+    pub(crate) async fn leave(&self, transfer: &Transfer) {
+        match self.left().await {
+            Ok(None) => {}
+            Ok(Some(Partial { revision, pieces, .. })) => {
+                let (native, bucket, key) = (self.native.clone(), self.bucket.clone(), self.key.clone());
+                // Readers that have begun keep what they began to read.
+                transfer.keep_until_unread(async move {
+                    if let Err(error) = partial::drop_hydration(&native, &bucket, &key, Some(revision), pieces).await {
+                        tracing::warn!(bucket = %bucket.name, %key, error = ?error, "an abandoned copy stays until it is swept");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an abandoned copy stays until it is swept");
             }
         }
-        Terms { checks, writes, removal: Some(inventory::removal(&self.key)), ..Terms::default() }
+    }
+
+    /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.
+    async fn drop_if_outdated(&self, transfer: &Transfer) {
+        match self.is_still_wanted().await {
+            Ok(true) => {}
+            Ok(false) => self.leave(transfer).await,
+            Err(error) => tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy waits to be swept"),
+        }
     }
 }
 
-impl<'a> Taken<'a> {
-    fn new(hydration: &'a Hydration, transfer: &'a Transfer) -> Self {
-        Self {
-            hydration,
-            transfer,
-            held: None,
-            gathered: Vec::new(),
-            gathered_size: 0,
-            storing: None,
-            stored: Vec::new(),
-            rows: Vec::new(),
-            first_piece: u32::from_le_bytes(hydration.native.random().array()) & !(PIECES_PER_TRANSFER - 1),
-            size: 0,
-            hashes: Hashes::new(None, None),
-        }
-    }
+impl Hydrating {
+    /// The origin did not tell the size: there is no going on with it.
+    const SIZE_UNKNOWN: u64 = u64::MAX;
 
-    /// Takes the object from the origin and verifies it.
-    async fn fetch(&mut self) -> Result<Fetched> {
-        let Hydration { origin, path, key, .. } = self.hydration;
-        let OriginObject { mut info, size, tags_known, etag_is_md5, body, .. } = origin.get(path, key, None, None).await?;
-        info.source = ReadSource::Origin;
-        let permit = self.hydration.memory_for(size).await;
-        let part_size = self.hydration.part_size(&info, 1).await;
-        self.hashes = Hashes::new(Some(&info), part_size);
-        if size.is_some() {
-            self.transfer.announce(info.clone());
+    /// What it tells of the origin's object.
+    fn info(&self) -> ObjectInfo {
+        let mut headers = self.headers.iter().cloned();
+        let mut next = || headers.next().flatten();
+        ObjectInfo {
+            size: self.size,
+            etag: ETag::parse(&self.etag),
+            last_modified: Timestamp::from_millis(self.last_modified),
+            headers: SystemHeaders {
+                content_type: next(),
+                cache_control: next(),
+                content_disposition: next(),
+                content_encoding: next(),
+                content_language: next(),
+                expires: next(),
+                website_redirect_location: next(),
+                storage_class: next(),
+            },
+            metadata: UserMetadata::new(self.metadata.iter().cloned()),
+            checksums: Vec::new(),
+            parts: Vec::new(),
+            tag_count: self.tag_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
+            source: ReadSource::Origin,
         }
-        self.body(body, size).await?;
-        let Sums { md5, crc, parts } = mem::replace(&mut self.hashes, Hashes::new(None, None)).verify(&info, etag_is_md5)?;
-        if size.is_none() {
-            info.size = self.size;
-            self.transfer.announce(info.clone());
-        }
-        if let Some(last) = self.held.take() {
-            self.transfer.append(last);
-        }
-        info.parts = if parts.is_empty() { self.hydration.part_sizes(&info, part_size).await } else { parts };
-        Ok(Fetched { info, tags_known, md5, crc, _memory: permit })
     }
+}
 
-    /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
-    async fn keep_or_leave(&mut self, fetched: Fetched) {
-        let Err(error) = self.keep(fetched).await else { return };
-        let Hydration { bucket, key, stats, .. } = self.hydration;
-        stats.discarded_copies.add(1);
-        if error.kind() != ErrorKind::Conflict {
-            tracing::warn!(bucket = %bucket.name, %key, error = ?error, "a copy could not be kept");
-        }
-        if is_outcome_unknown(&error) {
-            // The commit may have landed: then the pieces are the object's. If not, their rows lead the next start to them.
-            return;
-        }
-        self.leave().await;
-    }
+fn headers_in_order(headers: &SystemHeaders) -> Vec<Option<String>> {
+    let SystemHeaders {
+        content_type,
+        cache_control,
+        content_disposition,
+        content_encoding,
+        content_language,
+        expires,
+        website_redirect_location,
+        storage_class,
+    } = headers.clone();
+    vec![
+        content_type,
+        cache_control,
+        content_disposition,
+        content_encoding,
+        content_language,
+        expires,
+        website_redirect_location,
+        storage_class,
+    ]
+}
 
-    async fn body(&mut self, body: Body, announced: Option<u64>) -> Result<()> {
-        let mut stream = body.into_stream();
-        while let Some(chunk) = stream.next().await.transpose()? {
-            if chunk.is_empty() {
-                continue;
-            }
-            self.size += chunk.len() as u64;
-            self.gathered_size += chunk.len() as u64;
-            self.hashes.update(&chunk);
-            self.gathered.push(chunk.clone());
-            if let Some(earlier) = self.held.replace(chunk) {
-                self.transfer.append(earlier);
-            }
-            if self.gathered_size >= PIECE_BYTES {
-                self.store_gathered().await?;
-            }
-        }
-        match announced {
-            Some(announced) if announced != self.size => {
-                Err(Error::new(ErrorKind::OriginUnavailable, "the origin broke off; please try again"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Hands what was gathered to the blob store, and goes on while it is written.
-    async fn store_gathered(&mut self) -> Result<()> {
-        self.finish_storing().await?;
-        let (pieces, blobs) = (mem::take(&mut self.gathered), self.hydration.native.blobs().clone());
-        self.gathered_size = 0;
-        self.storing = Some(tokio::spawn(async move { blobs.put(pieces).await }));
-        Ok(())
-    }
-
-    /// Waits for the piece being stored. Its row lets a restart find it when we do not come to the end.
-    async fn finish_storing(&mut self) -> Result<()> {
-        let Some(storing) = &mut self.storing else { return Ok(()) };
-        let blob = storing.await.map_err(|error| Error::internal("a piece could not be stored").because(error))?;
-        self.storing = None;
-        let blob = blob?;
-        let Hydration { native, bucket, key, .. } = self.hydration;
-        let piece = u32::try_from(self.rows.len()).ok().filter(|piece| *piece < PIECES_PER_TRANSFER);
-        let piece = self.first_piece + piece.ok_or_else(|| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
-        let row = key::piece(key, piece);
-        let record = encode_piece(&Extent { blob: blob.id.clone(), size: blob.size });
-        let offset = self.add(blob);
-        let batch = Batch::new(bucket.partition).check(key::settings(), Expect::Exists).put(row.clone(), Bytes::new(), record);
-        self.rows.push(row);
-        native.meta().commit(batch).await?;
-        self.show(offset);
-        Ok(())
-    }
-
-    /// Takes the next piece into the content; gives where it begins.
-    fn add(&mut self, blob: StoredBlob) -> u64 {
-        let offset = self.stored.iter().map(|extent| extent.size).sum();
-        self.stored.push(Extent { blob: blob.id, size: blob.size });
-        offset
-    }
-
-    /// Lets readers have the latest piece from the blob store.
-    fn show(&self, offset: u64) {
-        if let Some(Extent { blob, size }) = self.stored.last().cloned() {
-            self.transfer.store(StoredPiece { offset, size, blob });
-        }
-    }
-
-    async fn keep(&mut self, fetched: Fetched) -> Result<()> {
-        let Fetched { mut info, tags_known, md5, crc, _memory } = fetched;
-        let tags = if tags_known && info.tag_count == 0 { Tags::default() } else { self.hydration.tags().await? };
-        let content = self.content(md5, &crc).await?;
-        if info.checksums.is_empty() {
-            info.checksums.push(crc);
-        }
-        info.tag_count = tags.len();
-        info.source = ReadSource::Local;
-        let Hydration { native, catalog, bucket, key, stats, .. } = self.hydration;
-        let identity = Identity { info, tags, hydrated: native.clock().now() };
-        let current = catalog.refresh(&bucket.name).await?;
-        if !same_shadow(bucket, &current) {
-            return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
-        }
-        let mut terms = self.hydration.terms(&self.rows);
-        terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
-        native.publish_copy(&current, key, content, identity, self.hydration.base.object, terms).await?;
-        stats.hydrated_objects.add(1);
-        stats.hydrated_bytes.add(self.size);
-        Ok(())
-    }
-
-    /// The whole content, durable. A small object needs no row for its piece: there is nothing to resume or to find.
-    async fn content(&mut self, md5: [u8; 16], crc: &Checksum) -> Result<Content> {
-        let native = &self.hydration.native;
-        if self.stored.is_empty() && self.storing.is_none() {
-            let gathered = mem::take(&mut self.gathered);
-            if self.size <= limits::INLINE_BYTES_MAX as u64 {
-                return native.ingest(Body::from_bytes(gathered.concat()), Integrity::default()).await;
-            }
-            let blob = native.blobs().put(gathered).await?;
-            let offset = self.add(blob);
-            self.show(offset);
-        } else {
-            if !self.gathered.is_empty() {
-                self.store_gathered().await?;
-            }
-            self.finish_storing().await?;
-        }
-        Ok(Content::assembled(self.stored.clone(), md5, vec![crc.clone()]))
-    }
-
-    /// Leaves what was stored to be deleted once the last reader is gone.
-    async fn leave(&mut self) {
-        if let Some(storing) = self.storing.take()
-            && let Ok(Ok(blob)) = storing.await
-        {
-            self.add(blob);
-        }
-        if self.stored.is_empty() {
-            return;
-        }
-        let rows = mem::take(&mut self.rows);
-        let (native, bucket, stored) = (self.hydration.native.clone(), self.hydration.bucket.clone(), mem::take(&mut self.stored));
-        let clean_up = async move {
-            if let Err(error) = drop_pieces(&native, &bucket, stored, rows).await {
-                tracing::warn!(bucket = %bucket.name, error = ?error, "an abandoned copy stays until the next start");
-            }
-        };
-        self.transfer.keep(Leftovers(Some(clean_up.boxed())));
-    }
+fn cleared() -> Error {
+    Error::new(ErrorKind::Cancelled, "the shadow was cleared")
 }
 
 /// Whether a copy begun under `then` still belongs here `now`: the same origin, in the same generation.
@@ -416,13 +504,4 @@ pub(crate) fn same_shadow(then: &Bucket, now: &Bucket) -> bool {
         (bucket.partition, bucket.settings.generation, shadow.map(|shadow| (shadow.endpoint.clone(), shadow.bucket.clone())))
     };
     now.settings.shadow.is_some() && place(then) == place(now)
-}
-
-/// Deletes pieces that did not become an object, then their rows. A row outlives a blob that could not be deleted, for the next try.
-pub(crate) async fn drop_pieces(native: &Native, bucket: &Bucket, stored: Vec<Extent>, rows: Vec<Vec<u8>>) -> Result<()> {
-    for extent in stored {
-        native.blobs().delete(&extent.blob).await?;
-    }
-    native.meta().commit(rows.into_iter().fold(Batch::new(bucket.partition), Batch::delete)).await?;
-    Ok(())
 }

@@ -12,6 +12,7 @@
 //! # Invariants
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
+//! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
 //! - The origin is written only from `write_through.rs`, `mirrored_upload.rs`, and for a rollback `copy_back.rs`.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
@@ -28,6 +29,7 @@
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
+mod arriving;
 mod attach;
 mod backfill;
 mod both;
@@ -37,8 +39,11 @@ mod copy_back;
 mod detach;
 mod difference;
 mod examine;
+mod fetch;
+mod finish;
 mod flights;
 mod gate;
+mod hashes;
 mod held_body;
 mod hydrate;
 mod intent;
@@ -50,8 +55,10 @@ mod list_merge;
 mod mirrored_upload;
 pub mod origin;
 mod origins;
+mod partial;
 mod parts;
 mod read_through;
+mod reader;
 mod record;
 mod repair;
 mod rollback;
@@ -60,6 +67,7 @@ mod shadow;
 mod slice;
 mod stats;
 mod status;
+mod sweep;
 mod tee;
 mod transfer;
 mod users;

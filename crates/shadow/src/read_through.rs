@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use umbra_core::{
-    Body, ByteRange, ETag, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags,
+    ByteRange, ETag, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result, Tags,
     check_read,
 };
 use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
 use crate::{
     Shadow,
-    hydrate::{Hydration, PIECE_BYTES, same_shadow},
-    origin::{Origin, ShadowPath},
+    hydrate::{Hydration, HydrationParts, Wanted, same_shadow},
+    origin::Origin,
     record::Operation,
     transfer::{End, Transfer},
     view::{Base, View},
@@ -85,60 +85,74 @@ impl Shadow {
             // Judged before a transfer is begun: a condition that does not hold must not move a body.
             check_read(&options.preconditions, &origin.head(&path, key).await?)?;
         }
-        let transfer = self.hydrate(cx, bucket, key, origin);
+        let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
+        let transfer = self.join(cx, bucket, key, origin, wanted);
+        if hydrates_whole(bucket) && !transfer.want_whole() {
+            return Ok(None);
+        }
         let Some(info) = transfer.info().await? else { return Ok(None) };
         check_read(&options.preconditions, &info)?;
         let range = wanted_range(options, &info)?;
         let span = range.unwrap_or(ByteRange::new(0, info.size));
-        if !transfer.comes_near(span.start.saturating_sub(PIECE_BYTES)).await
-            && let Some(body) = self.read_ahead(bucket, key, span, &info.etag, origin, &path).await?
-        {
-            return Ok(Some(GetObject { info: (*info).clone(), range, body }));
+        let Some(mut reader) = transfer.reader(self.native().blobs().clone(), span) else { return Ok(None) };
+        match reader.prime().await {
+            Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
+            // Nothing has been answered yet: a clean restart.
+            Err(_) if transfer.is_superseded() => Ok(None),
+            Err(error) => Err(error),
         }
-        let stream = transfer.read(self.native().blobs().clone(), span);
-        Ok(Some(GetObject { info: (*info).clone(), range, body: Body::new(Some(span.len()), stream) }))
     }
 
-    /// The wanted bytes straight from the origin, while the transfer brings in the whole: a reader of the end does not wait for the beginning.
-    /// `None` when the origin does not do ranges, or the object changed there: then the transfer decides.
-    async fn read_ahead(
+    /// Brings in the whole of a cold key, or joins whoever does. It goes on whoever leaves.
+    pub(crate) fn hydrate(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Arc<Transfer> {
+        self.hydrate_wanting(cx, bucket, key, origin, Wanted::Whole)
+    }
+
+    /// Like [`Shadow::hydrate`], with what is known of its size.
+    pub(crate) fn hydrate_wanting(
         &self,
+        cx: &RequestContext,
         bucket: &Bucket,
         key: &ObjectKey,
-        span: ByteRange,
-        etag: &ETag,
         origin: &Arc<dyn Origin>,
-        path: &ShadowPath,
-    ) -> Result<Option<Body>> {
-        match origin.get(path, key, Some(span), Some(etag)).await {
-            Ok(object) if object.range == Some(span) && object.info.etag == *etag => Ok(Some(object.body)),
-            Ok(_) => Ok(None),
-            Err(error) if matches!(error.error.kind(), ErrorKind::Precondition | ErrorKind::NotFound(_)) => {
-                tracing::debug!(bucket = %bucket.name, %key, "the origin's object changed under a read");
-                Ok(None)
+        wanted: Wanted,
+    ) -> Arc<Transfer> {
+        loop {
+            let transfer = self.join(cx, bucket, key, origin, wanted);
+            if transfer.want_whole() {
+                return transfer;
             }
-            Err(error) => Err(error.into()),
+            // It ended just now, with less than the whole.
+            self.0.flights.leave(bucket.partition, key, &transfer);
         }
     }
 
-    /// Joins the transfer of a cold key, or starts it. It goes on whoever leaves.
-    pub(crate) fn hydrate(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Arc<Transfer> {
+    /// Joins the transfer of a cold key, or starts one that begins with `wanted`.
+    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Arc<Transfer> {
         let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
         if new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
             let flight = transfer.clone();
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
-                shadow.run_transfer(&cx, &bucket, &key, origin, &flight).await;
+                shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
                 drop(landed);
             });
         }
         transfer
     }
 
-    async fn run_transfer(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: Arc<dyn Origin>, flight: &Transfer) {
+    async fn run_transfer(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        origin: Arc<dyn Origin>,
+        flight: &Arc<Transfer>,
+        wanted: Wanted,
+    ) {
         match self.still_cold(cx, bucket, key, &*origin).await {
-            Ok(Some(base)) => self.hydration(cx, bucket, key, base, origin).run(flight).await,
+            Ok(Some(base)) => self.hydration(cx, bucket, key, base, origin).run(flight, wanted).await,
             Ok(None) => flight.finish(End::Superseded),
             Err(error) => flight.finish(End::Failed(error)),
         }
@@ -154,8 +168,8 @@ impl Shadow {
         Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
     }
 
-    fn hydration(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, base: Base, origin: Arc<dyn Origin>) -> Hydration {
-        Hydration {
+    fn hydration(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, base: Base, origin: Arc<dyn Origin>) -> Arc<Hydration> {
+        Hydration::new(HydrationParts {
             native: self.0.native.clone(),
             catalog: self.0.catalog.clone(),
             origin,
@@ -165,7 +179,9 @@ impl Shadow {
             path: self.path(cx, bucket),
             stats: self.stats(bucket),
             memory: self.0.hydration_memory.clone(),
-        }
+            background: self.0.background.clone(),
+            stopping: self.0.stopping.clone(),
+        })
     }
 
     pub(crate) async fn head_through(
@@ -235,6 +251,11 @@ impl Shadow {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether what nobody asked for is brought in as well, once a part of an object was.
+pub(crate) const fn hydrates_whole(_: &Bucket) -> bool {
+    true
 }
 
 /// Takes a transfer out of the flights when it ended, however it ended.

@@ -53,6 +53,41 @@ pub(crate) enum Operation {
     CopyBack,
 }
 
+/// A hydration that is not complete. Row `h/<key>`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct Hydrating {
+    /// The generation it belongs to.
+    #[n(0)]
+    pub(crate) generation: u64,
+    /// The revisions of the rows of object, tombstone and intent when it began: it goes on only while they are the same.
+    #[n(1)]
+    pub(crate) base: (Option<u64>, Option<u64>, Option<u64>),
+    /// The number of its first piece.
+    #[n(2)]
+    pub(crate) first_piece: u64,
+    /// Which object of the origin it is.
+    #[n(3)]
+    pub(crate) etag: String,
+    /// Bytes of the whole.
+    #[n(4)]
+    pub(crate) size: u64,
+    /// When the origin's object was written, in milliseconds since 1970.
+    #[n(5)]
+    pub(crate) last_modified: i64,
+    /// Its stored headers, in the order of the fields of `SystemHeaders`.
+    #[n(6)]
+    pub(crate) headers: Vec<Option<String>>,
+    /// Its user metadata.
+    #[n(7)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// How many tags it has, where the origin told.
+    #[n(8)]
+    pub(crate) tag_count: Option<u64>,
+    /// Whether its ETag may be the MD5 of the content.
+    #[n(9)]
+    pub(crate) etag_is_md5: bool,
+}
+
 const VERSION: u8 = 1;
 
 /// The bytes of a record.
@@ -80,7 +115,7 @@ impl Tombstone {
 
 #[cfg(test)]
 mod tests {
-    use super::{Intent, Operation, Tombstone, decode, encode};
+    use super::{Hydrating, Intent, Operation, Tombstone, decode, encode};
 
     /// The first format, written once and readable for ever.
     #[test]
@@ -94,6 +129,21 @@ mod tests {
         assert_eq!(decode::<Intent>("i", golden[1]).unwrap(), intent);
         let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent };
         assert_eq!(decode::<Intent>("i", &[1, 0x85, 7, 0x18, 0x2a, 3, 0xf6, 0xf6]).unwrap(), copy_back);
+        let hydrating = Hydrating {
+            generation: 7,
+            base: (Some(1), None, None),
+            first_piece: 1 << 20,
+            etag: "e".into(),
+            size: 3,
+            last_modified: 42,
+            headers: vec![Some("h".into()), None],
+            metadata: vec![("n".into(), "v".into())],
+            tag_count: None,
+            etag_is_md5: true,
+        };
+        let golden = b"\x01\x8a\x07\x83\x01\xf6\xf6\x1a\x00\x10\x00\x00\x61e\x03\x18\x2a\x82\x61h\xf6\x81\x82\x61n\x61v\xf6\xf5";
+        assert_eq!(encode(&hydrating), golden);
+        assert_eq!(decode::<Hydrating>("h", golden).unwrap(), hydrating);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result};
 use umbra_meta::{Batch, Check, Expect, Projection, Write, key};
-use umbra_store::{Bucket, Terms, decode_piece};
+use umbra_store::{Bucket, Terms};
 
 use crate::{
     Shadow,
-    hydrate::drop_pieces,
+    hydrate::Wanted,
     intent::mark_of_tags,
     origin::Origin,
     record::{Intent, Operation, decode},
@@ -53,7 +53,9 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
-                if let Err(error) = self.tidy(bucket).await {
+                if bucket.settings.shadow.is_none()
+                    && let Err(error) = self.drop_rows(bucket).await
+                {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
                 }
                 if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
@@ -73,6 +75,13 @@ impl Shadow {
             tokio::select! {
                 () = shadow.0.stopping.cancelled() => {}
                 () = shadow.repair_for_ever() => {}
+            }
+        });
+        let shadow = self.clone();
+        self.0.tasks.spawn(async move {
+            tokio::select! {
+                () = shadow.0.stopping.cancelled() => {}
+                () = shadow.sweep_for_ever() => {}
             }
         });
         Ok(())
@@ -193,10 +202,13 @@ impl Shadow {
             Operation::CopyBack => Ok(()),
             Operation::Delete => self.repaired_absent(bucket, key, &view).await,
             Operation::Tag => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
-            Operation::Put => match self.hydrate(cx, bucket, key, origin).ended().await {
-                End::Failed(error) => Err(error),
-                End::Complete | End::Superseded => self.assure_repaired(bucket, key).await,
-            },
+            Operation::Put => {
+                let wanted = intent.size.map_or(Wanted::Whole, Wanted::WholeOf);
+                match self.hydrate_wanting(cx, bucket, key, origin, wanted).ended().await {
+                    End::Failed(error) => Err(error),
+                    End::Complete | End::Superseded => self.assure_repaired(bucket, key).await,
+                }
+            }
         }
     }
 
@@ -262,26 +274,5 @@ impl Shadow {
         let terms = merge(terms, self.terms_of_delete(bucket, key));
         self.native().remove(bucket, key, &Preconditions::default(), terms).await?;
         Ok(())
-    }
-
-    /// Drops what an earlier process could not: pieces of hydrations, and the rows of a shadow that was cleared.
-    async fn tidy(&self, bucket: &Bucket) -> Result<()> {
-        self.drop_abandoned_pieces(bucket).await?;
-        if bucket.settings.shadow.is_none() {
-            self.drop_rows(bucket).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes pieces of hydrations that a crash cut off.
-    async fn drop_abandoned_pieces(&self, bucket: &Bucket) -> Result<()> {
-        loop {
-            let rows = self.native().meta().scan(bucket.partition, key::all_pieces(), PAGE, Projection::Full).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            let pieces = rows.iter().map(|row| decode_piece(&row.body)).collect::<Result<_>>()?;
-            drop_pieces(self.native(), bucket, pieces, rows.into_iter().map(|row| row.key.to_vec()).collect()).await?;
-        }
     }
 }

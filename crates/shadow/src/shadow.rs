@@ -28,10 +28,14 @@ use crate::{
     view::View,
 };
 
+/// How many requests all hydrations together have under way for bytes that nobody waits for.
+const BACKGROUND_FETCHES: usize = 4;
+
 /// What an operator can set.
 #[derive(Clone, Debug)]
 pub struct ShadowLimits {
-    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once.
+    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once, and a crash lose more of what is on
+    /// its way.
     pub hydration_memory_bytes: u64,
     /// The name of this node among those that share the store. Two processes of one name never run at once.
     pub node: String,
@@ -41,7 +45,7 @@ pub struct ShadowLimits {
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 256 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
+        Self { hydration_memory_bytes: 64 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
     }
 }
 
@@ -79,6 +83,8 @@ pub(crate) struct Inner {
     pub(crate) live_copies: Mutex<HashSet<(Partition, ObjectKey)>>,
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
+    /// Requests to origins that nobody waits for.
+    pub(crate) background: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
     pub(crate) jobs: Jobs,
     pub(crate) users: Arc<Users>,
@@ -107,14 +113,15 @@ impl Shadow {
             live_intents: Mutex::default(),
             live_copies: Mutex::default(),
             stats: StatsByBucket::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(8, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
+            background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
     }
 
-    /// Stops the workers and waits for writes in progress; hydrations are given up, their pieces reclaimed at the next start.
+    /// Stops the workers and waits for writes in progress; hydrations stop, and the next start goes on with what they have brought.
     pub async fn shutdown(&self) {
         self.0.stopping.cancel();
         self.0.tasks.close();

@@ -33,6 +33,8 @@ impl Count {
 pub(crate) struct Stats {
     pub(crate) origin_requests: Count,
     pub(crate) origin_bytes: Count,
+    /// Bytes that left the origin and are here to stay.
+    pub(crate) moved_bytes: Count,
     pub(crate) hydrated_objects: Count,
     pub(crate) hydrated_bytes: Count,
     pub(crate) local_reads: Count,

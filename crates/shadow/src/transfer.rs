@@ -1,36 +1,47 @@
-//! One transfer of a cold object, shared by all its readers.
+//! One cold object on its way here, shared by all its readers.
 //!
-//! The hydration (see [`crate::hydrate`]) appends bytes as they arrive and stores them piece by piece; readers follow at their own pace,
-//! from memory while the bytes are fresh, from the stored pieces when they lag. A reader that leaves changes nothing. The last bytes are
-//! shown to readers only once the whole has been verified, so nobody takes a damaged object for a complete one.
+//! Its bytes come by *fetches*, requests to the origin each of which owns a range; no byte is owned by two, so that none leaves the origin
+//! twice. A reader names what it needs ([`Transfer::demand`]); what nobody is bringing yet is claimed and queued for the hydration (see
+//! [`crate::hydrate`]), which runs the fetches. Bytes are kept in memory until they are stored, then read from the blob store. A reader that
+//! leaves changes nothing.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 use umbra_blob::{BlobId, BlobStore};
-use umbra_core::{ByteRange, Error, ObjectInfo, Result};
+use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
 
-/// How long a reader of a far range waits for the transfer before it asks the origin itself: half a second brings 60 MB over a gigabit line.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// A transfer that brings nothing for so long is not waited for.
-const STANDSTILL: Duration = Duration::from_millis(100);
+use crate::{
+    arriving::Arriving,
+    hashes::Hashes,
+    reader::{At, Reader},
+};
+
+/// What ranges are widened to before the origin is asked. A reader waits for at most so much before its first byte, 8 ms at a gigabit a
+/// second; smaller pieces would make more requests and more records of the same object.
+pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
+/// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
+pub(crate) const FETCH_BYTES: u64 = 8 * PIECE_BYTES;
+/// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
+/// so only the one request for a whole object is ever cut short.
+const NEAR_BYTES: u64 = FETCH_BYTES;
+/// The most bytes one request in the background asks for.
+const BACKGROUND_BYTES: u64 = 4 * PIECE_BYTES;
+/// Requests in the background for one object at a time.
+const FILLERS_MAX: usize = 2;
 
 /// How a transfer ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     /// Every byte arrived and was verified; the copy is committed or was thrown away for a newer write.
     Complete,
-    /// The key is not cold any more, so nothing was asked of the origin: look here again.
+    /// The key is not cold any more, its origin's object changed, or nobody needed more of it: look here again.
     Superseded,
-    /// It broke off.
+    /// It broke off. What had arrived stays.
     Failed(Error),
 }
 
@@ -45,29 +56,57 @@ pub(crate) struct StoredPiece {
     pub(crate) blob: BlobId,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    info: Option<Arc<ObjectInfo>>,
-    /// Contiguous from 0.
-    stored: Vec<StoredPiece>,
-    /// Contiguous up to `arrived`; reaches back at least to the end of `stored`.
-    recent: VecDeque<(u64, Bytes)>,
-    arrived: u64,
-    end: Option<End>,
-}
-
-impl State {
-    /// Drops from memory what is stored.
-    fn trim(&mut self) {
-        let end = self.stored.last().map_or(0, |piece| piece.offset + piece.size);
-        while self.recent.front().is_some_and(|(offset, bytes)| offset + bytes.len() as u64 <= end) {
-            self.recent.pop_front();
-        }
+impl StoredPiece {
+    fn end(&self) -> u64 {
+        self.offset + self.size
     }
 }
 
+/// What the hydration is to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Run these fetches.
+    Fetch(Vec<(u64, ByteRange)>),
+    /// Bring more in the background: see [`Transfer::claim_next`].
+    Fill,
+    /// Every byte is here.
+    Complete,
+    /// Nobody needs more: the transfer has ended as [`End::Superseded`].
+    Park,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    info: Option<Arc<ObjectInfo>>,
+    /// Bytes of the whole; `None` while the origin has not told.
+    size: Option<u64>,
+    /// Disjoint, by their offset.
+    stored: BTreeMap<u64, StoredPiece>,
+    stored_bytes: u64,
+    /// Everything before it is stored.
+    frontier: u64,
+    /// The fetches queued or under way, disjoint with each other and with what is stored.
+    fetches: Vec<Arriving>,
+    fetches_begun: u64,
+    queue: Vec<(u64, ByteRange)>,
+    /// The whole, when it came by one fetch and is small enough to be kept in memory.
+    small: Option<Vec<Bytes>>,
+    hashes: Option<Hashes>,
+    readers: usize,
+    /// Somebody needs every byte.
+    wants_whole: bool,
+    fillers: usize,
+    /// The origin answers a request for a range with the whole.
+    ignores_ranges: bool,
+    /// The origin has answered to this transfer: what is missing can be had.
+    answered: bool,
+    /// The whole matches what the origin says of it.
+    verified: bool,
+    end: Option<End>,
+}
+
 /// Blobs that did not become an object: deleted when the last reader of the transfer is gone.
-pub(crate) struct Leftovers(pub(crate) Option<BoxFuture<'static, ()>>);
+struct Leftovers(Option<BoxFuture<'static, ()>>);
 
 impl fmt::Debug for Leftovers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,16 +128,8 @@ pub(crate) struct Transfer {
     state: Mutex<State>,
     leftovers: Mutex<Option<Leftovers>>,
     changed: watch::Sender<()>,
-    /// Stops the transfer, whoever reads: its shadow was cleared.
+    /// Stops the transfer, whoever reads: its shadow was cleared, or the server stops.
     pub(crate) cancel: CancellationToken,
-}
-
-/// What a reader finds at its position.
-enum At {
-    Bytes(Bytes),
-    Stored(StoredPiece),
-    NotYet,
-    Failed(Error),
 }
 
 impl Transfer {
@@ -106,32 +137,110 @@ impl Transfer {
         Self { state: Mutex::default(), leftovers: Mutex::default(), changed: watch::Sender::new(()), cancel }
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state.lock());
+    fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let changed = change(&mut self.state.lock());
         self.changed.send_replace(());
+        changed
     }
 
-    /// Tells readers what the object is.
+    // === What the hydration tells ===
+
+    /// Tells readers what the object is, as the origin just said.
     pub(crate) fn announce(&self, info: ObjectInfo) {
-        self.update(|state| state.info = Some(Arc::new(info)));
-    }
-
-    /// Shows readers the next bytes.
-    pub(crate) fn append(&self, bytes: Bytes) {
         self.update(|state| {
-            let offset = state.arrived;
-            state.arrived += bytes.len() as u64;
-            state.recent.push_back((offset, bytes));
-            state.trim();
+            state.answered = true;
+            state.size = Some(info.size);
+            state.info = Some(Arc::new(info));
         });
     }
 
-    /// Tells that the bytes up to the end of `piece` are stored and need not be kept in memory.
-    pub(crate) fn store(&self, piece: StoredPiece) {
+    /// Takes over what an earlier transfer stored, and tells readers what it knew of the object.
+    pub(crate) fn adopt(&self, info: ObjectInfo, pieces: Vec<StoredPiece>) {
         self.update(|state| {
-            state.stored.push(piece);
-            state.trim();
+            pieces.into_iter().for_each(|piece| state.store(piece));
+            state.size = Some(info.size);
+            state.info = Some(Arc::new(info));
         });
+    }
+
+    /// Claims `range` for a fetch that runs already.
+    pub(crate) fn begin(&self, range: ByteRange) -> u64 {
+        self.state.lock().claim(range)
+    }
+
+    /// Gives the hashes of the content up to where they have come; they begin at 0.
+    pub(crate) fn put_hashes(&self, hashes: Hashes) {
+        self.state.lock().hashes = Some(hashes);
+    }
+
+    /// Takes the hashes, if they have come to `position`.
+    pub(crate) fn take_hashes(&self, position: u64) -> Option<Hashes> {
+        self.state.lock().hashes.take_if(|hashes| hashes.position() == position)
+    }
+
+    /// Takes the hashes, wherever they are.
+    pub(crate) fn last_hashes(&self) -> Option<Hashes> {
+        self.state.lock().hashes.take()
+    }
+
+    /// Shows readers the next bytes of a fetch; gives how many of them it still owns.
+    pub(crate) fn append(&self, fetch: u64, bytes: Bytes) -> usize {
+        self.update(|state| {
+            state.answered = true;
+            state.fetch(fetch).map_or(0, |fetch| fetch.append(bytes))
+        })
+    }
+
+    /// Where a fetch is, and up to where it owns the bytes.
+    pub(crate) fn place(&self, fetch: u64) -> ByteRange {
+        self.state.lock().fetch(fetch).map_or(ByteRange::new(0, 0), |fetch| ByteRange::new(fetch.arrived, fetch.end))
+    }
+
+    /// Learns that the origin answers a request for a range with the whole: nothing is asked of it besides that any more.
+    pub(crate) fn learn_that_ranges_are_ignored(&self) {
+        self.state.lock().ignores_ranges = true;
+    }
+
+    /// Tells that the bytes of `piece`, which a fetch brought, are stored and need not be kept in memory.
+    pub(crate) fn store(&self, fetch: u64, piece: StoredPiece) {
+        self.update(|state| {
+            if let Some(fetch) = state.fetch(fetch) {
+                fetch.trim(piece.end());
+            }
+            state.store(piece);
+        });
+    }
+
+    /// Tells that a fetch brought the whole of a small object, which stays in memory.
+    pub(crate) fn keep_in_memory(&self, fetch: u64) {
+        self.update(|state| {
+            let bytes = state.fetch(fetch).map(|fetch| fetch.recent.iter().cloned().collect());
+            state.small = bytes;
+        });
+    }
+
+    /// Ends a fetch. What it owned and did not bring belongs to nobody again.
+    pub(crate) fn retire(&self, fetch: u64) {
+        self.update(|state| {
+            if state.small.is_none() {
+                state.fetches.retain(|other| other.id != fetch);
+            }
+        });
+    }
+
+    /// Ends work in the background.
+    pub(crate) fn fill_ended(&self) {
+        self.update(|state| state.fillers -= 1);
+    }
+
+    /// Stops bringing what nobody asks for.
+    pub(crate) fn stop_filling(&self) {
+        self.update(|state| state.wants_whole = false);
+    }
+
+    /// Lets readers of the whole have its last bytes.
+    pub(crate) fn verified(&self) {
+        self.update(|state| state.verified = true);
     }
 
     /// Ends the transfer. The first end counts.
@@ -141,121 +250,257 @@ impl Transfer {
         });
     }
 
-    /// Keeps what did not become an object until the last reader is gone.
-    pub(crate) fn keep(&self, leftovers: Leftovers) {
-        *self.leftovers.lock() = Some(leftovers);
+    /// Runs `clean_up` once the last reader is gone.
+    pub(crate) fn keep_until_unread(&self, clean_up: impl Future<Output = ()> + Send + 'static) {
+        *self.leftovers.lock() = Some(Leftovers(Some(clean_up.boxed())));
     }
 
-    /// How many bytes have arrived from the beginning.
-    pub(crate) fn arrived(&self) -> u64 {
-        self.state.lock().arrived
+    /// Waits for something to do.
+    pub(crate) async fn step(&self) -> Step {
+        self.wait_mut(State::step).await
     }
 
-    /// Waits until it is known what the object is; `None` when the key is not cold any more.
+    /// Claims the first bytes that nobody is bringing.
+    pub(crate) fn claim_next(&self) -> Option<(u64, ByteRange)> {
+        self.update(|state| {
+            let range = state.next_missing(BACKGROUND_BYTES)?;
+            Some((state.claim(range), range))
+        })
+    }
+
+    /// The whole content, once it is complete: in memory, or in pieces in their order.
+    pub(crate) fn content(&self) -> std::result::Result<Vec<Bytes>, Vec<StoredPiece>> {
+        let state = self.state.lock();
+        state.small.clone().ok_or_else(|| state.stored.values().cloned().collect())
+    }
+
+    // === What readers ask ===
+
+    /// Waits until it is known what the object is; `None` when it is to be looked for here again.
     pub(crate) async fn info(&self) -> Result<Option<Arc<ObjectInfo>>> {
-        self.wait(|state| match (&state.info, &state.end) {
+        self.wait_mut(|state| match (&state.info, &state.end) {
+            (_, Some(End::Superseded)) => Some(Ok(None)),
             (Some(info), _) => Some(Ok(Some(info.clone()))),
             (None, Some(End::Failed(error))) => Some(Err(error.clone())),
-            (None, Some(End::Complete | End::Superseded)) => Some(Ok(None)),
+            (None, Some(End::Complete)) => Some(Ok(None)),
             (None, None) => None,
         })
         .await
     }
 
-    /// Waits for the end.
-    pub(crate) async fn ended(&self) -> End {
-        self.wait(|state| state.end.clone()).await
+    /// Asks for every byte, whether or not anybody reads them; false when the transfer has ended already without them.
+    pub(crate) fn want_whole(&self) -> bool {
+        self.update(|state| {
+            state.wants_whole = true;
+            !matches!(state.end, Some(End::Superseded))
+        })
     }
 
-    async fn wait<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
+    /// Whether the object is to be looked for here again.
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Superseded))
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> End {
+        self.wait_mut(|state| state.end.clone()).await
+    }
+
+    /// A reader of `range`; `None` when the object is to be looked for here again.
+    pub(crate) fn reader(self: &Arc<Self>, blobs: Arc<dyn BlobStore>, range: ByteRange) -> Option<Reader> {
+        let mut state = self.state.lock();
+        if matches!(state.end, Some(End::Superseded)) {
+            return None;
+        }
+        state.readers += 1;
+        let is_whole = range.start == 0 && state.size == Some(range.end);
+        drop(state);
+        Some(Reader::new(self.clone(), self.changed.subscribe(), blobs, range, is_whole))
+    }
+
+    pub(crate) fn leave(&self) {
+        self.update(|state| state.readers -= 1);
+    }
+
+    /// Sees to it that the bytes of `range` are on their way: what nobody is bringing is claimed and queued.
+    pub(crate) fn demand(&self, range: ByteRange) {
+        let mut state = self.state.lock();
+        let before = state.queue.len();
+        state.demand(range);
+        let grown = state.queue.len() > before;
+        drop(state);
+        if grown {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Waits until the bytes of `range` that are missing can be had: an origin that cannot answer, or holds another object by now, is noticed
+    /// before anything of what an earlier transfer stored is shown.
+    pub(crate) async fn assure(&self, range: ByteRange) -> Result<()> {
+        let missing = self.state.lock().not_stored(range);
+        if let Some(missing) = missing {
+            self.demand(ByteRange::new(missing, missing + 1));
+            self.wait_mut(|state| match &state.end {
+                _ if state.answered => Some(Ok(())),
+                Some(End::Failed(error)) => Some(Err(error.clone())),
+                Some(End::Superseded) => Some(Err(changed())),
+                Some(End::Complete) => Some(Ok(())),
+                None => None,
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// What a reader at `position` finds.
+    pub(crate) fn at(&self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
+        self.state.lock().at(position, is_last)
+    }
+
+    async fn wait_mut<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
         let mut changed = self.changed.subscribe();
         loop {
-            if let Some(found) = look(&self.state.lock()) {
+            if let Some(found) = look(&mut self.state.lock()) {
                 return found;
             }
             changed.changed().await.expect("the sender lives as long as the transfer");
         }
     }
-
-    /// Waits a little for the transfer to come to `position`; false when it will not be there soon, because it is slow or stands still.
-    ///
-    /// Clients fetch large objects in parallel ranges. Asking the origin for each of them besides the transfer would pay for most bytes twice.
-    pub(crate) async fn comes_near(&self, position: u64) -> bool {
-        let mut changed = self.changed.subscribe();
-        let deadline = Instant::now() + PATIENCE;
-        while self.arrived() < position && self.state.lock().end.is_none() {
-            let wait = STANDSTILL.min(deadline.saturating_duration_since(Instant::now()));
-            if wait.is_zero() || timeout(wait, changed.changed()).await.is_err() {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn at(&self, position: u64) -> At {
-        let state = self.state.lock();
-        if position < state.arrived {
-            if let Some((offset, bytes)) = state.recent.iter().rev().find(|(offset, _)| *offset <= position)
-                && position < offset + bytes.len() as u64
-            {
-                let skip = usize::try_from(position - offset).expect("an offset within a chunk fits");
-                return At::Bytes(bytes.slice(skip..));
-            }
-            let index = state.stored.partition_point(|piece| piece.offset + piece.size <= position);
-            let mut piece = state.stored[index].clone();
-            piece.size = piece.size.min(state.arrived - piece.offset);
-            return At::Stored(piece);
-        }
-        match &state.end {
-            None => At::NotYet,
-            Some(End::Failed(error)) => At::Failed(error.clone()),
-            Some(End::Complete | End::Superseded) => At::Failed(Error::internal("a transfer ended before its last byte")),
-        }
-    }
-
-    /// The bytes of `range`, as they arrive.
-    pub(crate) fn read(self: &Arc<Self>, blobs: Arc<dyn BlobStore>, range: ByteRange) -> impl Stream<Item = Result<Bytes>> + Send + use<> {
-        let reader = Reader { transfer: self.clone(), changed: self.changed.subscribe(), blobs, range, piece: None };
-        stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) })
-    }
 }
 
-struct Reader {
-    transfer: Arc<Transfer>,
-    changed: watch::Receiver<()>,
-    blobs: Arc<dyn BlobStore>,
-    /// What is still to be read.
-    range: ByteRange,
-    piece: Option<BoxStream<'static, umbra_blob::Result<Bytes>>>,
-}
+impl State {
+    fn fetch(&mut self, id: u64) -> Option<&mut Arriving> {
+        self.fetches.iter_mut().find(|fetch| fetch.id == id)
+    }
 
-impl Reader {
-    async fn next(&mut self) -> Result<Option<Bytes>> {
-        while !self.range.is_empty() {
-            if let Some(piece) = &mut self.piece {
-                match piece.next().await {
-                    Some(bytes) => return Ok(Some(self.take(bytes?))),
-                    None => self.piece = None,
-                }
+    fn claim(&mut self, range: ByteRange) -> u64 {
+        self.fetches_begun += 1;
+        self.fetches.push(Arriving::new(self.fetches_begun, range));
+        self.fetches_begun
+    }
+
+    fn store(&mut self, piece: StoredPiece) {
+        self.stored_bytes += piece.size;
+        self.stored.insert(piece.offset, piece);
+        while let Some(piece) = self.stored.get(&self.frontier) {
+            self.frontier = piece.end();
+        }
+    }
+
+    fn stored_at(&self, position: u64) -> Option<&StoredPiece> {
+        self.stored.range(..=position).next_back().map(|(_, piece)| piece).filter(|piece| position < piece.end())
+    }
+
+    /// The first byte of `range` that is not stored.
+    fn not_stored(&self, range: ByteRange) -> Option<u64> {
+        let mut position = range.start;
+        while position < range.end {
+            match self.stored_at(position) {
+                Some(piece) => position = piece.end(),
+                None => return Some(position),
+            }
+        }
+        None
+    }
+
+    fn fetch_at(&mut self, position: u64) -> Option<&mut Arriving> {
+        self.fetches.iter_mut().find(|fetch| fetch.start <= position && position < fetch.end)
+    }
+
+    /// Where what is missing at `position` ends, at most at `end`.
+    fn missing_up_to(&self, position: u64, end: u64) -> u64 {
+        let stored = self.stored.range(position..).next().map_or(end, |(offset, _)| *offset);
+        let fetched = self.fetches.iter().map(|fetch| fetch.start).filter(|start| *start > position).min().unwrap_or(end);
+        end.min(stored).min(fetched)
+    }
+
+    fn demand(&mut self, range: ByteRange) {
+        let (Some(size), None) = (self.size, &self.end) else { return };
+        let mut position = range.start - range.start % PIECE_BYTES;
+        let end = range.end.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES).min(size);
+        let can_cut = !self.ignores_ranges;
+        while position < end {
+            if let Some(piece) = self.stored_at(position) {
+                position = piece.end();
                 continue;
             }
-            match self.transfer.at(self.range.start) {
-                At::Bytes(bytes) => return Ok(Some(self.take(bytes))),
-                At::Stored(piece) => {
-                    let end = (piece.offset + piece.size).min(self.range.end);
-                    let within = ByteRange::new(self.range.start - piece.offset, end - piece.offset);
-                    self.piece = Some(self.blobs.read(&piece.blob, within).await?);
-                }
-                At::NotYet => self.changed.changed().await.expect("the sender lives as long as the transfer"),
-                At::Failed(error) => return Err(error),
+            if let Some(fetch) = self.fetch_at(position)
+                && !(can_cut && fetch.cut(position, NEAR_BYTES))
+            {
+                position = fetch.end;
+                continue;
             }
+            let upto = self.missing_up_to(position, end.min(position + FETCH_BYTES));
+            let range = ByteRange::new(position, upto);
+            let id = self.claim(range);
+            self.queue.push((id, range));
+            position = upto;
         }
-        Ok(None)
     }
 
-    fn take(&mut self, mut bytes: Bytes) -> Bytes {
-        bytes.truncate(usize::try_from(self.range.len()).unwrap_or(usize::MAX));
-        self.range.start += bytes.len() as u64;
-        bytes
+    /// The first bytes that nobody is bringing, at most `limit`.
+    fn next_missing(&mut self, limit: u64) -> Option<ByteRange> {
+        let size = self.size?;
+        let mut position = self.frontier;
+        while position < size {
+            position = match (self.stored_at(position).map(StoredPiece::end), self.fetch_at(position).map(|fetch| fetch.end)) {
+                (Some(end), _) | (None, Some(end)) => end,
+                (None, None) => return Some(ByteRange::new(position, self.missing_up_to(position, size.min(position + limit)))),
+            };
+        }
+        None
     }
+
+    fn is_complete(&self) -> bool {
+        self.small.is_some() || self.size == Some(self.stored_bytes)
+    }
+
+    fn step(&mut self) -> Option<Step> {
+        if !self.queue.is_empty() {
+            return Some(Step::Fetch(std::mem::take(&mut self.queue)));
+        }
+        if self.is_complete() {
+            return Some(Step::Complete);
+        }
+        if self.wants_whole && self.fillers < FILLERS_MAX && !self.ignores_ranges && self.next_missing(1).is_some() {
+            self.fillers += 1;
+            return Some(Step::Fill);
+        }
+        let is_idle = self.info.is_some() && self.fetches.is_empty() && self.fillers == 0 && self.readers == 0;
+        if is_idle && !self.wants_whole {
+            self.end.get_or_insert(End::Superseded);
+            return Some(Step::Park);
+        }
+        None
+    }
+
+    fn at(&mut self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
+        let mut is_coming = false;
+        let found = if let Some(piece) = self.stored_at(position) {
+            Some((At::Stored(piece.clone()), piece.end()))
+        } else {
+            let fetch = self.fetch_at(position);
+            is_coming = fetch.is_some();
+            fetch.and_then(|fetch| fetch.at(position)).map(|bytes| {
+                let end = position + bytes.len() as u64;
+                (At::Bytes(bytes), end)
+            })
+        };
+        let is_withheld = |end| is_last(end) && !self.verified;
+        match (found, &self.end) {
+            (Some((found, end)), _) if !is_withheld(end) => found,
+            (_, Some(End::Failed(error))) => At::Failed(error.clone()),
+            (_, Some(End::Superseded)) => At::Failed(changed()),
+            (None, Some(End::Complete)) => At::Failed(Error::internal("a transfer ended before its last byte")),
+            (Some((found, _)), Some(End::Complete)) => found,
+            (Some(_), None) => At::NotYet,
+            (None, None) if is_coming => At::NotYet,
+            (None, None) => At::Missing,
+        }
+    }
+}
+
+/// The object changed at the origin, or a newer one took its place here, and this reader had begun.
+fn changed() -> Error {
+    Error::new(ErrorKind::OriginUnavailable, "the object changed at the origin while it was read; please try again")
 }

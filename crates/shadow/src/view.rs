@@ -70,6 +70,12 @@ impl View {
 }
 
 impl Base {
+    /// The revisions of object, tombstone and intent.
+    pub(crate) fn numbers(&self) -> (Option<u64>, Option<u64>, Option<u64>) {
+        let number = |revision: Option<Revision>| revision.map(|revision| revision.0);
+        (number(self.object), number(self.tombstone), number(self.intent))
+    }
+
     /// The check that the tombstone row of `key` is as it was.
     pub(crate) fn tombstone_unchanged(&self, key: &ObjectKey) -> Check {
         Check { key: key::tombstone(key), expect: Expect::unchanged(self.tombstone) }

@@ -161,7 +161,7 @@ fn blobs_of(entry: &Entry) -> Result<Vec<BlobId>> {
         let part = record::part::decode(entry)?;
         Ok(part.extents.into_iter().map(|extent| extent.blob).collect())
     } else if key::parse_piece(key).is_some() {
-        Ok(vec![record::piece::decode_piece(&entry.body)?.blob])
+        Ok(vec![record::piece::decode_piece(&entry.body)?.0.blob])
     } else if let Some((_, blob)) = key::parse_reclaim(key).filter(|(_, blob)| blob.len() <= BlobId::BYTES_MAX) {
         Ok(vec![BlobId::from_bytes(blob)])
     } else {

@@ -119,15 +119,16 @@ def test_stopped_in_the_middle_of_a_get(pair, cold):
 
 
 def test_truncated_bodies(pair, cold):
-    """The same for a body that always ends early, and for one that does so once."""
+    """The same for a body that ends early while the origin cannot answer any more, and for one that does so once."""
     body, tag = cold
-    rule = pair.fault("GET", "k", cut_at=len(body) // 3)
+    pair.fault("GET", "k", status=503)
+    rule = pair.fault("GET", "k", times=1, cut_at=len(body) // 3)
     assert not reads_whole_or_fails(pair, "k")
     assert rule.hits
     never_here(pair, "k")
     pair.proxy.clear_rules()
     pair.fault("GET", "k", times=1, cut_at=len(body) // 3)
-    reads_whole_or_fails(pair, "k", body)
+    assert reads_whole_or_fails(pair, "k", body), "it is asked for again from where it broke off"
     recovers(pair, "k", body, tag)
 
 

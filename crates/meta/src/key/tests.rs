@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 14] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 15] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -28,7 +28,8 @@ fn bytes_are_as_documented() {
         ("inventory", inventory(&key), b"i/a\0b"),
         ("job", job::record(b'x'), b"q/x"),
         ("note", job::note(b'x', 258, &key), b"q/xn\0\0\0\0\0\0\x01\x02a\0b"),
-        ("piece", piece(&key, 7), b"h/a\0\xffb\0\x01\0\0\0\x07"),
+        ("hydration", hydration(&key), b"h/a\0\xffb\0\x01"),
+        ("piece", piece(&key, 7), b"h/a\0\xffb\0\x01\0\0\0\0\0\0\0\x07"),
         ("upload", upload(&id), b"m/u\0\x01"),
         ("part", part(&id, PartNumber::new(258).unwrap()), b"m/u\0\x01p\x01\x02"),
         ("upload index", upload_index(&key, &id), b"M/a\0\xffb\0\x01u"),
@@ -70,6 +71,8 @@ fn keys_of_other_families_are_not_parsed() {
     let key = object_key("key");
     assert_eq!(parse_object(&tombstone(&key)), None);
     assert_eq!(parse_piece(&object(&key)), None);
+    assert_eq!(parse_piece(&hydration(&key)), None);
+    assert_eq!(parse_hydration(&piece(&key, 1)), None);
     assert_eq!(parse_upload(&part(&UploadId::parse("u"), PartNumber::new(1).unwrap())), None);
     assert_eq!(parse_part(&upload(&UploadId::parse("u"))), None);
     assert_eq!(parse_upload_index(b"M/unclosed"), None);
@@ -78,14 +81,15 @@ fn keys_of_other_families_are_not_parsed() {
 
 proptest! {
     #[test]
-    fn keys_come_back_from_every_family(text in keys(), id in keys(), number in 1_u16..=10_000, n: u32) {
+    fn keys_come_back_from_every_family(text in keys(), id in keys(), number in 1_u16..=10_000, n: u64) {
         let (key, upload_id, number) = (object_key(&text), UploadId::parse(&id), PartNumber::new(number.into()).unwrap());
         prop_assert_eq!(parse_object(&object(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_tombstone(&tombstone(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_write_intent(&write_intent(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_inventory(&inventory(&key)).map(str::to_owned), Some(text.clone()));
-        let note = job::note(7, n.into(), &key);
-        prop_assert_eq!(job::parse_note(&note), Some((7, n.into(), text.as_str())));
+        let note = job::note(7, n, &key);
+        prop_assert_eq!(job::parse_note(&note), Some((7, n, text.as_str())));
+        prop_assert_eq!(parse_hydration(&hydration(&key)), Some(key.clone()));
         prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
         prop_assert_eq!(parse_part(&part(&upload_id, number)), Some((upload_id.clone(), number)));
@@ -94,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn a_range_holds_the_rows_of_its_key_alone(a in keys(), b in keys(), id in keys(), n: u32) {
+    fn a_range_holds_the_rows_of_its_key_alone(a in keys(), b in keys(), id in keys(), n: u64) {
         let (key, id) = (object_key(&b), UploadId::parse(&id));
         prop_assert_eq!(contains(&piece_range(&object_key(&a)), &piece(&key, n)), a == b);
         prop_assert_eq!(contains(&upload_index_of(&a), &upload_index(&key, &id)), a == b);
@@ -105,7 +109,7 @@ proptest! {
             (tombstone_range(&a), tombstone(&key)),
             (write_intent_range(&a), write_intent(&key)),
             (inventory_range(&a), inventory(&key)),
-            (job::note_range(7, n.into(), &a), job::note(7, n.into(), &key)),
+            (job::note_range(7, n, &a), job::note(7, n, &key)),
             (upload_index_range(&a), upload_index(&key, &id)),
             (counter_range(&a), counter(&b)),
         ] {
@@ -130,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_are_ordered_by_number(text in keys(), left: u32, right: u32) {
+    fn pieces_are_ordered_by_number(text in keys(), left: u64, right: u64) {
         let key = object_key(&text);
         prop_assert_eq!(piece(&key, left).cmp(&piece(&key, right)), left.cmp(&right));
     }

@@ -8,6 +8,7 @@ use umbra_store::Bucket;
 use super::ATTEMPTS_MAX;
 use crate::{
     Shadow,
+    hydrate::Wanted,
     jobs::{JobKind, Note, reason},
     origin::{Origin, OriginList},
     transfer::End,
@@ -15,6 +16,9 @@ use crate::{
 
 /// How often an object is put off because the origin pushes back on it alone, before that counts as its own failure.
 const PUT_OFF_MAX: u32 = 2;
+
+/// How often an object may change while it is moved.
+const CHANGES_MAX: u32 = 8;
 
 /// An object to be moved.
 pub(super) struct Flight {
@@ -69,10 +73,16 @@ impl Flight {
         if !shadow.is_in_inventory(bucket, key).await? {
             return Ok(Outcome::Gone(noted));
         }
-        let error = match shadow.hydrate(&self.cx, bucket, key, &self.origin).ended().await {
-            End::Failed(error) => error,
-            End::Complete | End::Superseded if !shadow.is_in_inventory(bucket, key).await? => return Ok(Outcome::Moved(noted)),
-            End::Complete | End::Superseded => Error::internal("the copy could not be kept"),
+        let mut changes = 0;
+        let error = loop {
+            match shadow.hydrate_wanting(&self.cx, bucket, key, &self.origin, Wanted::WholeOf(self.size)).ended().await {
+                End::Failed(error) => break error,
+                End::Complete | End::Superseded if !shadow.is_in_inventory(bucket, key).await? => return Ok(Outcome::Moved(noted)),
+                End::Complete => break Error::internal("the copy could not be kept"),
+                // It changed at the origin, or something newer here.
+                End::Superseded if changes < CHANGES_MAX => changes += 1,
+                End::Superseded => break Error::internal("the object keeps changing"),
+            }
         };
         match error.kind() {
             ErrorKind::Cancelled => Ok(Outcome::Stopped),

@@ -73,7 +73,7 @@ pub struct MemoryOrigin {
     /// Whether the ETags of what is written are no MD5s.
     has_odd_etags: std::sync::atomic::AtomicBool,
     gets: AtomicU64,
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
     requests: AtomicU64,
 }
 
@@ -273,13 +273,14 @@ impl MemoryOrigin {
         };
         let chunks: Vec<_> = (0..keep).step_by(CHUNK).map(|at| Ok(content.slice(at..keep.min(at + CHUNK)))).collect();
         let broken = (keep < size).then(|| Err(unavailable()));
-        self.bytes.fetch_add(keep as u64, Ordering::SeqCst);
-        let stream = stream::iter(chunks.into_iter().chain(broken)).then(move |chunk| {
-            let slow = slow.clone();
+        let sent = self.bytes.clone();
+        let stream = stream::iter(chunks.into_iter().chain(broken)).then(move |chunk: umbra_core::Result<Bytes>| {
+            let (slow, sent) = (slow.clone(), sent.clone());
             async move {
                 if let Some(gate) = slow {
                     gate.acquire().await.expect("the gate stays").forget();
                 }
+                sent.fetch_add(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64), Ordering::SeqCst);
                 chunk
             }
         });
@@ -320,8 +321,12 @@ impl Origin for MemoryOrigin {
         if if_match.is_some_and(|etag| *etag != held.info.etag) {
             return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "changed")));
         }
-        let whole = ByteRange::new(0, held.info.size);
-        let wanted = range.unwrap_or(whole);
+        let size = held.info.size;
+        if range.is_some_and(|range| range.start >= size) {
+            return Err(OriginError::certain(Error::invalid(umbra_core::Fault::InvalidRange, "the range is not satisfiable")));
+        }
+        let range = range.map(|range| ByteRange::new(range.start, range.end.min(size)));
+        let wanted = range.unwrap_or(ByteRange::new(0, size));
         let position = |at: u64| usize::try_from(at).expect("fits");
         let content = held.content.slice(position(wanted.start)..position(wanted.end));
         let body = self.body(content, fault);

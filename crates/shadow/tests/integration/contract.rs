@@ -127,7 +127,7 @@ async fn parts_copied_from_a_cold_object_move_it_once() {
         assert_eq!(part.size, last - first + 1);
     }
     assert_eq!(world.hydrated("source").await, content(3 * MIB));
-    assert_eq!((world.origin.gets(), world.origin.bytes()), (1, size));
+    assert_eq!(world.origin.bytes(), size);
 }
 
 /// "If the origin's object changes under a transfer, nothing mixed is ever served or stored", and "changes made directly at the origin after
@@ -137,9 +137,8 @@ async fn an_object_that_changes_under_a_transfer_is_never_mixed() {
     let world = Arc::new(World::attached(false).await);
     let (old, new) = (content(32 * MIB), vec![7; 32 * MIB]);
     world.origin.insert("k", old.clone(), &OriginAttributes::default());
-    let bucket = world.bucket().await;
     let gate = world.origin.slow_down();
-    let reader = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    let reader = world.begin_get("k").await;
     gate.add_permits(1);
     world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
     world.origin.insert("k", new.clone(), &OriginAttributes::default());
@@ -148,13 +147,14 @@ async fn an_object_that_changes_under_a_transfer_is_never_mixed() {
         let world = world.clone();
         tokio::spawn(async move { world.get_range("k", 30_000_000, 30_000_099).await })
     };
-    world.eventually(async || (world.origin.gets() == 2).then_some(())).await;
+    world.eventually(async || (world.origin.gets() >= 2).then_some(())).await;
     gate.add_permits(10_000);
-    assert_eq!(far.await.unwrap().unwrap(), old.slice(30_000_000..30_000_100));
-    assert!(reader.body.collect(usize::MAX).await.unwrap() == old);
-    assert!(world.hydrated("k").await == old);
+    assert_eq!(far.await.unwrap().unwrap(), new[30_000_000..30_000_100], "nothing of it had been answered: a clean restart");
+    assert_eq!(kind(reader.await.unwrap()), ErrorKind::OriginUnavailable, "some of it had been answered");
+    assert!(world.hydrated("k").await == new);
+    world.origin.insert("k", old.clone(), &OriginAttributes::default());
     let gets = world.origin.gets();
-    assert!(world.get("k").await.unwrap() == old, "changes made at the origin after hydration are not seen");
+    assert!(world.get("k").await.unwrap() == new, "changes made at the origin after hydration are not seen");
     assert_eq!(world.origin.gets(), gets);
 
     let world = World::attached(false).await;
@@ -179,18 +179,17 @@ async fn a_read_during_a_write_through_does_not_undo_it() {
         world.origin.insert("k", old.clone(), &OriginAttributes::default());
         let (writer, rest_of_body) = begin_put(&world, MIB).await;
         let slow = world.origin.slow_down();
-        let bucket = world.bucket().await;
-        let reader = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+        let reader = world.begin_get("k").await;
         if read_ends_first {
             slow.add_permits(10_000);
-            assert!(reader.body.collect(usize::MAX).await.unwrap() == old, "the write is not acknowledged yet");
+            assert!(reader.await.unwrap().unwrap() == old, "the write is not acknowledged yet");
             rest_of_body.add_permits(100);
             writer.await.unwrap().unwrap();
         } else {
             rest_of_body.add_permits(100);
             writer.await.unwrap().unwrap();
             slow.add_permits(10_000);
-            assert!(reader.body.collect(usize::MAX).await.unwrap() == old, "a reader keeps what it began to read");
+            assert!(reader.await.unwrap().unwrap() == old, "a reader keeps what it began to read");
         }
         world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
         assert_eq!(world.get("k").await.unwrap(), content(MIB));

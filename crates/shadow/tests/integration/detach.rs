@@ -1,11 +1,13 @@
 //! semantics.md, "Life of a shadow": detaching.
 
+use std::sync::Arc;
+
 use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::OriginAttributes;
-use umbra_store::{GetOptions, ListSource, Objects};
+use umbra_store::ListSource;
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, kind, name};
 
 /// "It refuses while cold objects remain or repairs are pending, naming how many, unless forced".
 #[tokio::test]
@@ -58,16 +60,15 @@ async fn after_detaching_the_origin_is_left_alone() {
 /// "in-flight hydrations either finish before it or leave nothing behind."
 #[tokio::test]
 async fn hydrations_under_way_leave_nothing_behind() {
-    let world = World::attached(false).await;
+    let world = Arc::new(World::attached(false).await);
     world.origin.insert("k", content(12 * 1024 * 1024), &OriginAttributes::default());
     let gate = world.origin.slow_down();
-    let bucket = world.bucket().await;
-    let reader = world.shadow.get(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    let reader = world.begin_get("k").await;
     gate.add_permits(150);
     world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
     world.shadow.detach(&world.cx, &name(), true).await.unwrap();
     gate.add_permits(10_000);
-    assert_eq!(kind(reader.body.collect(usize::MAX).await), ErrorKind::Cancelled);
+    assert_eq!(kind(reader.await.unwrap()), ErrorKind::Cancelled);
     world.eventually(async || world.blobs.is_empty().then_some(())).await;
     assert_eq!((world.here("k").await, world.rows(key::all_pieces()).await), (None, 0));
 }

@@ -116,25 +116,6 @@ async fn the_next_write_settles_an_earlier_one() {
     assert_eq!(world.origin.content("k").unwrap(), "whole");
 }
 
-/// Pieces of a hydration that a crash cut off are dropped at the next start.
-#[tokio::test]
-async fn abandoned_pieces_are_dropped_at_the_next_start() {
-    let world = World::attached(false).await;
-    world.origin.insert("k", content(20 * 1024 * 1024), &OriginAttributes::default());
-    let gate = world.origin.slow_down();
-    let bucket = world.bucket().await;
-    let reader = world.shadow.get(&world.cx, &bucket, &k("k"), umbra_store::GetOptions::default()).await.unwrap();
-    gate.add_permits(200);
-    world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
-    // The old process's tasks go on in this one; only what a new start does counts here.
-    let old = world.blobs.len();
-    assert!(old > 0);
-    std::mem::forget(reader);
-    let world = world.restarted().await;
-    assert_eq!(world.rows(key::all_pieces()).await, 0);
-    assert!(world.blobs.len() < old);
-}
-
 /// "An acknowledged write is never lost": what only we hold stands when the origin did not apply a later, unacknowledged write.
 #[tokio::test]
 async fn a_write_that_the_origin_did_not_apply_leaves_what_was_acknowledged() {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 use umbra_blob::MemoryBlobStore;
 use umbra_core::{Body, BucketName, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
 use umbra_meta::{FailingMetaStore, MemoryMetaStore, MetaStore, Projection, key};
@@ -88,7 +89,7 @@ impl World {
     }
 
     /// The same store in a new process: nothing that was only in memory is left.
-    pub(crate) async fn restarted(self) -> Self {
+    pub(crate) async fn restarted(&self) -> Self {
         let world = Self::over(self.meta.clone(), self.blobs.clone(), self.origin.clone()).await;
         world.shadow.start().await.unwrap();
         world
@@ -146,6 +147,14 @@ impl World {
 
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes> {
         self.get_with(key, GetOptions::default()).await
+    }
+
+    /// Begins to read `key`, whole, and returns once the origin has been asked.
+    pub(crate) async fn begin_get(self: &Arc<Self>, key: &'static str) -> JoinHandle<Result<Bytes>> {
+        let (world, gets) = (self.clone(), self.origin.gets());
+        let reader = tokio::spawn(async move { world.get(key).await });
+        self.eventually(async || (self.origin.gets() > gets).then_some(())).await;
+        reader
     }
 
     pub(crate) async fn get_range(&self, key: &str, first: u64, last: u64) -> Result<Bytes> {

@@ -84,7 +84,7 @@ impl World {
         self.native.complete_upload(&cx(), bucket, &object_key("finished"), &upload, options).await.unwrap();
         // What a shadow leaves: a piece, written as the shadow writes it, and a tombstone.
         let blob = self.blobs.put(vec![CONTENT.into()]).await.unwrap().id;
-        let piece = [&[1, 0x82, 0x40 + u8::try_from(blob.as_bytes().len()).unwrap()], blob.as_bytes(), &[0x19, 0x27, 0x10]].concat();
+        let piece = [&[1, 0x83, 0x40 + u8::try_from(blob.as_bytes().len()).unwrap()], blob.as_bytes(), &[0x19, 0x27, 0x10, 0]].concat();
         let batch = Batch::new(bucket.partition).put(key::piece(&object_key("cold"), 0), "", piece);
         self.meta.commit(batch.put(key::tombstone(&object_key("gone")), "", "tombstone")).await.unwrap();
         assert_eq!(self.blobs.len(), 5, "two of the overwritten, one of each upload, one piece");

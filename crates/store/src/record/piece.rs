@@ -15,22 +15,24 @@ struct V1 {
     blob: Vec<u8>,
     #[n(1)]
     size: u64,
+    #[n(2)]
+    offset: u64,
 }
 
-/// The record of a piece that `extent` holds.
-pub fn encode_piece(extent: &Extent) -> Vec<u8> {
-    super::encode(VERSION, &V1 { blob: extent.blob.as_bytes().to_vec(), size: extent.size }).into()
+/// The record of a piece that `extent` holds and that begins at `offset` within the object.
+pub fn encode_piece(extent: &Extent, offset: u64) -> Vec<u8> {
+    super::encode(VERSION, &V1 { blob: extent.blob.as_bytes().to_vec(), size: extent.size, offset }).into()
 }
 
-/// The piece that `body` is the record of.
-pub fn decode_piece(body: &[u8]) -> Result<Extent> {
+/// The piece that `body` is the record of, and where it begins.
+pub fn decode_piece(body: &[u8]) -> Result<(Extent, u64)> {
     match super::split(WHAT, body)? {
         (VERSION, cbor) => {
-            let V1 { blob, size } = super::decode(WHAT, cbor)?;
-            if blob.len() > BlobId::BYTES_MAX {
-                return Err(super::corrupt(WHAT, "its blob is impossible"));
+            let V1 { blob, size, offset } = super::decode(WHAT, cbor)?;
+            if blob.len() > BlobId::BYTES_MAX || size == 0 || offset.checked_add(size).is_none() {
+                return Err(super::corrupt(WHAT, "its place is impossible"));
             }
-            Ok(Extent { blob: BlobId::from_bytes(&blob), size })
+            Ok((Extent { blob: BlobId::from_bytes(&blob), size }, offset))
         }
         (version, _) => Err(super::unknown_version(WHAT, version)),
     }
@@ -46,8 +48,8 @@ mod tests {
     #[test]
     fn the_first_format_is_written_and_read() {
         let extent = Extent { blob: BlobId::from_bytes(&[1, 2, 3]), size: 4096 };
-        let piece = golden::check("piece/v1", Some(&encode_piece(&extent)));
-        assert_eq!(decode_piece(&piece).unwrap(), extent);
+        let piece = golden::check("piece/v1", Some(&encode_piece(&extent, 1 << 20)));
+        assert_eq!(decode_piece(&piece).unwrap(), (extent, 1 << 20));
         golden::check_refusals(&piece, decode_piece);
     }
 }

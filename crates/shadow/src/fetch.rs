@@ -1,0 +1,244 @@
+//! One fetch: brings a range of a cold object from the origin into the blob store, while readers follow.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
+use umbra_blob::StoredBlob;
+use umbra_core::{Body, ByteRange, Error, ErrorKind, Result};
+use umbra_store::Extent;
+
+use crate::{
+    hashes::Hashes,
+    hydrate::Hydration,
+    transfer::{StoredPiece, Transfer},
+};
+
+/// Bytes that are stored at once: as many as keep a flush cheap.
+pub(crate) const STORE_BYTES: u64 = 2 * 1024 * 1024;
+/// What is worth storing of a fetch that broke off.
+const REST_BYTES_MIN: u64 = 64 * 1024;
+/// How often the origin is asked again for the rest of a range without getting a byte of it.
+const STUMBLES_MAX: u32 = 3;
+/// How long to wait before that, times the number of stumbles.
+const STUMBLE_DELAY: Duration = Duration::from_millis(100);
+
+/// Why a fetch did not bring its range.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The origin's object is not the one the transfer began with.
+    Changed,
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// A fetch at work.
+pub(crate) struct Fetch {
+    hydration: Arc<Hydration>,
+    transfer: Arc<Transfer>,
+    id: u64,
+    /// Whether it brings a whole object that needs no piece of its own.
+    is_small: bool,
+    hashes: Option<Hashes>,
+    /// Arrived, not yet handed to the blob store.
+    gathered: Vec<Bytes>,
+    gathered_size: u64,
+    /// Where what was gathered begins.
+    gathered_start: u64,
+    /// What is being stored.
+    storing: Option<JoinHandle<Result<()>>>,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Fetch {
+    /// Brings `range`, which the transfer claimed as fetch `id`. `first` is an answer of the origin that begins there.
+    pub(crate) async fn run(
+        hydration: Arc<Hydration>,
+        transfer: Arc<Transfer>,
+        (id, range): (u64, ByteRange),
+        first: Option<Body>,
+    ) -> Result<(), Failure> {
+        let fetch = Self {
+            is_small: range.start == 0 && range.end <= STORE_BYTES && hydration.size() == Some(range.end),
+            hashes: transfer.take_hashes(range.start),
+            gathered: Vec::new(),
+            gathered_size: 0,
+            gathered_start: range.start,
+            storing: None,
+            memory: None,
+            hydration,
+            transfer: transfer.clone(),
+            id,
+        };
+        let outcome = fetch.bring(first).await;
+        transfer.retire(id);
+        outcome
+    }
+
+    async fn bring(mut self, first: Option<Body>) -> Result<(), Failure> {
+        let outcome = self.take_all(first).await;
+        if let Some(hashes) = self.hashes.take() {
+            self.transfer.put_hashes(hashes);
+        }
+        match outcome {
+            Ok(()) if self.is_small => self.transfer.keep_in_memory(self.id),
+            Ok(()) => self.store_rest().await?,
+            Err(failure) => {
+                if self.is_small || self.gathered_size < REST_BYTES_MIN {
+                    self.gathered.clear();
+                }
+                if let Err(error) = self.store_rest().await {
+                    tracing::debug!(error = ?error, "what a broken transfer brought could not be kept");
+                }
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every byte of the range, asking again for the rest when the origin breaks off.
+    async fn take_all(&mut self, first: Option<Body>) -> Result<(), Failure> {
+        let mut body = first.map(|body| (body, 0));
+        let mut stumbles = 0;
+        loop {
+            let before = self.transfer.place(self.id).start;
+            let outcome = match body.take() {
+                Some((body, skip)) => self.take_body(body, skip).await,
+                None => match self.ask().await {
+                    Ok((body, skip)) => self.take_body(body, skip).await,
+                    Err(failure) => Err(failure),
+                },
+            };
+            let place = self.transfer.place(self.id);
+            let error = match outcome {
+                Ok(()) => return Ok(()),
+                Err(Failure::Other(error)) if error.kind() == ErrorKind::OriginUnavailable && self.hydration.size().is_some() => error,
+                Err(failure) => return Err(failure),
+            };
+            stumbles = if place.start > before { 1 } else { stumbles + 1 };
+            if stumbles > STUMBLES_MAX {
+                return Err(error.into());
+            }
+            tokio::select! {
+                () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
+                () = tokio::time::sleep(STUMBLE_DELAY * stumbles) => {}
+            }
+        }
+    }
+
+    /// Asks for the rest of the range; gives how many bytes of the answer are to be skipped, where the origin sends the whole.
+    async fn ask(&self) -> Result<(Body, u64), Failure> {
+        let Hydration { origin, path, key, .. } = &*self.hydration;
+        let place = self.transfer.place(self.id);
+        let etag = self.hydration.etag();
+        let object = tokio::select! {
+            () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
+            answer = origin.get(path, key, Some(place), Some(etag)) => answer.map_err(failure_of)?,
+        };
+        if object.info.etag != *etag {
+            return Err(Failure::Changed);
+        }
+        match object.range {
+            Some(range) if range == place => Ok((object.body, 0)),
+            Some(_) => Err(Error::new(ErrorKind::OriginUnavailable, "the origin sent another range than was asked for").into()),
+            None => {
+                self.transfer.learn_that_ranges_are_ignored();
+                Ok((object.body, place.start))
+            }
+        }
+    }
+
+    async fn take_body(&mut self, body: Body, mut skip: u64) -> Result<(), Failure> {
+        if self.memory.is_none() {
+            self.memory = self.hydration.memory_for(self.transfer.place(self.id)).await;
+        }
+        let mut stream = body.into_stream();
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
+                chunk = stream.next() => chunk.transpose()?,
+            };
+            let Some(mut chunk) = chunk else { break };
+            let skipped = chunk.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+            skip -= skipped as u64;
+            let _ = chunk.split_to(skipped);
+            if !chunk.is_empty() && !self.take(chunk).await? {
+                return Ok(());
+            }
+        }
+        self.hydration.learn_size(&self.transfer, self.transfer.place(self.id).start);
+        let place = self.transfer.place(self.id);
+        if place.is_empty() || self.hydration.size() == Some(place.start) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::OriginUnavailable, "the origin broke off; please try again").into())
+    }
+
+    /// Takes one chunk. False when the range came to its end before the origin's answer did.
+    async fn take(&mut self, mut chunk: Bytes) -> Result<bool> {
+        let all = chunk.len();
+        chunk.truncate(self.transfer.append(self.id, chunk.clone()));
+        let taken = chunk.len();
+        if taken == 0 {
+            return Ok(false);
+        }
+        if let Some(hashes) = &mut self.hashes {
+            hashes.update(&chunk).await;
+        }
+        self.gathered_size += taken as u64;
+        self.gathered.push(chunk);
+        if self.gathered_size >= STORE_BYTES && !self.is_small {
+            self.store_gathered().await?;
+        }
+        Ok(taken == all)
+    }
+
+    /// Has what was gathered stored, and goes on meanwhile.
+    async fn store_gathered(&mut self) -> Result<()> {
+        self.finish_storing().await?;
+        let (pieces, start) = (mem::take(&mut self.gathered), self.gathered_start);
+        self.gathered_start += mem::take(&mut self.gathered_size);
+        let (hydration, transfer, id) = (self.hydration.clone(), self.transfer.clone(), self.id);
+        self.storing = Some(tokio::spawn(async move {
+            let StoredBlob { id: blob, size } = hydration.native.blobs().put(pieces).await?;
+            hydration.record_piece(start, &Extent { blob: blob.clone(), size }).await?;
+            transfer.store(id, StoredPiece { offset: start, size, blob });
+            Ok(())
+        }));
+        Ok(())
+    }
+
+    async fn finish_storing(&mut self) -> Result<()> {
+        match self.storing.take() {
+            Some(storing) => storing.await.map_err(|error| Error::internal("a piece could not be stored").because(error))?,
+            None => Ok(()),
+        }
+    }
+
+    async fn store_rest(&mut self) -> Result<()> {
+        if !self.gathered.is_empty() {
+            self.store_gathered().await?;
+        }
+        self.finish_storing().await
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the shadow was cleared")
+}
+
+/// What a failed request for a range of a known object means.
+pub(crate) fn failure_of(error: crate::origin::OriginError) -> Failure {
+    match error.error.kind() {
+        ErrorKind::Precondition | ErrorKind::NotFound(_) => Failure::Changed,
+        _ => Failure::Other(error.into()),
+    }
+}

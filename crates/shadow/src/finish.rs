@@ -1,0 +1,218 @@
+//! The end of a hydration: the whole is verified and becomes the object.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use umbra_core::{Body, ByteRange, Checksum, Error, ErrorKind, ObjectInfo, PartInfo, PartNumber, ReadSource, Result, Tags, limits};
+use umbra_meta::{Check, Expect, Write, is_outcome_unknown, key};
+use umbra_store::{Content, Extent, Identity, Integrity, Terms};
+
+use crate::{
+    fetch::{Failure, failure_of},
+    hashes::{Hashes, Sums},
+    hydrate::{Hydration, Pinned, same_shadow},
+    inventory,
+    partial::{self, Partial},
+    transfer::{End, StoredPiece, Transfer},
+};
+
+/// Of how many parts an origin is asked the size of each.
+const PARTS_ASKED_MAX: u16 = 100;
+
+impl Hydration {
+    /// Verifies the whole, lets readers have the last of it and makes it the object. Every byte is here.
+    pub(crate) async fn finish(&self, transfer: &Transfer) {
+        let end = match self.told_of_the_whole().await {
+            Ok(info) => match self.verify(transfer, &info).await {
+                Ok(sums) => {
+                    transfer.verified();
+                    self.keep_or_leave(transfer, info, sums).await;
+                    End::Complete
+                }
+                Err(error) => {
+                    self.leave(transfer).await;
+                    End::Failed(error)
+                }
+            },
+            Err(Failure::Changed) => {
+                self.leave(transfer).await;
+                End::Superseded
+            }
+            // An origin that cannot be asked says nothing of the bytes: they stay.
+            Err(Failure::Other(error)) => End::Failed(error),
+        };
+        transfer.finish(end);
+    }
+
+    /// What the origin tells of the whole, asked for unless the first answer was of the whole.
+    async fn told_of_the_whole(&self) -> Result<ObjectInfo, Failure> {
+        let Pinned { info, is_whole, .. } = self.pinned();
+        let info = ObjectInfo { size: self.size().unwrap_or(info.size), ..info.clone() };
+        if *is_whole {
+            return Ok(info);
+        }
+        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?;
+        if (&told.etag, told.size) == (&info.etag, info.size) {
+            Ok(ObjectInfo { tag_count: info.tag_count, source: info.source, ..told })
+        } else {
+            Err(Failure::Changed)
+        }
+    }
+
+    async fn verify(&self, transfer: &Transfer, info: &ObjectInfo) -> Result<Sums> {
+        let Pinned { etag_is_md5, is_whole, .. } = self.pinned();
+        let mut hashes = match transfer.last_hashes() {
+            Some(hashes) if *is_whole => hashes,
+            _ => Hashes::new(info, *etag_is_md5, info.etag.part_count().map(|_| self.ask_first_part())),
+        };
+        self.hash_the_rest(transfer, &mut hashes).await?;
+        hashes.verify(info).await
+    }
+
+    /// Hashes what did not come in order, from where it is stored.
+    async fn hash_the_rest(&self, transfer: &Transfer, hashes: &mut Hashes) -> Result<()> {
+        let pieces = match transfer.content() {
+            Ok(small) => {
+                let mut position = 0;
+                for bytes in &small {
+                    if position >= hashes.position() {
+                        hashes.update(bytes).await;
+                    }
+                    position += bytes.len() as u64;
+                }
+                return Ok(());
+            }
+            Err(pieces) => pieces,
+        };
+        for StoredPiece { offset, size, blob } in pieces {
+            let skip = hashes.position().saturating_sub(offset);
+            if skip >= size {
+                continue;
+            }
+            let mut stream = self.native.blobs().read(&blob, ByteRange::new(skip, size)).await?;
+            while let Some(bytes) = stream.next().await.transpose()? {
+                hashes.update(&bytes).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
+    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) {
+        let Err(error) = self.keep(transfer, info, sums).await else { return };
+        self.stats.discarded_copies.add(1);
+        if error.kind() != ErrorKind::Conflict {
+            tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy could not be kept");
+        }
+        // If the commit may have landed the pieces may be the object's; if not, their rows lead the next transfer to them.
+        if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
+            self.leave(transfer).await;
+        }
+    }
+
+    async fn keep(&self, transfer: &Transfer, mut info: ObjectInfo, sums: Sums) -> Result<()> {
+        let Sums { crc, parts, first_part } = sums;
+        info.parts = if parts.is_empty() { self.part_sizes(&info, first_part).await } else { parts };
+        let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags().await? };
+        let mut terms = self.terms().await?;
+        let current = self.catalog.refresh(&self.bucket.name).await?;
+        if !same_shadow(&self.bucket, &current) {
+            return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
+        }
+        terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
+        if info.checksums.is_empty() {
+            info.checksums.push(crc.clone());
+        }
+        info.tag_count = tags.len();
+        info.source = ReadSource::Local;
+        let size = info.size;
+        let identity = Identity { info, tags, hydrated: self.native.clock().now() };
+        let publish = |content| self.native.publish_copy(&current, &self.key, content, identity, self.base.object, terms);
+        match transfer.content() {
+            Ok(small) => self.publish_small(small, publish, crc).await?,
+            Err(pieces) => {
+                let extents = pieces.into_iter().map(|StoredPiece { size, blob, .. }| Extent { blob, size }).collect();
+                publish(assembled(extents, crc)).await?;
+            }
+        }
+        self.stats.hydrated_objects.add(1);
+        self.stats.hydrated_bytes.add(size);
+        Ok(())
+    }
+
+    /// A small object needs no row for its piece: there is nothing to resume or to find.
+    async fn publish_small<F: Future<Output = Result<()>>>(
+        &self,
+        small: Vec<Bytes>,
+        publish: impl FnOnce(Content) -> F,
+        crc: Checksum,
+    ) -> Result<()> {
+        let size: usize = small.iter().map(Bytes::len).sum();
+        if size <= limits::INLINE_BYTES_MAX {
+            publish(self.native.ingest(Body::from_bytes(small.concat()), Integrity::default()).await?).await?;
+        } else {
+            let blob = self.native.blobs().put(small).await?;
+            let published = publish(assembled(vec![Extent { blob: blob.id.clone(), size: blob.size }], crc)).await;
+            if let Err(error) = &published
+                && !is_outcome_unknown(error)
+                && let Err(error) = self.native.blobs().delete(&blob.id).await
+            {
+                tracing::warn!(blob = ?blob.id, error = ?error, "the blob of a discarded copy stays behind");
+            }
+            published?;
+        }
+        self.stats.moved_bytes.add(size as u64);
+        Ok(())
+    }
+
+    /// The batch terms under which the copy becomes the object: nothing of the key has changed since the origin was asked.
+    async fn terms(&self) -> Result<Terms> {
+        let mut checks = vec![self.base.tombstone_unchanged(&self.key), self.base.intent_unchanged(&self.key)];
+        let mut writes = Vec::new();
+        for (row, revision) in [(key::tombstone(&self.key), self.base.tombstone), (key::write_intent(&self.key), self.base.intent)] {
+            if revision.is_some() {
+                writes.push(Write::Delete { key: row });
+            }
+        }
+        if let Some(begun) = *self.row.lock().await {
+            let row = key::hydration(&self.key);
+            checks.push(Check { key: row.clone(), expect: Expect::Revision(begun) });
+            writes.push(Write::Delete { key: row });
+            let rows = partial::load(&self.native, &self.bucket, &self.key).await?.map_or(Vec::new(), |Partial { pieces, .. }| pieces);
+            writes.extend(rows.into_iter().map(|(_, row)| Write::Delete { key: row }));
+        }
+        Ok(Terms { checks, writes, removal: Some(inventory::removal(&self.key)), ..Terms::default() })
+    }
+
+    /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over.
+    async fn tags(&self) -> Result<Tags> {
+        match self.origin.tags(&self.path, &self.key).await {
+            Ok(tags) => Ok(tags),
+            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused | ErrorKind::NotFound(_)) => {
+                Ok(Tags::default())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The sizes of parts that are not all alike, asked for one by one; none if they do not make up the whole.
+    async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
+        let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
+            return Vec::new();
+        };
+        let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
+        for number in 2..=count {
+            let Ok(part) = PartNumber::new(number.into()) else { return Vec::new() };
+            let answer = self.origin.part_size(&self.path, &self.key, &info.etag, part).await;
+            let Ok(Some(size)) = answer else { return Vec::new() };
+            parts.push(PartInfo { number, size, checksums: Vec::new() });
+        }
+        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
+    }
+}
+
+/// Content that came in pieces. Nothing asks for the MD5 of a copy: its ETag is the origin's.
+fn assembled(extents: Vec<Extent>, crc: Checksum) -> Content {
+    Content::assembled(extents, [0; 16], vec![crc])
+}

@@ -1,0 +1,152 @@
+//! Hydrations that are not complete: what they have brought is durable, and a later transfer goes on from there.
+//!
+//! A row `h/<key>` says which object of the origin it is and what the key held here when it began; the rows behind it are the pieces. Without
+//! the first the others count for nothing: to drop a hydration its first row goes, then the blobs, then the rows of the pieces, so that a
+//! crash in between leaves nothing that could be taken for content.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use umbra_core::{Error, ErrorKind, ObjectKey, Result};
+use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, Revision, key};
+use umbra_store::{Bucket, Extent, Native, decode_piece, encode_piece};
+
+use crate::{
+    record::{Hydrating, decode, encode},
+    transfer::StoredPiece,
+};
+
+/// Pieces that one hydration may number. Each begins at a random multiple of it, so that two of one key never share a row.
+const PIECES_MAX: u64 = 1 << 20;
+/// Rows read or dropped at once.
+const PAGE: usize = 1000;
+
+/// A hydration found in its rows.
+#[derive(Debug)]
+pub(crate) struct Partial {
+    /// What its first row says.
+    pub(crate) record: Hydrating,
+    /// The revision of that row.
+    pub(crate) revision: Revision,
+    /// Its pieces, and the rows that hold them.
+    pub(crate) pieces: Vec<(StoredPiece, Vec<u8>)>,
+}
+
+/// The number of the first piece of a new hydration.
+pub(crate) fn first_piece(random: u64) -> u64 {
+    random & !(PIECES_MAX - 1)
+}
+
+/// The row of the `n`th piece; `None` past the last that a hydration may have.
+pub(crate) fn piece_row(key: &ObjectKey, first: u64, n: u64) -> Option<Vec<u8>> {
+    (n < PIECES_MAX).then(|| key::piece(key, first + n))
+}
+
+/// What begins a hydration: its first row, in the same batch as its first piece.
+pub(crate) fn begin(batch: Batch, key: &ObjectKey, record: &Hydrating) -> Batch {
+    batch.put(key::hydration(key), Bytes::new(), encode(record))
+}
+
+/// What puts a piece.
+pub(crate) fn put_piece(bucket: &Bucket, row: Vec<u8>, extent: &Extent, offset: u64) -> Batch {
+    Batch::new(bucket.partition).check(key::settings(), Expect::Exists).put(row, Bytes::new(), encode_piece(extent, offset))
+}
+
+/// The hydration of `key` that an earlier transfer left.
+pub(crate) async fn load(native: &Native, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Partial>> {
+    let mut range = key::piece_range(key);
+    let mut partial: Option<Partial> = None;
+    loop {
+        let rows = native.meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
+        for row in &rows {
+            if key::parse_hydration(&row.key).is_some() {
+                let record = decode("hydration", &row.body)?;
+                partial = Some(Partial { record, revision: row.revision, pieces: Vec::new() });
+            } else if let Some(partial) = &mut partial {
+                partial.pieces.extend(partial.record.piece(row)?);
+            }
+        }
+        match rows.last() {
+            Some(last) if rows.len() == PAGE && partial.is_some() => range = range.after(&last.key),
+            _ => return Ok(partial),
+        }
+    }
+}
+
+impl Hydrating {
+    /// The piece that `row` holds, if it belongs to this hydration.
+    fn piece(&self, row: &Entry) -> Result<Option<(StoredPiece, Vec<u8>)>> {
+        let numbers = self.first_piece..self.first_piece.saturating_add(PIECES_MAX);
+        let is_ours = key::parse_piece(&row.key).is_some_and(|(_, number)| numbers.contains(&number));
+        let (Extent { blob, size }, offset) = decode_piece(&row.body)?;
+        Ok(is_ours.then(|| (StoredPiece { offset, size, blob }, row.key.to_vec())))
+    }
+}
+
+/// Drops a hydration: its first row, if it is still at `revision`, then its blobs, then the rows of its pieces.
+pub(crate) async fn drop_hydration(
+    native: &Native,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    revision: Option<Revision>,
+    pieces: Vec<(StoredPiece, Vec<u8>)>,
+) -> Result<()> {
+    if let Some(revision) = revision {
+        let row = key::hydration(key);
+        let batch = Batch::new(bucket.partition).check(row.clone(), Expect::Revision(revision)).delete(row);
+        if let Err(error) = native.meta().commit(batch).await.map_err(Error::from) {
+            // Somebody else drops it, or it was dropped and another one has begun.
+            return if error.kind() == ErrorKind::Conflict { Ok(()) } else { Err(error) };
+        }
+    }
+    drop_pieces(native, bucket, pieces.into_iter().map(|(piece, row)| (piece.blob, row)).collect()).await
+}
+
+/// Deletes blobs, then their rows. A row outlives a blob that could not be deleted, for the next try.
+async fn drop_pieces(native: &Native, bucket: &Bucket, pieces: Vec<(umbra_blob::BlobId, Vec<u8>)>) -> Result<()> {
+    for (blob, _) in &pieces {
+        native.blobs().delete(blob).await?;
+    }
+    for rows in pieces.chunks(PAGE) {
+        let batch = rows.iter().fold(Batch::new(bucket.partition), |batch, (_, row)| batch.delete(row.clone()));
+        native.meta().commit(batch).await?;
+    }
+    Ok(())
+}
+
+/// A page of the hydrations in the rows of a bucket.
+pub(crate) struct Found {
+    /// Keys that have a hydration.
+    pub(crate) keys: Vec<ObjectKey>,
+    /// Where the next page begins; `None` behind the last.
+    pub(crate) next: Option<KeyRange>,
+}
+
+/// Finds hydrations, and drops pieces that belong to none: a crash came between dropping one and its pieces.
+pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange) -> Result<Found> {
+    let rows = native.meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
+    let keys: Vec<_> = rows.iter().filter_map(|row| key::parse_hydration(&row.key)).collect();
+    let mut records: HashMap<ObjectKey, Option<Hydrating>> = HashMap::new();
+    let mut orphans = Vec::new();
+    for row in &rows {
+        let Some((key, _)) = key::parse_piece(&row.key) else { continue };
+        if !records.contains_key(&key) {
+            let entry = native.meta().get(bucket.partition, &key::hydration(&key)).await?;
+            records.insert(key.clone(), entry.map(|entry| decode("hydration", &entry.body)).transpose()?);
+        }
+        let is_owned = match &records[&key] {
+            Some(record) => record.piece(row)?.is_some(),
+            None => false,
+        };
+        if !is_owned {
+            orphans.push(row);
+        }
+    }
+    // A hydration that became an object took its rows along. What is still there now that its first row is not will never be an object's.
+    let names: Vec<_> = orphans.iter().map(|row| &row.key[..]).collect();
+    let still_there = native.meta().multi_get(bucket.partition, &names).await?;
+    let pieces = still_there.iter().flatten().map(|row| Ok((decode_piece(&row.body)?.0.blob, row.key.to_vec())));
+    drop_pieces(native, bucket, pieces.collect::<Result<_>>()?).await?;
+    let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| range.after(&last.key));
+    Ok(Found { keys, next })
+}

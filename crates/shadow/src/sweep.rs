@@ -1,0 +1,79 @@
+//! The sweep: hydrations that did not come to their end go on, or go.
+
+use std::{sync::Arc, time::Duration};
+
+use umbra_core::{ObjectKey, RequestContext, Result};
+use umbra_meta::key;
+use umbra_store::Bucket;
+
+use crate::{
+    Shadow,
+    partial::{self, Found, Partial},
+    read_through::hydrates_whole,
+};
+
+/// How often hydrations are looked for that nobody goes on with.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// Buckets read at once.
+const PAGE: usize = 1000;
+
+impl Shadow {
+    /// Sweeps every bucket now, and again from time to time.
+    pub(crate) async fn sweep_for_ever(&self) {
+        loop {
+            if let Err(error) = self.sweep_all().await {
+                tracing::warn!(error = ?error, "hydrations that were left stay for now");
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+    }
+
+    async fn sweep_all(&self) -> Result<()> {
+        let mut after: Option<String> = None;
+        loop {
+            let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
+            for bucket in &buckets {
+                if let Err(error) = self.sweep(bucket).await {
+                    tracing::warn!(bucket = %bucket.name, error = ?error, "hydrations that were left stay for now");
+                }
+            }
+            match buckets.last() {
+                Some(last) if buckets.len() == PAGE => after = Some(last.name.to_string()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Drops the hydrations of a bucket that can not become objects any more, and goes on with the others if the bucket's policy has it so.
+    pub(crate) async fn sweep(&self, bucket: &Bucket) -> Result<()> {
+        let mut range = Some(key::all_pieces());
+        while let Some(page) = range {
+            let Found { keys, next } = partial::sweep(self.native(), bucket, page).await?;
+            for key in &keys {
+                self.sweep_key(bucket, key).await?;
+            }
+            range = next;
+        }
+        Ok(())
+    }
+
+    async fn sweep_key(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
+        if self.0.flights.is_under_way(bucket.partition, key) {
+            return Ok(());
+        }
+        let Some(Partial { record, revision, pieces }) = partial::load(self.native(), bucket, key).await? else { return Ok(()) };
+        let view = self.view(bucket, key).await?;
+        let is_of_now = record.generation == bucket.settings.generation && record.base == view.base_for_copy().numbers();
+        match self.origin(bucket)? {
+            Some(origin) if is_of_now => {
+                if hydrates_whole(bucket) {
+                    let cx = RequestContext { request_id: "sweep".to_owned(), ..RequestContext::default() };
+                    // One at a time: its outcome is in the transfer, and a failure waits for the next reader or sweep.
+                    let _ = Arc::clone(&self.hydrate(&cx, bucket, key, &origin)).ended().await;
+                }
+                Ok(())
+            }
+            _ => partial::drop_hydration(self.native(), bucket, key, Some(revision), pieces).await,
+        }
+    }
+}
