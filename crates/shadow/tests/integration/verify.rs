@@ -191,9 +191,9 @@ async fn a_restart_in_the_middle_loses_and_doubles_nothing() {
     world.hydrated("big").await;
     // The first key's content does not come: the step hangs until the process is gone.
     let gate = world.origin.slow_down();
+    let gets = world.origin.gets();
     world.start_with(JobKind::Verify, "", deep()).await;
-    let bytes = world.origin.bytes();
-    world.eventually(async || (world.origin.bytes() > bytes).then_some(())).await;
+    world.eventually(async || (world.origin.gets() > gets).then_some(())).await;
     let world = world.restarted().await;
     gate.add_permits(1000);
     let job = world.end(JobKind::Verify).await;
