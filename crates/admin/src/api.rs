@@ -16,7 +16,7 @@ pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowReq
 pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
-pub use status::{BucketStatus, OriginErrorView, ShadowStatusView};
+pub use status::{BucketStatus, OriginErrorView, PendingRepairView, ShadowStatusView};
 
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -30,6 +30,12 @@ pub enum ClientError {
     /// Nobody listens there.
     #[error("cannot reach the admin address {0}: is `umbra serve` running?")]
     Refused(String),
+    /// What listens there speaks no TLS.
+    #[error("what listens at the admin address {0} speaks no TLS: write http:// instead of https://")]
+    Plain(String),
+    /// What listens there may want TLS.
+    #[error("what listens at the admin address {0} does not answer in HTTP: if it speaks TLS, write https:// instead of http://")]
+    NotHttp(String),
     /// The connection failed in another way.
     #[error("cannot reach the admin address {0}: {1}")]
     Unreachable(String, String),

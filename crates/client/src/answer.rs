@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{LOCATION, RETRY_AFTER},
+    header::{DATE, LOCATION, RETRY_AFTER},
 };
 
 use crate::{
-    Error, Result, S3Error,
+    Error, Result, S3Error, date,
     error::Subject,
     response_body::ResponseBody,
     xml::{self, XmlError},
@@ -97,6 +97,7 @@ impl S3Error {
             region: text("x-amz-bucket-region"),
             endpoint: status.is_redirection().then(|| text(LOCATION.as_str())).flatten(),
             retry_after: text(RETRY_AFTER.as_str()).and_then(|secs| secs.parse().ok()).map(Duration::from_secs),
+            date: text(DATE.as_str()).as_deref().and_then(date::parse),
         }
     }
 

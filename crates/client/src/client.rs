@@ -2,11 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request,
-    header::{CONTENT_LENGTH, HOST, USER_AGENT},
+    header::{CONTENT_LENGTH, HOST, SERVER, USER_AGENT},
 };
-use umbra_core::{Body, Clock, SystemClock};
+use umbra_core::{Body, Clock, Entity, ErrorKind, SystemClock};
 
 use crate::{
     ClientSettings, Credentials, Endpoint, EndpointGuard, Error, Result,
@@ -14,10 +15,11 @@ use crate::{
     call::Call,
     encode,
     endpoint::BucketAddress,
-    request_body::{RequestBody, Upload},
+    learned::{Learned, Lesson},
+    request_body::{RequestBody, SEAL, Upload},
     response_body::ResponseBody,
     retry::RetryPolicy,
-    sigv4::{self, EMPTY_SHA256, UNSIGNED_PAYLOAD},
+    sigv4::{self, EMPTY_SHA256, STREAMING_UNSIGNED_PAYLOAD_TRAILER, UNSIGNED_PAYLOAD},
     transport::Transport,
 };
 
@@ -36,6 +38,9 @@ struct Inner {
     endpoint: Endpoint,
     bucket: String,
     address: BucketAddress,
+    /// The other place for the bucket's name, if there is one.
+    other_address: Option<BucketAddress>,
+    learned: Learned,
     credentials: Credentials,
     settings: ClientSettings,
     transport: Transport,
@@ -58,11 +63,11 @@ impl S3Client {
         settings: ClientSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let address = endpoint.bucket(bucket)?;
+        let (address, other_address, learned) = (endpoint.bucket(bucket)?, endpoint.other_bucket(bucket), Learned::default());
         let transport = Transport::new(guard, &settings)?;
         let retry = RetryPolicy::new(settings.attempts_max, settings.retry_delay);
         let bucket = bucket.to_owned();
-        let inner = Inner { endpoint, bucket, address, credentials, settings, transport, retry, clock };
+        let inner = Inner { endpoint, bucket, address, other_address, learned, credentials, settings, transport, retry, clock };
         Ok(Self { inner: Arc::new(inner), extra: Arc::default() })
     }
 
@@ -84,21 +89,64 @@ impl S3Client {
 
     /// Sends `call` without a body, again if that is harmless and may help, and returns the answer if it is a success.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer> {
-        let attempt = || self.attempt(&call, RequestBody::empty(), None, EMPTY_SHA256);
+        let attempt = || self.adapted(&call, RequestBody::empty, EMPTY_SHA256);
         if call.is_repeatable() { self.inner.retry.run(call.method == Method::DELETE, attempt).await } else { attempt().await }
     }
 
     /// Sends `call` once, with a document that is small and at hand.
     pub(crate) async fn send_document(&self, call: Call<'_>, document: String) -> Result<Answer> {
         let hash = sigv4::sha256_hex(document.as_bytes());
-        self.attempt(&call, RequestBody::Whole(document.into()), None, &hash).await
+        let document = Bytes::from(document);
+        self.adapted(&call, || RequestBody::Whole(document.clone()), &hash).await
+    }
+
+    /// Sends `call`, and again when the service has said what it wants otherwise: an error like that comes before anything is done.
+    async fn adapted(&self, call: &Call<'_>, body: impl Fn() -> RequestBody, hash: &str) -> Result<Answer> {
+        let Inner { learned, .. } = &*self.inner;
+        let (mut lessons, mut first) = (Vec::new(), None);
+        loop {
+            let region = self.signing_region();
+            let error = match self.attempt(call, body(), None, hash).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let in_host = self.inner.other_address.is_some().then(|| self.is_bucket_in_host());
+            let lesson = learned.lesson(&error, &region, self.inner.clock.now(), in_host);
+            match lesson.filter(|lesson| !lessons.contains(lesson)) {
+                Some(lesson) => {
+                    tracing::info!(endpoint = %self.inner.endpoint, bucket = self.inner.bucket, ?lesson, "the origin wants it otherwise");
+                    lessons.push(lesson);
+                    first = (lesson == Lesson::Addressing).then_some(error).or(first);
+                }
+                // The other place was no better, unless the bucket's service speaks there: the first answer tells more.
+                None if first.is_some() && !is_answer_of_object(&error) => {
+                    learned.move_bucket(false);
+                    return Err(first.unwrap_or(error));
+                }
+                None => return Err(error),
+            }
+        }
     }
 
     /// Sends `call` once, with content of `size` bytes.
-    pub(crate) async fn send_content(&self, call: Call<'_>, size: u64, content: Body) -> Result<Answer> {
-        let (body, upload) = RequestBody::stream(size, content.into_stream()).await?;
-        let hash = if size == 0 { EMPTY_SHA256 } else { UNSIGNED_PAYLOAD };
-        self.attempt(&call, body, upload, hash).await
+    pub(crate) async fn send_content(&self, mut call: Call<'_>, size: u64, content: Body) -> Result<Answer> {
+        let sealed = size > 0 && call.query.is_empty() && self.keeps_cut_uploads();
+        let (body, upload) = RequestBody::stream(size, content.into_stream(), sealed).await?;
+        let hash = match size {
+            0 => EMPTY_SHA256,
+            _ if sealed => STREAMING_UNSIGNED_PAYLOAD_TRAILER,
+            _ => UNSIGNED_PAYLOAD,
+        };
+        if sealed {
+            call.headers.insert("x-amz-decoded-content-length", size.into());
+            call.headers.insert("x-amz-trailer", HeaderValue::from_static(SEAL.header()));
+        }
+        let outcome = self.attempt(&call, body, upload, hash).await;
+        if let Err(error) = &outcome {
+            // Content cannot be sent twice; what comes next is sent as the service wants it.
+            self.inner.learned.lesson(error, &self.signing_region(), self.inner.clock.now(), None);
+        }
+        outcome
     }
 
     async fn attempt(&self, call: &Call<'_>, body: RequestBody, upload: Option<Upload>, hash: &str) -> Result<Answer> {
@@ -121,14 +169,51 @@ impl S3Client {
         if upload.is_some_and(|upload| !upload.is_sent()) {
             return Err(Error::bad_response("a success, before the content was sent"));
         }
+        let server = answer.headers.get(SERVER).and_then(|server| server.to_str().ok());
+        self.inner.learned.settle(server);
         Ok(answer)
+    }
+
+    /// The region requests are signed for: the one the service named, or the endpoint's.
+    pub fn signing_region(&self) -> String {
+        self.inner.learned.region().unwrap_or_else(|| self.inner.endpoint.signing_region().to_owned())
+    }
+
+    /// What the service calls itself in its `Server` header; `None` before its first success.
+    pub fn server(&self) -> Option<String> {
+        self.inner.learned.server()
+    }
+
+    /// How far the service's clock is ahead of ours, in milliseconds; 0 unless it differs by so much that requests were refused.
+    pub fn clock_ahead_ms(&self) -> i64 {
+        self.inner.learned.clock_ahead_ms()
+    }
+
+    /// Whether requests name the bucket in the host name.
+    pub fn is_bucket_in_host(&self) -> bool {
+        self.inner.endpoint.is_in_host(&self.inner.bucket) != self.inner.learned.is_elsewhere()
+    }
+
+    /// Whether the service is one that keeps an upload that breaks off before its first byte as an empty object.
+    fn keeps_cut_uploads(&self) -> bool {
+        self.server().is_some_and(|server| server.starts_with("SeaweedFS"))
+    }
+
+    pub(crate) fn learned(&self) -> &Learned {
+        &self.inner.learned
+    }
+
+    fn address(&self) -> &BucketAddress {
+        let Inner { address, other_address, learned, .. } = &*self.inner;
+        other_address.as_ref().filter(|_| learned.is_elsewhere()).unwrap_or(address)
     }
 
     fn signed(&self, call: &Call<'_>, body: RequestBody, hash: &str) -> Result<Request<RequestBody>> {
         let inner = &self.inner;
         let malformed = |error: http::Error| Error::Request(error.to_string());
-        let uri = inner.address.uri(call.key, &encode::query(&call.query)).map_err(malformed)?;
-        let host = HeaderValue::from_str(inner.address.authority()).map_err(|error| malformed(error.into()))?;
+        let address = self.address();
+        let uri = address.uri(call.key, &encode::query(&call.query)).map_err(malformed)?;
+        let host = HeaderValue::from_str(address.authority()).map_err(|error| malformed(error.into()))?;
         let size = http_body::Body::size_hint(&body).exact().unwrap_or(0);
         let mut request = Request::new(body);
         *request.method_mut() = call.method.clone();
@@ -141,8 +226,8 @@ impl S3Client {
             headers.insert(CONTENT_LENGTH, size.into());
         }
         let (mut parts, body) = request.into_parts();
-        let region = inner.endpoint.signing_region();
-        sigv4::sign_request(&mut parts, hash, &inner.credentials, region, "s3", inner.clock.now())?;
+        let time = inner.learned.service_time(inner.clock.now());
+        sigv4::sign_request(&mut parts, hash, &inner.credentials, &self.signing_region(), "s3", time)?;
         Ok(Request::from_parts(parts, body))
     }
 
@@ -155,6 +240,14 @@ impl S3Client {
     pub(crate) fn whole_bucket(&self, method: Method) -> Call<'static> {
         Call::bucket(method).headers(&self.extra)
     }
+}
+
+/// Whether an error shows that the bucket is there: it is about an object.
+fn is_answer_of_object(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound(Entity::Object | Entity::Upload | Entity::Setting) | ErrorKind::Precondition | ErrorKind::NotModified
+    )
 }
 
 impl fmt::Debug for S3Client {

@@ -14,7 +14,8 @@ pub enum Addressing {
     Path,
     /// As the first part of the host name.
     VirtualHost,
-    /// In the host name at Amazon, unless the bucket's name has a dot, which its certificate would not cover; in the path elsewhere.
+    /// In the host name at Amazon, unless the bucket's name has a dot, which its certificate would not cover; in the path elsewhere. Where a
+    /// service wants it otherwise, the first requests find out.
     #[default]
     Auto,
 }
@@ -100,7 +101,7 @@ impl Endpoint {
         }
         let region = region.trim();
         let region = if region.is_empty() { "auto" } else { region };
-        if region.len() > 64 || !region.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        if !is_region(region) {
             return Err(EndpointError::Region(region.chars().take(64).collect()));
         }
         let is_address = !matches!(parsed.host(), Some(Host::Domain(_)));
@@ -162,6 +163,30 @@ impl Endpoint {
         (region.contains('-') && !region.starts_with("s3") && region != "accelerate").then_some(region)
     }
 
+    /// The other place for `bucket`, where its addressing was left to us and there is one: in the host name instead of the path, or the other way round.
+    pub(crate) fn other_bucket(&self, bucket: &str) -> Option<BucketAddress> {
+        if self.addressing != Addressing::Auto || self.is_address {
+            return None;
+        }
+        // A dot would make a name that certificates do not cover, and a capital or a line one that is no host's.
+        let fits_host = bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let addressing = if self.is_in_host(bucket) { Addressing::Path } else { Addressing::VirtualHost };
+        if addressing == Addressing::VirtualHost && !fits_host {
+            return None;
+        }
+        Self { addressing, ..self.clone() }.bucket(bucket).ok()
+    }
+
+    /// Whether requests name `bucket` in the host name.
+    pub(crate) fn is_in_host(&self, bucket: &str) -> bool {
+        let at_amazon = self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn");
+        match self.addressing {
+            Addressing::Path => false,
+            Addressing::VirtualHost => true,
+            Addressing::Auto => at_amazon && !bucket.contains('.'),
+        }
+    }
+
     /// Where requests for `bucket` go.
     pub(crate) fn bucket(&self, bucket: &str) -> Result<BucketAddress, EndpointError> {
         let valid = (3..=255).contains(&bucket.len())
@@ -173,12 +198,7 @@ impl Endpoint {
         if !valid {
             return Err(error());
         }
-        let at_amazon = self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn");
-        let in_host = match self.addressing {
-            Addressing::Path => false,
-            Addressing::VirtualHost => true,
-            Addressing::Auto => at_amazon && !bucket.contains('.'),
-        };
+        let in_host = self.is_in_host(bucket);
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
         let (host, path) = if in_host && !self.is_address {
             (format!("{bucket}.{}{port}", self.host), self.base_path.clone())
@@ -187,6 +207,11 @@ impl Endpoint {
         };
         Ok(BucketAddress { scheme: self.scheme, authority: host.parse().map_err(|_| error())?, path })
     }
+}
+
+/// Whether `text` can be the name of a region.
+pub(crate) fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 impl BucketAddress {

@@ -2,7 +2,7 @@
 
 use std::{error, time::Duration};
 
-use umbra_core::{Entity, ErrorKind, Fault};
+use umbra_core::{Entity, ErrorKind, Fault, Timestamp};
 
 use crate::{EndpointError, sigv4::SignError};
 
@@ -94,6 +94,8 @@ pub struct S3Error {
     pub endpoint: Option<String>,
     /// When to come back.
     pub retry_after: Option<Duration>,
+    /// The time by the origin's clock.
+    pub date: Option<Timestamp>,
 }
 
 impl S3Error {

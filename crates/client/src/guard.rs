@@ -13,7 +13,7 @@ mod tests;
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -88,7 +88,14 @@ struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+        Box::pin(async move {
+            match tokio::net::lookup_host((host, port)).await {
+                Ok(found) => Ok(found.collect()),
+                // Names below localhost are this machine, though not every system's resolver knows: RFC 6761, section 6.3.
+                Err(_) if host.ends_with(".localhost") => Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]),
+                Err(error) => Err(error),
+            }
+        })
     }
 }
 

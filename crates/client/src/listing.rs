@@ -5,7 +5,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use umbra_core::{ETag, Timestamp};
 
 use crate::{
-    Error, Result, S3Client,
+    Error, ListVersion, Result, S3Client,
     answer::Answer,
     encode,
     xml::{XmlError, number, truth, unexpected},
@@ -55,8 +55,50 @@ pub struct ListedObject {
 }
 
 impl S3Client {
+    /// Lists a page with whichever listing the service knows: version 2, and version 1 where that is refused or answered in the way of version 1.
+    pub async fn list_objects(&self, options: &ListOptions) -> Result<ListPage> {
+        match self.learned().list_version() {
+            Some(ListVersion::V1) => return self.list_objects_v1(options).await,
+            Some(ListVersion::V2) => return self.list_objects_v2(options).await,
+            None => {}
+        }
+        let refused = match self.page_v2(options).await {
+            Ok((page, ListVersion::V2)) => {
+                self.learned().learn_list_version(ListVersion::V2);
+                return Ok(page);
+            }
+            // It took no notice of the version, and so none of where to begin.
+            Ok((_, ListVersion::V1)) => None,
+            Err(error) if is_version_refused(&error) => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.list_objects_v1(options).await, refused) {
+            (Ok(page), _) => {
+                tracing::info!(endpoint = %self.endpoint(), bucket = self.bucket(), "the origin lists with version 1 only");
+                self.learned().learn_list_version(ListVersion::V1);
+                Ok(page)
+            }
+            (Err(_), Some(refused)) => Err(refused),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Which listing [`S3Client::list_objects`] has found the service to know.
+    pub fn list_version(&self) -> Option<ListVersion> {
+        self.learned().list_version()
+    }
+
     /// Lists a page with ListObjectsV2.
     pub async fn list_objects_v2(&self, options: &ListOptions) -> Result<ListPage> {
+        let (page, _) = self.page_v2(options).await?;
+        if page.is_truncated && (page.next.is_none() || page.next == options.continuation) {
+            return Err(Error::bad_response("a truncated page that does not lead to another one"));
+        }
+        Ok(page)
+    }
+
+    /// The answer to ListObjectsV2, and in the way of which version it was given.
+    async fn page_v2(&self, options: &ListOptions) -> Result<(ListPage, ListVersion)> {
         let call = self
             .whole_bucket(Method::GET)
             .query("list-type", "2")
@@ -67,14 +109,12 @@ impl S3Client {
             .query_opt("continuation-token", options.continuation.as_deref())
             .query_opt("max-keys", options.max_keys.map(|max| max.to_string()));
         let page = PageReader::read(self.send(call).await?).await?;
+        let version = if page.is_version_1 { ListVersion::V1 } else { ListVersion::V2 };
         let mut page = page.decoded(false)?;
         if !page.is_truncated {
             page.next = None;
         }
-        if page.is_truncated && (page.next.is_none() || page.next == options.continuation) {
-            return Err(Error::bad_response("a truncated page that does not lead to another one"));
-        }
-        Ok(page)
+        Ok((page, version))
     }
 
     /// Lists a page with ListObjects, for engines that know no better. A continuation is a key to list after, like
@@ -91,13 +131,23 @@ impl S3Client {
         let page = PageReader::read(self.send(call).await?).await?;
         let mut page = page.decoded(true)?;
         // Without a delimiter Amazon sends no marker: the last key is it.
-        let last = page.objects.iter().map(|object| &object.key).chain(&page.common_prefixes).max().cloned();
+        let last_key = page.objects.last().map(|object| object.key.clone());
+        let last = if page.common_prefixes.is_empty() { last_key } else { page.common_prefixes.iter().max().cloned().max(last_key) };
         page.next = if page.is_truncated { page.next.or(last) } else { None };
-        if page.is_truncated && page.next.as_ref() <= marker {
+        // Not every engine is in the order of bytes; but none stands still.
+        if page.is_truncated && (page.next.is_none() || page.next.as_ref() == marker) {
             return Err(Error::bad_response("a truncated page that does not lead to another one"));
         }
         Ok(page)
     }
+}
+
+/// Whether an error says that the service does not know ListObjectsV2, or what comes with it.
+fn is_version_refused(error: &Error) -> bool {
+    let Error::S3(told) = error else { return false };
+    told.status == 501
+        || told.status == 405
+        || (told.status == 400 && !matches!(told.code.as_str(), "AuthorizationHeaderMalformed" | "InvalidBucketName"))
 }
 
 /// A page as it is read, its names still encoded.
@@ -105,6 +155,8 @@ impl S3Client {
 struct PageReader {
     page: ListPage,
     is_encoded: bool,
+    /// Whether it shows what only version 1 has.
+    is_version_1: bool,
     object: PartialObject,
 }
 
@@ -134,7 +186,11 @@ impl PageReader {
             ["Contents"] => self.page.objects.push(std::mem::take(&mut self.object).whole()?),
             ["CommonPrefixes", "Prefix"] => self.page.common_prefixes.push(text.to_owned()),
             ["IsTruncated"] => self.page.is_truncated = truth("IsTruncated", text)?,
-            ["NextContinuationToken" | "NextMarker"] if !text.is_empty() => self.page.next = Some(text.to_owned()),
+            ["Marker"] => self.is_version_1 = true,
+            ["NextContinuationToken" | "NextMarker"] if !text.is_empty() => {
+                self.is_version_1 |= path == ["NextMarker"];
+                self.page.next = Some(text.to_owned());
+            }
             ["EncodingType"] => self.is_encoded = text.trim() == "url",
             _ => {}
         }

@@ -6,7 +6,7 @@ use http::{
 };
 use umbra_core::{Body, ByteRange, Entity, ErrorKind, PartNumber};
 
-use crate::{Error, Result, S3Client, call::Call};
+use crate::{Error, Result, S3Client, answer::Answer, call::Call};
 
 /// What a read asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct ContentRange {
 
 impl ContentRange {
     /// Reads `bytes first-last/size`.
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.trim().split_once('-')?;
         let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
@@ -71,10 +71,24 @@ impl S3Client {
         if is_transcoded(&answer.headers) {
             return Err(Error::bad_response("the object, decompressed on its way"));
         }
+        if self.may_be_compressed(key, options, &answer).await? {
+            return Err(Error::bad_response("the object, compressed on its way"));
+        }
         let content_length = answer.body.size();
         let content_range = content_range(answer.status, &answer.headers, content_length, options)?;
         let body = Body::new(content_length, answer.body);
         Ok(GetResponse { status: answer.status, headers: answer.headers, content_length, content_range, body })
+    }
+
+    /// Whether the content was compressed on its way, by a server that does so whatever it is asked. It cannot know the length beforehand, so only
+    /// content without one is in doubt, and only where a coding is named; the headers of a HEAD, which nobody compresses, tell.
+    async fn may_be_compressed(&self, key: &str, options: &GetOptions, answer: &Answer) -> Result<bool> {
+        let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
+        if answer.body.size().is_some() || answer.status != StatusCode::OK || coding(&answer.headers).is_none() {
+            return Ok(false);
+        }
+        let options = GetOptions { if_match: options.if_match.clone(), ..GetOptions::default() };
+        Ok(coding(&self.head_object(key, &options).await?) != coding(&answer.headers))
     }
 
     /// Reads the headers of the object at `key`. An answer to this has no body, so that a 404 cannot say whether it is the bucket that

@@ -87,9 +87,21 @@ fn broken(error: hyper_util::client::legacy::Error, sent: bool) -> Error {
         if matches!(inner.downcast_ref(), Some(GuardError::Refused { .. })) {
             return Error::Blocked(error.into());
         }
+        if is_no_tls(inner) {
+            return Error::Connect("it speaks no TLS: write http:// instead of https://".into());
+        }
         cause = inner.source();
     }
     Error::Connect(error.into())
+}
+
+/// Whether the answer to a TLS greeting was no TLS.
+fn is_no_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    // The source of an error of I/O is not what it wraps, but the source of that.
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(wrapped) => is_no_tls(wrapped),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))),
+    }
 }
 
 fn tls(settings: &ClientSettings) -> Result<ClientConfig> {

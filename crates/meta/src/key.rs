@@ -17,6 +17,7 @@
 //! | `m/` upload⁺ | a multipart upload | [`upload`] |
 //! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
+//! | `u/` upload | an upload at the origin that mirrors ours and is not known to have ended | [`origin_upload`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
 //! | `i/` key | the inventory: a key that lives only at the origin | [`inventory`] |
@@ -57,6 +58,7 @@ const PIECE: &[u8] = b"h/";
 const UPLOAD: &[u8] = b"m/";
 const PART: u8 = b'p';
 const UPLOAD_INDEX: &[u8] = b"M/";
+const ORIGIN_UPLOAD: &[u8] = b"u/";
 const COUNTER: &[u8] = b"c/";
 const RECLAIM: &[u8] = b"g/";
 
@@ -255,6 +257,21 @@ pub fn upload_index_after(key: &str, upload: &str) -> Vec<u8> {
 pub fn parse_upload_index(bytes: &[u8]) -> Option<(ObjectKey, UploadId)> {
     let (key, rest) = closed::split(bytes.strip_prefix(UPLOAD_INDEX)?)?;
     Some((object_key(key)?, upload_id(rest)?))
+}
+
+/// The upload at the origin that mirrors `upload`.
+pub fn origin_upload(upload: &UploadId) -> Vec<u8> {
+    joined(ORIGIN_UPLOAD, upload.as_str().as_bytes())
+}
+
+/// All uploads at the origin, by the upload they mirror.
+pub fn all_origin_uploads() -> KeyRange {
+    KeyRange::prefix(ORIGIN_UPLOAD)
+}
+
+/// The upload of ours whose mirror `bytes` name.
+pub fn parse_origin_upload(bytes: &[u8]) -> Option<UploadId> {
+    upload_id(bytes.strip_prefix(ORIGIN_UPLOAD)?)
 }
 
 /// The counter called `name`.

@@ -189,7 +189,11 @@ fn message(error: &Error) -> Option<String> {
         ErrorKind::OriginRefused => Some("the origin of this bucket refused the request; its settings need attention".to_owned()),
         ErrorKind::DiskFull => Some("the disk is full up to its reserve; delete something or add space, then retry".to_owned()),
         ErrorKind::Cancelled => Some("the server is stopping".to_owned()),
-        ErrorKind::NotFound(Entity::Bucket | Entity::Object | Entity::Upload)
+        // Where it is more than that it does not exist: that it is gone at the origin.
+        ErrorKind::NotFound(Entity::Upload) => {
+            Some(error.message().to_owned()).filter(|message| message != Error::not_found(Entity::Upload).message())
+        }
+        ErrorKind::NotFound(Entity::Bucket | Entity::Object)
         | ErrorKind::AlreadyExists(_)
         | ErrorKind::Precondition
         | ErrorKind::NotModified

@@ -11,7 +11,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -45,19 +45,28 @@ impl fmt::Debug for Transport {
 }
 
 /// Serves `front` on `listener` until `stop` turns true or is dropped. Then no connection is accepted any more, requests that have begun
-/// may finish within `drain`, and what is left is cut off.
+/// may finish within `drain`, and what is left is cut off. Beyond [`crate::S3Settings::max_connections`] clients wait to be accepted.
 pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transport, mut stop: watch::Receiver<bool>, drain: Duration) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(front.settings.max_connections));
     loop {
+        // A place first: a client that waits for one costs no file descriptor.
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("the places are never closed");
+            listener.accept().await.map(|(stream, _)| (stream, place))
+        };
         tokio::select! {
             // An error means that nobody is left who could tell us to stop: stop.
             // The value is a lock: it must not be held while anything else is awaited.
             _ = async { stop.wait_for(|stop| *stop).await.map(drop) } => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+            accepted = accepted => match accepted {
+                Ok((stream, place)) => {
                     let connection = connection(Arc::clone(&front), stream, transport.clone(), graceful.watcher());
-                    connections.spawn(connection);
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {

@@ -17,6 +17,8 @@ pub struct S3Settings {
     pub head_timeout: Duration,
     /// How long a request's body may stand still. Default 60 s.
     pub body_timeout: Duration,
+    /// How many connections are served at once; more wait. Default 8,192.
+    pub max_connections: usize,
 }
 
 impl Default for S3Settings {
@@ -28,6 +30,7 @@ impl Default for S3Settings {
             default_organization: "default".to_owned(),
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
+            max_connections: 8192,
         }
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod data_dir;
 mod listen;
 mod master_key;
+mod open_files;
 mod private_file;
 mod root_key;
 mod settings;

@@ -71,6 +71,17 @@ declare_settings! {
     /// More lets more cold objects arrive at once; a tenth of the machine's memory is a good start.
     hydration_memory_mib: u64 = 256, [env = "UMBRA_HYDRATION_MEMORY_MIB", value_name = "MIB"];
 
+    /// How many S3 connections are served at once. More wait until one of these ends; an idle one ends after 30 s.
+    ///
+    /// Each takes a file descriptor, and up to a few MiB of memory while it carries a body. The server raises its own limit on open
+    /// files as far as the system lets it, and takes no more connections than three quarters of what it then has.
+    max_connections: u32 = 8192, [env = "UMBRA_MAX_CONNECTIONS", value_name = "COUNT"];
+
+    /// How long content stays on the disk after it was overwritten or deleted, in seconds.
+    ///
+    /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.
+    reclaim_grace: u64 = 300, [env = "UMBRA_RECLAIM_GRACE", value_name = "SECONDS"];
+
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
     /// Longer lets big uploads finish; the supervisor must be as patient.
@@ -130,6 +141,12 @@ impl Settings {
         }
         if self.hydration_memory_mib == 0 {
             return wrong("hydration_memory_mib", "must not be 0");
+        }
+        if self.max_connections == 0 {
+            return wrong("max_connections", "must not be 0");
+        }
+        if self.reclaim_grace == 0 {
+            return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

@@ -8,7 +8,7 @@ use umbra_store::{Bucket, Secret};
 
 use crate::{
     Shadow,
-    origin::{Origin, OriginAttributes, OriginError, OriginList, ShadowPath},
+    origin::{Origin, OriginAttributes, OriginError, OriginList, PutConditions, ShadowPath},
     origins::seal_context,
 };
 
@@ -44,6 +44,9 @@ impl Shadow {
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         }
         let before = bucket.settings.shadow.clone();
+        if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint || now.bucket != settings.bucket) {
+            self.leave_origin(cx, &bucket).await;
+        }
         let updated = self
             .0
             .catalog
@@ -127,7 +130,7 @@ async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> R
         let body = Body::from_bytes(Bytes::from_static(b"umbra"));
         let size = body.size().unwrap_or_default();
         origin
-            .put(path, &stranger, size, body, &OriginAttributes::default())
+            .put(path, &stranger, size, body, &OriginAttributes::default(), &PutConditions::default())
             .await
             .map_err(|error| refused("write to the origin", error))?;
         origin.delete(path, &stranger).await.map_err(|error| refused("delete at the origin", error))?;

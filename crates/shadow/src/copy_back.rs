@@ -14,7 +14,7 @@ use crate::{
     held_body::{Hold, hold},
     intent::{Intended, IntentGuard},
     key_locks::KeyGuard,
-    origin::{Origin as _, OriginAttributes, OriginError},
+    origin::{Origin as _, OriginAttributes, OriginError, PutConditions},
 };
 
 /// Objects up to this size are sent with their key locked: none of them is ever broken off. A user's write of the key waits that long.
@@ -91,7 +91,10 @@ impl Shadow {
                         return Err(error);
                     }
                 };
-                look.direct().put(&look.path, key, stored.object.size, body, &attributes(&stored.object)).await.map(Some)
+                look.direct()
+                    .put(&look.path, key, stored.object.size, body, &attributes(&stored.object), &PutConditions::default())
+                    .await
+                    .map(Some)
             }
             Change::Tags(stored) => look.direct().put_tags(&look.path, key, &stored.object.tags).await.map(|()| None),
             Change::Absence => look.direct().delete(&look.path, key).await.map(|()| None),
@@ -107,7 +110,8 @@ impl Shadow {
         };
         let (body, Hold { reached, release }) = hold(body);
         let attributes = attributes(&stored.object);
-        let put = look.paced.put(&look.path, key, stored.object.size, body, &attributes);
+        let conditions = PutConditions::default();
+        let put = look.paced.put(&look.path, key, stored.object.size, body, &attributes, &conditions);
         tokio::pin!(put);
         let reached = tokio::select! {
             biased;

@@ -18,7 +18,7 @@ impl Shadow {
     ///
     /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`. While the origin is still being listed
     /// to find that out the error holds a [`crate::StillListing`]: ask again.
-    pub async fn detach(&self, _: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
+    pub async fn detach(&self, cx: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
         let bucket = self.0.catalog.bucket(name).await?;
         if bucket.settings.shadow.is_none() {
             return Ok(bucket);
@@ -26,6 +26,7 @@ impl Shadow {
         if !force {
             self.gate(&bucket).await?;
         }
+        self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
         let detached = self
             .0
@@ -57,6 +58,7 @@ impl Shadow {
         self.0.flights.cancel(bucket.partition);
         self.0.origins.forget(bucket.partition);
         self.0.stats.forget(bucket.partition);
+        self.0.repairs.forget(bucket.partition);
     }
 
     /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.
@@ -72,10 +74,12 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones, intents, hydrations and jobs of a cleared shadow. They belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents, hydrations and jobs of a cleared shadow, its inventory, and what was remembered of uploads there: they
+    /// belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
-        for range in [key::tombstone_range(""), key::write_intent_range(""), key::job::all()].into_iter().chain(inventory::ranges()) {
+        let ranges = [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads(), key::job::all()];
+        for range in ranges.into_iter().chain(inventory::ranges()) {
             self.drop_range(bucket, range).await?;
         }
         Ok(())
@@ -93,4 +97,9 @@ impl Shadow {
             self.native().meta().commit(batch).await?;
         }
     }
+}
+
+/// A count and what is counted, as people say it.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

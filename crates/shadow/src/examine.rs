@@ -68,7 +68,7 @@ impl Shadow {
             return Ok(Seen { difference: Some(pending), there: None });
         }
         let there = match origin.head(&look.path, key).await {
-            Ok(info) => Some(info),
+            Ok(head) => Some(head.info),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };

@@ -12,11 +12,13 @@ use umbra_store::Extent;
 use crate::{
     hashes::Hashes,
     hydrate::Hydration,
-    transfer::{StoredPiece, Transfer},
+    transfer::{FETCH_BYTES, PIECE_BYTES, StoredPiece, Transfer},
 };
 
-/// Bytes that are stored at once: as many as keep a flush cheap.
-pub(crate) const STORE_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes of a long answer that are stored at once: as many as keep a flush cheap.
+pub(crate) const STORE_BYTES: u64 = 4 * PIECE_BYTES;
+/// The largest object that is kept in memory until it is whole, and needs no piece of its own.
+const SMALL_BYTES_MAX: u64 = STORE_BYTES;
 /// What is worth storing of a fetch that broke off.
 const REST_BYTES_MIN: u64 = 64 * 1024;
 /// How often the origin is asked again for the rest of a range without getting a byte of it.
@@ -46,6 +48,8 @@ pub(crate) struct Fetch {
     id: u64,
     /// Whether it brings a whole object that needs no piece of its own.
     is_small: bool,
+    /// Bytes that are stored at once. Of short answers every piece, so that a crash costs little.
+    store_bytes: u64,
     hashes: Option<Hashes>,
     /// Arrived, not yet handed to the blob store.
     gathered: Vec<Bytes>,
@@ -55,6 +59,15 @@ pub(crate) struct Fetch {
     /// What is being stored.
     storing: Option<JoinHandle<Result<()>>>,
     memory: Option<OwnedSemaphorePermit>,
+    /// For ranges, held until the last byte is stored.
+    _lane: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer of the origin that a transfer begins with.
+pub(crate) struct Opened {
+    pub(crate) body: Body,
+    /// The place it takes, if it is to a request for a range.
+    pub(crate) lane: Option<OwnedSemaphorePermit>,
 }
 
 impl Fetch {
@@ -63,16 +76,22 @@ impl Fetch {
         hydration: Arc<Hydration>,
         transfer: Arc<Transfer>,
         (id, range): (u64, ByteRange),
-        first: Option<Body>,
+        first: Option<Opened>,
     ) -> Result<(), Failure> {
+        let (first, lane) = match first {
+            Some(Opened { body, lane }) => (Some(body), lane),
+            None => (None, hydration.lane().await),
+        };
         let fetch = Self {
-            is_small: range.start == 0 && range.end <= STORE_BYTES && hydration.size() == Some(range.end),
+            is_small: range.start == 0 && range.end <= SMALL_BYTES_MAX && hydration.size() == Some(range.end),
+            store_bytes: if range.len() > FETCH_BYTES { STORE_BYTES } else { PIECE_BYTES },
             hashes: transfer.take_hashes(range.start),
             gathered: Vec::new(),
             gathered_size: 0,
             gathered_start: range.start,
             storing: None,
             memory: None,
+            _lane: lane,
             hydration,
             transfer: transfer.clone(),
             id,
@@ -195,7 +214,7 @@ impl Fetch {
         }
         self.gathered_size += taken as u64;
         self.gathered.push(chunk);
-        if self.gathered_size >= STORE_BYTES && !self.is_small {
+        if self.gathered_size >= self.store_bytes && !self.is_small {
             self.store_gathered().await?;
         }
         Ok(taken == all)

@@ -31,12 +31,12 @@ impl Hydration {
                     End::Complete
                 }
                 Err(error) => {
-                    self.leave(transfer).await;
+                    self.leave(transfer, "it is not what the origin says it is").await;
                     End::Failed(error)
                 }
             },
             Err(Failure::Changed) => {
-                self.leave(transfer).await;
+                self.leave(transfer, "it changed at the origin").await;
                 End::Superseded
             }
             // An origin that cannot be asked says nothing of the bytes: they stay.
@@ -52,7 +52,7 @@ impl Hydration {
         if *is_whole {
             return Ok(info);
         }
-        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?;
+        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?.info;
         if (&told.etag, told.size) == (&info.etag, info.size) {
             Ok(ObjectInfo { tag_count: info.tag_count, source: info.source, ..told })
         } else {
@@ -107,7 +107,7 @@ impl Hydration {
         }
         // If the commit may have landed the pieces may be the object's; if not, their rows lead the next transfer to them.
         if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
-            self.leave(transfer).await;
+            self.leave(transfer, "something newer is here").await;
         }
     }
 
@@ -201,6 +201,12 @@ impl Hydration {
         let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
             return Vec::new();
         };
+        let fits = |parts: &[PartInfo]| parts.iter().map(|part| part.size).sum::<u64>() == info.size;
+        if let Ok(Some(parts)) = self.origin.object_parts(&self.path, &self.key, &info.etag).await
+            && fits(&parts)
+        {
+            return parts;
+        }
         let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
         for number in 2..=count {
             let Ok(part) = PartNumber::new(number.into()) else { return Vec::new() };
@@ -208,7 +214,7 @@ impl Hydration {
             let Ok(Some(size)) = answer else { return Vec::new() };
             parts.push(PartInfo { number, size, checksums: Vec::new() });
         }
-        if parts.iter().map(|part| part.size).sum::<u64>() == info.size { parts } else { Vec::new() }
+        if fits(&parts) { parts } else { Vec::new() }
     }
 }
 

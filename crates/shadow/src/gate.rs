@@ -12,6 +12,7 @@ use umbra_store::Bucket;
 
 use crate::{
     Shadow,
+    detach::counted,
     jobs::{Job, JobKind, JobOptions, JobRequest, JobState},
 };
 
@@ -79,19 +80,23 @@ impl Shadow {
             some.push("…".to_owned());
         }
         let message = format!(
-            "{cold} objects are still only at the origin ({}); move them with `umbra storage migrate`, or clear the shadow with --force to \
+            "{} still only at the origin ({}); move them with `umbra storage migrate`, or clear the shadow with --force to \
             leave them behind",
+            counted(cold, "object is", "objects are"),
             some.join(", ")
         );
         Err(Error::invalid(Fault::InvalidRequest, message))
     }
 
     async fn refuse_repairs(&self, bucket: &Bucket) -> Result<()> {
-        let repairs = self.pending_repairs(bucket, REPAIRS_COUNTED).await?.len();
+        let repairs = self.pending_repairs(bucket, REPAIRS_COUNTED).await?.len() as u64;
         if repairs == 0 {
             return Ok(());
         }
-        let message = format!("{repairs} repairs are pending; wait until they are done, or clear the shadow with --force to give them up");
+        let message = format!(
+            "{} pending; wait until it shows none in `umbra storage status`, or clear the shadow with --force to give up",
+            counted(repairs, "repair is", "repairs are")
+        );
         Err(Error::invalid(Fault::InvalidRequest, message))
     }
 

@@ -17,14 +17,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use umbra_core::{
-    Body, ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result, SystemHeaders,
-    Timestamp, UserMetadata,
+    ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result, SystemHeaders, Timestamp,
+    UserMetadata,
 };
 use umbra_meta::{Expect, Revision, is_outcome_unknown, key};
 use umbra_store::{Bucket, Catalog, Extent, Native};
 
 use crate::{
-    fetch::{Failure, Fetch, STORE_BYTES},
+    fetch::{Failure, Fetch, Opened, STORE_BYTES},
     hashes::Hashes,
     origin::{Origin, OriginObject, ShadowPath},
     partial::{self, Partial},
@@ -63,6 +63,8 @@ pub(crate) struct Hydration {
     pub(crate) memory: Arc<Semaphore>,
     /// How many requests all hydrations together may have under way in the background.
     pub(crate) background: Arc<Semaphore>,
+    /// How many requests for ranges of this bucket's objects may be under way: what they have brought and not stored is lost in a crash.
+    lanes: Arc<Semaphore>,
     /// The server stops: what has arrived is for the next one.
     pub(crate) stopping: CancellationToken,
     /// What the origin told when it was first asked.
@@ -105,12 +107,13 @@ pub(crate) struct HydrationParts {
     pub(crate) stats: Arc<Stats>,
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) background: Arc<Semaphore>,
+    pub(crate) lanes: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
 }
 
 impl Hydration {
     pub(crate) fn new(parts: HydrationParts) -> Arc<Self> {
-        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, memory, background, stopping } = parts;
+        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, memory, background, lanes, stopping } = parts;
         Arc::new(Self {
             native,
             catalog,
@@ -122,6 +125,7 @@ impl Hydration {
             stats,
             memory,
             background,
+            lanes,
             stopping,
             pinned: OnceLock::new(),
             late_size: OnceLock::new(),
@@ -142,12 +146,12 @@ impl Hydration {
             Ok(Done::Complete) => self.finish(transfer).await,
             Ok(Done::Parked) => self.drop_if_outdated(transfer).await,
             Err(Failure::Changed) => {
-                self.leave(transfer).await;
+                self.leave(transfer, "it changed at the origin").await;
                 transfer.finish(End::Superseded);
             }
             Err(Failure::Other(error)) => {
                 if error.kind() == ErrorKind::Cancelled && !self.stopping.is_cancelled() {
-                    self.leave(transfer).await;
+                    self.leave(transfer, "the shadow was cleared").await;
                 } else {
                     self.drop_if_outdated(transfer).await;
                 }
@@ -168,8 +172,8 @@ impl Hydration {
             opened = self.open(transfer, wanted) => opened?,
         };
         let fetch = |place, first| Fetch::run(self.clone(), transfer.clone(), place, first);
-        if let Some((place, body)) = opened {
-            fetches.spawn(fetch(place, Some(body)));
+        if let Some((place, opened)) = opened {
+            fetches.spawn(fetch(place, Some(opened)));
         }
         loop {
             let step = tokio::select! {
@@ -222,7 +226,7 @@ impl Hydration {
     // === Beginning ===
 
     /// Goes on with what an earlier transfer left, or asks the origin. Gives the answer and the range it begins to bring, if there is one.
-    async fn open(&self, transfer: &Transfer, wanted: Wanted) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+    async fn open(&self, transfer: &Transfer, wanted: Wanted) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
         if self.resume(transfer).await? {
             return Ok(None);
         }
@@ -259,12 +263,12 @@ impl Hydration {
         Ok(true)
     }
 
-    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
         let object = self.origin.get(&self.path, &self.key, None, None).await.map_err(Error::from)?;
         Ok(Some(self.begin_whole(transfer, object)))
     }
 
-    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> ((u64, ByteRange), Body) {
+    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> ((u64, ByteRange), Opened) {
         let OriginObject { info, size, tags_known, etag_is_md5, body, .. } = object;
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
         let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
@@ -273,10 +277,11 @@ impl Hydration {
             transfer.announce(pinned.info.clone());
         }
         let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
-        ((transfer.begin(range), range), body)
+        ((transfer.begin(range), range), Opened { body, lane: None })
     }
 
-    async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
+    async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+        let lane = self.lane().await;
         let object = match self.origin.get(&self.path, &self.key, Some(range), None).await {
             Ok(object) => object,
             // Behind the end, or the object is empty: its headers tell.
@@ -293,11 +298,11 @@ impl Hydration {
         let OriginObject { info, tags_known, etag_is_md5, body, .. } = object;
         let pinned = self.pin(Pinned { info, size: Some(size), tags_known, etag_is_md5, is_whole: false });
         transfer.announce(pinned.info.clone());
-        Ok(Some(((transfer.begin(brought), brought), body)))
+        Ok(Some(((transfer.begin(brought), brought), Opened { body, lane })))
     }
 
-    async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Body)>, Failure> {
-        let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?;
+    async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+        let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?.info;
         if info.size == 0 {
             return self.open_whole(transfer).await;
         }
@@ -343,6 +348,11 @@ impl Hydration {
     pub(crate) async fn memory_for(&self, range: ByteRange) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(range.len().min(2 * STORE_BYTES).div_ceil(PERMIT_BYTES)).expect("two pieces are few permits");
         self.memory.clone().acquire_many_owned(permits).await.ok()
+    }
+
+    /// A place among the requests for ranges of this bucket's objects.
+    pub(crate) async fn lane(&self) -> Option<OwnedSemaphorePermit> {
+        self.lanes.clone().acquire_owned().await.ok()
     }
 
     /// Gives a stored piece its row, by which it is found whatever happens. A piece that gets none is deleted.
@@ -411,7 +421,8 @@ impl Hydration {
     }
 
     /// Leaves what is stored to be deleted once the last reader is gone.
-    pub(crate) async fn leave(&self, transfer: &Transfer) {
+    pub(crate) async fn leave(&self, transfer: &Transfer, why: &str) {
+        tracing::debug!(bucket = %self.bucket.name, key = %self.key, why, "what was brought of an object is dropped");
         match self.left().await {
             Ok(None) => {}
             Ok(Some(Partial { revision, pieces, .. })) => {
@@ -433,7 +444,7 @@ impl Hydration {
     async fn drop_if_outdated(&self, transfer: &Transfer) {
         match self.is_still_wanted().await {
             Ok(true) => {}
-            Ok(false) => self.leave(transfer).await,
+            Ok(false) => self.leave(transfer, "the key was written here").await,
             Err(error) => tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy waits to be swept"),
         }
     }

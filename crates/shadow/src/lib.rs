@@ -13,7 +13,8 @@
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
 //! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
-//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs`, and for a rollback `copy_back.rs`.
+//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`, and for a rollback from `copy_back.rs`;
+//!   `origin_uploads.rs` aborts uploads there.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
 //! # Consistency
@@ -27,6 +28,7 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Uploads at the origin (`u/`) whose own is gone are aborted there.
 //! Jobs (`q/`) that were running go on from their cursors (`jobs.rs`).
 
 mod arriving;
@@ -50,10 +52,12 @@ mod intent;
 mod inventory;
 mod jobs;
 mod key_locks;
+mod late_mirror;
 mod list;
 mod list_merge;
 mod mirrored_upload;
 pub mod origin;
+mod origin_uploads;
 mod origins;
 mod partial;
 mod parts;
@@ -61,6 +65,8 @@ mod read_through;
 mod reader;
 mod record;
 mod repair;
+mod repair_worker;
+mod repairs;
 mod rollback;
 mod rollback_work;
 mod shadow;
@@ -83,6 +89,7 @@ pub use gate::StillListing;
 pub use inventory::ColdTotals;
 pub use jobs::{Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally};
 pub use origins::OriginFactory;
+pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};
 pub use stats::OriginFault;
 pub use status::ShadowStatus;

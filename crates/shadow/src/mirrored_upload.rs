@@ -1,8 +1,11 @@
 //! Multipart uploads with write-through: mirrored part by part with the same boundaries, so that both sides end with the same ETag.
+//!
+//! What the origin lacks when an upload is completed it gets then, from the parts stored here (`late_mirror.rs`).
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Fault, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId};
+use umbra_core::{Body, ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId};
+use umbra_meta::{Write, key};
 use umbra_store::{
     Bucket, CompleteUpload, CompletionPlan, Content, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
 };
@@ -10,10 +13,14 @@ use umbra_store::{
 use crate::{
     Shadow,
     intent::Intended,
-    origin::{Origin, OriginAttributes, OriginError, OriginPart, ShadowPath},
+    late_mirror::part_lock,
+    origin::{Origin, OriginAttributes, OriginError, ShadowPath},
     tee::{Outcome, store_on_both},
     write_through::{finish, merge, origin_failed},
 };
+
+/// How often a completion sends the origin what it lacks before it gives up.
+const ATTEMPTS_MAX: usize = 3;
 
 impl Shadow {
     pub(crate) async fn create_mirrored_upload(
@@ -28,11 +35,10 @@ impl Shadow {
         let attributes =
             OriginAttributes { headers: options.headers.clone(), metadata: options.metadata.clone(), tags: options.tags.clone() };
         let theirs = origin.create_upload(&path, key, &attributes).await?;
-        let ours = self.native().create_upload_noted(bucket, key, options, Some(theirs.clone())).await;
-        if ours.is_err()
-            && let Err(error) = origin.abort_upload(&path, key, &theirs).await
-        {
-            tracing::warn!(bucket = %bucket.name, %key, error = ?error.error, "an upload stays unfinished at the origin");
+        let remember = |ours: &UploadId| vec![self.remember_origin_upload(bucket, key, ours, &theirs)];
+        let ours = self.native().create_upload_noted(bucket, key, options, Some(theirs.clone()), remember).await;
+        if ours.is_err() {
+            give_up(bucket, key, &theirs, origin.abort_upload(&path, key, &theirs).await);
         }
         ours
     }
@@ -46,12 +52,15 @@ impl Shadow {
         integrity: Integrity,
         origin: Arc<dyn Origin>,
     ) -> Result<PutObject> {
-        let theirs = self.mirrored(bucket, part.key, part.upload).await?;
+        let Some(theirs) = self.native().upload_note(bucket, part.key, part.upload).await? else {
+            // Begun before write-through was switched on: the origin gets it when it is completed.
+            return self.native().put_part(cx, bucket, part, body, integrity).await;
+        };
         let options = self.native().upload(cx, bucket, part.key, part.upload).await?;
         let integrity = part_integrity(&options, integrity)?;
         let (shadow, path, bucket) = (self.clone(), self.path(cx, bucket), bucket.clone());
         let (key, upload, number) = (part.key.clone(), part.upload.clone(), part.number);
-        let lock = ObjectKey::parse(&format!("{upload}/{}", number.get()))?;
+        let lock = part_lock(part)?;
         self.to_the_end(async move {
             let write = |size, body| origin.put_part(&path, &key, &theirs, number, size, body);
             // From here to the end one at a time, so that both sides keep the same one of two that are sent at once.
@@ -60,8 +69,8 @@ impl Shadow {
                 shadow.fresh(&bucket).await.map(|_| held)
             };
             match store_on_both(shadow.native(), body, integrity, write, journal).await {
-                Outcome::Refused(error) => Err(error),
-                Outcome::Failed { error, .. } => Err(error.into()),
+                Outcome::Refused(error) => Err(told_of_mirror(error)),
+                Outcome::Failed { error, .. } => Err(told_of_mirror(error.into())),
                 Outcome::Stored { content, written, journal: _held } => {
                     let (part, note) = (PartAddress { key: &key, upload: &upload, number }, written.as_str().to_owned());
                     shadow.native().publish_part_noted(&bucket, part, content, Some(note)).await
@@ -82,30 +91,54 @@ impl Shadow {
     ) -> Result<PutObject> {
         let (shadow, cx, bucket, key, upload) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), upload.clone());
         self.to_the_end(async move {
-            let _lock = shadow.0.locks.lock(bucket.partition, &key).await;
-            let bucket = shadow.fresh(&bucket).await?;
-            let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &options.preconditions, &origin).await?;
-            let plan = shadow
-                .native()
-                .plan_completion(&bucket, &key, &upload, &CompleteUpload { preconditions: Preconditions::default(), ..options })
-                .await?;
-            if plan.is_done() {
-                return shadow.native().commit_completion(&bucket, &key, plan, &Preconditions::default(), terms).await;
+            for _ in 0..ATTEMPTS_MAX {
+                match shadow.complete_on_both(&cx, &bucket, &key, &upload, options.clone(), &origin).await? {
+                    Attempt::Completed(object) => return Ok(object),
+                    // Without the key's lock: it may take long, and nobody else need wait.
+                    Attempt::Lacks(parts) => shadow.mirror_late(&cx, &bucket, &key, &upload, parts, &origin).await?,
+                }
             }
-            let theirs = shadow.mirrored(&bucket, &key, &upload).await?;
-            let path = shadow.path(&cx, &bucket);
-            let parts = origin_parts(&*origin, &path, &key, &theirs, &plan).await?;
-            let put = Intended::Put { etag: plan.etag().clone(), size: plan.size() };
-            let intent = shadow.begin_intent(&bucket, &key, &view, put).await?;
-            let etag = match complete(&*origin, &path, &key, &theirs, parts, &plan).await {
-                Ok(etag) => etag,
-                Err(error) => return Err(origin_failed(intent, error).await),
-            };
-            let terms = intent.settle_with(Terms { etag: Some(etag), ..merge(terms, Self::terms_of_put(&key)) });
-            let completed = shadow.native().commit_completion(&bucket, &key, plan, &Preconditions::default(), terms).await;
-            finish(intent, completed)
+            Err(Error::new(ErrorKind::Conflict, "parts of this upload are being replaced; please try again"))
         })
         .await
+    }
+
+    async fn complete_on_both(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        upload: &UploadId,
+        options: CompleteUpload,
+        origin: &Arc<dyn Origin>,
+    ) -> Result<Attempt> {
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        let bucket = self.fresh(bucket).await?;
+        let (view, terms) = self.judge_through(cx, &bucket, key, &options.preconditions, origin).await?;
+        let unconditional = CompleteUpload { preconditions: Preconditions::default(), ..options };
+        let plan = self.native().plan_completion(&bucket, key, upload, &unconditional).await?;
+        if plan.is_done() {
+            let done = self.native().commit_completion(&bucket, key, plan, &Preconditions::default(), terms).await;
+            return done.map(Attempt::Completed);
+        }
+        let all = || plan.parts().iter().map(|(number, _)| *number).collect();
+        let Some(theirs) = self.native().upload_note(&bucket, key, upload).await? else { return Ok(Attempt::Lacks(all())) };
+        let path = self.path(cx, &bucket);
+        let parts = match origin_parts(&**origin, &path, key, &theirs, &plan).await? {
+            Matched::Lacking(parts) => return Ok(Attempt::Lacks(parts)),
+            Matched::All(parts) => Some(parts),
+            Matched::Gone => None,
+        };
+        let put = Intended::Put { etag: plan.etag().clone(), size: plan.size() };
+        let intent = self.begin_intent(&bucket, key, &view, put).await?;
+        let etag = match complete(&**origin, &path, key, &theirs, parts, &plan).await {
+            Ok(etag) => etag,
+            Err(error) => return Err(told_of_mirror(origin_failed(intent, error).await)),
+        };
+        let mut terms = intent.settle_with(Terms { etag: Some(etag), ..merge(terms, Self::terms_of_put(key)) });
+        terms.writes.push(Write::Delete { key: key::origin_upload(upload) });
+        let completed = self.native().commit_completion(&bucket, key, plan, &Preconditions::default(), terms).await;
+        finish(intent, completed).map(Attempt::Completed)
     }
 
     pub(crate) async fn abort_mirrored_upload(
@@ -116,41 +149,53 @@ impl Shadow {
         upload: &UploadId,
         origin: &dyn Origin,
     ) -> Result<()> {
-        if let Some(theirs) = self.native().upload_note(bucket, key, upload).await? {
-            origin.abort_upload(&self.path(cx, bucket), key, &theirs).await?;
+        let theirs = self.native().upload_note(bucket, key, upload).await?;
+        if let Some(theirs) = &theirs {
+            origin.abort_upload(&self.path(cx, bucket), key, theirs).await?;
         }
-        self.native().abort_upload(cx, bucket, key, upload).await
-    }
-
-    /// The origin's identifier of an upload.
-    async fn mirrored(&self, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<String> {
-        let note = self.native().upload_note(bucket, key, upload).await?;
-        note.ok_or_else(|| {
-            Error::invalid(Fault::InvalidRequest, "this upload began before write-through was switched on; abort it and begin anew")
-        })
+        self.native().abort_upload(cx, bucket, key, upload).await?;
+        if theirs.is_some() {
+            self.forget_origin_upload(bucket, upload).await;
+        }
+        Ok(())
     }
 }
 
-/// The origin's parts, matched with ours. An upload the origin does not know any more has none: see [`complete`].
-async fn origin_parts(
-    origin: &dyn Origin,
-    path: &ShadowPath,
-    key: &ObjectKey,
-    theirs: &str,
-    plan: &CompletionPlan,
-) -> Result<Option<Vec<(PartNumber, ETag)>>> {
+/// What came of trying to complete an upload.
+enum Attempt {
+    /// Both sides hold the object.
+    Completed(PutObject),
+    /// The origin lacks these parts; nothing was changed.
+    Lacks(Vec<PartNumber>),
+}
+
+/// The origin's parts beside ours.
+enum Matched {
+    /// It holds them all.
+    All(Vec<(PartNumber, ETag)>),
+    /// It lacks these, or holds others in their place.
+    Lacking(Vec<PartNumber>),
+    /// It does not know the upload any more: see [`complete`].
+    Gone,
+}
+
+/// The origin's parts, matched with ours.
+async fn origin_parts(origin: &dyn Origin, path: &ShadowPath, key: &ObjectKey, theirs: &str, plan: &CompletionPlan) -> Result<Matched> {
     let held = match origin.parts(path, key, theirs).await {
         Ok(parts) => parts,
-        Err(error) if error.error.kind() == ErrorKind::NotFound(Entity::Upload) => return Ok(None),
+        Err(error) if error.error.kind() == ErrorKind::NotFound(Entity::Upload) => return Ok(Matched::Gone),
         Err(error) => return Err(error.into()),
     };
     // The very part that was stored on both sides: a later one of the same number may have reached only the origin.
-    let is_ours = |part: &OriginPart, number, note: &Option<String>| part.number == number && Some(part.etag.as_str()) == note.as_deref();
-    let find = |(number, note): &(PartNumber, Option<String>)| held.iter().find(|part| is_ours(part, *number, note));
-    let matched = plan.parts().iter().map(|part| find(part).map(|part| (part.number, part.etag.clone())));
-    let missing =
-        || Error::invalid(Fault::InvalidPart, "one or more of the specified parts could not be found at the origin; upload them again");
-    matched.collect::<Option<Vec<_>>>().map(Some).ok_or_else(missing)
+    let held: HashMap<_, _> = held.into_iter().map(|part| (part.number, part.etag)).collect();
+    let (mut matched, mut lacking) = (Vec::new(), Vec::new());
+    for (number, note) in plan.parts() {
+        match held.get(number).filter(|etag| Some(etag.as_str()) == note.as_deref()) {
+            Some(etag) => matched.push((*number, etag.clone())),
+            None => lacking.push(*number),
+        }
+    }
+    Ok(if lacking.is_empty() { Matched::All(matched) } else { Matched::Lacking(lacking) })
 }
 
 /// Completes the upload at the origin. An upload the origin does not know may have been completed by an attempt whose answer was lost:
@@ -171,9 +216,27 @@ async fn complete(
         None => OriginError::certain(Error::not_found(Entity::Upload)),
     };
     match origin.head(path, key).await {
-        Ok(info) if info.etag == *plan.etag() => Ok(info.etag),
+        Ok(head) if head.info.etag == *plan.etag() => Ok(head.info.etag),
         Ok(_) => Err(gone),
         Err(error) if error.is_not_found() => Err(gone),
         Err(error) => Err(OriginError { outcome_unknown: true, ..error }),
+    }
+}
+
+/// Says clearly that the origin ended an upload by itself, as its rules for unfinished uploads may.
+pub(crate) fn told_of_mirror(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound(Entity::Upload) => {
+            let message = "the upload is gone at the origin, where it was aborted or has expired; abort it and begin anew";
+            Error::new(ErrorKind::NotFound(Entity::Upload), message).because(error)
+        }
+        _ => error,
+    }
+}
+
+/// Says that an upload begun at the origin for nothing could not be aborted there.
+pub(crate) fn give_up(bucket: &Bucket, key: &ObjectKey, theirs: &str, aborted: Result<(), OriginError>) {
+    if let Err(error) = aborted {
+        tracing::warn!(bucket = %bucket.name, %key, upload = theirs, error = ?error.error, "an upload stays unfinished at the origin");
     }
 }

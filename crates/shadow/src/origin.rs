@@ -3,15 +3,17 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use umbra_core::{Body, ByteRange, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, SystemHeaders, Tags, UserMetadata};
+use umbra_core::{Body, ByteRange, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, SystemHeaders, Tags, UserMetadata};
 use umbra_store::ListedObject;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod observed;
 pub mod s3;
+mod uncarried;
 
 pub(crate) use observed::ObservedOrigin;
+pub use uncarried::Uncarried;
 
 /// A result of an origin.
 pub type Result<T, E = OriginError> = std::result::Result<T, E>;
@@ -60,8 +62,58 @@ pub struct OriginObject {
     pub tags_known: bool,
     /// The range of it that `body` carries; `None` for the whole.
     pub range: Option<ByteRange>,
+    /// What of it cannot be brought here.
+    pub uncarried: Vec<Uncarried>,
     /// The content; fails if the origin breaks off or sends more or less than it announced.
     pub body: Body,
+}
+
+/// What the origin tells of an object without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginHead {
+    /// What it tells of the object.
+    pub info: ObjectInfo,
+    /// What of it cannot be brought here.
+    pub uncarried: Vec<Uncarried>,
+}
+
+/// Where one part of a multipart object lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartRange {
+    /// Its bytes.
+    pub range: ByteRange,
+    /// Bytes of the whole object.
+    pub size: u64,
+    /// How many parts there are, where the origin says.
+    pub count: Option<u16>,
+}
+
+/// What a write asks to be judged by the origin itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutConditions {
+    /// Only if there is no such object: `If-None-Match: *`.
+    pub if_absent: bool,
+    /// Only if the object has this ETag: `If-Match`.
+    pub if_match: Option<ETag>,
+}
+
+impl PutConditions {
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        !self.if_absent && self.if_match.is_none()
+    }
+}
+
+/// The order in which an origin lists its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    /// Not known yet: nothing listed so far tells the two apart.
+    #[default]
+    Unknown,
+    /// UTF-8 bytes, as S3 has it.
+    Bytes,
+    /// As if `/` came before every other character, so that what lies below a name comes before its neighbours.
+    Directories,
 }
 
 /// What a write carries besides its content.
@@ -121,16 +173,43 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject>;
 
     /// Tells what is known of an object; moves no body.
-    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo>;
+    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead>;
 
     /// The size of one part of a multipart object, while it still has `etag`; `None` where the origin cannot tell.
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>>;
 
+    /// Where one part of a multipart object lies, while it still has `etag`; `None` where the origin cannot tell.
+    async fn part_range(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>>;
+
+    /// Every part of a multipart object, with checksums where the origin keeps them, while it still has `etag`; `None` where it cannot tell.
+    async fn object_parts(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>>;
+
     /// Stores an object of `size` bytes. A body that fails never becomes an object.
-    async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag>;
+    ///
+    /// `conditions` are judged by the origin where [`Origin::judges_conditions`]; elsewhere they are left to the caller.
+    async fn put(
+        &self,
+        path: &ShadowPath,
+        key: &ObjectKey,
+        size: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag>;
+
+    /// Whether the origin judges conditions of a PUT itself. Found out once, by trying on a key of ours: to be asked only where writes are allowed.
+    async fn judges_conditions(&self, path: &ShadowPath) -> Result<bool>;
 
     /// Deletes an object; deleting what is absent is no error.
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()>;
+
+    /// The order of its listings, as far as it is known.
+    fn order(&self) -> ListOrder {
+        ListOrder::Unknown
+    }
+
+    /// Remembers the order that a listing has shown.
+    fn learn_order(&self, _: ListOrder) {}
 
     /// Lists one page.
     async fn list(&self, path: &ShadowPath, list: &OriginList) -> Result<OriginPage>;

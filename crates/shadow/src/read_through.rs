@@ -83,7 +83,7 @@ impl Shadow {
         let path = self.path(cx, bucket);
         if !options.preconditions.is_empty() {
             // Judged before a transfer is begun: a condition that does not hold must not move a body.
-            check_read(&options.preconditions, &origin.head(&path, key).await?)?;
+            check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
         }
         let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         let transfer = self.join(cx, bucket, key, origin, wanted);
@@ -180,6 +180,7 @@ impl Shadow {
             stats: self.stats(bucket),
             memory: self.0.hydration_memory.clone(),
             background: self.0.background.clone(),
+            lanes: self.0.flights.lanes(bucket.partition),
             stopping: self.0.stopping.clone(),
         })
     }
@@ -197,7 +198,7 @@ impl Shadow {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => {
-                let mut info = origin.head(&self.path(cx, bucket), key).await?;
+                let mut info = origin.head(&self.path(cx, bucket), key).await?.info;
                 info.source = ReadSource::Origin;
                 check_read(&options.preconditions, &info)?;
                 wanted_range(&GetOptions { range: None, ..options }, &info)?;
@@ -246,7 +247,7 @@ impl Shadow {
             return Ok(None);
         }
         match origin.head(&self.path(cx, bucket), key).await {
-            Ok(info) => Ok(Some(info.etag)),
+            Ok(head) => Ok(Some(head.info.etag)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }

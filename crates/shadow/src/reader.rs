@@ -10,8 +10,8 @@ use umbra_core::{Body, ByteRange, Error, Result};
 
 use crate::transfer::{FETCH_BYTES, StoredPiece, Transfer};
 
-/// How far ahead of itself a reader has bytes brought: two requests, so that one is on its way while the other arrives.
-const AHEAD_BYTES: u64 = 2 * FETCH_BYTES;
+/// How far ahead of itself a reader has bytes brought: four requests, so that some are on their way while others arrive.
+const AHEAD_BYTES: u64 = 4 * FETCH_BYTES;
 
 /// What a reader finds at its position.
 pub(crate) enum At {
@@ -112,7 +112,7 @@ impl Reader {
     /// Has the next bytes brought, a good way ahead.
     fn demand(&mut self) {
         let wanted = self.range.end.min(self.range.start + AHEAD_BYTES);
-        if self.demanded <= self.range.start || (self.demanded < wanted && self.demanded - self.range.start < FETCH_BYTES) {
+        if self.demanded <= self.range.start || (self.demanded < wanted && self.demanded - self.range.start < AHEAD_BYTES - FETCH_BYTES) {
             self.transfer.demand(ByteRange::new(self.range.start, wanted));
             self.demanded = wanted;
         }

@@ -53,6 +53,23 @@ pub(crate) enum Operation {
     CopyBack,
 }
 
+/// An upload at the origin that mirrors one of ours. Row `u/<upload of ours>`, until it is known to have ended.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct OriginUpload {
+    /// The generation it belongs to.
+    #[n(0)]
+    pub(crate) generation: u64,
+    /// When it began, in milliseconds since 1970.
+    #[n(1)]
+    pub(crate) at: i64,
+    /// The key it is for.
+    #[n(2)]
+    pub(crate) key: String,
+    /// The origin's identifier of it.
+    #[n(3)]
+    pub(crate) upload: String,
+}
+
 /// A hydration that is not complete. Row `h/<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
 pub(crate) struct Hydrating {
@@ -88,6 +105,18 @@ pub(crate) struct Hydrating {
     pub(crate) etag_is_md5: bool,
 }
 
+impl Operation {
+    /// What people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::Tag => "tags",
+            Self::CopyBack => "copy-back",
+        }
+    }
+}
+
 const VERSION: u8 = 1;
 
 /// The bytes of a record.
@@ -115,7 +144,7 @@ impl Tombstone {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hydrating, Intent, Operation, Tombstone, decode, encode};
+    use super::{Hydrating, Intent, Operation, OriginUpload, Tombstone, decode, encode};
 
     /// The first format, written once and readable for ever.
     #[test]
@@ -129,6 +158,10 @@ mod tests {
         assert_eq!(decode::<Intent>("i", golden[1]).unwrap(), intent);
         let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent };
         assert_eq!(decode::<Intent>("i", &[1, 0x85, 7, 0x18, 0x2a, 3, 0xf6, 0xf6]).unwrap(), copy_back);
+        let upload = OriginUpload { generation: 7, at: 42, key: "k".into(), upload: "id".into() };
+        let golden = [1, 0x84, 7, 0x18, 0x2a, 0x61, b'k', 0x62, b'i', b'd'];
+        assert_eq!(encode(&upload), golden);
+        assert_eq!(decode::<OriginUpload>("u", &golden).unwrap(), upload);
         let hydrating = Hydrating {
             generation: 7,
             base: (Some(1), None, None),

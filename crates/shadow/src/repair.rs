@@ -1,11 +1,9 @@
 //! Repairs: keys whose write-through lost its owner are made to hold what the origin holds.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result};
-use umbra_meta::{Batch, Check, Expect, Projection, Write, key};
+use umbra_core::{Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
+use umbra_meta::{Batch, Check, Expect, KeyRange, Projection, Write, key};
 use umbra_store::{Bucket, Terms};
 
 use crate::{
@@ -14,147 +12,66 @@ use crate::{
     intent::mark_of_tags,
     origin::Origin,
     record::{Intent, Operation, decode},
+    repairs::PendingRepair,
     transfer::End,
     view::{Base, View},
     write_through::merge,
 };
 
-/// How long the worker rests when an origin could not be reached.
-const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// How far the origin's clock may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Rows read at once.
 const PAGE: usize = 1000;
 
-/// The buckets that may hold dead intents.
-#[derive(Debug, Default)]
-pub(crate) struct Repairs {
-    buckets: Mutex<BTreeSet<BucketName>>,
-    due: Notify,
-}
-
-impl Repairs {
-    /// A write of `key` lost its owner.
-    pub(crate) fn add(&self, bucket: &Bucket, key: &ObjectKey) {
-        tracing::warn!(bucket = %bucket.name, %key, "a write-through is half done; the key is read through the origin until repaired");
-        self.add_bucket(&bucket.name);
-    }
-
-    fn add_bucket(&self, name: &BucketName) {
-        self.buckets.lock().insert(name.clone());
-        self.due.notify_one();
-    }
-}
-
 impl Shadow {
-    /// Finds what an earlier process left half-done, and starts the worker that repairs it.
-    pub async fn start(&self) -> Result<()> {
-        let mut after: Option<String> = None;
-        loop {
-            let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
-            for bucket in &buckets {
-                if bucket.settings.shadow.is_none()
-                    && let Err(error) = self.drop_rows(bucket).await
-                {
-                    tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
-                }
-                if bucket.settings.shadow.is_some() && !self.pending_repairs(bucket, 1).await?.is_empty() {
-                    self.0.repairs.add_bucket(&bucket.name);
-                }
-                if bucket.settings.shadow.is_some() {
-                    self.start_jobs(bucket).await?;
-                }
-            }
-            match buckets.last() {
-                Some(last) if buckets.len() == PAGE => after = Some(last.name.to_string()),
-                _ => break,
-            }
-        }
-        let shadow = self.clone();
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = shadow.0.stopping.cancelled() => {}
-                () = shadow.repair_for_ever() => {}
-            }
-        });
-        let shadow = self.clone();
-        self.0.tasks.spawn(async move {
-            tokio::select! {
-                () = shadow.0.stopping.cancelled() => {}
-                () = shadow.sweep_for_ever() => {}
-            }
-        });
-        Ok(())
-    }
-
-    async fn repair_for_ever(&self) {
-        loop {
-            self.0.repairs.due.notified().await;
-            loop {
-                let buckets = std::mem::take(&mut *self.0.repairs.buckets.lock());
-                if buckets.is_empty() {
-                    break;
-                }
-                let mut failed = BTreeSet::new();
-                for name in buckets {
-                    if let Err(error) = self.repair_bucket(&name).await {
-                        tracing::warn!(bucket = %name, error = ?error, "repairs are put off");
-                        failed.insert(name);
-                    }
-                }
-                if !failed.is_empty() {
-                    self.0.repairs.buckets.lock().extend(failed);
-                    tokio::time::sleep(RETRY_DELAY).await;
-                }
-            }
-        }
-    }
-
-    async fn repair_bucket(&self, name: &BucketName) -> Result<()> {
-        let bucket = match self.0.catalog.bucket(name).await {
-            Ok(bucket) => bucket,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let Some(origin) = self.origin(&bucket)? else { return Ok(()) };
-        let cx = RequestContext { request_id: "repair".to_owned(), ..RequestContext::default() };
-        let (mut first_error, mut repaired) = (None, 0);
-        let keys = self.pending_repairs(&bucket, PAGE).await?;
-        for key in &keys {
-            let _lock = self.0.locks.lock(bucket.partition, key).await;
-            match self.repair(&cx, &bucket, key, &origin).await {
-                Ok(()) => repaired += 1,
-                // One that cannot be repaired must not keep the others waiting.
-                Err(error) => first_error = first_error.or(Some(error)),
-            }
-        }
-        if keys.len() == PAGE && repaired > 0 {
-            self.0.repairs.add_bucket(name);
-        }
-        first_error.map_or(Ok(()), Err)
-    }
-
     /// Keys whose intent lost its owner, at most `limit`.
     pub(crate) async fn pending_repairs(&self, bucket: &Bucket, limit: usize) -> Result<Vec<ObjectKey>> {
-        let (mut keys, mut range) = (Vec::new(), key::write_intent_range(""));
-        loop {
-            let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
-            for row in &rows {
-                let intent: Intent = decode("intent", &row.body)?;
-                let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
-                let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
-                if !is_live && intent.generation == bucket.settings.generation {
-                    keys.push(key);
-                }
-                if keys.len() == limit {
-                    return Ok(keys);
-                }
+        let queue = self.dead_intents(bucket, limit).await?;
+        Ok(queue.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// The repair queue, with what is known of it; at most `limit`.
+    pub(crate) async fn repair_queue(&self, bucket: &Bucket, limit: usize) -> Result<Vec<PendingRepair>> {
+        let shown = |(key, intent): (ObjectKey, Intent)| {
+            let trouble = self.0.repairs.trouble(bucket.partition, &key);
+            PendingRepair {
+                operation: intent.operation.name(),
+                since: Timestamp::from_millis(intent.at),
+                attempts: trouble.as_ref().map_or(0, |trouble| trouble.attempts),
+                next_attempt: trouble.as_ref().map(|trouble| trouble.next),
+                last_error: trouble.map(|trouble| trouble.error),
+                key,
             }
-            match rows.last() {
-                Some(last) if rows.len() == PAGE => range = range.after(&last.key),
-                _ => return Ok(keys),
+        };
+        Ok(self.dead_intents(bucket, limit).await?.into_iter().map(shown).collect())
+    }
+
+    async fn dead_intents(&self, bucket: &Bucket, limit: usize) -> Result<Vec<(ObjectKey, Intent)>> {
+        let (mut found, mut range) = (Vec::new(), key::write_intent_range(""));
+        while found.len() < limit
+            && let Some(page) = self.page_of_repairs(bucket, &mut range).await?
+        {
+            found.extend(page);
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// The intents of the next page of `range` that lost their owner, which may be none of it; `None` behind the last page.
+    pub(crate) async fn page_of_repairs(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<Vec<(ObjectKey, Intent)>>> {
+        let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        *range = range.clone().after(&last.key);
+        let mut page = Vec::new();
+        for row in &rows {
+            let intent: Intent = decode("intent", &row.body)?;
+            let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
+            let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
+            if !is_live && intent.generation == bucket.settings.generation {
+                page.push((key, intent));
             }
         }
+        Ok(Some(page))
     }
 
     /// Whether the origin applied a write whose owner died.
@@ -170,7 +87,7 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<bool> {
         let there = match origin.head(&self.path(cx, bucket), key).await {
-            Ok(info) => Some(info),
+            Ok(head) => Some(head.info),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error.into()),
         };
@@ -215,7 +132,7 @@ impl Shadow {
     /// Takes the origin's tags, if both sides hold the same object.
     async fn repaired_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<()> {
         let path = self.path(cx, bucket);
-        let info = origin.head(&path, key).await?;
+        let info = origin.head(&path, key).await?.info;
         if view.object.as_ref().is_none_or(|stored| stored.object.etag != info.etag) {
             return self.drop_intent(bucket, key, &view.base).await;
         }

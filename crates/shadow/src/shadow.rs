@@ -22,7 +22,7 @@ use crate::{
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
-    repair::Repairs,
+    repairs::Repairs,
     stats::{Stats, StatsByBucket},
     users::{UserGuard, Users},
     view::View,
@@ -136,6 +136,15 @@ impl Shadow {
         self.0.stats.of(bucket.partition)
     }
 
+    /// The origin of a bucket that has one, for a request for `key`: if its repair rests, it is tried at once.
+    fn origin_for(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Arc<dyn Origin>>> {
+        let origin = self.origin(bucket)?;
+        if origin.is_some() {
+            self.0.repairs.touch(bucket.partition, key, self.now());
+        }
+        Ok(origin)
+    }
+
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
@@ -183,7 +192,7 @@ impl fmt::Debug for Shadow {
 #[async_trait]
 impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().get(cx, bucket, key, options).await,
             Some(origin) => {
                 let user = self.user(bucket, Some(key));
@@ -201,7 +210,7 @@ impl Objects for Shadow {
     }
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
@@ -213,7 +222,7 @@ impl Objects for Shadow {
 
     async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
         let _user = self.user(bucket, Some(key));
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().put(cx, bucket, key, body, options).await,
             Some(origin) if writes_through(bucket) => self.put_through(cx, bucket, key, body, options, origin).await,
             Some(origin) => self.put_here(cx, bucket, key, body, options, &*origin).await,
@@ -222,7 +231,7 @@ impl Objects for Shadow {
 
     async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().delete(cx, bucket, key, options).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
             Some(origin) => self.delete_here(cx, bucket, key, options, &*origin).await,
@@ -239,7 +248,7 @@ impl Objects for Shadow {
 
     async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
         let _user = self.user(bucket, Some(key));
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().tags(cx, bucket, key).await,
             Some(origin) => self.tags_through(cx, bucket, key, &*origin).await,
         }
@@ -247,14 +256,14 @@ impl Objects for Shadow {
 
     async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().put_tags(cx, bucket, key, tags).await,
             Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
         }
     }
 
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             Some(origin) if writes_through(bucket) => self.create_mirrored_upload(cx, bucket, key, options, &*origin).await,
             _ => self.native().create_upload(cx, bucket, key, options).await,
         }
@@ -288,7 +297,7 @@ impl Objects for Shadow {
         options: CompleteUpload,
     ) -> Result<PutObject> {
         let _user = self.user(bucket, Some(key));
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             None => self.native().complete_upload(cx, bucket, key, upload, options).await,
             Some(origin) if writes_through(bucket) => self.complete_mirrored_upload(cx, bucket, key, upload, options, origin).await,
             Some(origin) => self.complete_upload_here(cx, bucket, key, upload, options, &*origin).await,
@@ -296,9 +305,13 @@ impl Objects for Shadow {
     }
 
     async fn abort_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<()> {
-        match self.origin(bucket)? {
+        match self.origin_for(bucket, key)? {
             Some(origin) if writes_through(bucket) => self.abort_mirrored_upload(cx, bucket, key, upload, &*origin).await,
-            _ => self.native().abort_upload(cx, bucket, key, upload).await,
+            Some(_) => {
+                self.native().abort_upload(cx, bucket, key, upload).await?;
+                self.end_mirror_of(bucket, upload).await
+            }
+            None => self.native().abort_upload(cx, bucket, key, upload).await,
         }
     }
 

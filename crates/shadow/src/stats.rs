@@ -4,15 +4,18 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use umbra_core::Timestamp;
 use umbra_meta::Partition;
 
 const LAST_ERRORS_MAX: usize = 10;
+/// Requests in a row that must go unanswered before an answer means that the origin is back: one that answers now and then was never away.
+const AWAY_AFTER: u32 = 3;
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -41,6 +44,10 @@ pub(crate) struct Stats {
     pub(crate) cold_reads: Count,
     pub(crate) discarded_copies: Count,
     pub(crate) last_errors: Mutex<VecDeque<OriginFault>>,
+    /// Requests in a row that the origin did not answer.
+    unanswered: AtomicU32,
+    has_come_back: AtomicBool,
+    back: Arc<Notify>,
 }
 
 /// Something the origin did wrong.
@@ -55,6 +62,21 @@ pub struct OriginFault {
 }
 
 impl Stats {
+    /// Notes whether the origin answered at all.
+    pub(crate) fn note_answer(&self, answered: bool) {
+        if !answered {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+        } else if self.unanswered.load(Ordering::Relaxed) > 0 && self.unanswered.swap(0, Ordering::Relaxed) >= AWAY_AFTER {
+            self.has_come_back.store(true, Ordering::Release);
+            self.back.notify_one();
+        }
+    }
+
+    /// Whether the origin came back after it had been away, since this was last asked.
+    pub(crate) fn has_come_back(&self) -> bool {
+        self.has_come_back.swap(false, Ordering::AcqRel)
+    }
+
     /// Remembers a fault of the origin, the latest few.
     pub(crate) fn fault(&self, fault: OriginFault) {
         let mut last = self.last_errors.lock();
@@ -67,16 +89,21 @@ impl Stats {
 
 /// The counts of every bucket.
 #[derive(Debug, Default)]
-pub(crate) struct StatsByBucket(Mutex<HashMap<Partition, Arc<Stats>>>);
+pub(crate) struct StatsByBucket {
+    buckets: Mutex<HashMap<Partition, Arc<Stats>>>,
+    /// Told when an origin is back that had been away.
+    pub(crate) back: Arc<Notify>,
+}
 
 impl StatsByBucket {
     /// The counts of one bucket.
     pub(crate) fn of(&self, partition: Partition) -> Arc<Stats> {
-        self.0.lock().entry(partition).or_default().clone()
+        let made = || Arc::new(Stats { back: self.back.clone(), ..Stats::default() });
+        self.buckets.lock().entry(partition).or_insert_with(made).clone()
     }
 
     /// Forgets a bucket.
     pub(crate) fn forget(&self, partition: Partition) {
-        self.0.lock().remove(&partition);
+        self.buckets.lock().remove(&partition);
     }
 }

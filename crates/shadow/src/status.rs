@@ -1,9 +1,9 @@
 //! What a person wants to know of a shadow.
 
-use umbra_core::{ObjectKey, Result};
+use umbra_core::Result;
 use umbra_store::Bucket;
 
-use crate::{Shadow, stats::OriginFault};
+use crate::{Shadow, repairs::PendingRepair, stats::OriginFault};
 
 /// Keys named in a status.
 const KEYS_SHOWN: usize = 100;
@@ -37,8 +37,8 @@ pub struct ShadowStatus {
     pub local_reads: u64,
     /// Reads answered from the origin.
     pub cold_reads: u64,
-    /// Keys whose write-through is half done, at most a hundred.
-    pub pending_repairs: Vec<ObjectKey>,
+    /// Write-throughs that are half done, at most a hundred.
+    pub pending_repairs: Vec<PendingRepair>,
     /// The latest faults of the origin.
     pub last_errors: Vec<OriginFault>,
 }
@@ -63,7 +63,7 @@ impl Shadow {
             discarded_copies: stats.discarded_copies.get(),
             local_reads: stats.local_reads.get(),
             cold_reads: stats.cold_reads.get(),
-            pending_repairs: self.pending_repairs(bucket, KEYS_SHOWN).await?,
+            pending_repairs: self.repair_queue(bucket, KEYS_SHOWN).await?,
             last_errors,
         }))
     }

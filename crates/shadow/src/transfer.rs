@@ -25,12 +25,12 @@ use crate::{
 /// second; smaller pieces would make more requests and more records of the same object.
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
-pub(crate) const FETCH_BYTES: u64 = 8 * PIECE_BYTES;
+pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
 /// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
 /// so only the one request for a whole object is ever cut short.
-const NEAR_BYTES: u64 = FETCH_BYTES;
+const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
 /// The most bytes one request in the background asks for.
-const BACKGROUND_BYTES: u64 = 4 * PIECE_BYTES;
+const BACKGROUND_BYTES: u64 = 2 * PIECE_BYTES;
 /// Requests in the background for one object at a time.
 const FILLERS_MAX: usize = 2;
 

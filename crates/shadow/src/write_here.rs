@@ -52,7 +52,9 @@ impl Shadow {
         let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         self.still_only_here(bucket).await?;
-        self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await
+        let completed = self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await?;
+        self.end_mirror_of(bucket, upload).await?;
+        Ok(completed)
     }
 
     /// Refuses to write behind the back of a write-through that was switched on meanwhile. The caller holds the key's lock.

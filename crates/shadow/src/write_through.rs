@@ -5,14 +5,14 @@
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, ETag, Error, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
+use umbra_core::{Body, ETag, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
 use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
     Shadow,
     intent::{Intended, IntentGuard, half_done},
     key_locks::KeyGuard,
-    origin::{Origin, OriginAttributes, OriginError},
+    origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
     shadow::writes_through,
     tee::{Outcome, store_on_both},
     view::View,
@@ -72,10 +72,11 @@ impl Shadow {
         self.to_the_end(async move {
             let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
             // Before the body moves; judged again, for good, under the key's lock.
-            shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
+            let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
             let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
-            let write = |size, body| origin.put(&path, &key, size, body, &attributes);
+            let conditions = shadow.conditions_there(&path, &view, terms.cold, &preconditions, &*origin).await?;
+            let write = |size, body| origin.put(&path, &key, size, body, &attributes, &conditions);
             let journal = |content: &Content| {
                 let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size };
                 shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)
@@ -94,6 +95,29 @@ impl Shadow {
             }
         })
         .await
+    }
+
+    /// What the origin is to judge of a conditional write, so that a client of its own cannot come between the judgement here and the write
+    /// there.
+    ///
+    /// That is what was judged of the origin's own object. Where something is here, or a tombstone, ours is what counts: a change that somebody
+    /// made at the origin is not seen, and what was written or deleted here before write-through was on is not there.
+    async fn conditions_there(
+        &self,
+        path: &ShadowPath,
+        view: &View,
+        cold: Option<ETag>,
+        conditions: &Preconditions,
+        origin: &dyn Origin,
+    ) -> Result<PutConditions> {
+        let wanted = PutConditions {
+            if_absent: cold.is_none() && conditions.if_none_match == Some(Matches::Any),
+            if_match: cold.filter(|_| conditions.if_match.is_some()),
+        };
+        if wanted.is_empty() || !view.is_cold() || !origin.judges_conditions(path).await? {
+            return Ok(PutConditions::default());
+        }
+        Ok(wanted)
     }
 
     pub(crate) async fn delete_through(

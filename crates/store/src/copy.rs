@@ -66,7 +66,12 @@ pub async fn copy_part(
     let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
     let wanted = range.map(|(first, last)| RangeSpec::From { first, last: Some(last) });
     let read = GetOptions { range: wanted, preconditions: conditions, ..GetOptions::default() };
-    let GetObject { info, range: got, body } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
+    let beyond = |error: Error| match error.kind() {
+        // A read past the end is 416; a copy, 400.
+        ErrorKind::Invalid(Fault::InvalidRange) => Error::invalid(Fault::InvalidArgument, "range specified is not valid for source object"),
+        _ => unmodified_is_a_failure(error),
+    };
+    let GetObject { info, range: got, body } = objects.get(cx, source.0, source.1, read).await.map_err(beyond)?;
     if range.is_some_and(|(_, last)| last >= info.size) {
         let message = format!("range specified is not valid for source object of size: {}", info.size);
         return Err(Error::invalid(Fault::InvalidArgument, message));

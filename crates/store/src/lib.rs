@@ -22,7 +22,8 @@ pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use native::{
-    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, Pieces, Stored, part_integrity,
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, Stored, StoredPart,
+    part_integrity,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

@@ -25,6 +25,7 @@ mod intake;
 mod list;
 mod list_token;
 mod list_uploads;
+mod note;
 mod part;
 mod plan;
 mod publish;
@@ -44,6 +45,7 @@ use umbra_meta::{MetaStore, key};
 
 pub use self::{
     content::{Content, Extent, Pieces},
+    note::{PartNoting, StoredPart},
     plan::CompletionPlan,
     publish::NewObject,
     stored::{Completion, ObjectRecord, Stored},
@@ -157,7 +159,7 @@ impl Objects for Native {
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {
-        self.create_upload_noted(bucket, key, options, None).await
+        self.create_upload_noted(bucket, key, options, None, |_| Vec::new()).await
     }
 
     async fn upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, upload: &UploadId) -> Result<CreateUpload> {

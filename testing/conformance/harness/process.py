@@ -101,6 +101,10 @@ class Process:
     def reset_rss_peak(self):
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
+    def descriptors(self):
+        """How many files and sockets are open."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
     def _status(self, field):
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith(field + ":"):

@@ -84,6 +84,41 @@ def test_destroy(umbra):
     assert umbra.client().list_objects_v2(Bucket=bucket)["KeyCount"] == 0
 
 
+def test_keys_of_a_bucket_go_with_it(umbra):
+    """However a bucket ends, its own key opens nothing any more, and no later bucket of its name."""
+    for ends in (lambda client, bucket: client.delete_bucket(Bucket=bucket), lambda _, bucket: umbra.storage("destroy", bucket, "-y")):
+        bucket = name("keyed")
+        made = umbra.storage("create", "-n", bucket, "-o", "tests", "-y").values()
+        client = umbra.client(made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"])
+        assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+        ends(umbra.client(), bucket)
+        umbra.storage("create", "-n", bucket, "-o", "tests", "-y")
+        error = refused(client.list_objects_v2, Bucket=bucket)
+        assert (error.status, error.code) == (403, "InvalidAccessKeyId")
+        assert made["AWS_ACCESS_KEY_ID"] not in umbra.run("key", "list").out
+
+
+def test_keys_in_the_environment_alone_change_nothing(shadowed):
+    """An update that asks for nothing rotates no key, whatever the environment holds."""
+    shadowed.put_there("k", b"x")
+    env = dict(UMBRA_SHADOW_ACCESS_KEY="SOMEBODYELSES0000001", UMBRA_SHADOW_SECRET_KEY="somebody-elses-secret")
+    for flags, status in (((), 2), (("--private",), 0), (("--shadow-write-through=false",), 0)):
+        done = shadowed.update(*flags, env=env, check=False)
+        assert done.status == status, done
+    assert shadowed.read("k") == b"x"
+
+
+def test_the_region_of_a_shadow_is_optional(pair):
+    """Without `--shadow-region` it is `auto`, and the help says so."""
+    pair.put_there("k", b"x")
+    done = pair.umbra.storage("create", "-n", pair.name, "-o", pair.org, *pair.flags(region=None), "-y")
+    pair.created = done.values()
+    pair.connect()
+    assert pair.read("k") == b"x"
+    told = " ".join(pair.umbra.run("storage", "create", "--help").out.split())
+    assert "Optional: without it `auto`" in told
+
+
 def test_wrong_usage(umbra):
     """Exit status 2 for wrong usage, 1 for a refused request with one clear line on standard error."""
     for argv in (["storage", "create"], ["storage", "frobnicate"], ["frobnicate"], ["storage", "update", "x", "--public", "--private"], ["storage", "create", "-n", "abc", "-o", "tests", "--bogus"]):

@@ -348,7 +348,7 @@ def test_one_huge_chunk_is_not_kept_in_memory(wire, c):
 # -- names and arguments ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", ["ab", "a" * 64, "Upper", "under_score", "-dash", "dash-", "dot..dot", ".dot", "192.168.1.1", "sp%20ace", "xn--puny", "name-s3alias", "%00", "..", "%2e%2e"])
+@pytest.mark.parametrize("bad", ["ab", "a" * 64, "Upper", "under_score", "-dash", "dash-", "dot..dot", "a.-b", "a-.b", ".dot", "192.168.1.1", "sp%20ace", "xn--puny", "name-s3alias", "%00", "..", "%2e%2e"])
 def test_invalid_bucket_names(wire, bad):
     """A bucket name outside S3's rules is InvalidBucketName."""
     is_error(wire.call("PUT", f"/{bad}"), 400, "InvalidBucketName")
@@ -387,6 +387,7 @@ def test_bad_arguments(wire, c):
     for query in ("max-keys=abc", "max-keys=-1", "list-type=2&max-keys=1.5", "list-type=2&encoding-type=base64", "max-keys=99999999999999999999"):
         answer = wire.call("GET", "/BUCKET", query)
         assert answer.status == 400 and answer.code, (query, answer)
+    is_error(wire.call("GET", "/BUCKET", "list-type=7"), 400, "InvalidArgument")
     for query in ("partNumber=0", "partNumber=abc", "partNumber=10001"):
         answer = wire.call("GET", "/BUCKET/k", query)
         assert answer.status in (400, 404), (query, answer)

@@ -54,6 +54,13 @@ def test_part_numbers_have_gaps_and_any_order(c, bucket):
     tags[7] = _part(c, bucket, upload, 7, content(5 * MIB, 77))
     _complete(c, bucket, upload, sorted(tags.items()))
     assert read(c, bucket, "k") == content(5 * MIB, 77) + content(5 * MIB, 300) + content(5 * MIB, 10000)
+    for number, seed in ((7, 77), (300, 300), (10000, 10000)):
+        part = c.get_object(Bucket=bucket, Key="k", PartNumber=number)
+        assert part["ResponseMetadata"]["HTTPStatusCode"] == 206 and part["PartsCount"] == 3
+        assert part["Body"].read() == content(5 * MIB, seed)
+    for number in (1, 8, 9999):
+        assert refused(c.get_object, Bucket=bucket, Key="k", PartNumber=number).status == 416
+        assert refused(c.head_object, Bucket=bucket, Key="k", PartNumber=number).status == 416
 
 
 def test_parts_at_once(c, bucket):
@@ -194,8 +201,9 @@ def test_copied_parts(c, bucket):
     assert read(c, bucket, "k") == source[:5242880] + source[6291456:11534336] + source
     upload = _begin(c, bucket)
     call = dict(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1)
-    beyond = refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "s"}, CopySourceRange=f"bytes=0-{len(source)}", **call)
-    assert (beyond.status, beyond.code) in ((400, "InvalidArgument"), (416, "InvalidRange"))
+    for wanted in (f"bytes=0-{len(source)}", f"bytes={len(source)}-{len(source)}", f"bytes={2 * len(source)}-{3 * len(source)}", "bytes=5-4", "bytes=0-"):
+        beyond = refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "s"}, CopySourceRange=wanted, **call)
+        assert (beyond.status, beyond.code) == (400, "InvalidArgument"), wanted
     assert refused(c.upload_part_copy, CopySource={"Bucket": bucket, "Key": "absent"}, **call).code == "NoSuchKey"
 
 

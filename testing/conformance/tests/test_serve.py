@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from harness import clients
 from harness.clients import read
-from harness.data import MIB, content
+from harness.data import KIB, MIB, content
 from harness.process import Process, clean_environment, free_ports
 from harness.raw import Signer, receive, request
 from harness.umbra import Umbra, binary
-from harness.wait import until
+from harness.wait import stays, until
 
 import socket
 
@@ -299,3 +299,73 @@ def test_many_connections_at_once(umbra, c, bucket):
     finally:
         for sock in idle:
             sock.close()
+
+
+def test_connections_are_capped(tmp_path):
+    """Beyond `--max-connections` clients wait: they cost the server no file descriptor, and are served when others leave."""
+    server = Umbra(tmp_path, "--max-connections", "8").start()
+    try:
+        client = server.client()
+        client.create_bucket(Bucket="capped")
+        client.close()
+        descriptors = server.process.descriptors()
+        idle = [socket.create_connection(server.address, 5) for _ in range(100)]
+        until("the cap to be reached", lambda: server.process.descriptors() >= descriptors + 7)
+        done = threading.Event()
+
+        def work():
+            server.client().put_object(Bucket="capped", Key="k", Body=b"x")
+            done.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        stays("capped", lambda: server.process.descriptors() <= descriptors + 8 + 4 and not done.is_set())
+        assert server.is_ready(), "the admin address has places of its own"
+        for sock in idle:
+            sock.close()
+        assert done.wait(20)
+    finally:
+        server.remove()
+
+
+def test_disk_space_is_given_back(tmp_path):
+    """What is overwritten or deleted leaves the disk once `--reclaim-grace` is over, from segments and from files of their own."""
+    server = Umbra(tmp_path, "--reclaim-grace", "1").start()
+    try:
+        client = server.client()
+        client.create_bucket(Bucket="space")
+
+        def allocated():
+            return sum(path.lstat().st_blocks * 512 for path in (server.data_dir / "blobs").rglob("*") if path.is_file())
+
+        def fill(seed):
+            for number in range(16):
+                client.put_object(Bucket="space", Key=f"large/{number}", Body=content(2 * MIB, f"{seed}/{number}"))
+            for number in range(128):
+                client.put_object(Bucket="space", Key=f"small/{number}", Body=content(64 * KIB, f"{seed}/{number}"))
+
+        def settles(what, check):
+            until(what, lambda: check(_or_again(allocated)), 60, 0.1)
+
+        once = 16 * 2 * MIB + 128 * 64 * KIB
+        fill("first")
+        assert allocated() >= once
+        fill("second")
+        settles("the space of what was overwritten", lambda size: size < once * 5 // 4)
+        assert read(client, "space", "large/3") == content(2 * MIB, "second/3") and read(client, "space", "small/3") == content(64 * KIB, "second/3")
+        for number in range(16):
+            client.delete_object(Bucket="space", Key=f"large/{number}")
+        settles("the space of deleted large objects", lambda size: size < 128 * 64 * KIB * 3 // 2)
+        for number in range(128):
+            client.delete_object(Bucket="space", Key=f"small/{number}")
+        settles("the space of deleted small objects", lambda size: size < MIB)
+    finally:
+        server.remove()
+
+
+def _or_again(look):
+    """A directory that changes while it is walked is walked again."""
+    while True:
+        try:
+            return look()
+        except FileNotFoundError:
+            continue

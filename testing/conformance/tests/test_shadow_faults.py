@@ -49,7 +49,8 @@ def test_stopped_before_a_get(pair):
 
 
 @pytest.mark.parametrize("status, code", [(403, "AccessDenied"), (403, "SignatureDoesNotMatch"), (403, "InvalidAccessKeyId"), (401, "Unauthorized"), (503, "SlowDown"), (500, "InternalError"), (429, "TooManyRequests"),
-                                          (404, "NoSuchBucket"), (301, "PermanentRedirect")])
+                                          (404, "NoSuchBucket"), (301, "PermanentRedirect"), (400, "InvalidRequest"), (400, "AuthorizationHeaderMalformed"),
+                                          (501, "NotImplemented"), (405, "MethodNotAllowed")])
 def test_refusing_or_throttling(shadowed, status, code):
     """Holds "throttles, or refuses our credentials gives 503 with a reason, never 404 and never a silently shorter listing."."""
     shadowed.put_there("k", b"x")
@@ -58,6 +59,9 @@ def test_refusing_or_throttling(shadowed, status, code):
     error = refused(shadowed.get, "k")
     assert error.status == 503 and error.code and error.message, error
     assert rule.hits + head.hits
+    for call in (lambda: shadowed.get("absent"), lambda: shadowed.get("k", Range="bytes=0-0"), lambda: shadowed.here.list_objects_v2(Bucket=shadowed.name),
+                 lambda: shadowed.here.copy_object(Bucket=shadowed.name, Key="t", CopySource={"Bucket": shadowed.name, "Key": "k"})):
+        assert refused(call).status == 503
     if status != 404:  # a bare 404 to HEAD does not tell a bucket from a key
         assert refused(shadowed.head, "k").status == 503
     recovers(shadowed, "k", b"x")
@@ -394,6 +398,57 @@ def test_killed_between_the_two_sides_of_a_completion(own_pair):
     assert pair.read("k") == b"".join(parts)
 
 
+def kill_in_an_upload(pair, **fault):
+    """Begins an upload of `k`, kills the server while part 2 is on its way, and starts it again: the call of the upload and part 1's ETag."""
+    pair.create(write_through=True)
+    upload = pair.here.create_multipart_upload(Bucket=pair.name, Key="k")["UploadId"]
+    call = dict(Bucket=pair.name, Key="k", UploadId=upload)
+    first = pair.here.upload_part(PartNumber=1, Body=content(5 * MIB, 1), **call)["ETag"]
+    part = lambda: pair.here.upload_part(PartNumber=2, Body=content(6 * MIB, 2), **call)  # noqa: E731
+    kill_between_the_sides(pair, "k", part, method="PUT", when=lambda e: "partNumber=2" in e.query, **fault)
+    return call, first
+
+
+def uploads_there(pair):
+    return pair.there.list_multipart_uploads(Bucket=pair.origin_name).get("Uploads", [])
+
+
+@pytest.mark.parametrize("fault", [dict(hold_body_at=3 * MIB), dict(hold_answer=True)], ids=["mid-part", "between-the-sides"])
+def test_killed_in_the_middle_of_a_mirrored_upload(own_pair, fault):
+    """An upload survives `kill -9`: what was acknowledged is on both sides, the rest is sent again, and both end with the same ETag."""
+    pair = own_pair
+    call, first = kill_in_an_upload(pair, **fault)
+    assert [p["ETag"] for p in pair.here.list_parts(**call)["Parts"]] == [first]
+    assert len(uploads_there(pair)) == 1
+    second = pair.here.upload_part(PartNumber=2, Body=content(6 * MIB, 3), **call)["ETag"]
+    listed = {"Parts": [{"PartNumber": n, "ETag": t} for n, t in enumerate((first, second), 1)]}
+    answer = pair.here.complete_multipart_upload(MultipartUpload=listed, **call)
+    assert answer["ETag"] == pair.there.head_object(Bucket=pair.origin_name, Key="k")["ETag"]
+    assert pair.read("k") == content(5 * MIB, 1) + content(6 * MIB, 3) == pair.read_there("k")
+    assert uploads_there(pair) == []
+
+
+def test_a_part_replaced_on_one_side_by_a_crash(own_pair):
+    """A part that a crash left replaced at the origin alone is sent there again, as the client knows it, when the upload is completed."""
+    pair = own_pair
+    call, first = kill_in_an_upload(pair, hold_answer=True)
+    act = lambda: pair.here.upload_part(PartNumber=1, Body=content(5 * MIB, 9), **call)  # noqa: E731
+    kill_between_the_sides(pair, "k", act, method="PUT", when=lambda e: "partNumber=1" in e.query, hold_answer=True)
+    listed = {"Parts": [{"PartNumber": p["PartNumber"], "ETag": p["ETag"]} for p in pair.here.list_parts(**call)["Parts"]]}
+    assert [p["ETag"] for p in listed["Parts"]] == [first]
+    pair.here.complete_multipart_upload(MultipartUpload=listed, **call)
+    assert pair.read("k") == content(5 * MIB, 1) == pair.read_there("k")
+
+
+def test_a_mirrored_upload_is_aborted_after_a_crash(own_pair):
+    """After `kill -9` an abort aborts both."""
+    pair = own_pair
+    call, _ = kill_in_an_upload(pair, hold_body_at=3 * MIB)
+    pair.here.abort_multipart_upload(**call)
+    assert uploads_there(pair) == [] and not pair.here.list_multipart_uploads(Bucket=pair.name).get("Uploads")
+    assert not pair.is_here("k") and not pair.is_there("k")
+
+
 def test_a_write_after_a_crash_wins(own_pair):
     """A newer write to a key under repair is what both sides end with."""
     pair = own_pair
@@ -421,6 +476,9 @@ def test_the_origin_is_away_during_repair(own_pair):
     assert refused(pair.get, "k").status == 503
     assert refused(pair.head, "k").status == 503
     assert pending(pair) == 1
+    repair = until("an attempt that failed", lambda: next((r for r in pair.umbra.status(pair.name)["shadow"]["pending_repairs"] if r["attempts"]), None))
+    assert (repair["key"], repair["operation"]) == ("k", "put") and repair["since"] and repair["last_error"] and repair["next_attempt"]
+    assert "k (put since" in pair.umbra.storage("status", pair.name).out
     pair.proxy.start()
     settled(pair)
     assert pair.read("k") == b"after"

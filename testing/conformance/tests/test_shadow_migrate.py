@@ -149,7 +149,7 @@ def test_failures_have_reasons(pair):
     assert done.status == 1 and "1 objects could not be moved" in done.err, done
     assert "k0007 (tried 4 times)" in done.out, done
     refusal = pair.update("--clear-shadow", check=False)
-    assert "1 objects are still only at the origin (\"k0007\")" in refusal.err, refusal
+    assert "1 object is still only at the origin (\"k0007\")" in refusal.err, refusal
     pair.proxy.rules.remove(rule)
     assert migrate(pair, "--wait")["objects_done"] == 1
     pair.update("--clear-shadow")
@@ -167,7 +167,7 @@ def test_what_is_left_costs_nothing_to_ask(pair):
     pair.put("k0101", b"ours")
     pair.proxy.forget()
     refusal = pair.update("--clear-shadow", check=False)
-    assert "111 objects are still only at the origin" in refusal.err, refusal
+    assert "111 object is still only at the origin" in refusal.err, refusal
     assert pair.proxy.count() == 0, pair.proxy.story()
 
 
@@ -180,7 +180,7 @@ def test_the_gate_looks_once_more(pair):
     # Long enough for the listing that the migration made not to count any more.
     time.sleep(11)
     refusal = pair.update("--clear-shadow", check=False)
-    assert refusal.status == 1 and "1 objects are still only at the origin (\"late\")" in refusal.err, refusal
+    assert refusal.status == 1 and "1 object is still only at the origin (\"late\")" in refusal.err, refusal
     migrate(pair, "--wait")
     pair.update("--clear-shadow")
     assert pair.read("late") == b"x"

@@ -1,6 +1,8 @@
 """Writing with a shadow attached: without write-through nothing leaves, with it both sides hold it."""
 
 import http.client
+import threading
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -411,6 +413,47 @@ def test_deletes_tell_failures_per_key(written):
         assert written.keys() == ["a", "b", "c"] and [written.read(k) for k in "abc"] == [b"x"] * 3
 
 
+def test_a_thousand_deletes(umbra_pair):
+    """DeleteObjects of 1,000 keys: a bounded number at a time, and those that fail are told by key while the others go."""
+    pair = umbra_pair.create(write_through=True)
+    keys = [f"k{n:04d}" for n in range(1000)]
+    at_once(8, lambda n: [pair.put(key, b"x") for key in keys[n::8]])
+    bad = {key for key in keys if key.endswith("7")}
+    rule = pair.fault("DELETE", when=lambda e: e.key in bad, status=403)
+    busy, most, lock = [0], [0], threading.Lock()
+
+    def enter():
+        with lock:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        time.sleep(0.01)
+        with lock:
+            busy[0] -= 1
+
+    pair.fault("DELETE", when=lambda e: e.key not in bad, before=enter)
+    answer = pair.here.delete_objects(Bucket=pair.name, Delete={"Objects": [{"Key": key} for key in keys]})
+    assert {e["Key"] for e in answer["Errors"]} == bad and rule.hits >= len(bad)
+    assert {d["Key"] for d in answer["Deleted"]} == set(keys) - bad
+    assert 2 <= most[0] <= 16, most[0]
+    pair.proxy.clear_rules()
+    assert pair.keys() == sorted(bad) == keys_of(walk_v2(pair.there, pair.origin_name))
+
+
+def test_conditions_reach_the_origin(umbra_pair):
+    """A conditional PUT of a key that only the origin could hold is judged there too: its 412 is the client's, and nothing changes."""
+    pair = umbra_pair.create(write_through=True)
+    tag = pair.put_there("cold", b"old")["ETag"]
+    for key, condition in (("new", dict(IfNoneMatch="*")), ("cold", dict(IfMatch=tag))):
+        rule = pair.fault("PUT", key, when=lambda e: e.headers.get("x-amz-copy-source") is None, times=1, hold_request=True)
+        writer = Background(refused, pair.put, key, b"ours", **condition)
+        rule.await_reached()
+        pair.put_there(key, b"theirs")
+        rule.release()
+        assert writer.result().status == 412
+        assert pair.read_there(key) == b"theirs" == pair.read(key)
+    assert pair.umbra.status(pair.name)["shadow"]["pending_repairs"] == []
+
+
 def test_writes_to_one_key_keep_their_order(written):
     """Holds "Writes to one key are applied to the origin in the order in which they are applied here."."""
     for round_ in range(4):
@@ -508,16 +551,48 @@ def test_a_part_the_origin_refuses(written):
 
 
 def test_an_upload_begun_before_write_through(shadowed):
-    """An upload begun before write-through was turned on is completed on both sides or refused clearly, never on one alone."""
-    call = dict(Bucket=shadowed.name, Key="k", UploadId=shadowed.here.create_multipart_upload(Bucket=shadowed.name, Key="k")["UploadId"])
-    tag = shadowed.here.upload_part(PartNumber=1, Body=PARTS[0], **call)["ETag"]
+    """An upload begun before write-through was turned on is mirrored when it is completed, with the same boundaries."""
+    call = dict(Bucket=shadowed.name, Key="k", UploadId=shadowed.here.create_multipart_upload(Bucket=shadowed.name, Key="k", Metadata={"m": "1"})["UploadId"])
+    tags = [shadowed.here.upload_part(PartNumber=1, Body=PARTS[0], **call)["ETag"]]
     shadowed.update("--shadow-write-through")
-    try:
-        shadowed.here.complete_multipart_upload(MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]}, **call)
-    except ClientError:
-        assert not shadowed.is_here("k") and not shadowed.is_there("k")
-    else:
-        assert shadowed.read("k") == PARTS[0] == shadowed.read_there("k")
+    tags += [shadowed.here.upload_part(PartNumber=n, Body=PARTS[n - 1], **call)["ETag"] for n in (2, 3)]
+    parts = [{"PartNumber": n, "ETag": t} for n, t in enumerate(tags, 1)]
+    rule = shadowed.fault("PUT", "k", status=503, times=1)
+    assert refused(shadowed.here.complete_multipart_upload, MultipartUpload={"Parts": parts}, **call).status == 503 and rule.hits
+    assert not shadowed.is_here("k") and not shadowed.is_there("k")
+    answer = shadowed.here.complete_multipart_upload(MultipartUpload={"Parts": parts}, **call)
+    there = shadowed.there.head_object(Bucket=shadowed.origin_name, Key="k")
+    assert answer["ETag"] == multipart_etag(PARTS) == there["ETag"] and there["Metadata"] == {"m": "1"}
+    assert shadowed.read("k") == b"".join(PARTS) == shadowed.read_there("k") and _uploads_there(shadowed) == []
+
+
+def test_an_upload_that_vanished_at_the_origin(written):
+    """An origin may end uploads by itself: that is said, and the upload can be aborted and begun anew."""
+    call = dict(Bucket=written.name, Key="k", UploadId=written.here.create_multipart_upload(Bucket=written.name, Key="k")["UploadId"])
+    tag = written.here.upload_part(PartNumber=1, Body=PARTS[0], **call)["ETag"]
+    for upload in _uploads_there(written):
+        written.there.abort_multipart_upload(Bucket=written.origin_name, Key="k", UploadId=upload["UploadId"])
+    for attempt in (lambda: written.here.upload_part(PartNumber=2, Body=PARTS[1], **call),
+                    lambda: written.here.complete_multipart_upload(MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]}, **call)):
+        error = refused(attempt)
+        assert error.code == "NoSuchUpload" and "at the origin" in error.message, error
+    written.here.abort_multipart_upload(**call)
+    put_multipart(written.here, written.name, "k", PARTS)
+    assert written.read_there("k") == b"".join(PARTS)
+
+
+def test_the_end_of_a_shadow_ends_uploads_there(written):
+    """What is open at the origin is aborted there before a shadow is cleared, and when write-through was switched off and ours ends."""
+    uploads = [written.here.create_multipart_upload(Bucket=written.name, Key=key)["UploadId"] for key in ("k", "l")]
+    assert len(_uploads_there(written)) == 2
+    written.update("--shadow-write-through=false")
+    written.here.abort_multipart_upload(Bucket=written.name, Key="k", UploadId=uploads[0])
+    until("the origin's to be aborted", lambda: [u["Key"] for u in _uploads_there(written)] == ["l"])
+    written.update("--clear-shadow", "--force")
+    assert _uploads_there(written) == []
+    tag = written.here.upload_part(Bucket=written.name, Key="l", UploadId=uploads[1], PartNumber=1, Body=b"x")["ETag"]
+    written.here.complete_multipart_upload(Bucket=written.name, Key="l", UploadId=uploads[1], MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
+    assert written.read("l") == b"x" and not written.is_there("l")
 
 
 def test_copied_parts_are_mirrored(written):

@@ -31,7 +31,7 @@ pub struct ShadowRequest {
     /// The origin's endpoint: a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// The region its requests are signed for; `auto` is allowed.
+    /// The region its requests are signed for; `auto` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// The origin's bucket; the bucket's own name by default.

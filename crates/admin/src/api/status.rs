@@ -38,10 +38,27 @@ pub struct ShadowStatusView {
     pub local_reads: u64,
     /// Reads answered from the origin.
     pub cold_reads: u64,
-    /// Keys whose write to both sides is half done, at most a hundred.
-    pub pending_repairs: Vec<String>,
+    /// Writes to both sides that are half done, at most a hundred.
+    pub pending_repairs: Vec<PendingRepairView>,
     /// The latest faults of the origin.
     pub last_errors: Vec<OriginErrorView>,
+}
+
+/// A write to both sides that is half done. Its key is read through the origin until it is repaired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRepairView {
+    /// The key.
+    pub key: String,
+    /// What was to be done: `put`, `delete` or `tags`.
+    pub operation: String,
+    /// Since when.
+    pub since: String,
+    /// How often a repair was tried, since the server started.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// When the next one is due.
+    pub next_attempt: Option<String>,
 }
 
 /// Something the origin did wrong.

@@ -96,9 +96,24 @@ fn unreachable(url: &Url, error: &(dyn StdError + 'static)) -> ClientError {
         if last.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             return ClientError::Refused(origin(url));
         }
+        if is_no_tls(last) {
+            return ClientError::Plain(origin(url));
+        }
+        if last.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return ClientError::NotHttp(origin(url));
+        }
         match last.source() {
             Some(source) => last = source,
             None => return ClientError::Unreachable(origin(url), last.to_string()),
         }
+    }
+}
+
+/// Whether the answer to a TLS greeting was no TLS.
+fn is_no_tls(error: &(dyn StdError + 'static)) -> bool {
+    // The source of an error of I/O is not what it wraps, but the source of that.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => is_no_tls(wrapped),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))),
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn schemas() -> Value {
 fn buckets() -> Vec<(&'static str, Value)> {
     let shadow_request = object(&[
         ("endpoint?", text("The origin's endpoint: a URL.")),
-        ("region?", text("The region its requests are signed for; `auto` is allowed.")),
+        ("region?", text("The region its requests are signed for; `auto` by default.")),
         ("name?", text("The origin's bucket; the bucket's own name by default.")),
         ("access_key?", text("The access key at the origin.")),
         ("secret_key?", text("The secret key at the origin. Never told again.")),
@@ -118,14 +118,19 @@ fn status() -> Vec<(&'static str, Value)> {
         ("discarded_copies", count("Copies thrown away because something newer was here.")),
         ("local_reads", count("Reads answered from here.")),
         ("cold_reads", count("Reads answered from the origin.")),
-        (
-            "pending_repairs",
-            json!({ "type": "array", "items": { "type": "string" }, "description": "Keys whose write is half done, at most a hundred." }),
-        ),
+        ("pending_repairs", list("PendingRepairView")),
         ("last_errors", list("OriginErrorView")),
     ]);
     let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
-    vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("OriginErrorView", error)]
+    let repair = object(&[
+        ("key", text("The key, which is read through the origin until it is repaired.")),
+        ("operation", text("What was to be done: `put`, `delete` or `tags`.")),
+        ("since", time()),
+        ("attempts", count("How often a repair was tried, since the server started.")),
+        ("last_error", nullable(text("Why the last attempt failed."))),
+        ("next_attempt", nullable(time())),
+    ]);
+    vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("PendingRepairView", repair), ("OriginErrorView", error)]
 }
 
 /// An object with these fields. A question mark at the end of a name says that the field may be left out.

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use umbra_core::limits::KEYS_PER_PAGE_MAX;
+use umbra_core::{RequestContext, limits::KEYS_PER_PAGE_MAX};
 
 use crate::{
     api::{BucketList, BucketStatus},
@@ -49,12 +49,7 @@ pub(crate) async fn status(State(state): State<AdminState>, caller: Caller, Path
 pub(crate) async fn destroy(State(state): State<AdminState>, caller: Caller, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let bucket = state.managed_bucket(&caller, &name).await?;
     to_the_end(async move {
-        // The keys that reach this bucket alone go first: a later bucket of the same name must not be open to them.
-        for key in state.catalog.keys(Some(&bucket.organization)).await? {
-            if key.bucket.as_ref() == Some(&bucket.name) {
-                state.catalog.delete_key(&key.id).await?;
-            }
-        }
+        state.shadow.leave_origin(&RequestContext::default(), &bucket).await;
         state.catalog.destroy_bucket(&bucket.name).await?;
         state.shadow.forget(&bucket);
         Ok(StatusCode::NO_CONTENT)

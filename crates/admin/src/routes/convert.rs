@@ -1,11 +1,11 @@
 //! From what the layers below say to what the API says.
 
-use umbra_shadow::{AttachRequest, ShadowStatus};
+use umbra_shadow::{AttachRequest, PendingRepair, ShadowStatus};
 use umbra_store::{AccessKey, Bucket, Organization, Secret};
 
 use crate::api::{
-    AccessKeyView, BucketView, CreatedAccessKey, OrganizationView, OriginErrorView, SecretText, ShadowRequest, ShadowStatusView,
-    ShadowView, rfc3339,
+    AccessKeyView, BucketView, CreatedAccessKey, OrganizationView, OriginErrorView, PendingRepairView, SecretText, ShadowRequest,
+    ShadowStatusView, ShadowView, rfc3339,
 };
 
 pub(crate) fn bucket(bucket: &Bucket) -> BucketView {
@@ -41,8 +41,19 @@ pub(crate) fn shadow_status(status: ShadowStatus) -> ShadowStatusView {
         discarded_copies: status.discarded_copies,
         local_reads: status.local_reads,
         cold_reads: status.cold_reads,
-        pending_repairs: status.pending_repairs.iter().map(ToString::to_string).collect(),
+        pending_repairs: status.pending_repairs.into_iter().map(pending_repair).collect(),
         last_errors: last_errors.collect(),
+    }
+}
+
+fn pending_repair(repair: PendingRepair) -> PendingRepairView {
+    PendingRepairView {
+        key: repair.key.to_string(),
+        operation: repair.operation.to_owned(),
+        since: rfc3339(repair.since),
+        attempts: repair.attempts,
+        last_error: repair.last_error,
+        next_attempt: repair.next_attempt.map(rfc3339),
     }
 }
 

@@ -50,18 +50,14 @@ fn check(caller: &Caller, request: CreateBucket, request_id: String) -> ApiResul
     Ok(Plan { name, organization, may_create_organization: caller.is_root(), settings, attach, request_id })
 }
 
-/// Checks that a new shadow lacks nothing; its bucket's name is that of the bucket unless told otherwise.
+/// Checks that a new shadow lacks nothing; its bucket's name is that of the bucket, and its region `auto`, unless told otherwise.
 pub(crate) fn complete(shadow: ShadowRequest, name: &BucketName) -> ApiResult<AttachRequest> {
-    let given = [
-        ("endpoint", shadow.endpoint.is_some()),
-        ("region", shadow.region.is_some()),
-        ("access_key", shadow.access_key.is_some()),
-        ("secret_key", shadow.secret_key.is_some()),
-    ];
+    let given =
+        [("endpoint", shadow.endpoint.is_some()), ("access_key", shadow.access_key.is_some()), ("secret_key", shadow.secret_key.is_some())];
     let missing: Vec<_> = given.into_iter().filter(|(_, given)| !given).map(|(name, _)| name).collect();
     if !missing.is_empty() {
         return Err(ApiError::invalid(format!(
-            "a new shadow needs an endpoint, a region, an access key and a secret key; missing: {}",
+            "a new shadow needs an endpoint, an access key and a secret key; missing: {}",
             missing.join(", ")
         )));
     }

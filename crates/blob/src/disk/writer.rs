@@ -1,7 +1,8 @@
 //! A blob that streams in.
 //!
 //! Chunks are gathered up to the stream buffer. A blob that ends within it becomes a record in a segment; one that outgrows it gets a
-//! file of its own, to which one buffer is written on a blocking thread while the next is gathered: never more than two are in memory.
+//! file of its own, to which one buffer is written on a blocking thread while the next is gathered: never more than two are in memory, chunks of up to a
+//! quarter of one included.
 
 use std::{mem, sync::Arc};
 
@@ -54,6 +55,13 @@ impl DiskWriter {
         Self { engine, gathered: Gathered::default(), state: State::Small }
     }
 
+    /// How much is gathered at most: the whole buffer while that decides where the blob lies, then less, so that with the chunk in the
+    /// caller's hand no more than twice the buffer is in memory.
+    fn buffer_bytes(&self) -> u64 {
+        let whole = self.engine.settings.stream_buffer_bytes;
+        if matches!(self.state, State::Small) { whole } else { whole / 4 * 3 }
+    }
+
     /// Has what was gathered written, once what was handed over before it is.
     async fn hand_over(&mut self) -> Result<()> {
         let file = self.take_file().await?;
@@ -86,8 +94,12 @@ impl DiskWriter {
 #[async_trait]
 impl BlobWriter for DiskWriter {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        let limit = self.buffer_bytes();
+        if self.gathered.len > 0 && self.gathered.len + chunk.len() as u64 > limit {
+            self.hand_over().await?;
+        }
         self.gathered.push(chunk);
-        if self.gathered.len > self.engine.settings.stream_buffer_bytes || matches!(self.state, State::Failed) {
+        if self.gathered.len > limit || matches!(self.state, State::Failed) {
             self.hand_over().await?;
         }
         Ok(())

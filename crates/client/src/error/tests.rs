@@ -3,7 +3,7 @@ use umbra_core::{Entity, ErrorKind, Fault};
 use super::{Error, S3Error};
 
 fn answer(status: u16, code: &str) -> S3Error {
-    S3Error { status, code: code.into(), message: None, request_id: None, region: None, endpoint: None, retry_after: None }
+    S3Error { status, code: code.into(), message: None, request_id: None, region: None, endpoint: None, retry_after: None, date: None }
 }
 
 #[test]

@@ -106,7 +106,7 @@ async fn a_listing_that_cannot_be_trusted_is_no_listing() {
         let listed = origin.client().list_objects_v2(&options()).await;
         assert!(matches!(listed, Err(Error::BadResponse { .. })), "{name}: {listed:?}");
     }
-    let v1 = Origin::start([page(truncated), page(&format!("{truncated}<NextMarker>a</NextMarker>"))]).await;
+    let v1 = Origin::start([page(truncated), page(&format!("{truncated}<NextMarker>b</NextMarker>"))]).await;
     for _ in 0..2 {
         let listed = v1.client().list_objects_v1(&ListOptions { start_after: Some("b".into()), ..ListOptions::default() }).await;
         assert!(matches!(listed, Err(Error::BadResponse { .. })), "{listed:?}");

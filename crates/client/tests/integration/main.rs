@@ -6,6 +6,7 @@ mod failures;
 mod listing;
 mod multipart;
 mod origin;
+mod quirks;
 mod reading;
 mod tls;
 mod writing;

@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 15] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 16] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -33,6 +33,7 @@ fn bytes_are_as_documented() {
         ("upload", upload(&id), b"m/u\0\x01"),
         ("part", part(&id, PartNumber::new(258).unwrap()), b"m/u\0\x01p\x01\x02"),
         ("upload index", upload_index(&key, &id), b"M/a\0\xffb\0\x01u"),
+        ("origin upload", origin_upload(&id), b"u/u"),
         ("counter", counter("objects"), b"c/objects"),
         ("reclaim", reclaim(0x0102, b"blob"), b"g/\0\0\0\0\0\0\x01\x02blob"),
         ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
@@ -93,6 +94,8 @@ proptest! {
         prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
         prop_assert_eq!(parse_part(&part(&upload_id, number)), Some((upload_id.clone(), number)));
+        prop_assert_eq!(parse_origin_upload(&origin_upload(&upload_id)), Some(upload_id.clone()));
+        prop_assert!(contains(&all_origin_uploads(), &origin_upload(&upload_id)));
         prop_assert_eq!(parse_upload_index(&upload_index(&key, &upload_id)), Some((key, upload_id)));
         prop_assert_eq!(parse_counter(&counter(&text)).map(str::to_owned), Some(text.clone()));
     }

@@ -44,6 +44,11 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[unit as usize - 1])
 }
 
+/// A number of objects, as people say it.
+pub(crate) fn objects(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "object" } else { "objects" })
+}
+
 /// A yes or no, as flyctl writes it.
 pub(crate) const fn yes_no(value: bool) -> &'static str {
     if value { "True" } else { "False" }
@@ -59,7 +64,7 @@ fn pad(text: &str, column: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, table, vertical};
+    use super::{bytes, objects, table, vertical};
 
     #[test]
     fn columns_are_aligned() {
@@ -67,6 +72,11 @@ mod tests {
         assert_eq!(table(&["Name", "Org"], &rows), "NAME    ORG\nphotos  acme\na\n");
         let rows = [("Name".to_owned(), "photos".to_owned()), ("Public".to_owned(), "True".to_owned())];
         assert_eq!(vertical("Status", &rows), "Status\n  Name   = photos\n  Public = True\n");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(objects), ["0 objects", "1 object", "2 objects"]);
     }
 
     #[test]

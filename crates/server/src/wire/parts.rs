@@ -54,7 +54,7 @@ impl Parts {
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
 
-        let reclaim = ReclaimHandle::new(ReclaimHandle::GRACE);
+        let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native =
@@ -88,6 +88,7 @@ impl Parts {
     ) -> std::result::Result<impl Future<Output = ()> + use<>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
+            max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
             ..S3Settings::default()
         };

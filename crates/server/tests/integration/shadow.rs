@@ -63,7 +63,7 @@ async fn what_is_at_the_origin_is_read_here_and_moves() {
     assert!(!status.to_string().contains(&origin.secret()));
 
     put(&client(&origin.created), "a/2", b"comes later").await;
-    server.run(&["storage", "update", "new", "--clear-shadow"]).refused(1, &["1 objects are still only at the origin", "--force"]);
+    server.run(&["storage", "update", "new", "--clear-shadow"]).refused(1, &["1 object is still only at the origin", "--force"]);
     assert_eq!(get(&here, "a/2").await, b"comes later");
     moved(&server, 2).await;
     server.run(&["storage", "update", "new", "--clear-shadow"]).ok();
@@ -106,9 +106,12 @@ fn settings_of_a_shadow_change_alone() {
     assert_eq!(write_through("--shadow-write-through"), true);
     assert_eq!(write_through("--shadow-write-through=false"), false);
     server.run(&["storage", "update", "new", "--shadow-secret-key", "wrong secret"]).refused(1, &["cannot list"]);
-    let mut rotate = server.command(&["storage", "update", "new"]);
-    rotate.env("UMBRA_SHADOW_ACCESS_KEY", origin.created.value("AWS_ACCESS_KEY_ID")).env("UMBRA_SHADOW_SECRET_KEY", origin.secret());
-    Done::of(rotate.output().unwrap()).ok();
+    let access_key = origin.created.value("AWS_ACCESS_KEY_ID");
+    for (flags, status) in [(&["--shadow-access-key", access_key.as_str()][..], Some(0)), (&[], Some(2))] {
+        let mut rotate = server.command(&[&["storage", "update", "new"], flags].concat());
+        rotate.env("UMBRA_SHADOW_ACCESS_KEY", &access_key).env("UMBRA_SHADOW_SECRET_KEY", origin.secret());
+        assert_eq!(rotate.output().unwrap().status.code(), status, "{flags:?}");
+    }
     server.run(&["storage", "create", "-n", "plain", "-o", "us"]).ok();
     server.run(&["storage", "update", "plain", "--shadow-write-through"]).refused(1, &["missing: endpoint"]);
 }

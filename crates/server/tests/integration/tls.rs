@@ -10,6 +10,16 @@ use crate::support::{Server, text};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../client/tests/data");
 
 #[test]
+fn tls_against_a_plain_port_says_so() {
+    let server = Server::start();
+    let admin = server.admin.replace("http://", "https://");
+    server.run(&["storage", "list", "--admin", &admin]).refused(1, &["speaks no TLS", "write http://"]);
+    let endpoint = server.s3.replace("http://", "https://");
+    let flags = ["--shadow-endpoint", &endpoint, "--shadow-access-key", "AK", "--shadow-secret-key", "secret-key"];
+    server.run(&[&["storage", "create", "-n", "new", "-o", "us"], &flags[..]].concat()).refused(1, &["speaks no TLS", "http://"]);
+}
+
+#[test]
 fn both_addresses_speak_tls_and_reload() {
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -23,6 +33,9 @@ fn both_addresses_speak_tls_and_reload() {
     let list = || server.run(&["storage", "list", "--admin", &admin, "--ca", text(&ca)]);
     list().ok();
     server.run(&["storage", "list", "--admin", &admin]).refused(1, &["cannot reach the admin address", "certificate"]);
+
+    let plain = server.admin.replace("https://127.0.0.1", "http://localhost");
+    server.run(&["storage", "list", "--admin", &plain]).refused(1, &["does not answer in HTTP", "write https://"]);
 
     // A certificate that cannot be read leaves the earlier one in use.
     fs::write(&cert, "nothing of the kind").unwrap();

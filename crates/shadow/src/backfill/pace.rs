@@ -12,11 +12,14 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
-use umbra_core::{Body, ByteRange, ETag, ObjectInfo, ObjectKey, PartNumber, Tags};
+use umbra_core::{Body, ByteRange, ETag, ObjectKey, PartInfo, PartNumber, Tags};
 use umbra_meta::Partition;
 
 use crate::{
-    origin::{Origin, OriginAttributes, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath},
+    origin::{
+        ListOrder, Origin, OriginAttributes, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange, PutConditions,
+        Result, ShadowPath,
+    },
     users::Users,
 };
 
@@ -133,7 +136,7 @@ impl Origin for PacedOrigin {
         Ok(object)
     }
 
-    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.request(key).await;
         self.inner.head(path, key).await
     }
@@ -141,6 +144,16 @@ impl Origin for PacedOrigin {
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
         self.request(key).await;
         self.inner.part_size(path, key, etag, part).await
+    }
+
+    async fn part_range(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {
+        self.request(key).await;
+        self.inner.part_range(path, key, etag, part).await
+    }
+
+    async fn object_parts(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>> {
+        self.request(key).await;
+        self.inner.object_parts(path, key, etag).await
     }
 
     async fn tags(&self, path: &ShadowPath, key: &ObjectKey) -> Result<Tags> {
@@ -152,9 +165,29 @@ impl Origin for PacedOrigin {
         self.inner.list(path, list).await
     }
 
-    async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
+    async fn put(
+        &self,
+        path: &ShadowPath,
+        key: &ObjectKey,
+        size: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag> {
         self.request(key).await;
-        self.inner.put(path, key, size, self.paced(key, body), attributes).await
+        self.inner.put(path, key, size, self.paced(key, body), attributes, conditions).await
+    }
+
+    async fn judges_conditions(&self, path: &ShadowPath) -> Result<bool> {
+        self.inner.judges_conditions(path).await
+    }
+
+    fn order(&self) -> ListOrder {
+        self.inner.order()
+    }
+
+    fn learn_order(&self, order: ListOrder) {
+        self.inner.learn_order(order);
     }
 
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {

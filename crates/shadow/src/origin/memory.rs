@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -16,11 +16,15 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use umbra_core::{
-    Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, ReadSource, ShadowSettings, Tags, Timestamp,
+    Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, ReadSource, ShadowSettings, Tags,
+    Timestamp,
 };
 use umbra_store::{ListedObject, Secret};
 
-use super::{Origin, OriginAttributes, OriginError, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
+use super::{
+    ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
+    PutConditions, Result, ShadowPath, Uncarried,
+};
 use crate::origins::OriginFactory;
 
 /// Bytes of one chunk of a body: small, so that a test can stop a transfer between two.
@@ -47,14 +51,24 @@ struct Held {
     part_sizes: Vec<u64>,
     info: ObjectInfo,
     tags: Tags,
+    uncarried: Vec<Uncarried>,
+}
+
+#[derive(Debug)]
+struct Upload {
+    key: String,
+    attributes: OriginAttributes,
+    parts: BTreeMap<PartNumber, Bytes>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     objects: BTreeMap<String, Held>,
-    uploads: BTreeMap<String, (OriginAttributes, BTreeMap<PartNumber, Bytes>)>,
+    uploads: BTreeMap<String, Upload>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
     refused: BTreeSet<String>,
+    lasting: BTreeMap<(&'static str, String), Fault>,
+    failures: BTreeMap<(&'static str, String), u64>,
     writes: Vec<String>,
 }
 
@@ -69,9 +83,15 @@ pub struct MemoryOrigin {
     /// When set, every listing waits for a permit.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// Whether answers keep their length to themselves.
-    hides_length: std::sync::atomic::AtomicBool,
     /// Whether the ETags of what is written are no MD5s.
-    has_odd_etags: std::sync::atomic::AtomicBool,
+    has_odd_etags: AtomicBool,
+    hides_length: AtomicBool,
+    /// Whether GetObjectAttributes is not known here.
+    hides_parts: AtomicBool,
+    /// What is said of the order of listings.
+    order: Mutex<ListOrder>,
+    /// How often writes let other tasks go first, at most.
+    jitter: AtomicU64,
     gets: AtomicU64,
     bytes: Arc<AtomicU64>,
     requests: AtomicU64,
@@ -90,7 +110,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         tag_count: attributes.tags.len(),
         source: ReadSource::Origin,
     };
-    Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone() }
+    Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone(), uncarried: Vec::new() }
 }
 
 fn md5(content: &[u8]) -> [u8; 16] {
@@ -140,6 +160,16 @@ impl MemoryOrigin {
         self.state.lock().objects.keys().cloned().collect()
     }
 
+    /// Gives an object something that cannot be brought here.
+    pub fn set_uncarried(&self, key: &str, uncarried: Vec<Uncarried>) {
+        self.state.lock().objects.get_mut(key).expect("an object").uncarried = uncarried;
+    }
+
+    /// From now on nothing tells the parts of an object but a HEAD of each.
+    pub fn hide_parts(&self) {
+        self.hides_parts.store(true, Ordering::SeqCst);
+    }
+
     /// Takes an object away, as its owner would.
     pub fn remove(&self, key: &str) {
         self.state.lock().objects.remove(key);
@@ -155,9 +185,53 @@ impl MemoryOrigin {
         self.state.lock().objects.get(key).map(|held| held.info.etag.clone())
     }
 
+    /// The tags of an object.
+    pub fn tags_of(&self, key: &str) -> Tags {
+        self.state.lock().objects.get(key).map(|held| held.tags.clone()).unwrap_or_default()
+    }
+
+    /// Forgets the faults that are still to come.
+    pub fn forgive(&self) {
+        let mut state = self.state.lock();
+        state.faults.clear();
+        state.lasting.clear();
+    }
+
     /// Uploads that were begun and neither completed nor aborted.
     pub fn open_uploads(&self) -> usize {
         self.state.lock().uploads.len()
+    }
+
+    /// What is uploaded so far, by the key of the upload, with its parts' sizes.
+    pub fn uploads(&self) -> Vec<(String, Vec<(u16, usize)>)> {
+        let state = self.state.lock();
+        let parts = |parts: &BTreeMap<PartNumber, Bytes>| parts.iter().map(|(number, part)| (number.get(), part.len())).collect();
+        state.uploads.values().map(|upload| (upload.key.clone(), parts(&upload.parts))).collect()
+    }
+
+    /// Ends every open upload, as the origin's own rules may.
+    pub fn expire_uploads(&self) {
+        self.state.lock().uploads.clear();
+    }
+
+    /// From now on every request called `doing` that is for `key` meets `fault`; `None` ends that.
+    pub fn fail_always(&self, doing: &'static str, key: &str, fault: Option<Fault>) {
+        let at = (doing, key.to_owned());
+        let mut state = self.state.lock();
+        match fault {
+            Some(fault) => drop(state.lasting.insert(at, fault)),
+            None => drop(state.lasting.remove(&at)),
+        }
+    }
+
+    /// The requests called `doing` that met a lasting fault for `key`.
+    pub fn failed(&self, doing: &'static str, key: &str) -> u64 {
+        self.state.lock().failures.get(&(doing, key.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// From now on every write waits, up to so many times for another task to go first, before and after it is applied.
+    pub fn jitter(&self, most: u64) {
+        self.jitter.store(most, Ordering::SeqCst);
     }
 
     /// The next request called `doing` (`get`, `head`, `put`, `delete`, `list`, `complete`, …) meets `fault`.
@@ -218,9 +292,16 @@ impl MemoryOrigin {
         }
     }
 
-    fn fault(&self, doing: &'static str) -> Result<Option<Fault>> {
+    fn fault(&self, doing: &'static str, key: &ObjectKey) -> Result<Option<Fault>> {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        let fault = self.state.lock().faults.get_mut(doing).and_then(VecDeque::pop_front);
+        let mut state = self.state.lock();
+        let at = (doing, key.as_str().to_owned());
+        let lasting = state.lasting.get(&at).cloned();
+        if lasting.is_some() {
+            *state.failures.entry(at).or_default() += 1;
+        }
+        let fault = lasting.or_else(|| state.faults.get_mut(doing).and_then(VecDeque::pop_front));
+        drop(state);
         match fault {
             Some(Fault::Unavailable) => Err(OriginError::certain(unavailable())),
             Some(Fault::Refused) => Err(OriginError::certain(refused())),
@@ -259,6 +340,17 @@ impl MemoryOrigin {
             last = key.clone();
         }
         Ok(page)
+    }
+
+    /// Lets other tasks go first, as often as chance has it.
+    async fn dawdle(&self) {
+        let most = self.jitter.load(Ordering::SeqCst);
+        if most > 0 {
+            let turns = self.requests.load(Ordering::SeqCst).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            for _ in 0..turns % most {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     fn find(&self, key: &ObjectKey) -> Result<Held> {
@@ -316,7 +408,7 @@ async fn collect(body: Body) -> Result<Bytes> {
 impl Origin for MemoryOrigin {
     async fn get(&self, _: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         self.gets.fetch_add(1, Ordering::SeqCst);
-        let fault = self.fault("get")?;
+        let fault = self.fault("get", key)?;
         let held = self.find(key)?;
         if if_match.is_some_and(|etag| *etag != held.info.etag) {
             return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "changed")));
@@ -331,44 +423,93 @@ impl Origin for MemoryOrigin {
         let content = held.content.slice(position(wanted.start)..position(wanted.end));
         let body = self.body(content, fault);
         let size = body.size().map(|_| held.info.size);
-        Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, body })
+        Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, uncarried: held.uncarried, body })
     }
 
-    async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
-        self.fault("head")?;
-        Ok(self.find(key)?.info)
+    async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
+        self.fault("head", key)?;
+        let Held { info, uncarried, .. } = self.find(key)?;
+        Ok(OriginHead { info, uncarried })
     }
 
     async fn part_size(&self, _: &ShadowPath, key: &ObjectKey, _: &ETag, part: PartNumber) -> Result<Option<u64>> {
-        self.fault("part")?;
+        self.fault("part", key)?;
         Ok(self.find(key)?.part_sizes.get(usize::from(part.get()) - 1).copied())
     }
 
-    async fn put(&self, _: &ShadowPath, key: &ObjectKey, _: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
-        let fault = self.fault("put")?;
+    async fn part_range(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {
+        self.fault("part", key)?;
+        let Held { part_sizes, info, .. } = self.find(key)?;
+        let index = usize::from(part.get()) - 1;
+        let start: u64 = part_sizes.iter().take(index).sum();
+        let size = part_sizes.get(index).filter(|_| info.etag == *etag);
+        let range = size.map(|size| ByteRange::new(start, start + size));
+        Ok(range.map(|range| PartRange { range, size: info.size, count: u16::try_from(part_sizes.len()).ok() }))
+    }
+
+    async fn object_parts(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>> {
+        self.fault("parts_of", key)?;
+        let Held { part_sizes, info, .. } = self.find(key)?;
+        if self.hides_parts.load(Ordering::SeqCst) || part_sizes.is_empty() || info.etag != *etag {
+            return Ok(None);
+        }
+        let part = |(size, number)| PartInfo { number, size, checksums: Vec::new() };
+        Ok(Some(part_sizes.into_iter().zip(1..).map(part).collect()))
+    }
+
+    async fn judges_conditions(&self, _: &ShadowPath) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn order(&self) -> ListOrder {
+        *self.order.lock()
+    }
+
+    async fn put(
+        &self,
+        _: &ShadowPath,
+        key: &ObjectKey,
+        _: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag> {
+        let fault = self.fault("put", key)?;
         let content = collect(body).await?;
         self.pass_gate().await;
         if self.state.lock().refused.contains(key.as_str()) {
             return Err(OriginError::certain(refused()));
         }
+        self.dawdle().await;
         let etag = ETag::from_md5(md5(&content));
         let etag = if self.has_odd_etags.load(Ordering::SeqCst) { ETag::parse(&format!("odd-{etag}")) } else { etag };
-        let mut state = self.state.lock();
-        state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));
-        state.writes.push(format!("put {key}"));
+        {
+            let mut state = self.state.lock();
+            let now = state.objects.get(key.as_str()).map(|held| &held.info.etag);
+            if (conditions.if_absent && now.is_some()) || (conditions.if_match.is_some() && conditions.if_match.as_ref() != now) {
+                return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "a condition of the write does not hold")));
+            }
+            state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));
+            state.writes.push(format!("put {key}"));
+        }
+        self.dawdle().await;
         answer(fault, etag)
     }
 
     async fn delete(&self, _: &ShadowPath, key: &ObjectKey) -> Result<()> {
-        let fault = self.fault("delete")?;
-        let mut state = self.state.lock();
-        state.objects.remove(key.as_str());
-        state.writes.push(format!("delete {key}"));
+        let fault = self.fault("delete", key)?;
+        self.dawdle().await;
+        {
+            let mut state = self.state.lock();
+            state.objects.remove(key.as_str());
+            state.writes.push(format!("delete {key}"));
+        }
+        self.dawdle().await;
         answer(fault, ())
     }
 
     async fn list(&self, _: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
-        self.fault("list")?;
+        self.fault("list", &ObjectKey::parse("list").expect("a valid key"))?;
         let page = self.page(list)?;
         let gate = self.held_lists.lock().clone();
         if let Some(gate) = gate {
@@ -378,42 +519,44 @@ impl Origin for MemoryOrigin {
     }
 
     async fn tags(&self, _: &ShadowPath, key: &ObjectKey) -> Result<Tags> {
-        self.fault("tags")?;
+        self.fault("tags", key)?;
         Ok(self.find(key)?.tags)
     }
 
     async fn put_tags(&self, _: &ShadowPath, key: &ObjectKey, tags: &Tags) -> Result<()> {
-        let fault = self.fault("put_tags")?;
+        let fault = self.fault("put_tags", key)?;
+        self.dawdle().await;
         let mut held = self.find(key)?;
         held.info.tag_count = tags.len();
         held.tags = tags.clone();
         self.state.lock().objects.insert(key.as_str().to_owned(), held);
+        self.dawdle().await;
         answer(fault, ())
     }
 
     async fn create_upload(&self, _: &ShadowPath, key: &ObjectKey, attributes: &OriginAttributes) -> Result<String> {
-        self.fault("create")?;
+        self.fault("create", key)?;
         let mut state = self.state.lock();
         let upload = format!("{key}-{}", self.requests());
-        state.uploads.insert(upload.clone(), (attributes.clone(), BTreeMap::new()));
+        let begun = Upload { key: key.as_str().to_owned(), attributes: attributes.clone(), parts: BTreeMap::new() };
+        state.uploads.insert(upload.clone(), begun);
         Ok(upload)
     }
 
-    async fn put_part(&self, _: &ShadowPath, _: &ObjectKey, upload: &str, number: PartNumber, _: u64, body: Body) -> Result<ETag> {
-        let fault = self.fault("put_part")?;
+    async fn put_part(&self, _: &ShadowPath, key: &ObjectKey, upload: &str, number: PartNumber, _: u64, body: Body) -> Result<ETag> {
+        let fault = self.fault("put_part", key)?;
         let content = collect(body).await?;
         self.pass_gate().await;
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
-        let (_, parts) = state.uploads.get_mut(upload).ok_or_else(no_upload)?;
-        parts.insert(number, content);
+        state.uploads.get_mut(upload).ok_or_else(no_upload)?.parts.insert(number, content);
         answer(fault, etag)
     }
 
-    async fn parts(&self, _: &ShadowPath, _: &ObjectKey, upload: &str) -> Result<Vec<OriginPart>> {
-        self.fault("parts")?;
+    async fn parts(&self, _: &ShadowPath, key: &ObjectKey, upload: &str) -> Result<Vec<OriginPart>> {
+        self.fault("parts", key)?;
         let state = self.state.lock();
-        let (_, parts) = state.uploads.get(upload).ok_or_else(no_upload)?;
+        let parts = &state.uploads.get(upload).ok_or_else(no_upload)?.parts;
         let part = |(number, content): (&PartNumber, &Bytes)| OriginPart {
             number: *number,
             etag: ETag::from_md5(md5(content)),
@@ -423,9 +566,10 @@ impl Origin for MemoryOrigin {
     }
 
     async fn complete_upload(&self, _: &ShadowPath, key: &ObjectKey, upload: &str, named: &[(PartNumber, ETag)]) -> Result<ETag> {
-        let fault = self.fault("complete")?;
+        let fault = self.fault("complete", key)?;
+        self.dawdle().await;
         let mut state = self.state.lock();
-        let (attributes, parts) = state.uploads.remove(upload).ok_or_else(no_upload)?;
+        let Upload { attributes, parts, .. } = state.uploads.remove(upload).ok_or_else(no_upload)?;
         let chosen: Vec<_> = named.iter().map(|(number, _)| parts[number].clone()).collect();
         let digests: Vec<u8> = chosen.iter().flat_map(|content| md5(content)).collect();
         let etag = ETag::from_parts(md5(&digests), chosen.len());
@@ -436,8 +580,8 @@ impl Origin for MemoryOrigin {
         answer(fault, etag)
     }
 
-    async fn abort_upload(&self, _: &ShadowPath, _: &ObjectKey, upload: &str) -> Result<()> {
-        self.fault("abort")?;
+    async fn abort_upload(&self, _: &ShadowPath, key: &ObjectKey, upload: &str) -> Result<()> {
+        self.fault("abort", key)?;
         self.state.lock().uploads.remove(upload);
         Ok(())
     }

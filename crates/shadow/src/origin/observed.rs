@@ -4,9 +4,13 @@ use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Tags};
+use parking_lot::RwLock;
+use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags};
 
-use super::{Origin, OriginAttributes, OriginList, OriginObject, OriginPage, OriginPart, Result, ShadowPath};
+use super::{
+    ListOrder, Origin, OriginAttributes, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange, PutConditions, Result,
+    ShadowPath,
+};
 use crate::stats::{OriginFault, Stats};
 
 /// Counts what goes to and comes from an origin.
@@ -15,16 +19,18 @@ pub(crate) struct ObservedOrigin {
     inner: Arc<dyn Origin>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
+    order: RwLock<ListOrder>,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, stats, clock }
+        Self { inner, stats, clock, order: RwLock::default() }
     }
 
     async fn observe<T>(&self, doing: &'static str, request: impl Future<Output = Result<T>>) -> Result<T> {
         self.stats.origin_requests.add(1);
         let answer = request.await;
+        self.stats.note_answer(!matches!(&answer, Err(error) if error.error.kind() == ErrorKind::OriginUnavailable));
         if let Err(error) = &answer {
             note(&self.stats, &*self.clock, doing, &error.error);
         }
@@ -54,7 +60,7 @@ impl Origin for ObservedOrigin {
         Ok(object)
     }
 
-    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+    async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.observe("head", self.inner.head(path, key)).await
     }
 
@@ -62,8 +68,37 @@ impl Origin for ObservedOrigin {
         self.observe("head a part", self.inner.part_size(path, key, etag, part)).await
     }
 
-    async fn put(&self, path: &ShadowPath, key: &ObjectKey, size: u64, body: Body, attributes: &OriginAttributes) -> Result<ETag> {
-        self.observe("write", self.inner.put(path, key, size, body, attributes)).await
+    async fn part_range(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {
+        self.observe("head a part", self.inner.part_range(path, key, etag, part)).await
+    }
+
+    async fn object_parts(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<Option<Vec<PartInfo>>> {
+        self.observe("ask for parts", self.inner.object_parts(path, key, etag)).await
+    }
+
+    async fn put(
+        &self,
+        path: &ShadowPath,
+        key: &ObjectKey,
+        size: u64,
+        body: Body,
+        attributes: &OriginAttributes,
+        conditions: &PutConditions,
+    ) -> Result<ETag> {
+        self.observe("write", self.inner.put(path, key, size, body, attributes, conditions)).await
+    }
+
+    async fn judges_conditions(&self, path: &ShadowPath) -> Result<bool> {
+        self.observe("try a condition", self.inner.judges_conditions(path)).await
+    }
+
+    fn order(&self) -> ListOrder {
+        let learned = *self.order.read();
+        if learned == ListOrder::Unknown { self.inner.order() } else { learned }
+    }
+
+    fn learn_order(&self, order: ListOrder) {
+        *self.order.write() = order;
     }
 
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {

@@ -288,7 +288,7 @@ async fn the_gate_lists_the_origin_before_it_lets_go() {
     world.run(INVENTORY).await;
     let requests = world.origin.requests();
     let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
-    assert!(refused.message().starts_with("1 objects are still only at the origin (\"a\")"), "{refused}");
+    assert!(refused.message().starts_with("1 object is still only at the origin (\"a\")"), "{refused}");
     assert_eq!(world.origin.requests(), requests, "known without asking");
     world.get("a").await.unwrap();
     world.hydrated("a").await;
@@ -300,7 +300,7 @@ async fn the_gate_lists_the_origin_before_it_lets_go() {
     assert_eq!(error.kind(), ErrorKind::OriginRefused);
     insert(&world, "new", 3);
     let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
-    assert!(refused.message().starts_with("1 objects"), "{refused}");
+    assert!(refused.message().starts_with("1 object "), "{refused}");
     assert_eq!(StillListing::of(&refused), None);
     world.get("new").await.unwrap();
     world.hydrated("new").await;

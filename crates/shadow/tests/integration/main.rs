@@ -9,6 +9,7 @@ mod detach;
 mod inventory;
 mod jobs;
 mod listing;
+mod order;
 mod reading;
 mod repairs;
 mod rollback;

@@ -1,7 +1,7 @@
 //! semantics.md: "The origin accepts but we fail: the client gets a 5xx, and a journal entry written before the origin was touched makes the
 //! key read through the origin until repaired, across crashes. The repair queue is visible in status."
 
-use umbra_core::{Entity, ErrorKind, Tags};
+use umbra_core::{Clock, Entity, ErrorKind, SystemClock, Tags};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
 use umbra_store::{ListSource, Objects};
@@ -28,7 +28,8 @@ async fn a_write_that_only_the_origin_has_is_read_there_and_repaired_after_a_res
         assert_eq!(world.origin.content("k").unwrap(), content(size));
         assert_eq!(world.get("k").await.unwrap(), content(size), "read through the origin");
         let status = world.shadow.status(&*world.bucket().await).await.unwrap().unwrap();
-        assert_eq!(status.pending_repairs, [k("k")]);
+        let queue: Vec<_> = status.pending_repairs.iter().map(|repair| (repair.key.clone(), repair.operation)).collect();
+        assert_eq!(queue, [(k("k"), "put")]);
         let world = world.restarted().await;
         assert_eq!(world.get("k").await.unwrap(), content(size));
         assert_eq!(world.list("", "", 5, ListSource::Merged).await.unwrap(), ["k"]);
@@ -176,4 +177,70 @@ async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
     assert_eq!(world.get("k").await.unwrap(), "kept");
     world.put("k", "later").await.unwrap();
     assert_eq!((world.get("k").await.unwrap(), world.intents().await), ("later".into(), 0));
+}
+
+/// Leaves `key` half done: the origin has it, we do not.
+async fn half_done(world: &World, key: &str) {
+    fail_applying(world, CommitFault::Unavailable);
+    assert_eq!(kind(world.put(key, format!("content of {key}")).await), ErrorKind::Unavailable);
+    world.meta.heal();
+}
+
+async fn queue(world: &World) -> Vec<umbra_shadow::PendingRepair> {
+    world.shadow.status(&*world.bucket().await).await.unwrap().unwrap().pending_repairs
+}
+
+/// "The repair queue is visible in status": with its age, the attempts and the last error of each key; one bad key blocks nobody and does not
+/// spin.
+#[tokio::test]
+async fn a_key_that_cannot_be_repaired_blocks_no_other() {
+    let world = World::attached(true).await;
+    let before = SystemClock.now();
+    half_done(&world, "bad").await;
+    world.origin.fail_always("head", "bad", Some(Fault::Refused));
+    world.shadow.start().await.unwrap();
+    let bad = world.eventually(async || queue(&world).await.pop().filter(|repair| repair.attempts >= 2)).await;
+    assert_eq!((bad.key, bad.operation), (k("bad"), "put"));
+    assert!(bad.since >= before && bad.next_attempt.unwrap() > bad.since);
+    assert!(bad.last_error.unwrap().contains("the origin refuses the request"));
+    for n in 0..20 {
+        half_done(&world, &format!("good/{n}")).await;
+    }
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    for n in 0..20 {
+        let key = format!("good/{n}");
+        assert_eq!(world.here(&key).await, world.origin.content(&key));
+    }
+    // Every attempt asks once: there were no more attempts than the status tells.
+    let (asked, attempts) = (world.origin.failed("head", "bad"), queue(&world).await[0].attempts);
+    assert!(asked <= u64::from(attempts) + 1 && attempts < 10, "{asked} requests, {attempts} attempts");
+    world.origin.fail_always("head", "bad", None);
+    // Somebody asks for it: it need not wait for its turn.
+    world
+        .eventually(async || {
+            world.get("bad").await.unwrap();
+            (world.intents().await == 0).then_some(())
+        })
+        .await;
+    assert_eq!(world.here("bad").await, world.origin.content("bad"));
+}
+
+/// Repairs that wait because the origin was away go on when it answers anybody again.
+#[tokio::test]
+async fn repairs_go_on_when_the_origin_is_back() {
+    let world = World::attached(true).await;
+    world.origin.insert("other", "x", &OriginAttributes::default());
+    let keys: Vec<_> = (0..5).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        half_done(&world, key).await;
+        world.origin.fail_always("head", key, Some(Fault::Unavailable));
+    }
+    world.shadow.start().await.unwrap();
+    world.eventually(async || queue(&world).await.iter().all(|repair| repair.attempts >= 2).then_some(())).await;
+    keys.iter().for_each(|key| world.origin.fail_always("head", key, None));
+    assert_eq!(world.get("other").await.unwrap(), "x");
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    for key in &keys {
+        assert_eq!(world.here(key).await, world.origin.content(key));
+    }
 }

@@ -133,6 +133,47 @@ async fn conditional_writes_see_cold_objects() {
     }
 }
 
+/// Where the origin judges conditions, a client of its own cannot come between: its 412 is the client's, and nothing changes.
+#[tokio::test]
+async fn conditions_are_judged_at_the_origin_too() {
+    for key in ["cold", "none"] {
+        let world = std::sync::Arc::new(World::attached(true).await);
+        insert(&world, "cold", 10);
+        let gate = world.origin.hold_puts();
+        let preconditions = match world.origin.etag(key) {
+            Some(etag) => Preconditions { if_match: Some(Matches::parse(etag.as_str())), ..Preconditions::default() },
+            None => Preconditions { if_none_match: Some(Matches::Any), ..Preconditions::default() },
+        };
+        let put = {
+            let (world, options) = (world.clone(), PutOptions { preconditions, ..PutOptions::default() });
+            tokio::spawn(async move { world.put_with(key, "ours", options).await })
+        };
+        world.eventually(async || (world.intents().await == 1).then_some(())).await;
+        world.origin.insert(key, "theirs", &OriginAttributes::default());
+        gate.add_permits(1);
+        assert_eq!(kind(put.await.unwrap()), ErrorKind::Precondition);
+        assert_eq!((world.origin.content(key).unwrap(), world.here(key).await, world.intents().await), ("theirs".into(), None, 0));
+        assert_eq!(world.get(key).await.unwrap(), "theirs");
+    }
+}
+
+/// What is here counts more than what the origin holds: a write through is not refused because the two differ.
+#[tokio::test]
+async fn conditions_of_what_is_here_are_judged_here() {
+    let world = World::attached(false).await;
+    insert(&world, "k", 10);
+    insert(&world, "gone", 10);
+    let etag = world.put("k", "written before write-through").await.unwrap().etag;
+    world.delete("gone").await.unwrap();
+    world.attach(true).await;
+    let matching = Preconditions { if_match: Some(Matches::ETags(vec![etag])), ..Preconditions::default() };
+    let absent = Preconditions { if_none_match: Some(Matches::Any), ..Preconditions::default() };
+    for (key, preconditions) in [("k", matching), ("gone", absent)] {
+        world.put_with(key, "new", PutOptions { preconditions, ..PutOptions::default() }).await.unwrap();
+        assert_eq!((world.here(key).await, world.origin.content(key)), (Some("new".into()), Some("new".into())));
+    }
+}
+
 /// A write goes on to its end when the client that sent it is gone.
 #[tokio::test]
 async fn a_client_that_leaves_does_not_stop_a_write_between_the_sides() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use umbra_core::{BucketName, Entity, Error, ErrorKind, Fault, Random, Result};
 use umbra_meta::{Batch, Error as MetaError, Expect, Partition, key::root};
 
-use super::{ATTEMPTS_MAX, Catalog, Pages, Shared, cache::Answer, conflict, finish};
+use super::{ATTEMPTS_MAX, Catalog, Pages, Shared, buckets::no_bucket, cache::Answer, conflict, finish};
 use crate::{AccessKey, Role, Secret, record::access_key::AccessKeyRecord};
 
 const ID_PREFIX: &str = "UMBR";
@@ -97,6 +97,11 @@ impl Shared {
     async fn create_key(&self, request: NewKey) -> Result<AccessKey> {
         let _changing = self.changes.lock().await;
         let NewKey { organization, role, bucket, fixed } = request;
+        if let Some(name) = &bucket
+            && self.name_owner(name).await?.is_none()
+        {
+            return Err(no_bucket()); // deleted since the scope was checked
+        }
         let is_fixed = fixed.is_some();
         let (id, secret) = fixed.unwrap_or_else(|| (random_id(&*self.random), random_secret(&*self.random)));
         let mut key = AccessKey { id, secret, organization, role, bucket, created: self.clock.now() };

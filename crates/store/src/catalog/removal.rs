@@ -6,22 +6,25 @@ use umbra_core::{BucketName, Error, Fault, Result};
 use umbra_meta::{Batch, Expect, Partition, Projection, key, key::root};
 
 use super::{
-    ATTEMPTS_MAX, Catalog, Shared,
+    ATTEMPTS_MAX, Catalog, Pages, Shared,
     buckets::{NamedBucket, no_bucket},
     conflict, finish,
 };
-use crate::{Bucket, BucketSettings, BucketState, record::destruction::DestructionRecord};
+use crate::{
+    Bucket, BucketSettings, BucketState,
+    record::{access_key::AccessKeyRecord, destruction::DestructionRecord},
+};
 
 impl Catalog {
     /// Deletes a bucket that holds no objects; [`Fault::BucketNotEmpty`] when it does.
     ///
-    /// Unfinished uploads do not hinder: they are dropped. Nor does the origin of a shadow: its objects stay where they are.
+    /// The access keys that reach this bucket alone go with it. Unfinished uploads do not hinder: they are dropped. Nor does the origin of a shadow: its objects stay where they are.
     pub async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
         let (shared, name) = (Arc::clone(&self.shared), name.clone());
         finish(async move { shared.delete_bucket(&name).await }).await
     }
 
-    /// Destroys a bucket with everything in it. Its name is free at once; what it held is freed in the background, across restarts.
+    /// Destroys a bucket with everything in it, and the access keys that reach it alone. Its name is free at once; what it held is freed in the background, across restarts.
     pub async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
         let (shared, name) = (Arc::clone(&self.shared), name.clone());
         finish(async move { shared.destroy_bucket(&name).await }).await
@@ -102,11 +105,16 @@ impl Shared {
     async fn give_up_name(&self, named: NamedBucket) -> Result<()> {
         let NamedBucket { bucket, name_revision } = &named;
         let order = DestructionRecord { name: bucket.name.to_string(), since: self.clock.now() };
+        // With the name, so that a later bucket of the same name is never open to them.
+        let keys = self.keys_of_bucket(bucket).await?;
         let batch = Batch::new(Partition::ROOT)
             .check(root::bucket(&bucket.name), Expect::Revision(*name_revision))
             .delete(root::bucket(&bucket.name))
             .put(root::destroying(bucket.partition), "", order.encode());
-        if let Err(error) = self.meta.commit(batch).await {
+        let batch = keys.iter().fold(batch, |batch, id| batch.delete(root::access_key(id)));
+        let committed = self.meta.commit(batch).await;
+        keys.iter().for_each(|id| if committed.is_ok() { self.keys.change(id, None) } else { self.keys.forget(id) });
+        if let Err(error) = committed {
             // The name may be gone all the same, if only the answer was lost. If not even that can be found out now, the bucket
             // stays as it is, and the next look-up settles it.
             if self.name_owner(&bucket.name).await? == Some(bucket.partition) {
@@ -125,6 +133,20 @@ impl Shared {
         if let Err(error) = self.set_state(named, BucketState::Active).await {
             tracing::warn!(?error, bucket = %name, "a deletion that failed is not yet taken back");
         }
+    }
+
+    /// The access keys that reach `bucket` and no other. Wants `changes` to be held.
+    async fn keys_of_bucket(&self, bucket: &Bucket) -> Result<Vec<String>> {
+        let (mut ids, mut pages) = (Vec::new(), Pages::new(&*self.meta, root::access_key_range("")));
+        while let Some(page) = pages.next().await? {
+            for entry in page {
+                let Some(id) = root::parse_access_key(&entry.key) else { continue };
+                if AccessKeyRecord::decode(&entry.body)?.bucket.as_ref() == Some(&bucket.name) {
+                    ids.push(id.to_owned());
+                }
+            }
+        }
+        Ok(ids)
     }
 
     async fn has_objects(&self, bucket: &Bucket) -> Result<bool> {

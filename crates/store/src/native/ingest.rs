@@ -25,7 +25,7 @@ impl Native {
     /// Stores a body; verifies its announced size and its integrity. Nothing becomes visible.
     ///
     /// MD5 and CRC64NVME are always computed, and the checksum that was asked for. On an error, or when dropped, nothing is left behind.
-    /// Holds at most 3 MiB in memory.
+    /// Holds at most 2 MiB in memory.
     pub async fn ingest(&self, body: Body, integrity: Integrity) -> Result<Content> {
         self.ingest_inlining(body, integrity, limits::INLINE_BYTES_MAX as u64).await
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use umbra_core::{ChecksumAlgorithm, Entity, Error, Fault, ObjectKey, PartNumber, Result, Timestamp, UploadId};
-use umbra_meta::{Entry, Expect, Partition, Projection, Revision, key};
+use umbra_meta::{Entry, Expect, Partition, Projection, Revision, Write, key};
 
 use super::{
     Native,
@@ -12,7 +12,7 @@ use super::{
     publish::unless_standard,
 };
 use crate::{
-    Bucket, CreateUpload, Expected, ExpectedChecksum, Integrity,
+    Bucket, CreateUpload, Expected, ExpectedChecksum, Integrity, Terms,
     record::{self, part::PartRecord, upload::UploadRecord},
 };
 
@@ -52,13 +52,14 @@ impl Upload {
 }
 
 impl Native {
-    /// Begins a multipart upload. `note` is kept beside it for a wrapper.
+    /// Begins a multipart upload. `note` is kept beside it for a wrapper, whose own writes, made for the upload's id, ride in the same batch.
     pub async fn create_upload_noted(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         mut options: CreateUpload,
         note: Option<String>,
+        writes: impl FnOnce(&UploadId) -> Vec<Write> + Send,
     ) -> Result<UploadId> {
         if let Some((algorithm, kind)) = options.checksum {
             check_type(algorithm, kind)?;
@@ -73,6 +74,7 @@ impl Native {
         changes.check(key::upload(&id), Expect::Absent);
         changes.put(key::upload(&id), (Bytes::new(), record::upload::encode(&upload)));
         changes.put(key::upload_index(key, &id), index);
+        changes.add_terms(&Terms { writes: writes(&id), ..Terms::default() });
         self.commit(&mut fence, changes).await??;
         Ok(id)
     }

@@ -61,8 +61,9 @@ async fn a_body_is_never_held_whole() {
         store.native.put(&store.cx, &bucket, &key("k"), body, PutOptions::default()).await.unwrap();
         assert_eq!(alive.load(Ordering::SeqCst), 0, "nothing of it is held any longer");
         let peak = peak.load(Ordering::SeqCst);
-        // 1 MiB gathered before it is known to be large, 1 MiB on its way to the disk, and the blocks in the digester's and the reader's hands.
-        assert!(peak <= 3 * 1024 * 1024, "{peak} bytes were held at once");
+        // 1 MiB on its way to the disk, 3/4 MiB gathered behind it, and a block of at most 1/4 MiB in the reader's hand. What the digester
+        // has not hashed yet is the last 1/2 MiB of the same: it holds nothing that neither of the two does, or one of them is empty.
+        assert!(peak <= 2 * 1024 * 1024, "{peak} bytes were held at once");
         let expected: Vec<u8> = (0..CHUNKS).flat_map(|at| vec![at as u8; CHUNK]).collect();
         assert!(store.get(&bucket, "k").await.unwrap() == expected);
     }

@@ -108,7 +108,7 @@ async fn terms_may_name_the_etag() {
     assert_eq!(put.etag.as_str(), "theirs");
     let (native, cx, name) = (&store.native, &store.cx, key("k"));
     let note = Some("a note".to_owned());
-    let upload = native.create_upload_noted(&bucket, &name, CreateUpload::default(), note.clone()).await.unwrap();
+    let upload = native.create_upload_noted(&bucket, &name, CreateUpload::default(), note.clone(), |_| Vec::new()).await.unwrap();
     assert_eq!(native.upload_note(&bucket, &name, &upload).await.unwrap(), note);
     let number = umbra_core::PartNumber::new(1).unwrap();
     let part = PartAddress { key: &name, upload: &upload, number };
@@ -208,4 +208,40 @@ async fn assembled_content_belongs_to_its_rows() {
     assert_eq!(memory.len(), 2);
     store.native.publish_copy(&bucket, &key("k"), assembled(), identity(30_000), None, Terms::default()).await.unwrap();
     assert!(store.get(&bucket, "k").await.unwrap() == whole);
+}
+
+/// Notes can come after what they are beside; a note is never for another part than the one that was read.
+#[tokio::test]
+async fn uploads_and_parts_are_noted_later() {
+    let (store, bucket, _) = store().await;
+    let (native, name) = (&store.native, key("k"));
+    let upload = native.create_upload(&store.cx, &bucket, &name, CreateUpload::default()).await.unwrap();
+    let part = PartAddress { key: &name, upload: &upload, number: umbra_core::PartNumber::new(7).unwrap() };
+    let put = async |content: Vec<u8>| {
+        let content = native.ingest(Body::from_bytes(content), Integrity::default()).await.unwrap();
+        native.publish_part(&bucket, part, content).await.unwrap()
+    };
+    assert_eq!(native.open_part(&bucket, part).await.unwrap_err().kind(), ErrorKind::NotFound(umbra_core::Entity::Part));
+    for size in [0, 5, 100_000] {
+        let content = content(size, 3);
+        put(content.to_vec()).await;
+        let opened = native.open_part(&bucket, part).await.unwrap();
+        assert_eq!((opened.note.clone(), opened.size), (None, size as u64));
+        let (body, noting) = opened.into_body();
+        assert!(body.collect(usize::MAX).await.unwrap() == content);
+        native.note_part(&bucket, part, noting, "noted".to_owned()).await.unwrap();
+        let again = native.open_part(&bucket, part).await.unwrap();
+        assert_eq!(again.note.as_deref(), Some("noted"));
+        let (_, stale) = again.into_body();
+        let stored = put(b"another".to_vec()).await;
+        let late = native.note_part(&bucket, part, stale, "late".to_owned()).await;
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::Conflict);
+        let parts = vec![CompletedPart { number: part.number, etag: stored.etag, checksum: None }];
+        let plan = native.plan_completion(&bucket, &name, &upload, &CompleteUpload { parts, ..CompleteUpload::default() }).await.unwrap();
+        assert_eq!(plan.parts(), [(part.number, None)]);
+    }
+    for (note, writes) in [("first", vec![tombstone("first")]), ("second", vec![tombstone("second")])] {
+        assert_eq!(native.note_upload(&bucket, &name, &upload, note.to_owned(), writes).await.unwrap(), "first");
+    }
+    assert!(has_tombstone(&store, &bucket, "first").await && !has_tombstone(&store, &bucket, "second").await);
 }

@@ -24,7 +24,8 @@ pub(super) struct ShadowFlags {
     #[arg(long, value_name = "URL")]
     shadow_endpoint: Option<String>,
 
-    /// The region requests to it are signed for; `auto` for R2 and Google.
+    /// The region requests to it are signed for. Optional: without it `auto`, which is read from AWS's endpoints and right for R2
+    /// and Google.
     #[arg(long, value_name = "REGION")]
     shadow_region: Option<String>,
 
@@ -46,7 +47,7 @@ pub(super) struct ShadowFlags {
     shadow_profile: Option<String>,
 
     /// Write and delete at the origin first, so that one can go back to it at any time. It does not reach back: what was written or
-    /// deleted here while this was off is not at the origin.
+    /// deleted here while this was off is not at the origin until `umbra storage rollback` copies it back.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     shadow_write_through: Option<bool>,
 }
@@ -78,7 +79,6 @@ impl ShadowFlags {
         let request = self.gather(sources, true)?;
         let needed = [
             ("--shadow-endpoint", request.endpoint.is_some()),
-            ("--shadow-region", request.region.is_some()),
             ("--shadow-access-key", request.access_key.is_some()),
             ("--shadow-secret-key", request.secret_key.is_some()),
         ];
@@ -86,20 +86,15 @@ impl ShadowFlags {
         if missing.is_empty() {
             return Ok(Some(request));
         }
-        Err(Failure::usage(format!(
-            "a shadow needs an endpoint, a region, an access key and a secret key; missing: {}",
-            missing.join(", ")
-        )))
+        Err(Failure::usage(format!("a shadow needs an endpoint, an access key and a secret key; missing: {}", missing.join(", "))))
     }
 
-    /// The changes to an origin, if any are asked for. `alone` says that the command asks for nothing else.
+    /// The changes to an origin, if any are asked for.
     ///
-    /// Variables left over in the environment must not rotate the keys of a bucket of which something else is changed:
-    /// they count when the flags are about the keys, or there is nothing else to do.
-    pub(super) fn for_existing(self, sources: &mut Sources<'_>, alone: bool) -> Outcome<Option<ShadowRequest>> {
+    /// Variables left over in the environment must not rotate keys unasked: they count when a flag is about the keys.
+    pub(super) fn for_existing(self, sources: &mut Sources<'_>) -> Outcome<Option<ShadowRequest>> {
         let about_keys = self.shadow_endpoint.is_some() || self.shadow_access_key.is_some() || self.shadow_secret_key.is_some();
-        let use_environment = about_keys || (alone && self.is_empty());
-        Ok(Some(self.gather(sources, use_environment)?).filter(|request| !request.is_empty()))
+        Ok(Some(self.gather(sources, about_keys)?).filter(|request| !request.is_empty()))
     }
 
     const fn is_empty(&self) -> bool {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use umbra_admin::api::{BucketStatus, ShadowStatusView};
+use umbra_admin::api::{BucketStatus, PendingRepairView, ShadowStatusView};
 
 use crate::cli::{
     Outcome, out,
-    table::{bytes, vertical, yes_no},
+    table::{bytes, objects, vertical, yes_no},
     target::Target,
 };
 
@@ -64,6 +64,9 @@ pub(super) fn render(status: &BucketStatus) -> String {
     row("Location", bucket.location.clone());
     row("Objects", status.objects.to_string());
     row("Size", bytes(status.bytes));
+    if bucket.shadow.as_ref().is_some_and(|shadow| shadow.write_through) {
+        row("Not Written Through", "what was written here before it was on: `umbra storage rollback` copies it back".to_owned());
+    }
     status.shadow.iter().for_each(|shadow| rows.extend(migration(shadow)));
     vertical("Status", &rows)
 }
@@ -74,20 +77,28 @@ fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     row("Shadow Access Key", shadow.access_key.clone());
     row("Since", "the server started".to_owned());
-    row("Moved Here", format!("{} objects, {}", shadow.hydrated_objects, bytes(shadow.hydrated_bytes)));
+    row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.hydrated_bytes)));
     row("Left The Origin", format!("{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow)));
     row("Requests To The Origin", shadow.origin_requests.to_string());
     row("Reads From Here", shadow.local_reads.to_string());
     row("Reads From The Origin", shadow.cold_reads.to_string());
     row("Discarded Copies", shadow.discarded_copies.to_string());
     row("Pending Repairs", shadow.pending_repairs.len().to_string());
-    for key in &shadow.pending_repairs {
-        row("  Repair", key.clone());
+    for repair in &shadow.pending_repairs {
+        row("  Repair", pending(repair));
     }
     for error in &shadow.last_errors {
         row("Origin Error", format!("{} {}: {}", error.at, error.doing, error.message));
     }
     rows
+}
+
+/// A write that is half done, and how its repair fares.
+fn pending(repair: &PendingRepairView) -> String {
+    let PendingRepairView { key, operation, since, attempts, .. } = repair;
+    let times = if *attempts == 1 { "attempt" } else { "attempts" };
+    let error = repair.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{key} ({operation} since {since}, {attempts} {times}){error}")
 }
 
 /// How many bytes left the origin for each that was moved: 1.000 when none left it twice.
@@ -101,7 +112,7 @@ fn egress_ratio(shadow: &ShadowStatusView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use umbra_admin::api::{BucketStatus, BucketView, ShadowStatusView, ShadowView};
+    use umbra_admin::api::{BucketStatus, BucketView, PendingRepairView, ShadowStatusView, ShadowView};
 
     use super::render;
 
@@ -125,7 +136,14 @@ mod tests {
             discarded_copies: 0,
             local_reads: 5,
             cold_reads: 4,
-            pending_repairs: vec!["half".into()],
+            pending_repairs: vec![PendingRepairView {
+                key: "half".into(),
+                operation: "put".into(),
+                since: "2026-01-01T00:00:00Z".into(),
+                attempts: 2,
+                last_error: Some("the origin cannot answer now".into()),
+                next_attempt: None,
+            }],
             last_errors: vec![],
         };
         BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow) }
@@ -147,7 +165,10 @@ mod tests {
         assert_eq!(first, expected);
         assert!(shown.contains("= 3 objects, 2.0 KiB\n"), "{shown}");
         assert!(shown.contains("= 2.4 KiB (1.250 per byte moved)\n"), "{shown}");
-        assert!(shown.contains("Repair                    = half\n"), "{shown}");
+        assert!(
+            shown.contains("Repair                    = half (put since 2026-01-01T00:00:00Z, 2 attempts): the origin cannot answer now\n"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -67,9 +67,12 @@ impl Update {
     fn request(self, sources: &mut Sources<'_>) -> Outcome<UpdateBucket> {
         let public = (self.public || self.private).then_some(self.public);
         let plain = public.is_some() || self.location.is_some() || self.clear_shadow;
-        let shadow = if self.clear_shadow { None } else { self.shadow.for_existing(sources, !plain)? };
+        let shadow = if self.clear_shadow { None } else { self.shadow.for_existing(sources)? };
         if !plain && shadow.is_none() {
-            return Err(Failure::usage("nothing to change: give at least one setting (see `umbra storage update --help`)"));
+            return Err(Failure::usage(
+                "nothing to change: give at least one setting (see `umbra storage update --help`); keys are taken from the environment \
+                 when --shadow-access-key or --shadow-endpoint is given",
+            ));
         }
         Ok(UpdateBucket { public, location: self.location, shadow, clear_shadow: self.clear_shadow, force: self.force })
     }
@@ -115,10 +118,10 @@ mod tests {
     fn secrets_come_from_the_environment_only_where_they_are_meant() {
         let environment = [("UMBRA_SHADOW_ACCESS_KEY", "AK"), ("UMBRA_SHADOW_SECRET_KEY", "SK")];
         let keys = || ShadowRequest { access_key: Some("AK".into()), secret_key: Some(SecretText::new("SK")), ..ShadowRequest::default() };
+        assert_eq!(request(&[], &environment), None, "nothing was asked for");
         let shadow = |arguments: &[&str]| request(arguments, &environment).unwrap().shadow;
         assert_eq!(shadow(&["--public"]), None, "a bucket is made public, no key rotated");
         assert_eq!(shadow(&["--shadow-region", "x"]), Some(ShadowRequest { region: Some("x".into()), ..ShadowRequest::default() }));
-        assert_eq!(shadow(&[]), Some(keys()), "nothing else was asked for");
         assert_eq!(shadow(&["--shadow-endpoint", "e"]), Some(ShadowRequest { endpoint: Some("e".into()), ..keys() }));
         assert_eq!(shadow(&["--shadow-access-key", "OTHER"]), Some(ShadowRequest { access_key: Some("OTHER".into()), ..keys() }));
         let piped = Some(SecretText::new("from stdin"));

@@ -4,6 +4,8 @@ use futures::FutureExt;
 use umbra_core::{Entity, ErrorKind, Fault};
 use umbra_meta::{CommitFault, Error as MetaError, FailingMetaStore, MetaStore, Partition, key::root};
 
+use crate::{NewKey, Role};
+
 use super::{delete_object, kind, memory, name, on_every_engine, open_seeded, open_with_organizations, put_object, settings};
 
 const NOT_EMPTY: Option<ErrorKind> = Some(ErrorKind::Invalid(Fault::BucketNotEmpty));
@@ -27,6 +29,44 @@ async fn an_empty_bucket_is_deleted_and_its_name_is_free() {
         let again = catalog.create_bucket(&name("bucket"), "evil", settings()).await.unwrap();
         assert_ne!(again.partition, bucket.partition);
         assert_eq!(open_seeded(&meta, 2).await.unwrap().bucket(&name("bucket")).await.unwrap(), again);
+    })
+    .await;
+}
+
+/// However a bucket ends, a later one of its name is not open to its keys.
+#[tokio::test]
+async fn the_keys_of_a_bucket_go_with_it() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let key = |bucket: Option<&str>| NewKey {
+            organization: Some("acme".to_owned()),
+            role: Role::Editor,
+            bucket: bucket.map(name),
+            fixed: None,
+        };
+        for destroys in [false, true] {
+            for bucket in ["bucket", "other"] {
+                catalog.create_bucket(&name(bucket), "acme", settings()).await.unwrap();
+            }
+            let [its, others, all] = [Some("bucket"), Some("other"), None].map(key);
+            let its = catalog.create_key(its).await.unwrap().id;
+            let kept = [catalog.create_key(others).await.unwrap().id, catalog.create_key(all).await.unwrap().id];
+            if destroys {
+                catalog.destroy_bucket(&name("bucket")).await.unwrap();
+            } else {
+                catalog.delete_bucket(&name("bucket")).await.unwrap();
+            }
+            let reopened = open_seeded(&meta, 2).await.unwrap();
+            for catalog in [&catalog, &reopened] {
+                assert!(catalog.key(&its).await.unwrap().is_none());
+                for id in &kept {
+                    assert!(catalog.key(id).await.unwrap().is_some());
+                }
+            }
+            catalog.delete_bucket(&name("other")).await.unwrap();
+        }
+        let late = key(Some("bucket"));
+        assert_eq!(kind(catalog.create_key(late).await), NO_BUCKET);
     })
     .await;
 }
