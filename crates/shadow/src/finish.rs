@@ -31,6 +31,7 @@ impl Hydration {
                     End::Complete
                 }
                 Err(error) => {
+                    tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
                     self.leave(transfer, "it is not what the origin says it is").await;
                     End::Failed(error)
                 }

@@ -69,6 +69,7 @@ mod repair_worker;
 mod repairs;
 mod rollback;
 mod rollback_work;
+mod schedule;
 mod shadow;
 mod slice;
 mod stats;

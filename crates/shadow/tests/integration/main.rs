@@ -13,6 +13,7 @@ mod order;
 mod reading;
 mod repairs;
 mod rollback;
+mod schedule;
 mod uploads;
 mod verify;
 mod world;
