@@ -7,13 +7,15 @@
 mod access_keys;
 mod buckets;
 mod doctor;
+mod jobs;
 mod organizations;
 mod secret_text;
 mod status;
 
 pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAccessKey, RoleName};
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
-pub use doctor::{DoctorReport, FindingView};
+pub use doctor::{DoctorFindingView, DoctorReport};
+pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
 pub use status::{

@@ -12,8 +12,10 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, DoctorReport, ErrorBody, OrganizationList, OrganizationView, ShadowRequest, UncarriedList, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, ShadowRequest,
+    UncarriedList, UpdateBucket,
 };
+use crate::error::LISTING_ORIGIN;
 use transport::Transport;
 pub use transport::Trust;
 
@@ -62,6 +64,23 @@ pub struct AdminClient {
     transport: Transport,
     credentials: Credentials,
     clock: Arc<dyn Clock>,
+}
+
+impl ClientError {
+    /// Whether the origin is still being listed to find the answer out: ask again.
+    pub fn is_listing(&self) -> bool {
+        matches!(self, Self::Answer { code, .. } if code == LISTING_ORIGIN)
+    }
+
+    /// Whether there was nobody to answer: a server that starts again, perhaps.
+    pub const fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Unreachable(..))
+    }
+
+    /// Whether there is no such job.
+    pub fn is_no_job(&self) -> bool {
+        matches!(self, Self::Answer { code, .. } if code == "no_such_job")
+    }
 }
 
 impl AdminClient {
@@ -121,6 +140,38 @@ impl AdminClient {
     /// Looks at an origin from the server's network.
     pub async fn doctor(&self, request: &ShadowRequest) -> Result<DoctorReport, ClientError> {
         self.call(Method::POST, self.url(&["doctor"]), Some(request)).await
+    }
+
+    /// Starts a job of a bucket.
+    pub async fn start_job(&self, name: &str, kind: &str, settings: &JobSettings) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind]), Some(settings)).await
+    }
+
+    /// A job of a bucket as it stands.
+    pub async fn job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::GET, self.url(&["buckets", name, "jobs", kind]), NOTHING).await
+    }
+
+    /// Pauses a job.
+    pub async fn pause_job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "pause"]), NOTHING).await
+    }
+
+    /// Lets a job go on, with what `settings` name changed.
+    pub async fn resume_job(&self, name: &str, kind: &str, settings: &JobSettings) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "resume"]), Some(settings)).await
+    }
+
+    /// Ends a job for good.
+    pub async fn cancel_job(&self, name: &str, kind: &str) -> Result<JobView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "jobs", kind, "cancel"]), NOTHING).await
+    }
+
+    /// One page of what a job noted of single keys, behind the key `after`.
+    pub async fn job_notes(&self, name: &str, kind: &str, after: Option<&str>) -> Result<JobNotes, ClientError> {
+        let mut url = self.url(&["buckets", name, "jobs", kind, "notes"]);
+        query(&mut url, "after", after);
+        self.call(Method::GET, url, NOTHING).await
     }
 
     /// Creates an organization.

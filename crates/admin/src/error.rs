@@ -6,8 +6,12 @@ use axum::{
 };
 use http::StatusCode;
 use umbra_core::{Entity, Error, ErrorKind, Fault};
+use umbra_shadow::StillListing;
 
 use crate::api::{ErrorBody, ErrorDetail};
+
+/// The code of an answer that is not known before the origin is listed through: ask again.
+pub(crate) const LISTING_ORIGIN: &str = "listing_origin";
 
 /// An error on its way out as an answer.
 #[derive(Debug)]
@@ -42,8 +46,10 @@ impl From<Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = self.0.kind();
-        let (status, code) = describe(kind);
-        if status.is_server_error() {
+        let (status, mut code) = describe(kind);
+        if StillListing::of(&self.0).is_some() {
+            code = LISTING_ORIGIN;
+        } else if status.is_server_error() {
             tracing::warn!(error = ?self.0, "admin request failed");
         }
         let body = ErrorBody { error: ErrorDetail { code: code.to_owned(), message: message(&self.0) } };
@@ -98,6 +104,7 @@ const fn missing(entity: Entity) -> &'static str {
         Entity::AccessKey => "no_such_access_key",
         Entity::Shadow => "no_shadow",
         Entity::Setting => "no_such_setting",
+        Entity::Job => "no_such_job",
     }
 }
 
@@ -106,7 +113,7 @@ const fn taken(entity: Entity) -> &'static str {
         Entity::Bucket => "bucket_exists",
         Entity::Organization => "organization_exists",
         Entity::AccessKey => "access_key_exists",
-        Entity::Object | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting => "exists",
+        Entity::Object | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting | Entity::Job => "exists",
     }
 }
 
@@ -124,6 +131,7 @@ mod tests {
             (ErrorKind::NotFound(Entity::Organization), 404, "no_such_organization"),
             (ErrorKind::NotFound(Entity::AccessKey), 404, "no_such_access_key"),
             (ErrorKind::NotFound(Entity::Shadow), 404, "no_shadow"),
+            (ErrorKind::NotFound(Entity::Job), 404, "no_such_job"),
             (ErrorKind::AlreadyExists(Entity::Bucket), 409, "bucket_exists"),
             (ErrorKind::AlreadyExists(Entity::Organization), 409, "organization_exists"),
             (ErrorKind::Precondition, 412, "precondition_failed"),

@@ -6,6 +6,7 @@ mod convert;
 mod create_bucket;
 mod doctor;
 pub(crate) mod extract;
+mod jobs;
 mod location;
 mod organizations;
 mod unsigned;
@@ -75,6 +76,12 @@ pub(crate) fn signed() -> Vec<Route> {
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
         route("post", "/v1/doctor", post(doctor::examine)),
         route("get", "/v1/buckets/{name}/uncarried", get(buckets::uncarried)),
+        route("get", "/v1/buckets/{name}/jobs/{kind}", get(jobs::get)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}", post(jobs::start)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/pause", post(jobs::pause)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/resume", post(jobs::resume)),
+        route("post", "/v1/buckets/{name}/jobs/{kind}/cancel", post(jobs::cancel)),
+        route("get", "/v1/buckets/{name}/jobs/{kind}/notes", get(jobs::notes)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

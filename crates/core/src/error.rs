@@ -24,6 +24,8 @@ pub enum Entity {
     Shadow,
     /// The tag set of a bucket or another optional sub-resource.
     Setting,
+    /// A durable job of a bucket.
+    Job,
 }
 
 /// What is wrong with a request, named as S3 names it.

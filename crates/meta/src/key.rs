@@ -21,7 +21,10 @@
 //! | `n/` key | a note of what of the origin's object could not be carried over | [`uncarried`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
-//! | `v/`, `i/`, `q/` | reserved: older versions, the inventory of what only the origin holds, jobs | |
+//! | `i/` key | the inventory: a key that lives only at the origin | [`inventory`] |
+//! | `q/` kind:`u8` | a job: one of each kind | [`job::record`] |
+//! | `q/` kind:`u8` `n` run:`u64` key | what a run of a job noted of a key | [`job::note`] |
+//! | `v/` | reserved: older versions | |
 //!
 //! Integers are big-endian, so that byte order is their order. Where a variable-length field is the last one it stands
 //! as it is. Where something follows it, it is *closed* (⁺): a key may hold any byte, and `h/a` with a piece behind it
@@ -40,6 +43,7 @@
 //! ```
 
 mod closed;
+pub mod job;
 pub mod root;
 
 use umbra_core::{ObjectKey, PartNumber, UploadId};
@@ -50,6 +54,7 @@ const SETTINGS: &[u8] = b"b";
 const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
+const INVENTORY: &[u8] = b"i/";
 const PIECE: &[u8] = b"h/";
 const UNCARRIED: &[u8] = b"n/";
 const UPLOAD: &[u8] = b"m/";
@@ -124,6 +129,26 @@ pub fn write_intent_range(prefix: &str) -> KeyRange {
 /// The key whose write-through intent `bytes` name.
 pub fn parse_write_intent(bytes: &[u8]) -> Option<&str> {
     text_behind(WRITE_INTENT, bytes)
+}
+
+/// What the inventory holds of `key`.
+pub fn inventory(key: &ObjectKey) -> Vec<u8> {
+    inventory_prefix(key.as_str())
+}
+
+/// What the keys of the inventory begin with whose key begins with `prefix`.
+pub fn inventory_prefix(prefix: &str) -> Vec<u8> {
+    joined(INVENTORY, prefix.as_bytes())
+}
+
+/// The inventory of all keys that begin with `prefix`.
+pub fn inventory_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&inventory_prefix(prefix))
+}
+
+/// The key whose place in the inventory `bytes` name.
+pub fn parse_inventory(bytes: &[u8]) -> Option<&str> {
+    text_behind(INVENTORY, bytes)
 }
 
 /// The hydration of `key`, followed by its pieces.

@@ -121,6 +121,7 @@ fn missing(entity: Entity) -> (S3ErrorCode, StatusCode) {
         Entity::Organization => S3ErrorCode::Custom("NoSuchOrganization".into()),
         Entity::Shadow => S3ErrorCode::Custom("NoSuchShadow".into()),
         Entity::Setting => S3ErrorCode::NoSuchTagSet,
+        Entity::Job => S3ErrorCode::Custom("NoSuchJob".into()),
     };
     (code, StatusCode::NOT_FOUND)
 }

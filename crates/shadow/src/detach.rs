@@ -1,31 +1,30 @@
-//! Detaching: the end of a shadow, behind a gate.
+//! Detaching: the end of a shadow, behind a gate ([`crate::gate`]).
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{BucketName, Error, ErrorKind, Fault, RequestContext, Result};
+use umbra_core::{BucketName, Error, ErrorKind, RequestContext, Result};
 use umbra_meta::{Batch, KeyRange, Projection, key};
 use umbra_store::Bucket;
 
-use crate::{Shadow, counters, list::OriginWalk};
+use crate::{Shadow, counters, inventory};
 
 /// How long writes in progress may take to end once the shadow is cleared.
 const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
-/// How many of the keys that remain a refusal names.
-const KEYS_NAMED: usize = 3;
 /// Rows dropped at once.
 const PAGE: usize = 1000;
 
 impl Shadow {
     /// Clears a bucket's shadow, for good: from then on no request reads from or writes to the origin.
     ///
-    /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`.
+    /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`. While the origin is still being listed
+    /// to find that out the error holds a [`crate::StillListing`]: ask again.
     pub async fn detach(&self, cx: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
         let bucket = self.0.catalog.bucket(name).await?;
         if bucket.settings.shadow.is_none() {
             return Ok(bucket);
         }
         if !force {
-            self.gate(cx, &bucket).await?;
+            self.gate(&bucket).await?;
         }
         self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
@@ -55,6 +54,7 @@ impl Shadow {
 
     /// Stops everything that reads from the origin of `bucket`: it has none any more, or is going away.
     pub fn forget(&self, bucket: &Bucket) {
+        self.0.jobs.stop(bucket.partition);
         self.0.flights.cancel(bucket.partition);
         self.0.origins.forget(bucket);
         self.0.stats.forget(bucket.partition);
@@ -62,52 +62,11 @@ impl Shadow {
         self.0.schedule.forget(bucket.partition);
     }
 
-    async fn gate(&self, cx: &RequestContext, bucket: &Bucket) -> Result<()> {
-        let (cold, some) = self.count_cold(cx, bucket).await?;
-        if cold > 0 {
-            let message = format!(
-                "{} still only at the origin ({some}); read them first, or clear the shadow with --force to leave them behind",
-                counted(cold, "object is", "objects are")
-            );
-            return Err(Error::invalid(Fault::InvalidRequest, message));
-        }
-        let repairs = self.pending_repairs(bucket, PAGE).await?.len() as u64;
-        if repairs > 0 {
-            let message = format!(
-                "{} pending; wait until it shows none in `umbra storage status`, or clear the shadow with --force to give up",
-                counted(repairs, "repair is", "repairs are")
-            );
-            return Err(Error::invalid(Fault::InvalidRequest, message));
-        }
-        Ok(())
-    }
-
-    /// How many keys live only at the origin, and a few of them: one walk through its listing.
-    async fn count_cold(&self, cx: &RequestContext, bucket: &Bucket) -> Result<(u64, String)> {
-        let Some(origin) = self.origin(bucket)? else { return Ok((0, String::new())) };
-        let (mut cold, mut some) = (0, Vec::new());
-        let path = self.path(cx, bucket);
-        let mut walk = OriginWalk::new(&*origin, &path);
-        while let Some(keys) = walk.next().await? {
-            let rows: Vec<_> = keys.iter().map(key::object).collect();
-            let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
-            let here = self.native().meta().multi_get(bucket.partition, &rows).await?;
-            let absent: Vec<_> = keys.iter().zip(here).filter(|(_, row)| row.is_none()).map(|(key, _)| key).collect();
-            let hidden = self.hidden(bucket, &absent).await?;
-            cold += (absent.len() - hidden.len()) as u64;
-            let missing = KEYS_NAMED.saturating_sub(some.len());
-            some.extend(absent.into_iter().filter(|key| !hidden.contains(*key)).take(missing).map(|key| format!("{:?}", key.as_str())));
-        }
-        if cold > KEYS_NAMED as u64 {
-            some.push("…".to_owned());
-        }
-        Ok((cold, some.join(", ")))
-    }
-
     /// Waits for write-throughs that had begun before the shadow was changed: after that nothing goes to the origin.
     pub(crate) async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
         let ended = async {
-            while self.0.live_intents.lock().iter().any(|(of, _)| *of == bucket.partition) {
+            let is_of = |(of, _): &(_, _)| *of == bucket.partition;
+            while self.0.live_intents.lock().iter().any(is_of) || self.0.live_copies.lock().iter().any(is_of) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -116,12 +75,13 @@ impl Shadow {
         tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
     }
 
-    /// Drops the tombstones, intents, notes, counts and hydrations of a cleared shadow, and what was remembered of uploads there: they belong
-    /// to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents, hydrations, notes, counts and jobs of a cleared shadow, its inventory, and what was remembered of uploads
+    /// there: they belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
-        let notes = [key::uncarried_range(""), counters::all_counters()];
-        for range in [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads()].into_iter().chain(notes) {
+        let ranges = [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads(), key::job::all()];
+        let told = [key::uncarried_range(""), counters::all_counters()];
+        for range in ranges.into_iter().chain(told).chain(inventory::ranges()) {
             self.drop_range(bucket, range).await?;
         }
         Ok(())
@@ -142,6 +102,6 @@ impl Shadow {
 }
 
 /// A count and what is counted, as people say it.
-fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

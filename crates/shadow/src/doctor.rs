@@ -47,7 +47,7 @@ pub enum Verdict {
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct DoctorFinding {
     /// What was checked, in a word or two.
     pub check: &'static str,
     /// How it came out.
@@ -68,13 +68,13 @@ struct Visit<'a> {
     now: Timestamp,
     /// Makes the keys written here differ from those of others.
     nonce: String,
-    findings: Vec<Finding>,
+    findings: Vec<DoctorFinding>,
 }
 
 impl Visit<'_> {
     fn note(&mut self, check: &'static str, verdict: Verdict, meaning: impl Into<String>, advice: &str) {
         let advice = (!advice.is_empty()).then(|| advice.to_owned());
-        self.findings.push(Finding { check, verdict, meaning: meaning.into(), advice });
+        self.findings.push(DoctorFinding { check, verdict, meaning: meaning.into(), advice });
     }
 
     fn ok(&mut self, check: &'static str, meaning: impl Into<String>) {
@@ -92,7 +92,7 @@ impl Visit<'_> {
 
 impl Shadow {
     /// Looks at an origin that is not attached.
-    pub async fn examine(&self, cx: &RequestContext, examination: &Examination) -> Result<Vec<Finding>> {
+    pub async fn diagnose(&self, cx: &RequestContext, examination: &Examination) -> Result<Vec<DoctorFinding>> {
         let settings = ShadowSettings {
             endpoint: examination.endpoint.clone(),
             region: examination.region.clone(),
@@ -110,7 +110,7 @@ impl Shadow {
             Err(error) if error.kind() == ErrorKind::Internal => return Err(error),
             Err(error) => {
                 let meaning = error.message().to_owned();
-                return Ok(vec![Finding { check: "endpoint", verdict: Verdict::Failed, meaning, advice: None }]);
+                return Ok(vec![DoctorFinding { check: "endpoint", verdict: Verdict::Failed, meaning, advice: None }]);
             }
         };
         let mut path = cx.shadow_path.clone();

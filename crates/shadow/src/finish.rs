@@ -12,6 +12,7 @@ use crate::{
     fetch::{Failure, failure_of},
     hashes::{Hashes, Sums},
     hydrate::{Hydration, Pinned, same_shadow},
+    inventory,
     partial::{self, Partial},
     transfer::{End, StoredPiece, Transfer},
 };
@@ -184,7 +185,7 @@ impl Hydration {
             let rows = partial::load(&self.native, &self.bucket, &self.key).await?.map_or(Vec::new(), |Partial { pieces, .. }| pieces);
             writes.extend(rows.into_iter().map(|(_, row)| Write::Delete { key: row }));
         }
-        Ok(Terms { checks, writes, ..Terms::default() })
+        Ok(Terms { checks, writes, removal: Some(inventory::removal(&self.key)), ..Terms::default() })
     }
 
     /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over. One that has lost the object

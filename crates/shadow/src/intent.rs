@@ -3,15 +3,19 @@
 //! A row is written before the origin is touched and leaves with the commit that applies the write here. If the process dies between, or
 //! nobody knows whether the origin applied the write, the row stays without an owner: its key is read through the origin until repaired.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use parking_lot::Mutex;
 use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Tags, Timestamp};
-use umbra_meta::{Batch, Check, Expect, Revision, Write, key};
+use umbra_meta::{Batch, Check, Expect, Partition, Revision, Write, key};
 use umbra_store::{Bucket, Terms};
 
 use crate::{
-    Shadow,
+    Shadow, inventory,
     record::{Intent, Operation, Tombstone, encode},
+    shadow::Inner,
     view::View,
 };
 
@@ -29,6 +33,8 @@ pub(crate) enum Intended {
     Delete,
     /// The tags of an object are replaced by these.
     Tag(Tags),
+    /// What is here is brought to the origin, in parts where this upload there is named.
+    CopyBack(Option<String>),
 }
 
 impl Intended {
@@ -37,6 +43,7 @@ impl Intended {
             Self::Put { etag, size } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size)),
             Self::Delete => (Operation::Delete, None, None),
             Self::Tag(tags) => (Operation::Tag, Some(mark_of_tags(&tags)), None),
+            Self::CopyBack(upload) => (Operation::CopyBack, upload, None),
         };
         Intent { generation, at: now.as_millis(), operation, mark, size, before: before.map(Box::new) }
     }
@@ -60,7 +67,18 @@ pub(crate) struct IntentGuard {
     revision: Revision,
     /// A dead intent that this one took the place of: it comes back if this one is withdrawn.
     replaced: Option<Intent>,
+    operation: Operation,
     settled: bool,
+}
+
+impl Inner {
+    /// The keys whose intent for such an operation belongs to somebody in this process.
+    pub(crate) const fn live(&self, operation: Operation) -> &Mutex<HashSet<(Partition, ObjectKey)>> {
+        match operation {
+            Operation::CopyBack => &self.live_copies,
+            Operation::Put | Operation::Delete | Operation::Tag => &self.live_intents,
+        }
+    }
 }
 
 impl Shadow {
@@ -72,13 +90,14 @@ impl Shadow {
             .check(key::write_intent(key), Expect::unchanged(view.base.intent))
             .put(key::write_intent(key), Bytes::new(), encode(&intent));
         // Alive before the row is there: no reader may take it for a dead one.
-        self.0.live_intents.lock().insert((bucket.partition, key.clone()));
+        self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()));
         let mut guard = IntentGuard {
             shadow: self.clone(),
             bucket: bucket.clone(),
             key: key.clone(),
             revision: Revision(0),
             replaced: view.intent.clone(),
+            operation: intent.operation,
             settled: false,
         };
         match self.native().meta().commit(batch).await {
@@ -100,6 +119,11 @@ impl Shadow {
 }
 
 impl IntentGuard {
+    /// The revision of the row.
+    pub(crate) const fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// Adds to `terms` what ends this intent in the commit that applies the write.
     pub(crate) fn settle_with(&self, mut terms: Terms) -> Terms {
         let row = key::write_intent(&self.key);
@@ -134,7 +158,7 @@ impl IntentGuard {
 
 impl Drop for IntentGuard {
     fn drop(&mut self) {
-        self.shadow.0.live_intents.lock().remove(&(self.bucket.partition, self.key.clone()));
+        self.shadow.0.live(self.operation).lock().remove(&(self.bucket.partition, self.key.clone()));
         if !self.settled {
             self.shadow.0.repairs.add(&self.bucket, &self.key);
         }
@@ -145,14 +169,14 @@ impl Shadow {
     /// What every write of a bucket with an origin does in its commit besides storing: a put takes the tombstone away.
     pub(crate) fn terms_of_put(key: &ObjectKey) -> Terms {
         let writes = vec![Write::Delete { key: key::tombstone(key) }];
-        Terms { writes, ..Terms::default() }
+        Terms { writes, removal: Some(inventory::removal(key)), ..Terms::default() }
     }
 
     /// A delete leaves a tombstone, so that neither a later read nor a transfer under way brings the key back.
     pub(crate) fn terms_of_delete(&self, bucket: &Bucket, key: &ObjectKey) -> Terms {
         let tombstone = Tombstone::new(bucket.settings.generation, self.native().clock().now());
         let writes = vec![Write::Put { key: key::tombstone(key), head: Bytes::new(), body: encode(&tombstone).into() }];
-        Terms { writes, ..Terms::default() }
+        Terms { writes, removal: Some(inventory::removal(key)), ..Terms::default() }
     }
 }
 

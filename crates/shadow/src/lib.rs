@@ -12,7 +12,9 @@
 //! # Invariants
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
-//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`; `origin_uploads.rs` aborts uploads there.
+//! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
+//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`, and for a rollback from `copy_back.rs`;
+//!   `origin_uploads.rs` aborts uploads there.
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
 //! # Consistency
@@ -27,20 +29,32 @@
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
 //! Uploads at the origin (`u/`) whose own is gone are aborted there.
-//! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one.
+//! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
+//! go on from their cursors (`jobs.rs`).
 
 mod arriving;
 mod attach;
+mod backfill;
+mod both;
+mod compare;
+mod contents;
+mod copy_back;
 mod counters;
 mod detach;
+mod difference;
 mod doctor;
+mod examine;
 mod fetch;
 mod finish;
 mod flights;
+mod gate;
 mod hashes;
 mod health;
+mod held_body;
 mod hydrate;
 mod intent;
+mod inventory;
+mod jobs;
 mod key_locks;
 mod late_mirror;
 mod list;
@@ -64,21 +78,31 @@ mod repair;
 mod repair_worker;
 mod repairs;
 mod revalidate;
+mod rollback;
+mod rollback_work;
 mod schedule;
 mod shadow;
+mod slice;
 mod stats;
 mod status;
 mod sweep;
 mod tee;
 mod transfer;
 mod uncarried;
+mod users;
+mod verify;
+mod verify_work;
 mod view;
 mod write_here;
 mod write_through;
 
 pub use attach::{AttachRequest, PROBE_KEY_PREFIX};
-pub use doctor::{Examination, Finding, Verdict};
+pub use difference::DifferenceKind;
+pub use doctor::{DoctorFinding, Examination, Verdict};
+pub use gate::StillListing;
 pub use health::{Health, Verdict as HealthVerdict};
+pub use inventory::ColdTotals;
+pub use jobs::{Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally};
 pub use origins::OriginFactory;
 pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
+use umbra_core::{Error, Fault, ObjectKey, RequestContext, Result};
 use umbra_meta::{KeyRange, Projection, key};
 use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
 
@@ -241,36 +241,5 @@ impl Sides<'_> {
                 None => return Ok(true),
             }
         }
-    }
-}
-
-/// Walks everything the origin holds, page by page.
-pub(crate) struct OriginWalk<'a> {
-    origin: &'a dyn Origin,
-    path: &'a ShadowPath,
-    list: OriginList,
-    ended: bool,
-}
-
-impl<'a> OriginWalk<'a> {
-    /// A walk from the first key.
-    pub(crate) fn new(origin: &'a dyn Origin, path: &'a ShadowPath) -> Self {
-        Self { origin, path, list: OriginList { limit: ORIGIN_PAGE, ..OriginList::default() }, ended: false }
-    }
-
-    /// The keys of the next page; `None` behind the last.
-    pub(crate) async fn next(&mut self) -> Result<Option<Vec<ObjectKey>>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = self.origin.list(self.path, &self.list).await?;
-        match page.next {
-            None => self.ended = true,
-            Some(token) if self.list.token.as_ref() == Some(&token) => {
-                return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
-            }
-            Some(token) => self.list.token = Some(token),
-        }
-        Ok(Some(page.objects.into_iter().map(|object| object.key).collect()))
     }
 }

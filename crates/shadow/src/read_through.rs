@@ -35,7 +35,7 @@ impl Shadow {
             match operation {
                 Operation::Put => return Ok(Place::Origin),
                 Operation::Delete => return Ok(Place::Nowhere),
-                Operation::Tag => {}
+                Operation::Tag | Operation::CopyBack => {}
             }
         }
         Ok(match view {

@@ -27,6 +27,7 @@ pub(crate) struct Intent {
     #[n(2)]
     pub(crate) operation: Operation,
     /// What tells afterwards whether the origin applied the write: for a put the ETag the object would have, by our reckoning; for tags their MD5.
+    /// For a copy back: the upload at the origin that is to be aborted when the copy does not come to its end.
     #[n(3)]
     pub(crate) mark: Option<String>,
     /// For a put: bytes of content.
@@ -50,6 +51,9 @@ pub(crate) enum Operation {
     /// The tags of an object are replaced.
     #[n(2)]
     Tag,
+    /// What is here already is brought to the origin. It stands, whatever becomes of the copy.
+    #[n(3)]
+    CopyBack,
 }
 
 /// An upload at the origin that mirrors one of ours. Row `u/<upload of ours>`, until it is known to have ended.
@@ -111,6 +115,7 @@ impl Operation {
             Self::Put => "put",
             Self::Delete => "delete",
             Self::Tag => "tags",
+            Self::CopyBack => "copy-back",
         }
     }
 }
@@ -154,6 +159,8 @@ mod tests {
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);
         assert_eq!(decode::<Intent>("i", golden[1]).unwrap(), intent);
+        let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent };
+        assert_eq!(decode::<Intent>("i", &[1, 0x85, 7, 0x18, 0x2a, 3, 0xf6, 0xf6]).unwrap(), copy_back);
         let upload = OriginUpload { generation: 7, at: 42, key: "k".into(), upload: "id".into() };
         let golden = [1, 0x84, 7, 0x18, 0x2a, 0x61, b'k', 0x62, b'i', b'd'];
         assert_eq!(encode(&upload), golden);

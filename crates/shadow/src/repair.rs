@@ -66,7 +66,7 @@ impl Shadow {
         for row in &rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
-            let is_live = self.0.live_intents.lock().contains(&(bucket.partition, key.clone()));
+            let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
             if !is_live && intent.generation == bucket.settings.generation {
                 page.push((key, intent));
             }
@@ -124,7 +124,7 @@ impl Shadow {
                 Err(error) if error.is_not_found() => false,
                 Err(error) => return Err(error.into()),
             },
-            (Operation::Put | Operation::Tag, None) => false,
+            (Operation::Put | Operation::Tag, None) | (Operation::CopyBack, _) => false,
         })
     }
 
@@ -133,11 +133,15 @@ impl Shadow {
     /// A write that the origin applied is applied here; one that it did not apply never was, and what is here stands.
     pub(crate) async fn repair(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         let view = self.view(bucket, key).await?;
+        if let Some(copy) = view.copying_back.as_ref().filter(|_| self.has_abandoned_copy(bucket, key, &view)) {
+            return self.give_up_copy(cx, bucket, key, &view, copy, &**origin).await;
+        }
         let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(()) };
         let Some(operation) = self.applied(cx, bucket, key, intent, &**origin).await? else {
             return self.drop_intent(bucket, key, &view.base).await;
         };
         match operation {
+            Operation::CopyBack => Ok(()),
             Operation::Delete => self.repaired_absent(bucket, key, &view).await,
             Operation::Tag => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
             Operation::Put => {
@@ -170,6 +174,27 @@ impl Shadow {
             return Err(Error::new(ErrorKind::Unavailable, "the key is still being repaired; please try again"));
         }
         Ok(())
+    }
+
+    /// Whether a copy back of `key` lost its owner.
+    pub(crate) fn has_abandoned_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
+        view.copying_back.is_some() && !self.0.live_copies.lock().contains(&(bucket.partition, key.clone()))
+    }
+
+    /// A copy back lost its owner: what is here stands, and the origin is not left with half an upload.
+    async fn give_up_copy(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        view: &View,
+        copy: &Intent,
+        origin: &dyn Origin,
+    ) -> Result<()> {
+        if let Some(upload) = &copy.mark {
+            origin.abort_upload(&self.path(cx, bucket), key, upload).await?;
+        }
+        self.drop_intent(bucket, key, &view.base).await
     }
 
     /// What is here stands: only the intent goes.

@@ -51,6 +51,9 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
+                if bucket.settings.shadow.is_some() {
+                    self.start_jobs(bucket).await?;
+                }
                 if bucket.settings.shadow.is_none()
                     && let Err(error) = self.drop_rows(bucket).await
                 {

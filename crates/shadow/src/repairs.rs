@@ -29,7 +29,7 @@ const TROUBLES_MAX: usize = 10_000;
 pub struct PendingRepair {
     /// The key, which is read through the origin until it is repaired.
     pub key: ObjectKey,
-    /// What was to be done: `put`, `delete` or `tags`.
+    /// What was to be done: `put`, `delete`, `tags` or `copy-back`.
     pub operation: &'static str,
     /// Since when.
     pub since: Timestamp,

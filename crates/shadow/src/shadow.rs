@@ -1,9 +1,10 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,6 +18,7 @@ use umbra_store::{
 use crate::{
     flights::Flights,
     hydrate::PERMIT_BYTES,
+    jobs::Jobs,
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
@@ -24,6 +26,7 @@ use crate::{
     revalidate::Revalidations,
     schedule::Schedule,
     stats::{Stats, StatsByBucket},
+    users::{UserGuard, Users},
     view::View,
 };
 
@@ -36,11 +39,15 @@ pub struct ShadowLimits {
     /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once, and a crash lose more of what is on
     /// its way.
     pub hydration_memory_bytes: u64,
+    /// The name of this node among those that share the store. Two processes of one name never run at once.
+    pub node: String,
+    /// How long a job rests after a failure that may pass; longer after each that follows.
+    pub job_retry_delay: Duration,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 64 * 1024 * 1024 }
+        Self { hydration_memory_bytes: 64 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
     }
 }
 
@@ -74,11 +81,16 @@ pub(crate) struct Inner {
     pub(crate) part_locks: KeyLocks,
     /// Keys whose intent belongs to a write of this process that is still under way.
     pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
+    /// Keys whose intent belongs to a copy back to the origin that is still under way. Kept apart, for a write may overtake it.
+    pub(crate) live_copies: Mutex<HashSet<(Partition, ObjectKey)>>,
     pub(crate) stats: StatsByBucket,
     pub(crate) hydration_memory: Arc<Semaphore>,
     /// Requests to origins that nobody waits for.
     pub(crate) background: Arc<Semaphore>,
     pub(crate) repairs: Repairs,
+    pub(crate) jobs: Jobs,
+    pub(crate) users: Arc<Users>,
+    pub(crate) job_retry_delay: Duration,
     pub(crate) schedule: Schedule,
     pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
@@ -92,6 +104,9 @@ impl Shadow {
         let ShadowParts { native, catalog, origins, clock, settings } = parts;
         let permits = usize::try_from(settings.hydration_memory_bytes / PERMIT_BYTES).unwrap_or(usize::MAX);
         Self(Arc::new(Inner {
+            jobs: Jobs::new(&settings.node, native.random().array()),
+            job_retry_delay: settings.job_retry_delay,
+            users: Arc::default(),
             native,
             origins: Origins::new(origins, catalog.clone()),
             catalog,
@@ -100,6 +115,7 @@ impl Shadow {
             locks: KeyLocks::default(),
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
+            live_copies: Mutex::default(),
             stats: StatsByBucket::default(),
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
@@ -143,6 +159,11 @@ impl Shadow {
             Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Counts a request to a bucket with an origin among those under way, until it is dropped.
+    fn user(&self, bucket: &Bucket, key: Option<&ObjectKey>) -> Option<UserGuard> {
+        bucket.settings.shadow.as_ref().map(|_| self.0.users.enter(bucket.partition, key))
     }
 
     /// The path of shadows a request to the origin has passed.
@@ -193,7 +214,18 @@ impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin_for(bucket, key)? {
             None => self.native().get(cx, bucket, key, options).await,
-            Some(origin) => Ok(self.counted(bucket, self.read_fresh(cx, bucket, key, options, origin).await?)),
+            Some(origin) => {
+                let user = self.user(bucket, Some(key));
+                let read = self.read_fresh(cx, bucket, key, options, origin.clone()).await;
+                let mut object = self.note_absence(cx, bucket, key, &*origin, read).await?;
+                // The user is there until the last byte is read.
+                object.body = object.body.map_stream(move |stream| {
+                    stream.inspect_ok(move |_| {
+                        let _ = &user;
+                    })
+                });
+                Ok(self.counted(bucket, object))
+            }
         }
     }
 
@@ -201,7 +233,9 @@ impl Objects for Shadow {
         match self.origin_for(bucket, key)? {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
-                let info = self.head_fresh(cx, bucket, key, options, origin).await?;
+                let _user = self.user(bucket, Some(key));
+                let read = self.head_fresh(cx, bucket, key, options, origin.clone()).await;
+                let info = self.note_absence(cx, bucket, key, &*origin, read).await?;
                 if info.source == ReadSource::Origin {
                     self.refuse_failed_order(bucket, key)?;
                 }
@@ -211,6 +245,7 @@ impl Objects for Shadow {
     }
 
     async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().put(cx, bucket, key, body, options).await,
             Some(origin) if writes_through(bucket) => self.put_through(cx, bucket, key, body, options, origin).await,
@@ -219,6 +254,7 @@ impl Objects for Shadow {
     }
 
     async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().delete(cx, bucket, key, options).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
@@ -227,6 +263,7 @@ impl Objects for Shadow {
     }
 
     async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
+        let _user = self.user(bucket, None);
         match self.origin(bucket)? {
             Some(origin) if options.source != ListSource::Local => self.list_merged(cx, bucket, options, &*origin).await,
             _ => self.native().list(cx, bucket, options).await,
@@ -234,6 +271,7 @@ impl Objects for Shadow {
     }
 
     async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
+        let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().tags(cx, bucket, key).await,
             Some(origin) => self.tags_through(cx, bucket, key, &*origin).await,
@@ -241,6 +279,7 @@ impl Objects for Shadow {
     }
 
     async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().put_tags(cx, bucket, key, tags).await,
             Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
@@ -266,6 +305,7 @@ impl Objects for Shadow {
         body: Body,
         integrity: Integrity,
     ) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(part.key));
         match self.origin(bucket)? {
             Some(origin) if writes_through(bucket) => self.put_mirrored_part(cx, bucket, part, body, integrity, origin).await,
             _ => self.native().put_part(cx, bucket, part, body, integrity).await,
@@ -280,6 +320,7 @@ impl Objects for Shadow {
         upload: &UploadId,
         options: CompleteUpload,
     ) -> Result<PutObject> {
+        let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().complete_upload(cx, bucket, key, upload, options).await,
             Some(origin) if writes_through(bucket) => self.complete_mirrored_upload(cx, bucket, key, upload, options, origin).await,
@@ -313,6 +354,13 @@ impl Objects for Shadow {
     async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
         self.native().list_uploads(cx, bucket, options).await
     }
+}
+
+/// Tells what is known of one origin in one generation from what is known of another: an origin may be changed for another in place.
+pub(crate) fn scope_of(bucket: &Bucket) -> u64 {
+    let place = bucket.settings.shadow.as_ref().map(|shadow| format!("{}\n{}", shadow.endpoint, shadow.bucket));
+    let digest = Md5::digest(format!("{}\n{}", bucket.settings.generation, place.unwrap_or_default()));
+    digest.iter().take(8).fold(0, |scope, byte| scope << 8 | u64::from(*byte))
 }
 
 /// Whether writes go to the origin first.

@@ -4,7 +4,7 @@ use umbra_core::{ObjectKey, Result};
 use umbra_meta::{Check, Entry, Expect, MetaStore, Revision, key};
 use umbra_store::{Bucket, Stored};
 
-use crate::record::{Intent, Tombstone, decode};
+use crate::record::{Intent, Operation, Tombstone, decode};
 
 /// The rows of one key.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) struct View {
     pub(crate) intent: Option<Intent>,
     /// Whether the intent belongs to nobody any more: only the origin knows whether it was applied.
     pub(crate) is_dead: bool,
+    /// The intent of a copy back to the origin of this generation, alive or dead. It says nothing of what is here.
+    pub(crate) copying_back: Option<Intent>,
     /// The revisions of all three rows.
     pub(crate) base: Base,
 }
@@ -40,11 +42,17 @@ impl View {
         let base = Base { object: revision(&object), tombstone: revision(&tombstone), intent: revision(&intent) };
         let tombstone: Option<Tombstone> = tombstone.map(|entry| decode("tombstone", &entry.body)).transpose()?;
         let intent: Option<Intent> = intent.map(|entry| decode("intent", &entry.body)).transpose()?;
+        let intent = intent.filter(|intent| intent.generation == bucket.settings.generation);
+        let (copying_back, intent) = intent.map_or((None, None), |intent| match intent.operation {
+            Operation::CopyBack => (Some(intent), None),
+            _ => (None, Some(intent)),
+        });
         Ok(Self {
             object: object.map(|entry| Stored::decode(&entry)).transpose()?,
             gone: tombstone.is_some_and(|tombstone| tombstone.generation == bucket.settings.generation),
-            intent: intent.filter(|intent| intent.generation == bucket.settings.generation),
+            intent,
             is_dead: false,
+            copying_back,
             base,
         })
     }

@@ -58,7 +58,7 @@ impl Shadow {
     }
 
     /// Refuses to write behind the back of a write-through that was switched on meanwhile. The caller holds the key's lock.
-    async fn still_only_here(&self, bucket: &Bucket) -> Result<()> {
+    pub(crate) async fn still_only_here(&self, bucket: &Bucket) -> Result<()> {
         if writes_through(&*self.0.catalog.refresh(&bucket.name).await?) { Err(switched()) } else { Ok(()) }
     }
 

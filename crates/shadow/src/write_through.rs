@@ -6,7 +6,7 @@
 use std::{future::Future, sync::Arc};
 
 use umbra_core::{Body, ETag, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
-use umbra_store::{Bucket, Content, DeleteOptions, NewObject, Objects, PutObject, PutOptions, Terms};
+use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
     Shadow,
@@ -156,7 +156,9 @@ impl Shadow {
     ) -> Result<()> {
         self.hydrate_now(cx, bucket, key, &origin).await?;
         if !writes_through(bucket) {
-            return self.native().put_tags(cx, bucket, key, tags).await;
+            let _lock = self.0.locks.lock(bucket.partition, key).await;
+            self.still_only_here(bucket).await?;
+            return self.native().replace_tags_here(bucket, key, tags, Terms::default()).await;
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
@@ -200,6 +202,7 @@ impl Shadow {
 pub(crate) fn merge(mut terms: Terms, more: Terms) -> Terms {
     terms.checks.extend(more.checks);
     terms.writes.extend(more.writes);
+    terms.removal = more.removal.or(terms.removal);
     terms
 }
 

@@ -1,7 +1,7 @@
 //! What a wrapper of [`crate::Native`] adds to its commits.
 
-use umbra_core::{ETag, ObjectInfo, Timestamp};
-use umbra_meta::{Check, Write};
+use umbra_core::{ETag, ObjectInfo, Result, Timestamp};
+use umbra_meta::{Check, Entry, Write};
 
 /// A wrapper's own terms for one commit. The default adds nothing: it is what a bucket without a shadow pays.
 #[derive(Clone, Debug, Default)]
@@ -10,10 +10,24 @@ pub struct Terms {
     pub checks: Vec<Check>,
     /// Writes that ride in the same batch.
     pub writes: Vec<Write>,
+    /// A row that goes in the same batch, if it is there. It costs the commit one read.
+    pub removal: Option<Removal>,
     /// What the key is taken to hold, for conditions, while it holds nothing here.
     pub cold: Option<ETag>,
     /// The ETag the object is to have instead of the one computed here.
     pub etag: Option<ETag>,
+}
+
+/// Counters by key, and what is to be added to each.
+pub type CounterChanges = Vec<(Vec<u8>, i64)>;
+
+/// A row of a wrapper's that a commit takes away, whatever it holds by then, and the counters that follow it.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The row.
+    pub key: Vec<u8>,
+    /// What is to be added to which counter when the row holds this entry.
+    pub counts: fn(&Entry) -> Result<CounterChanges>,
 }
 
 /// The identity that a copied-in object keeps.

@@ -19,7 +19,7 @@ pub mod suite;
 pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
-pub use commit::{Identity, Terms};
+pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use extras::{CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications};

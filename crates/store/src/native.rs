@@ -155,7 +155,7 @@ impl Objects for Native {
     }
 
     async fn put_tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
-        self.replace_tags(bucket, key, tags, Terms::default()).await
+        self.replace_tags_here(bucket, key, tags, Terms::default()).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

@@ -28,6 +28,7 @@ class Fault:
     drop_answer: bool = False  # the origin has answered; the client never learns
     hold_at: Optional[int] = None  # pause the body there, until released
     cut_at: Optional[int] = None  # break the connection there
+    damage_at: Optional[int] = None  # flip a bit of the body there
     pace: int = 0  # bytes per second
     length_delta: int = 0  # lie in Content-Length, then close
     no_length: bool = False  # the body ends when the connection does
@@ -54,6 +55,9 @@ class Fault:
 
     def pieces(self, payload, wire, sent):
         """Cuts a piece where this fault pauses or breaks, so that exactly so many bytes go out."""
+        at = -1 if self.damage_at is None else self.damage_at - sent
+        if 0 <= at < len(wire):
+            wire = wire[:at] + bytes([wire[at] ^ 1]) + wire[at + 1 :]
         marks = sorted(m - sent for m in (self.hold_at, self.cut_at) if m is not None and 0 < m - sent < len(wire))
         if self.cut_at is not None and payload:
             wire = wire[: max(0, self.cut_at - sent)]

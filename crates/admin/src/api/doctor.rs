@@ -8,12 +8,12 @@ pub struct DoctorReport {
     /// Whether nothing has failed.
     pub healthy: bool,
     /// What each check found, in the order they were made.
-    pub findings: Vec<FindingView>,
+    pub findings: Vec<DoctorFindingView>,
 }
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FindingView {
+pub struct DoctorFindingView {
     /// What was checked, in a word or two.
     pub check: String,
     /// `ok`, `warning` or `failed`.

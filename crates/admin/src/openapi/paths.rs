@@ -19,6 +19,7 @@ const CALL: Call = Call { method: "get", path: "", summary: "", query: &[], requ
 const INVALID: (u16, &str) = (400, "Something in the request is wrong.");
 const NO_BUCKET: (u16, &str) = (404, "There is no such bucket, or none this key may know of.");
 const NO_ORGANIZATION: (u16, &str) = (404, "There is no such organization, or none this key may know of.");
+const NO_JOB: (u16, &str) = (404, "There is no such bucket or job, or none this key may know of.");
 const ORIGIN_REFUSED: (u16, &str) = (422, "The origin refuses the credentials, or a right is missing.");
 const ORIGIN_UNAVAILABLE: (u16, &str) = (502, "The origin cannot be reached.");
 const ORGANIZATION: (&str, &str) = ("organization", "Only of this organization. By default the key's own; all of them for the root key.");
@@ -50,7 +51,8 @@ const SIGNED: &[Call] = &[
         refusals: &[
             INVALID,
             NO_BUCKET,
-            (409, "Objects remain at the origin alone, or repairs are pending."),
+            (409, "Somebody else is changing the shadow."),
+            (503, "The origin is still being listed to find out what remains there (`listing_origin`): ask again."),
             ORIGIN_REFUSED,
             ORIGIN_UNAVAILABLE,
         ],
@@ -86,6 +88,55 @@ const SIGNED: &[Call] = &[
         query: &[("after", "Only keys behind this one."), ("limit", "The most on one page, up to 1000.")],
         answer: (200, Some("UncarriedList")),
         refusals: &[INVALID, NO_BUCKET],
+        ..CALL
+    },
+    Call {
+        path: "/v1/buckets/{name}/jobs/{kind}",
+        summary: "Tell how a job is doing: an inventory, a backfill, a verify or a rollback",
+        answer: (200, Some("JobView")),
+        refusals: &[INVALID, NO_JOB],
+        ..CALL
+    },
+    Call {
+        method: "post",
+        path: "/v1/buckets/{name}/jobs/{kind}",
+        summary: "Start a job, unless one of its kind is running or paused",
+        request: Some("JobSettings"),
+        answer: (201, Some("JobView")),
+        refusals: &[INVALID, NO_JOB],
+        ..CALL
+    },
+    Call {
+        method: "post",
+        path: "/v1/buckets/{name}/jobs/{kind}/pause",
+        summary: "Pause a job",
+        answer: (200, Some("JobView")),
+        refusals: &[INVALID, NO_JOB],
+        ..CALL
+    },
+    Call {
+        method: "post",
+        path: "/v1/buckets/{name}/jobs/{kind}/resume",
+        summary: "Let a paused or failed job go on where it was, with the settings given changed",
+        request: Some("JobSettings"),
+        answer: (200, Some("JobView")),
+        refusals: &[INVALID, NO_JOB],
+        ..CALL
+    },
+    Call {
+        method: "post",
+        path: "/v1/buckets/{name}/jobs/{kind}/cancel",
+        summary: "End a job for good",
+        answer: (200, Some("JobView")),
+        refusals: &[INVALID, NO_JOB],
+        ..CALL
+    },
+    Call {
+        path: "/v1/buckets/{name}/jobs/{kind}/notes",
+        summary: "List what the latest run of a job noted of single keys, a page at a time",
+        query: &[("after", "Only keys behind this one."), ("limit", "The most on one page, up to 1000.")],
+        answer: (200, Some("JobNotes")),
+        refusals: &[INVALID, NO_JOB],
         ..CALL
     },
     Call { path: "/v1/organizations", summary: "List organizations", answer: (200, Some("OrganizationList")), ..CALL },

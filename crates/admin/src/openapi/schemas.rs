@@ -1,5 +1,6 @@
 //! The types.
 
+mod jobs;
 mod status;
 
 use serde_json::{Value, json};
@@ -9,7 +10,8 @@ use status::status;
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
     let mut all = json!({});
-    for (name, schema) in buckets().into_iter().chain(status()).chain(doctor()).chain(organizations_and_keys()) {
+    let all_types = buckets().into_iter().chain(status()).chain(doctor()).chain(jobs::jobs()).chain(organizations_and_keys());
+    for (name, schema) in all_types {
         all[name] = schema;
     }
     all
@@ -114,14 +116,14 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
 }
 
 fn doctor() -> Vec<(&'static str, Value)> {
-    let report = object(&[("healthy", flag("Whether nothing has failed.")), ("findings", list("FindingView"))]);
+    let report = object(&[("healthy", flag("Whether nothing has failed.")), ("findings", list("DoctorFindingView"))]);
     let finding = object(&[
         ("check", text("What was checked, in a word or two.")),
         ("verdict", json!({ "type": "string", "enum": ["ok", "warning", "failed"], "description": "How it came out." })),
         ("meaning", text("What that means, in one line.")),
         ("advice", nullable(text("What to do about it, where there is something to do."))),
     ]);
-    vec![("DoctorReport", report), ("FindingView", finding)]
+    vec![("DoctorReport", report), ("DoctorFindingView", finding)]
 }
 
 /// An object with these fields. A question mark at the end of a name says that the field may be left out.

@@ -7,9 +7,10 @@ use super::document;
 use crate::{
     api::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
-        CreatedAccessKey, CreatedBucket, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView, OrganizationList, OrganizationView,
-        OriginErrorView, OriginRequestsView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, UncarriedList,
-        UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
+        JobNote, JobNotes, JobSettings, JobView, OrderName, OrganizationList, OrganizationView, OriginErrorView, OriginRequestsView,
+        RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView, UncarriedList, UncarriedObjectView,
+        UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -104,8 +105,8 @@ fn every_field_of_a_bucket_is_described() {
 #[test]
 fn every_field_of_the_rest_is_described() {
     let document = document();
-    let finding = FindingView { check: String::new(), verdict: String::new(), meaning: String::new(), advice: Some(String::new()) };
-    check(&document, "FindingView", &finding);
+    let finding = DoctorFindingView { check: String::new(), verdict: String::new(), meaning: String::new(), advice: Some(String::new()) };
+    check(&document, "DoctorFindingView", &finding);
     check(&document, "DoctorReport", &DoctorReport { healthy: true, findings: vec![finding] });
     check(&document, "CreateOrganization", &CreateOrganization { name: String::new() });
     check(&document, "OrganizationView", &OrganizationView { name: String::new(), created: String::new() });
@@ -117,6 +118,51 @@ fn every_field_of_the_rest_is_described() {
     check(&document, "AccessKeyList", &AccessKeyList { access_keys: vec![] });
     let error = ErrorBody { error: ErrorDetail { code: String::new(), message: String::new() } };
     check(&document, "ErrorBody", &error);
+}
+
+#[test]
+fn every_field_of_a_job_is_described() {
+    let document = document();
+    let settings = JobSettings {
+        prefix: "p".to_owned(),
+        parallel: Some(1),
+        bytes_per_second: Some(1),
+        requests_per_second: Some(1),
+        egress_bytes: Some(1),
+        order: Some(OrderName::Key),
+        deep: Some(true),
+        dry_run: Some(true),
+    };
+    check(&document, "JobSettings", &settings);
+    let (text, number) = (String::new, 0);
+    let job = JobView {
+        kind: text(),
+        run: number,
+        state: text(),
+        reason: None,
+        settings,
+        objects_done: number,
+        bytes_done: number,
+        objects_left: None,
+        bytes_left: None,
+        objects_failed: number,
+        bytes_failed: number,
+        bytes_egress: number,
+        tallies: vec![],
+        bytes_per_second: number,
+        seconds_left: None,
+        started: text(),
+        updated: text(),
+        ended: None,
+        complete_since: None,
+    };
+    check(&document, "JobView", &job);
+    let note = JobNote { key: text(), reason: text(), attempts: 0, at: text(), size: None, differences: vec![], finding: None };
+    check(&document, "JobNote", &note);
+    check(&document, "TallyView", &TallyView { name: text(), objects: number, bytes: number });
+    check(&document, "FindingView", &FindingView { name: text(), explained: true });
+    check(&document, "JobNotes", &JobNotes { notes: vec![], next: None });
+    check(&document, "DifferenceView", &DifferenceView { field: text(), local: None, origin: None });
 }
 
 fn shadow_view() -> ShadowView {

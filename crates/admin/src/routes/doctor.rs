@@ -5,7 +5,7 @@ use umbra_shadow::{Examination, Verdict};
 use umbra_store::Secret;
 
 use crate::{
-    api::{DoctorReport, FindingView, ShadowRequest},
+    api::{DoctorFindingView, DoctorReport, ShadowRequest},
     caller::Caller,
     error::{ApiError, ApiResult},
     routes::{RequestId, extract::JsonBody, to_the_end},
@@ -22,9 +22,9 @@ pub(crate) async fn examine(
     caller.organization(None)?;
     let examination = complete(request)?;
     // Carried to its end: keys written for a try are deleted again.
-    let findings = to_the_end(async move { Ok(state.shadow.examine(&context(request_id), &examination).await?) }).await?;
+    let findings = to_the_end(async move { Ok(state.shadow.diagnose(&context(request_id), &examination).await?) }).await?;
     let healthy = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
-    let views = findings.into_iter().map(|finding| FindingView {
+    let views = findings.into_iter().map(|finding| DoctorFindingView {
         check: finding.check.to_owned(),
         verdict: finding.verdict.to_string(),
         meaning: finding.meaning,

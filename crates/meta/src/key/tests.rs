@@ -20,12 +20,15 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 14] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 17] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
         ("write intent", write_intent(&key), b"w/a\0b"),
         ("note", uncarried(&key), b"n/a\0b"),
+        ("inventory", inventory(&key), b"i/a\0b"),
+        ("job", job::record(b'x'), b"q/x"),
+        ("note", job::note(b'x', 258, &key), b"q/xn\0\0\0\0\0\0\x01\x02a\0b"),
         ("hydration", hydration(&key), b"h/a\0\xffb\0\x01"),
         ("piece", piece(&key, 7), b"h/a\0\xffb\0\x01\0\0\0\0\0\0\0\x07"),
         ("upload", upload(&id), b"m/u\0\x01"),
@@ -86,6 +89,9 @@ proptest! {
         prop_assert_eq!(parse_tombstone(&tombstone(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_write_intent(&write_intent(&key)).map(str::to_owned), Some(text.clone()));
         prop_assert_eq!(parse_uncarried(&uncarried(&key)).map(str::to_owned), Some(text.clone()));
+        prop_assert_eq!(parse_inventory(&inventory(&key)).map(str::to_owned), Some(text.clone()));
+        let note = job::note(7, n, &key);
+        prop_assert_eq!(job::parse_note(&note), Some((7, n, text.as_str())));
         prop_assert_eq!(parse_hydration(&hydration(&key)), Some(key.clone()));
         prop_assert_eq!(parse_piece(&piece(&key, n)), Some((key.clone(), n)));
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
@@ -108,12 +114,23 @@ proptest! {
             (tombstone_range(&a), tombstone(&key)),
             (write_intent_range(&a), write_intent(&key)),
             (uncarried_range(&a), uncarried(&key)),
+            (inventory_range(&a), inventory(&key)),
+            (job::note_range(7, n, &a), job::note(7, n, &key)),
             (upload_index_range(&a), upload_index(&key, &id)),
             (counter_range(&a), counter(&b)),
         ] {
             prop_assert_eq!(contains(&range, &bytes), b.starts_with(&a));
         }
         prop_assert!(contains(&all_pieces(), &piece(&key, n)) && contains(&all_uploads(), &upload(&id)));
+    }
+
+    #[test]
+    fn notes_are_those_of_one_run(text in keys(), run: u64, other: u64) {
+        let note = job::note(7, run, &object_key(&text));
+        prop_assert_eq!(contains(&job::note_range(7, other, ""), &note), run == other);
+        prop_assert_eq!(contains(&job::notes_before(7, other), &note), run < other);
+        prop_assert!(contains(&job::all(), &note) && contains(&job::all(), &job::record(7)));
+        prop_assert!(job::parse_note(&job::record(7)).is_none());
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn every_kind_has_its_code_and_status() {
         (ErrorKind::NotFound(Entity::Organization), "NoSuchOrganization", 404),
         (ErrorKind::NotFound(Entity::Shadow), "NoSuchShadow", 404),
         (ErrorKind::NotFound(Entity::Setting), "NoSuchTagSet", 404),
+        (ErrorKind::NotFound(Entity::Job), "NoSuchJob", 404),
         (ErrorKind::AlreadyExists(Entity::Bucket), "BucketAlreadyExists", 409),
         (ErrorKind::AlreadyExists(Entity::Organization), "OperationAborted", 409),
         (ErrorKind::Conflict, "OperationAborted", 409),

@@ -3,10 +3,15 @@
 mod create;
 mod destroy;
 mod doctor;
+mod job;
 mod list;
+mod migrate;
+mod progress;
+mod rollback;
 mod shadow_flags;
 mod status;
 mod update;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -34,6 +39,12 @@ enum StorageCommand {
     Status(status::Status),
     /// Look at an origin before attaching it: reachability, rights, order, ranges, clock.
     Doctor(doctor::Doctor),
+    /// Bring what is left at the origin here in the background; pause, resume or cancel that.
+    Migrate(migrate::Migrate),
+    /// Compare a bucket with its origin, and keep a report of every difference.
+    Verify(verify::Verify),
+    /// Bring what is newer here back to the origin, so that the application can be pointed back to it.
+    Rollback(rollback::Rollback),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -46,6 +57,9 @@ impl Storage {
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
             StorageCommand::Doctor(doctor) => doctor.run(&self.target).await,
+            StorageCommand::Migrate(migrate) => migrate.run(&self.target).await,
+            StorageCommand::Verify(verify) => verify.run(&self.target).await,
+            StorageCommand::Rollback(rollback) => rollback.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

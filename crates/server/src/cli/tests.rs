@@ -13,7 +13,7 @@ fn the_command_line_is_sound() {
 
 #[test]
 fn the_commands_are_those_of_the_interface() {
-    let good: [&[&str]; 17] = [
+    let good: [&[&str]; 18] = [
         &["serve"],
         &["serve", "--data-dir", "d", "--listen", "127.0.0.1:0", "--admin-listen", "[::1]:0", "--region", "fra", "--config", "f.toml"],
         &["storage", "create", "-n", "b", "-o", "acme", "--public", "--location", "dual:fra,ams", "-y"],
@@ -43,6 +43,7 @@ fn the_commands_are_those_of_the_interface() {
         &["storage", "--admin", "http://h:1", "list", "-o", "acme"],
         &["storage", "ls", "--json", "--profile", "key.json", "--ca", "ca.pem"],
         &["storage", "status", "b", "--watch", "--data-dir", "d"],
+        &["storage", "migrate", "b/2024/", "--wait", "--max-mbps", "50", "--max-rps", "20", "--max-egress", "1000000"],
         &["storage", "destroy", "b", "-y"],
         &["org", "create", "acme"],
         &["key", "create", "--bucket", "b", "--role", "reader"],
@@ -74,7 +75,7 @@ fn the_commands_are_those_of_the_interface() {
         &["storage", "update", "b", "--clear-shadow", "--shadow-region", "r"],
         &["storage", "update", "b", "--shadow-write-through", "false"],
         &["key", "create", "--role", "owner"],
-        &["storage", "migrate", "b"],
+        &["storage", "migrate"],
     ];
     for arguments in bad {
         assert!(!parses(arguments), "{arguments:?}");

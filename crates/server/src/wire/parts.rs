@@ -60,7 +60,8 @@ impl Parts {
         let native =
             Native::new(NativeParts { meta, blobs, clock: Arc::clone(&clock), random: Arc::clone(&random), reclaimer: reclaim.clone() });
         let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
-        let limits = ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024) };
+        let limits =
+            ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024), ..ShadowLimits::default() };
         let shadow =
             Shadow::new(ShadowParts { native, catalog: Arc::clone(&catalog), origins, clock: Arc::clone(&clock), settings: limits });
         let worker = Arc::clone(&destroyer);

@@ -160,6 +160,13 @@ impl Server {
         self.wait()
     }
 
+    /// Kills it, with no chance to do anything about it, and gives its directory.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// Waits for its end and gives its exit status and its directory.
     pub(crate) fn wait(mut self) -> (Option<i32>, TempDir) {
         let status = self.child.wait().unwrap();

@@ -3,7 +3,7 @@
 mod listing;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -70,6 +70,7 @@ struct State {
     objects: BTreeMap<String, Held>,
     uploads: BTreeMap<String, Upload>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
+    refused: BTreeSet<String>,
     lasting: BTreeMap<(&'static str, String), Fault>,
     failures: BTreeMap<(&'static str, String), u64>,
     writes: Vec<String>,
@@ -81,10 +82,12 @@ pub struct MemoryOrigin {
     state: Mutex<State>,
     /// When set, every chunk of a body waits for a permit.
     slow: Mutex<Option<Arc<Semaphore>>>,
-    /// When set, every put waits for a permit once it has its body.
+    /// When set, every put of an object or a part waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
+    /// Whether the ETags of what is written are no MD5s.
+    has_odd_etags: AtomicBool,
     /// Whether answers keep their length to themselves.
     hides_length: AtomicBool,
     /// Whether GetObjectAttributes is not known here.
@@ -128,6 +131,36 @@ impl MemoryOrigin {
     /// Gives an object an ETag that is no MD5.
     pub fn set_etag(&self, key: &str, etag: &str) {
         self.state.lock().objects.get_mut(key).expect("an object").info.etag = ETag::parse(etag);
+    }
+
+    /// Changes what the origin tells of an object.
+    pub fn alter(&self, key: &str, change: impl FnOnce(&mut ObjectInfo)) {
+        change(&mut self.state.lock().objects.get_mut(key).expect("an object").info);
+    }
+
+    /// Changes the bytes of an object and nothing else: not even its ETag.
+    pub fn damage(&self, key: &str, content: impl Into<Bytes>) {
+        self.state.lock().objects.get_mut(key).expect("an object").content = content.into();
+    }
+
+    /// From now on an object cannot be put.
+    pub fn refuse_puts(&self, key: &str) {
+        self.state.lock().refused.insert(key.to_owned());
+    }
+
+    /// From now on the ETags of what is written are no MD5s.
+    pub fn use_odd_etags(&self) {
+        self.has_odd_etags.store(true, Ordering::SeqCst);
+    }
+
+    /// What the origin tells of an object, and its tags.
+    pub fn info(&self, key: &str) -> Option<(ObjectInfo, Tags)> {
+        self.state.lock().objects.get(key).map(|held| (held.info.clone(), held.tags.clone()))
+    }
+
+    /// Every key, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.state.lock().objects.keys().cloned().collect()
     }
 
     /// Gives an object something that cannot be brought here.
@@ -221,7 +254,7 @@ impl MemoryOrigin {
         gate
     }
 
-    /// From now on every put waits, its body received and not yet applied, for a permit of the semaphore this gives.
+    /// From now on every put of an object or a part waits, its body received and not yet applied, for a permit of the semaphore this gives.
     pub fn hold_puts(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         *self.held_puts.lock() = Some(gate.clone());
@@ -260,6 +293,13 @@ impl MemoryOrigin {
         self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
+    async fn pass_gate(&self) {
+        let gate = self.held_puts.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+    }
+
     fn fault(&self, doing: &'static str, key: &ObjectKey) -> Result<Option<Fault>> {
         self.requests.fetch_add(1, Ordering::SeqCst);
         let mut state = self.state.lock();
@@ -272,7 +312,7 @@ impl MemoryOrigin {
         drop(state);
         match fault {
             Some(Fault::Unavailable) => Err(OriginError::certain(unavailable())),
-            Some(Fault::Refused) => Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request"))),
+            Some(Fault::Refused) => Err(OriginError::certain(refused())),
             Some(Fault::Archived) => {
                 Err(OriginError::certain(Error::invalid(umbra_core::Fault::InvalidObjectState, "the object is archived")))
             }
@@ -318,6 +358,10 @@ impl MemoryOrigin {
         let announced = (!self.hides_length.load(Ordering::SeqCst)).then_some(size as u64);
         Body::new(announced, stream)
     }
+}
+
+fn refused() -> Error {
+    Error::new(ErrorKind::OriginRefused, "the origin refuses the request")
 }
 
 fn unavailable() -> Error {
@@ -416,12 +460,13 @@ impl Origin for MemoryOrigin {
     ) -> Result<ETag> {
         let fault = self.fault("put", key)?;
         let content = collect(body).await?;
-        let gate = self.held_puts.lock().clone();
-        if let Some(gate) = gate {
-            gate.acquire().await.expect("the gate stays").forget();
+        self.pass_gate().await;
+        if self.state.lock().refused.contains(key.as_str()) {
+            return Err(OriginError::certain(refused()));
         }
         self.dawdle().await;
         let etag = ETag::from_md5(md5(&content));
+        let etag = if self.has_odd_etags.load(Ordering::SeqCst) { ETag::parse(&format!("odd-{etag}")) } else { etag };
         {
             let mut state = self.state.lock();
             let now = state.objects.get(key.as_str()).map(|held| &held.info.etag);
@@ -486,6 +531,7 @@ impl Origin for MemoryOrigin {
     async fn put_part(&self, _: &ShadowPath, key: &ObjectKey, upload: &str, number: PartNumber, _: u64, body: Body) -> Result<ETag> {
         let fault = self.fault("put_part", key)?;
         let content = collect(body).await?;
+        self.pass_gate().await;
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
         state.uploads.get_mut(upload).ok_or_else(no_upload)?.parts.insert(number, content);

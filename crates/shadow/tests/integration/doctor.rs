@@ -1,11 +1,11 @@
 //! The doctor, before an origin in memory; what it finds of one that speaks S3 is tested black box.
 
-use umbra_shadow::{Examination, Finding, Verdict, origin::memory::Fault};
+use umbra_shadow::{DoctorFinding, Examination, Verdict, origin::memory::Fault};
 use umbra_store::Secret;
 
 use crate::world::World;
 
-async fn findings(world: &World, write_through: bool) -> Vec<Finding> {
+async fn findings(world: &World, write_through: bool) -> Vec<DoctorFinding> {
     let examination = Examination {
         endpoint: "https://old.example".into(),
         region: "auto".into(),
@@ -14,7 +14,7 @@ async fn findings(world: &World, write_through: bool) -> Vec<Finding> {
         secret_key: Secret::new("hush-hush"),
         write_through,
     };
-    let found = world.shadow.examine(&world.cx, &examination).await.unwrap();
+    let found = world.shadow.diagnose(&world.cx, &examination).await.unwrap();
     assert!(!format!("{examination:?}{found:?}").contains("hush-hush"));
     found
 }

@@ -3,17 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attach;
+mod backfill;
 mod contract;
 mod detach;
 mod doctor;
+mod inventory;
+mod jobs;
 mod listing;
 mod order;
 mod reading;
 mod repairs;
 mod revalidate;
+mod rollback;
 mod schedule;
 mod status;
 mod unshadowed;
 mod uploads;
+mod verify;
 mod world;
 mod writing;

@@ -8,7 +8,7 @@ use umbra_blob::MemoryBlobStore;
 use umbra_core::{Body, BucketName, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
 use umbra_meta::{FailingMetaStore, MemoryMetaStore, MetaStore, Projection, key};
 use umbra_shadow::{
-    AttachRequest, Shadow, ShadowLimits, ShadowParts,
+    AttachRequest, Job, JobKind, JobOptions, JobRequest, JobState, Note, Shadow, ShadowLimits, ShadowParts,
     origin::memory::{MemoryOrigin, OneOrigin},
 };
 use umbra_store::{
@@ -67,6 +67,11 @@ impl World {
     }
 
     async fn over(meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
+        Self::on("local", meta, blobs, origin).await
+    }
+
+    /// A process on `node` of those that share the store.
+    async fn on(node: &str, meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
         let as_meta: Arc<dyn MetaStore> = meta.clone();
@@ -83,7 +88,7 @@ impl World {
             catalog: catalog.clone(),
             origins: Arc::new(OneOrigin(origin.clone())),
             clock,
-            settings: ShadowLimits::default(),
+            settings: ShadowLimits { node: node.to_owned(), job_retry_delay: Duration::from_millis(10), ..ShadowLimits::default() },
         });
         Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default() }
     }
@@ -93,6 +98,48 @@ impl World {
         let world = Self::over(self.meta.clone(), self.blobs.clone(), self.origin.clone()).await;
         world.shadow.start().await.unwrap();
         world
+    }
+
+    /// Another node over the same store, while this one goes on.
+    pub(crate) async fn beside(&self, node: &str) -> Self {
+        Self::on(node, self.meta.clone(), self.blobs.clone(), self.origin.clone()).await
+    }
+
+    /// Starts a job over all keys.
+    pub(crate) async fn start(&self, kind: JobKind) -> Job {
+        self.start_with(kind, "", JobOptions::default()).await
+    }
+
+    pub(crate) async fn start_with(&self, kind: JobKind, prefix: &str, options: JobOptions) -> Job {
+        let request = JobRequest { kind, prefix: prefix.to_owned(), options };
+        self.shadow.start_job(&*self.bucket().await, request).await.unwrap()
+    }
+
+    pub(crate) async fn job(&self, kind: JobKind) -> Job {
+        self.shadow.job(&*self.bucket().await, kind).await.unwrap().unwrap()
+    }
+
+    /// Waits until a job is in `state`.
+    pub(crate) async fn job_is(&self, kind: JobKind, state: JobState) -> Job {
+        self.eventually(async || Some(self.job(kind).await).filter(|job| job.state == state)).await
+    }
+
+    /// Runs a job over all keys to its end.
+    pub(crate) async fn run(&self, kind: JobKind) -> Job {
+        self.start(kind).await;
+        self.job_is(kind, JobState::Done).await
+    }
+
+    /// What the inventory says is left.
+    pub(crate) async fn cold(&self) -> (u64, u64) {
+        let totals = self.shadow.cold_totals(&*self.bucket().await).await.unwrap();
+        (totals.objects, totals.bytes)
+    }
+
+    /// The keys in the inventory, of whatever scope.
+    pub(crate) async fn inventory(&self) -> Vec<String> {
+        let rows = self.meta.scan(self.bucket().await.partition, key::inventory_range(""), 100_000, Projection::Head).await.unwrap();
+        rows.iter().map(|row| key::parse_inventory(&row.key).unwrap().to_owned()).collect()
     }
 
     pub(crate) async fn attach(&self, write_through: bool) {
@@ -147,6 +194,12 @@ impl World {
         self.eventually(async || self.here(key).await).await
     }
 
+    /// Reads a key, which brings it here.
+    pub(crate) async fn hydrated_by_reading(&self, key: &str) -> Bytes {
+        self.get(key).await.unwrap();
+        self.hydrated(key).await
+    }
+
     /// Waits for `look` to find something.
     pub(crate) async fn eventually<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> T {
         for _ in 0..2000 {
@@ -192,6 +245,24 @@ impl World {
                 None => return Ok(names),
             }
         }
+    }
+
+    /// Waits until a job does not go on.
+    pub(crate) async fn end(&self, kind: JobKind) -> Job {
+        let bucket = self.bucket().await;
+        self.eventually(async || self.shadow.job(&bucket, kind).await.unwrap().filter(|job| !job.is_active())).await
+    }
+
+    /// Runs a job to its end, however it ends.
+    pub(crate) async fn run_with(&self, kind: JobKind, options: JobOptions) -> Job {
+        self.start_with(kind, "", options).await;
+        self.end(kind).await
+    }
+
+    /// All that the latest run of a job noted.
+    pub(crate) async fn notes(&self, kind: JobKind) -> Vec<(String, Note)> {
+        let page = self.shadow.job_notes(&*self.bucket().await, kind, None, 100_000).await.unwrap();
+        page.notes.into_iter().map(|(key, note)| (key.to_string(), note)).collect()
     }
 
     /// How many rows a family has.

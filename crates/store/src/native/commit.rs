@@ -5,7 +5,7 @@ use umbra_core::{Entity, Error, ErrorKind, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
-use crate::{Bucket, BucketState, Terms, record};
+use crate::{Bucket, BucketState, Removal, Terms, record};
 
 /// The name of the counter of objects.
 const OBJECTS: &str = "objects";
@@ -32,6 +32,7 @@ pub(super) struct Lost {
 #[derive(Debug)]
 pub(super) struct Changes {
     batch: Batch,
+    removal: Option<Removal>,
     reclaims: Option<Timestamp>,
 }
 
@@ -85,7 +86,7 @@ impl Changes {
     /// No changes, to a bucket behind `fence`.
     pub(super) fn behind(fence: Fence) -> Self {
         let batch = Batch { partition: fence.partition, checks: vec![fence.check()], writes: Vec::new() };
-        Self { batch, reclaims: None }
+        Self { batch, removal: None, reclaims: None }
     }
 
     pub(super) fn check(&mut self, key: Vec<u8>, expect: Expect) {
@@ -122,6 +123,20 @@ impl Changes {
     pub(super) fn add_terms(&mut self, terms: &Terms) {
         self.batch.checks.extend_from_slice(&terms.checks);
         self.batch.writes.extend_from_slice(&terms.writes);
+        self.removal.clone_from(&terms.removal);
+    }
+
+    /// The whole batch, while the row of the removal holds `removed`.
+    fn batch(&self, removed: Option<&Entry>) -> Result<Batch> {
+        let mut batch = self.batch.clone();
+        if let Some(removal) = &self.removal {
+            batch = batch.check(removal.key.clone(), Expect::unchanged(removed.map(|entry| entry.revision)));
+            if let Some(entry) = removed {
+                batch = batch.delete(removal.key.clone());
+                batch = (removal.counts)(entry)?.into_iter().fold(batch, |batch, (key, delta)| batch.add(key, delta));
+            }
+        }
+        Ok(batch)
     }
 }
 
@@ -131,16 +146,26 @@ impl Native {
         self.clock().now().plus(self.reclaimer().grace())
     }
 
-    /// Commits `changes`; again when only the fence moved and the bucket still takes writes, and `fence` moves along.
+    /// Commits `changes`; again when only the fence moved and the bucket still takes writes, and `fence` moves along, or when only the
+    /// row of the removal changed.
     pub(super) async fn commit(&self, fence: &mut Fence, mut changes: Changes) -> Result<Result<Committed, Lost>> {
+        let mut removed = match &changes.removal {
+            Some(removal) => self.meta().get(fence.partition, &removal.key).await?,
+            None => None,
+        };
         loop {
-            match self.meta().commit(changes.batch.clone()).await {
+            match self.meta().commit(changes.batch(removed.as_ref())?).await {
                 Ok(committed) => {
                     self.nudge(*fence, &changes);
                     return Ok(Ok(committed));
                 }
                 Err(umbra_meta::Error::Conflict { key, current }) => {
                     let lost = Lost { key, current: current.map(|entry| *entry) };
+                    let expected = Expect::unchanged(removed.as_ref().map(|entry| entry.revision));
+                    if changes.removal.as_ref().is_some_and(|removal| lost.is_of(&removal.key, expected)) {
+                        removed = lost.current;
+                        continue;
+                    }
                     let check = fence.check();
                     if !lost.is_of(&check.key, check.expect) {
                         return Ok(Err(lost));

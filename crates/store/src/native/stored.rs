@@ -27,7 +27,7 @@ pub struct ObjectRecord {
     pub parts: Vec<PartInfo>,
     /// Where the content is.
     pub content: Pieces,
-    /// When it was copied in from an origin, if it was.
+    /// When it was copied in from an origin, if it was and nothing of it was changed here alone since.
     pub hydrated: Option<Timestamp>,
     /// The upload it was completed from, if it was.
     pub completion: Option<Completion>,

@@ -1,10 +1,10 @@
-//! Tags.
+//! Changes to an object that leave its content where it is.
 
-use umbra_core::{Entity, Error, ObjectKey, Result, Tags};
+use umbra_core::{ETag, Entity, Error, ObjectKey, Result, Tags};
 use umbra_meta::{Expect, key};
 
 use super::{
-    Native, Stored,
+    Native, ObjectRecord, Stored,
     commit::{Changes, Fence},
 };
 use crate::{Bucket, Terms, record};
@@ -14,13 +14,33 @@ impl Native {
     ///
     /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
     pub async fn replace_tags(&self, bucket: &Bucket, key: &ObjectKey, tags: Tags, terms: Terms) -> Result<()> {
+        self.amend(bucket, key, terms, |object| object.tags.clone_from(&tags)).await
+    }
+
+    /// Like [`Native::replace_tags`], for tags that are changed here alone: an object that was copied in is then no longer as its original.
+    pub async fn replace_tags_here(&self, bucket: &Bucket, key: &ObjectKey, tags: Tags, terms: Terms) -> Result<()> {
+        let change = |object: &mut ObjectRecord| {
+            object.tags.clone_from(&tags);
+            object.hydrated = None;
+        };
+        self.amend(bucket, key, terms, change).await
+    }
+
+    /// Gives an object the ETag that a copy of it elsewhere got. Nothing else of it changes.
+    ///
+    /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
+    pub async fn adopt_etag(&self, bucket: &Bucket, key: &ObjectKey, etag: ETag, terms: Terms) -> Result<()> {
+        self.amend(bucket, key, terms, |object| object.etag = etag.clone()).await
+    }
+
+    async fn amend(&self, bucket: &Bucket, key: &ObjectKey, terms: Terms, change: impl Fn(&mut ObjectRecord)) -> Result<()> {
         let mut fence = Fence::from(bucket);
         let row = key::object(key);
         let mut current = self.meta().get(fence.partition, &row).await?;
         loop {
             let entry = current.ok_or_else(|| Error::not_found(Entity::Object))?;
             let Stored { mut object, revision } = Stored::decode(&entry)?;
-            object.tags = tags.clone();
+            change(&mut object);
             let expected = Expect::Revision(revision);
             let mut changes = Changes::behind(fence);
             changes.check(row.clone(), expected);

@@ -55,11 +55,11 @@ fn render(report: &DoctorReport) -> String {
 
 #[cfg(test)]
 mod tests {
-    use umbra_admin::api::{DoctorReport, FindingView};
+    use umbra_admin::api::{DoctorFindingView, DoctorReport};
 
     #[test]
     fn each_finding_is_one_line() {
-        let finding = |check: &str, verdict: &str, advice: Option<&str>| FindingView {
+        let finding = |check: &str, verdict: &str, advice: Option<&str>| DoctorFindingView {
             check: check.into(),
             verdict: verdict.into(),
             meaning: "it is so".into(),

@@ -1,5 +1,7 @@
 //! `umbra storage update`.
 
+use std::time::Duration;
+
 use clap::Args;
 use umbra_admin::api::UpdateBucket;
 
@@ -8,6 +10,9 @@ use super::{
     status,
 };
 use crate::cli::{Failure, Outcome, out, target::Target};
+
+/// How often the server is asked again while it lists the origin to find out what is left there.
+const LISTING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Changes a bucket: what is given, and nothing else.
 #[derive(Debug, Args)]
@@ -30,7 +35,7 @@ pub(crate) struct Update {
     #[command(flatten)]
     shadow: ShadowFlags,
 
-    /// Detach the origin. Refused while objects remain there alone or repairs are pending.
+    /// Detach the origin, once it was listed through. Refused while objects remain there alone or repairs are pending.
     #[arg(long, conflicts_with = "ShadowFlags")]
     clear_shadow: bool,
 
@@ -48,7 +53,13 @@ impl Update {
         let name = self.name.clone();
         let request = self.request(&mut Sources::of_process())?;
         let client = target.client()?;
-        client.update_bucket(&name, &request).await?;
+        while let Err(error) = client.update_bucket(&name, &request).await {
+            if !error.is_listing() {
+                return Err(error.into());
+            }
+            out::note(&error);
+            tokio::time::sleep(LISTING_INTERVAL).await;
+        }
         let status = client.bucket_status(&name).await?;
         if target.json { out::json(&status) } else { out::text_of(status::render(&status)) }
     }

@@ -1,0 +1,232 @@
+//! What the commands that drive jobs share: waiting for the end, with a progress bar, and the report.
+
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use umbra_admin::{
+    AdminClient, ClientError,
+    api::{JobNote, JobView},
+};
+
+use crate::cli::{
+    Failure, Outcome, out,
+    table::{bytes, vertical},
+};
+
+/// How often a job is looked at.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How long a server may be away, starting again perhaps, before waiting is given up.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+/// Keys of which a report says why they failed.
+const NOTES_SHOWN: usize = 20;
+
+/// Waits until a job does not run any more, showing how far it is if a person looks.
+pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> Outcome<JobView> {
+    let bar = io::stderr().is_terminal().then(bar);
+    let (mut job, mut away_since) = (started, None);
+    while job.state == "running" {
+        if let Some(bar) = &bar {
+            show(bar, &job);
+        }
+        tokio::time::sleep(INTERVAL).await;
+        match client.job(name, &job.kind).await {
+            Ok(now) if now.run != job.run => return Err(Failure::new(format!("the {} was ended and another one started", job.kind))),
+            Ok(now) => (job, away_since) = (now, None),
+            Err(error) if error.is_unreachable() && away_since.get_or_insert_with(Instant::now).elapsed() < AWAY_MAX => {
+                if let Some(bar) = &bar {
+                    bar.set_message("the server does not answer; trying again");
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(job)
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} [{bar:30}] {msg}").expect("the template is sound");
+    let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn show(bar: &ProgressBar, job: &JobView) {
+    let settled = job.bytes_done + job.bytes_failed;
+    if let Some(left) = job.bytes_left {
+        bar.set_length((settled + left).max(1));
+        bar.set_position(settled);
+    }
+    bar.set_message(progress(job));
+}
+
+/// How far a job is, in one line.
+fn progress(job: &JobView) -> String {
+    let mut line = match (job.objects_left, job.bytes_left) {
+        (Some(objects), Some(left)) => {
+            let (all_objects, all_bytes) = (job.objects_done + job.objects_failed + objects, job.bytes_done + job.bytes_failed + left);
+            format!("{} of {all_objects} objects, {} of {}", job.objects_done, bytes(job.bytes_done), bytes(all_bytes))
+        }
+        _ => format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)),
+    };
+    line.push_str(&format!(", {}/s", bytes(job.bytes_per_second)));
+    if job.objects_failed > 0 && job.kind != "verify" {
+        line.push_str(&format!(", {} failed", job.objects_failed));
+    }
+    for tally in &job.tallies {
+        line.push_str(&format!(", {} {}", tally.objects, tally.name));
+    }
+    match (&job.reason, job.seconds_left) {
+        (Some(reason), _) => line.push_str(&format!(" ({reason})")),
+        (None, Some(seconds)) => line.push_str(&format!(", {} left", duration(seconds))),
+        (None, None) if job.objects_left.is_none() && job.kind == "backfill" => line.push_str(" (the origin is still being listed)"),
+        (None, None) => {}
+    }
+    line
+}
+
+/// The report of a job: as JSON, or as a table with the first of those that failed.
+pub(super) async fn report(client: &AdminClient, name: &str, job: &JobView, json: bool) -> Outcome {
+    if json {
+        return out::json(job);
+    }
+    let notes = if job.objects_failed > 0 { notes(client, name, &job.kind).await? } else { Vec::new() };
+    out::text_of(render(name, job, &notes))
+}
+
+async fn notes(client: &AdminClient, name: &str, kind: &str) -> Result<Vec<JobNote>, ClientError> {
+    Ok(client.job_notes(name, kind, None).await?.notes.into_iter().take(NOTES_SHOWN).collect())
+}
+
+fn render(name: &str, job: &JobView, notes: &[JobNote]) -> String {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    row("Bucket", name.to_owned());
+    if !job.settings.prefix.is_empty() {
+        row("Prefix", job.settings.prefix.clone());
+    }
+    let reason = job.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    row("State", format!("{}{reason}", job.state));
+    row("Done", format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)));
+    match (job.objects_left, job.bytes_left) {
+        (Some(objects), Some(left)) => row("Left", format!("{objects} objects, {}", bytes(left))),
+        _ => row("Left", "not known before the origin is listed".to_owned()),
+    }
+    row("Failed", format!("{} objects, {}", job.objects_failed, bytes(job.bytes_failed)));
+    row("Left The Origin", bytes(job.bytes_egress));
+    if job.state == "running" {
+        row("Rate", format!("{}/s", bytes(job.bytes_per_second)));
+    }
+    if let Some(seconds) = job.seconds_left {
+        row("Time Left", duration(seconds));
+    }
+    row("Started", job.started.clone());
+    if let Some(ended) = &job.ended {
+        row("Ended", ended.clone());
+    }
+    for note in notes {
+        row("  Failed", format!("{} (tried {} times): {}", note.key, note.attempts, note.reason));
+    }
+    let title = format!("{}{}", job.kind[..1].to_uppercase(), &job.kind[1..]);
+    vertical(&title, &rows)
+}
+
+/// What a job that was waited for means for the exit status.
+pub(super) fn judge(job: &JobView) -> Outcome {
+    let reason = job.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+    match job.state.as_str() {
+        "done" if job.objects_failed == 0 => Ok(()),
+        "done" => Err(Failure::new(format!("{} objects could not be moved", job.objects_failed))),
+        state => Err(Failure::new(format!("the {} is {state}{reason}", job.kind))),
+    }
+}
+
+/// A stretch of time, to two units.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_admin::api::{JobNote, JobSettings, JobView, TallyView};
+
+    use super::{duration, judge, progress, render};
+
+    fn job() -> JobView {
+        JobView {
+            kind: "backfill".into(),
+            run: 1,
+            state: "running".into(),
+            reason: None,
+            settings: JobSettings { prefix: "2024/".into(), ..JobSettings::default() },
+            objects_done: 10,
+            bytes_done: 2048,
+            objects_left: None,
+            bytes_left: None,
+            objects_failed: 0,
+            bytes_failed: 0,
+            bytes_egress: 2100,
+            tallies: vec![],
+            bytes_per_second: 1024,
+            seconds_left: None,
+            started: "2026-01-01T00:00:00Z".into(),
+            updated: "2026-01-01T00:00:00Z".into(),
+            ended: None,
+            complete_since: None,
+        }
+    }
+
+    #[test]
+    fn the_line_says_how_far_it_is() {
+        assert_eq!(progress(&job()), "10 objects, 2.0 KiB, 1.0 KiB/s (the origin is still being listed)");
+        let known = JobView { objects_left: Some(30), bytes_left: Some(6144), seconds_left: Some(65), ..job() };
+        assert_eq!(progress(&known), "10 of 40 objects, 2.0 KiB of 8.0 KiB, 1.0 KiB/s, 1 min 5 s left");
+        let found = vec![TallyView { name: "cold".into(), objects: 3, bytes: 9 }];
+        let verify = JobView { kind: "verify".into(), objects_failed: 1, tallies: found, ..job() };
+        assert_eq!(progress(&verify), "10 objects, 2.0 KiB, 1.0 KiB/s, 3 cold");
+        let held_up = JobView { objects_failed: 2, reason: Some("the origin is away".into()), ..known };
+        assert_eq!(progress(&held_up), "10 of 42 objects, 2.0 KiB of 8.0 KiB, 1.0 KiB/s, 2 failed (the origin is away)");
+    }
+
+    #[test]
+    fn the_report_names_what_failed() {
+        let failed = JobView { state: "done".into(), objects_failed: 1, bytes_failed: 20, ..job() };
+        let note = JobNote {
+            key: "bad".into(),
+            reason: "archived".into(),
+            attempts: 4,
+            at: String::new(),
+            size: None,
+            differences: vec![],
+            finding: None,
+        };
+        let shown = render("photos", &failed, &[note]);
+        for expected in
+            ["Backfill\n", "= 2024/\n", "= done\n", "= 10 objects, 2.0 KiB\n", "= 1 objects, 20 B\n", "= bad (tried 4 times): archived\n"]
+        {
+            assert!(shown.contains(expected), "{expected}: {shown}");
+        }
+        assert_eq!(judge(&failed).unwrap_err().message(), "1 objects could not be moved");
+        let paused = JobView { state: "paused".into(), reason: Some("the budget is spent".into()), ..job() };
+        assert_eq!(judge(&paused).unwrap_err().message(), "the backfill is paused: the budget is spent");
+        assert_eq!(judge(&JobView { state: "done".into(), ..job() }), Ok(()));
+    }
+
+    #[test]
+    fn times_are_readable() {
+        let table = [(0, "0 s"), (61, "1 min 1 s"), (3660, "1 h 1 min"), (90_000, "1 d 1 h")];
+        for (seconds, expected) in table {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The listing of the origin that a backfill works off: an inventory, made anew for it.
+
+use std::time::Duration;
+
+use umbra_core::{ErrorKind, Result};
+
+use crate::jobs::{Job, JobContext, JobKind, JobOptions, JobRequest, JobState};
+
+/// A listing that began so shortly before the backfill need not be made again, in milliseconds.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// How far the listing is.
+pub(super) enum Listed {
+    /// It went through.
+    Through,
+    /// It goes on; perhaps held up.
+    Going(Option<String>),
+    /// It does not go on by itself.
+    Stuck(String),
+}
+
+/// The listing, as one start of a backfill sees it.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    is_through: bool,
+    /// Whether it was started or resumed for this backfill already: once is enough.
+    asked: bool,
+}
+
+impl Listing {
+    pub(super) const fn is_through(&self) -> bool {
+        self.is_through
+    }
+
+    /// Looks how far it is, and starts it if need be.
+    pub(super) async fn look(&mut self, job: &JobContext) -> Result<Listed> {
+        if self.is_through {
+            return Ok(Listed::Through);
+        }
+        let (shadow, bucket) = (&job.shadow, &job.bucket);
+        let inventory = shadow.job(bucket, JobKind::Inventory).await?;
+        let covers = |inventory: &Job| job.job.prefix.starts_with(&inventory.prefix);
+        let since = job.job.started.saturating_sub(FRESH.as_millis() as i64);
+        let stuck = |inventory: &Job| {
+            let reason = inventory.reason.as_deref().unwrap_or("for no reason given");
+            Ok(Listed::Stuck(format!("the listing of the origin is {}: {reason}", inventory.state)))
+        };
+        match &inventory {
+            Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,
+            Some(inventory) if inventory.state == JobState::Done && covers(inventory) && inventory.started >= since => {
+                self.is_through = true
+            }
+            Some(inventory) if inventory.state == JobState::Running => return Ok(Listed::Going(inventory.reason.clone())),
+            Some(inventory) if self.asked => return stuck(inventory),
+            Some(inventory)
+                if matches!(inventory.state, JobState::Paused | JobState::Failed) && (covers(inventory) || inventory.is_active()) =>
+            {
+                self.asked = true;
+                shadow.resume_job(bucket, JobKind::Inventory, &JobOptions::default()).await?;
+                return Ok(Listed::Going(None));
+            }
+            _ => {
+                self.asked = true;
+                let request = JobRequest { kind: JobKind::Inventory, prefix: job.job.prefix.clone(), options: JobOptions::default() };
+                match shadow.start_job(bucket, request).await {
+                    // Somebody started one meanwhile.
+                    Err(error) if !matches!(error.kind(), ErrorKind::Invalid(_)) => return Err(error),
+                    _ => return Ok(Listed::Going(None)),
+                }
+            }
+        }
+        Ok(Listed::Through)
+    }
+}
