@@ -6,6 +6,7 @@
 
 mod access_keys;
 mod buckets;
+mod doctor;
 mod jobs;
 mod organizations;
 mod secret_text;
@@ -13,6 +14,7 @@ mod status;
 
 pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAccessKey, RoleName};
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
+pub use doctor::{DoctorReport, FindingView};
 pub use jobs::{DifferenceView, JobNote, JobNotes, JobSettings, JobView, OrderName};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;

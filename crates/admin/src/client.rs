@@ -12,8 +12,10 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, ShadowRequest,
+    UpdateBucket,
 };
+
 use crate::error::LISTING_ORIGIN;
 use transport::Transport;
 pub use transport::Trust;
@@ -159,6 +161,11 @@ impl AdminClient {
         let mut url = self.url(&["buckets", name, "jobs", kind, "notes"]);
         query(&mut url, "after", after);
         self.call(Method::GET, url, NOTHING).await
+    }
+
+    /// Looks at an origin from the server's network.
+    pub async fn doctor(&self, request: &ShadowRequest) -> Result<DoctorReport, ClientError> {
+        self.call(Method::POST, self.url(&["doctor"]), Some(request)).await
     }
 
     /// Creates an organization.

@@ -4,6 +4,7 @@ mod access_keys;
 mod buckets;
 mod convert;
 mod create_bucket;
+mod doctor;
 pub(crate) mod extract;
 mod jobs;
 mod location;
@@ -79,6 +80,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("post", "/v1/buckets/{name}/jobs/{kind}/resume", post(jobs::resume)),
         route("post", "/v1/buckets/{name}/jobs/{kind}/cancel", post(jobs::cancel)),
         route("get", "/v1/buckets/{name}/jobs/{kind}/notes", get(jobs::notes)),
+        route("post", "/v1/doctor", post(doctor::examine)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -9,7 +9,7 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// A key, or a bucket, as a path spells it.
-pub(crate) fn path(text: &str) -> String {
+pub fn path(text: &str) -> String {
     utf8_percent_encode(text, PATH).to_string()
 }
 

@@ -31,6 +31,7 @@ mod xml;
 pub use attributes::ObjectAttributes;
 pub use client::S3Client;
 pub use credentials::Credentials;
+pub use encode::path as encode_path;
 pub use endpoint::{Addressing, Endpoint, EndpointError};
 pub use error::{Error, Result, S3Error};
 pub use guard::{Cidr, CidrError, EndpointGuard, GuardError, GuardPolicy};

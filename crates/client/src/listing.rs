@@ -35,6 +35,8 @@ pub struct ListPage {
     pub common_prefixes: Vec<String>,
     /// Whether there is more.
     pub is_truncated: bool,
+    /// Whether the origin has encoded the names as it was asked to. They are decoded here.
+    pub names_encoded: bool,
     /// Where the next page begins: a continuation token, or for version 1 a marker. Always there when there is more.
     pub next: Option<String>,
 }
@@ -200,6 +202,7 @@ impl PageReader {
     /// Decodes the names, if the origin has encoded them; not all do what they are asked.
     fn decoded(self, next_is_name: bool) -> Result<ListPage> {
         let Self { mut page, is_encoded, .. } = self;
+        page.names_encoded = is_encoded;
         if is_encoded {
             let next = page.next.as_mut().filter(|_| next_is_name);
             let names = page.objects.iter_mut().map(|object| &mut object.key).chain(&mut page.common_prefixes).chain(next);

@@ -1,8 +1,9 @@
-//! AWS Signature Version 4: signing what goes out, and verifying what comes in at the admin API.
+//! AWS Signature Version 4: signing what goes out, URLs for others, and verifying what comes in at the admin API.
 //!
 //! The arithmetic is the `aws-sigv4` crate's. S3 wants the path as it is sent: encoded once and never normalized.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
+mod presign;
 mod verify;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,7 @@ use umbra_core::Timestamp;
 
 use crate::Credentials;
 
+pub use presign::presign;
 pub use verify::{VerifyError, verify_request};
 
 /// The SHA-256 of nothing, in hexadecimal.

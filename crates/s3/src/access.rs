@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::HeaderMap;
+use http::{HeaderMap, header::AUTHORIZATION};
 use s3s::{
-    S3Error, S3ErrorCode, S3Result,
+    S3Error, S3ErrorCode, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
 };
 use umbra_core::{BucketName, Error, ErrorKind, Fault, RequestContext};
@@ -35,6 +35,26 @@ impl S3Access for Gate {
 }
 
 impl Gate {
+    /// Admits a request that is no operation of S3's: it must be signed in its headers, and whoever signed it must be allowed `action`.
+    pub(crate) async fn admit_signed<T>(&self, request: &S3Request<T>, action: Action, bucket: Option<&str>) -> Result<Call, Failure> {
+        let credentials = request.credentials.as_ref().filter(|_| request.headers.contains_key(AUTHORIZATION));
+        let id = &credentials.ok_or(S3ErrorCode::AccessDenied)?.access_key;
+        let key = self.0.key(id).await?.ok_or(S3ErrorCode::InvalidAccessKeyId)?;
+        let bucket = match bucket {
+            Some(name) => Some(self.0.bucket(&BucketName::parse(name)?).await?),
+            None => None,
+        };
+        if !key.may(action, bucket.as_deref()) {
+            return Err(S3ErrorCode::AccessDenied.into());
+        }
+        let cx = request.extensions.get::<RequestContext>().cloned().unwrap_or_default();
+        if let Some(bucket) = &bucket {
+            refuse_other_owner(&request.headers, bucket)?;
+            refuse_reflection(&cx, self.0.store_id(), bucket)?;
+        }
+        Ok(Call { cx, key: Some(key), bucket })
+    }
+
     async fn admit(&self, cx: &mut S3AccessContext<'_>) -> Result<Call, Failure> {
         let wanted = Wanted::of(cx.s3_op().name()).ok_or(S3ErrorCode::NotImplemented)?;
         let verified = cx.extensions_mut().get::<Verified>().map(|verified| verified.0.clone());
@@ -68,28 +88,37 @@ struct Wanted {
     /// Whether it works on a bucket that exists.
     in_bucket: bool,
     /// Whether a public bucket offers it to everyone.
-    public: bool,
+    public: Public,
+}
+
+/// What a public bucket offers to everyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Public {
+    /// Not this.
+    No,
+    /// This.
+    Yes,
+    /// This, if its owner wants it to be listed too.
+    IfListed,
 }
 
 impl Wanted {
     /// What the operation that s3s calls `name` needs; `None` for those we do not have.
     fn of(name: &str) -> Option<Self> {
-        let wanted = |action, in_bucket, public| Some(Self { action, in_bucket, public });
+        let wanted = |action, in_bucket| Some(Self { action, in_bucket, public: Public::No });
+        let offered = |action, public| Some(Self { action, in_bucket: true, public });
         match name {
-            "ListBuckets" => wanted(Action::ListBuckets, false, false),
-            "CreateBucket" => wanted(Action::ManageBuckets, false, false),
-            "DeleteBucket" => wanted(Action::ManageBuckets, true, false),
-            "HeadBucket"
-            | "GetBucketLocation"
-            | "GetBucketVersioning"
-            | "ListObjects"
-            | "ListObjectsV2"
-            | "ListObjectVersions"
-            | "ListMultipartUploads"
-            | "ListParts" => wanted(Action::List, true, false),
-            "GetObject" | "HeadObject" => wanted(Action::Read, true, true),
-            "GetObjectTagging" | "GetObjectAttributes" => wanted(Action::Read, true, false),
+            "ListBuckets" => wanted(Action::ListBuckets, false),
+            "CreateBucket" => wanted(Action::ManageBuckets, false),
+            "DeleteBucket" | "GetBucketCors" | "PutBucketCors" | "DeleteBucketCors" => wanted(Action::ManageBuckets, true),
+            "HeadBucket" | "GetBucketLocation" | "GetBucketVersioning" | "ListObjectVersions" | "ListMultipartUploads" | "ListParts" => {
+                wanted(Action::List, true)
+            }
+            "ListObjects" | "ListObjectsV2" => offered(Action::List, Public::IfListed),
+            "GetObject" | "HeadObject" => offered(Action::Read, Public::Yes),
+            "GetObjectTagging" | "GetObjectAttributes" => wanted(Action::Read, true),
             "PutObject"
+            | "PutObjectAcl"
             | "PostObject"
             | "CopyObject"
             | "DeleteObject"
@@ -100,7 +129,7 @@ impl Wanted {
             | "CompleteMultipartUpload"
             | "AbortMultipartUpload"
             | "PutObjectTagging"
-            | "DeleteObjectTagging" => wanted(Action::Write, true, false),
+            | "DeleteObjectTagging" => wanted(Action::Write, true),
             _ => None,
         }
     }
@@ -108,13 +137,17 @@ impl Wanted {
 
 fn admit(wanted: Wanted, key: Option<&AccessKey>, bucket: Option<&Bucket>) -> Result<(), Failure> {
     let allowed = key.is_some_and(|key| key.may(wanted.action, bucket));
-    let public = wanted.public && bucket.is_some_and(|bucket| bucket.settings.public);
+    let public = bucket.is_some_and(|Bucket { settings, .. }| match wanted.public {
+        Public::No => false,
+        Public::Yes => settings.public,
+        Public::IfListed => settings.public && settings.extras.lists_publicly,
+    });
     if allowed || public { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
 }
 
 /// Whether `key` may read objects of `bucket`, as the source of a copy.
 pub(crate) fn may_read(key: Option<&AccessKey>, bucket: &Bucket) -> Result<(), Failure> {
-    admit(Wanted { action: Action::Read, in_bucket: true, public: true }, key, Some(bucket))
+    admit(Wanted { action: Action::Read, in_bucket: true, public: Public::Yes }, key, Some(bucket))
 }
 
 /// A client can name the owner it expects, so that a bucket of the same name elsewhere is not mistaken for its own.

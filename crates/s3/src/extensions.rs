@@ -9,10 +9,19 @@ pub(crate) const FORCE_DELETE: &str = "tigris-force-delete";
 /// Makes a copy within a bucket a move.
 pub(crate) const RENAME: &str = "x-tigris-rename";
 
+/// Where the objects of a new bucket are to live.
+pub(crate) const REGIONS: &str = "x-tigris-regions";
+/// Orders the hydration of what a HEAD looks at.
+pub(crate) const SCHEDULE_MIGRATION: &str = "x-tigris-schedule-migration";
+
 /// Whether `headers` switch `name` on, and the signature covers it.
 pub(crate) fn is_on(headers: &HeaderMap, name: &str) -> bool {
-    let is_true = headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    is_true && is_signed(headers, name)
+    value(headers, name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// What `headers` say of `name`, if the signature covers it.
+pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).filter(|_| is_signed(headers, name)).and_then(|value| value.to_str().ok())
 }
 
 fn is_signed(headers: &HeaderMap, name: &str) -> bool {

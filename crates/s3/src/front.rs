@@ -3,10 +3,21 @@
 use std::{fmt, sync::Arc};
 
 use s3s::service::{S3Service, S3ServiceBuilder};
-use umbra_core::{Random, Result};
-use umbra_store::{Catalog, Objects};
+use umbra_core::{Clock, Random, Result};
+use umbra_shadow::Shadow;
+use umbra_store::Catalog;
 
-use crate::{S3Settings, access::Gate, auth::Keys, host, layer::Layer, lenient::LenientReads, limits, operations::Operations};
+use crate::{
+    S3Settings,
+    access::Gate,
+    auth::Keys,
+    host,
+    layer::Layer,
+    lenient::LenientReads,
+    limits,
+    operations::Operations,
+    tigris::{Routes, Tigris},
+};
 
 /// The S3 front of a store. [`crate::serve`] puts it behind a listener.
 pub struct S3Front {
@@ -15,31 +26,52 @@ pub struct S3Front {
 }
 
 impl S3Front {
-    /// A front to `objects` and `catalog`. Fails when a setting makes no sense.
-    pub fn new(settings: S3Settings, objects: Arc<dyn Objects>, catalog: Arc<Catalog>, random: Arc<dyn Random>) -> Result<Self> {
+    /// A front to `parts`. Fails when a setting makes no sense.
+    pub fn new(settings: S3Settings, parts: S3Parts) -> Result<Self> {
         let settings = Arc::new(settings);
-        let parts = Parts { settings: Arc::clone(&settings), objects, catalog };
+        let S3Parts { shadow, catalog, clock, random } = parts;
+        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog };
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
-        outer.set_route(LenientReads { service: inner });
+        let Parts { shadow, catalog, .. } = parts;
+        let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), clock };
+        outer.set_route(Routes { lenient: LenientReads { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(service, parser, random, settings.body_timeout);
+        let layer = Layer::new(service, parser, catalog, random, settings.body_timeout);
         Ok(Self { settings, layer })
     }
 }
 
+/// What a front is made of.
+#[derive(Debug)]
+pub struct S3Parts {
+    /// The objects.
+    pub shadow: Shadow,
+    /// The buckets and keys.
+    pub catalog: Arc<Catalog>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for ids.
+    pub random: Arc<dyn Random>,
+}
+
 struct Parts {
     settings: Arc<S3Settings>,
-    objects: Arc<dyn Objects>,
+    shadow: Shadow,
     catalog: Arc<Catalog>,
 }
 
 impl Parts {
     fn builder(&self) -> Result<S3ServiceBuilder> {
-        let Self { settings, objects, catalog } = self;
-        let operations = Operations { settings: Arc::clone(settings), objects: Arc::clone(objects), catalog: Arc::clone(catalog) };
+        let Self { settings, shadow, catalog } = self;
+        let operations = Operations {
+            settings: Arc::clone(settings),
+            objects: Arc::new(shadow.clone()),
+            shadow: shadow.clone(),
+            catalog: Arc::clone(catalog),
+        };
         let mut builder = S3ServiceBuilder::new(operations);
         builder.set_config(limits::config(settings)?);
         builder.set_auth(Keys(Arc::clone(catalog)));

@@ -13,11 +13,10 @@ pub(crate) fn parser(domain: &str) -> Result<SingleDomain> {
         .map_err(|error| Error::invalid(Fault::InvalidArgument, format!("{domain:?} cannot be a domain")).because(error))
 }
 
-/// Whether the host in `headers` names a bucket.
-pub(crate) fn names_a_bucket(parser: Option<&SingleDomain>, headers: &HeaderMap) -> bool {
-    let Some((parser, host)) = parser.zip(headers.get(HOST).and_then(|host| host.to_str().ok())) else {
-        return false;
-    };
+/// The bucket that the host in `headers` names.
+pub(crate) fn bucket(parser: Option<&SingleDomain>, headers: &HeaderMap) -> Option<String> {
+    let (parser, host) = parser.zip(headers.get(HOST).and_then(|host| host.to_str().ok()))?;
     let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
-    !is_address && parser.parse_host_header(host).is_ok_and(|host| host.bucket().is_some())
+    let host = parser.parse_host_header(host).ok().filter(|_| !is_address)?;
+    host.bucket().map(str::to_owned)
 }

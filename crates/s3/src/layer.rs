@@ -9,6 +9,7 @@ mod finish;
 mod guard;
 mod progress;
 mod query;
+mod repeated;
 mod request_body;
 
 use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
@@ -17,23 +18,24 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
-    header::{AUTHORIZATION, CONNECTION, EXPECT},
+    header::{AUTHORIZATION, CONNECTION, EXPECT, ORIGIN},
 };
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, host::SingleDomain, service::S3Service};
-use umbra_core::{Random, RequestContext};
+use umbra_core::{BucketName, Random, RequestContext};
+use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
     finish::Status,
     progress::{Progress, Stage},
+    query::Shape,
 };
 
 use self::{
     chunks::Chunks,
     digests::Digests,
-    query::Shape,
     request_body::{Checks, RequestBody},
 };
-use crate::host;
+use crate::{cors, host, tigris};
 
 /// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
 const SHADOW_PATH: &str = "x-umbra-shadow-path";
@@ -64,6 +66,7 @@ impl Scheme {
 pub(crate) struct Layer {
     service: S3Service,
     host: Option<SingleDomain>,
+    catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
     host_id: String,
     body_timeout: Duration,
@@ -71,9 +74,15 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// Wraps `service`.
-    pub(crate) fn new(service: S3Service, host: Option<SingleDomain>, random: Arc<dyn Random>, body_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        service: S3Service,
+        host: Option<SingleDomain>,
+        catalog: Arc<Catalog>,
+        random: Arc<dyn Random>,
+        body_timeout: Duration,
+    ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
-        Self { service, host, random, host_id, body_timeout }
+        Self { service, host, catalog, random, host_id, body_timeout }
     }
 
     /// Answers a request. Never fails: whatever happens has an answer.
@@ -83,12 +92,17 @@ impl Layer {
     {
         let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
         let resource = request.uri().path().to_owned();
-        let is_head = request.method() == Method::HEAD;
+        let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
+        let style = finish::Style {
+            is_head: request.method() == Method::HEAD,
+            is_json: tigris::wants_json(request.method(), place.shape, request.headers()),
+        };
         let progress = Arc::new(Progress::default());
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
-        let (admitted, checks) = match self.admit(&request, &ids.request) {
-            Ok((cx, checks)) => (Ok(cx), checks),
+        let asked = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
+        let (admitted, checks) = match Self::admit(&request, &place, &ids.request) {
+            Ok((admitted, checks)) => (Ok(admitted), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
         };
         let body = if body.is_end_stream() {
@@ -101,13 +115,21 @@ impl Layer {
             Body::http_body(RequestBody::new(body, self.body_timeout, checks, Arc::clone(&progress)))
         };
         let response = match admitted {
-            Ok(cx) => self.forward(scheme, request.map(|()| body), cx, &progress).await,
+            Ok(_) if request.method() == Method::OPTIONS => {
+                drop(body);
+                let answer = cors::preflight(&self.cors_rules(&place).await, request.headers());
+                answer.or_else(|error| error.to_http_response())
+            }
+            Ok(admitted) => self.forward(scheme, request.map(|()| body), admitted, &progress).await,
             Err(error) => {
                 drop(body);
                 error.to_http_response()
             }
         };
-        let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, is_head);
+        let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
+        if let Some((method, headers)) = asked.filter(|(method, _)| *method != Method::OPTIONS) {
+            cors::expose(&self.cors_rules(&place).await, &headers, method.as_str(), response.headers_mut());
+        }
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -121,34 +143,51 @@ impl Layer {
         })
     }
 
-    /// The context of a request that may pass, and what to check of its body.
-    fn admit(&self, request: &Request<()>, id: &str) -> S3Result<(RequestContext, Checks)> {
-        guard::check(request)?;
+    /// The CORS rules of the bucket that a request is for; none when there is no such bucket, which is nobody's to find out like this.
+    async fn cors_rules(&self, place: &Place) -> Vec<CorsRule> {
+        let Some(Ok(name)) = place.bucket.as_deref().map(BucketName::parse) else { return Vec::new() };
+        self.catalog.bucket(&name).await.map(|bucket| bucket.settings.extras.cors.clone()).unwrap_or_default()
+    }
+
+    /// What goes on with a request that may pass, and what to check of its body.
+    fn admit(request: &Request<()>, place: &Place, id: &str) -> S3Result<(Admitted, Checks)> {
+        let shape = place.shape;
+        guard::check(request, shape)?;
         let (method, headers, query) = (request.method(), request.headers(), request.uri().query());
-        let shape = Shape::of(request.uri().path(), host::names_a_bucket(self.host.as_ref(), headers));
-        query::check(method, shape, query)?;
+        // Tigris's clients name buckets in the path only.
+        let operation = if place.is_in_host { None } else { tigris::Operation::of(method, shape, request.uri(), headers)? };
+        if operation.is_none() {
+            query::check(method, shape, query)?;
+        }
         let is_chunked = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
         let checks = Checks {
             digests: if is_chunked { None } else { Digests::announced(method, shape, query, headers)? },
             chunks: is_chunked.then(Chunks::new),
             is_awaited: headers.contains_key(EXPECT),
         };
-        Ok((RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)? }, checks))
+        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)? };
+        Ok((Admitted { cx, operation }, checks))
     }
 
     async fn forward(
         &self,
         scheme: Scheme,
         mut request: Request<Body>,
-        cx: RequestContext,
+        admitted: Admitted,
         progress: &Arc<Progress>,
     ) -> S3Result<Response<Body>> {
         // S3 takes an empty one for none.
         if request.headers().get(AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
             request.headers_mut().remove(AUTHORIZATION);
         }
+        if let Some(query) = request.uri().query().map(str::to_owned) {
+            repeated::drop_from(request.headers_mut(), &query);
+        }
         let extensions = request.extensions_mut();
-        extensions.insert(cx);
+        extensions.insert(admitted.cx);
+        if let Some(operation) = admitted.operation {
+            extensions.insert(operation);
+        }
         extensions.insert(scheme);
         extensions.insert(Arc::clone(progress));
         let answer = self.service.call(request).await;
@@ -158,6 +197,30 @@ impl Layer {
             Some(fault) => fault.to_http_response(),
             None => Ok(response),
         }
+    }
+}
+
+/// What goes on with a request that may pass.
+struct Admitted {
+    cx: RequestContext,
+    /// What it is when it is none of S3's.
+    operation: Option<tigris::Operation>,
+}
+
+/// What a request is for.
+struct Place {
+    shape: Shape,
+    bucket: Option<String>,
+    /// Whether the host names the bucket.
+    is_in_host: bool,
+}
+
+impl Place {
+    fn of<B>(request: &Request<B>, host_bucket: Option<String>) -> Self {
+        let path = request.uri().path();
+        let is_in_host = host_bucket.is_some();
+        let first = || path.trim_start_matches('/').split('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
+        Self { shape: Shape::of(path, is_in_host), bucket: host_bucket.or_else(first), is_in_host }
     }
 }
 

@@ -5,10 +5,12 @@
 //! sub-resources nobody knows, time limits. No type of s3s leaves this crate.
 
 mod access;
+mod acl;
 mod auth;
 mod body;
 mod call;
 mod convert;
+mod cors;
 mod error;
 mod extensions;
 mod front;
@@ -20,8 +22,9 @@ mod operations;
 mod server;
 mod settings;
 mod slow_body;
+mod tigris;
 mod xml_text;
 
-pub use front::S3Front;
+pub use front::{S3Front, S3Parts};
 pub use server::{Transport, serve};
 pub use settings::S3Settings;

@@ -1,5 +1,6 @@
 //! The operations: each method of s3s's trait is one call into a file of its own.
 
+mod bucket_cors;
 mod buckets;
 mod complete_upload;
 mod copy_object;
@@ -8,11 +9,12 @@ mod delete_object;
 mod delete_objects;
 mod get_object;
 mod head_object;
-mod list_buckets;
+pub(crate) mod list_buckets;
 mod list_objects;
 mod list_parts;
 mod list_uploads;
 mod list_versions;
+mod object_acl;
 mod object_attributes;
 mod put_object;
 mod reads;
@@ -23,7 +25,10 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*};
+use umbra_shadow::Shadow;
 use umbra_store::{Catalog, Objects};
+
+pub(crate) use buckets::{is_public, lists_publicly};
 
 use crate::S3Settings;
 
@@ -31,6 +36,7 @@ use crate::S3Settings;
 pub(crate) struct Operations {
     pub(crate) settings: Arc<S3Settings>,
     pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) shadow: Shadow,
     pub(crate) catalog: Arc<Catalog>,
 }
 
@@ -61,6 +67,9 @@ operations! {
     delete_bucket, DeleteBucketInput, DeleteBucketOutput => buckets::delete_bucket;
     get_bucket_location, GetBucketLocationInput, GetBucketLocationOutput => buckets::get_bucket_location;
     get_bucket_versioning, GetBucketVersioningInput, GetBucketVersioningOutput => buckets::get_bucket_versioning;
+    put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
+    get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
+    delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
     get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
     head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
     put_object, PutObjectInput, PutObjectOutput => put_object::put_object;
@@ -70,6 +79,7 @@ operations! {
     list_objects, ListObjectsInput, ListObjectsOutput => list_objects::list_objects;
     list_objects_v2, ListObjectsV2Input, ListObjectsV2Output => list_objects::list_objects_v2;
     list_object_versions, ListObjectVersionsInput, ListObjectVersionsOutput => list_versions::list_object_versions;
+    put_object_acl, PutObjectAclInput, PutObjectAclOutput => object_acl::put_object_acl;
     get_object_tagging, GetObjectTaggingInput, GetObjectTaggingOutput => tagging::get_object_tagging;
     put_object_tagging, PutObjectTaggingInput, PutObjectTaggingOutput => tagging::put_object_tagging;
     delete_object_tagging, DeleteObjectTaggingInput, DeleteObjectTaggingOutput => tagging::delete_object_tagging;

@@ -11,6 +11,8 @@ pub struct S3Settings {
     pub pin_region: bool,
     /// The domain below which buckets have names of their own (`bucket.domain`). Without it, and for any other host, the bucket is in the path.
     pub domain: Option<String>,
+    /// The URL at which clients reach this server, where that is not the one they name: behind a proxy. For URLs that are signed here.
+    pub public_url: Option<String>,
     /// The organization that owns buckets a root key creates through S3. Made when first needed. Default `default`.
     pub default_organization: String,
     /// How long a request's head may take to arrive. Default 30 s.
@@ -27,6 +29,7 @@ impl Default for S3Settings {
             region: "us-east-1".to_owned(),
             pin_region: false,
             domain: None,
+            public_url: None,
             default_organization: "default".to_owned(),
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),

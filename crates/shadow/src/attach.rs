@@ -126,6 +126,12 @@ async fn probe(origin: &dyn Origin, path: &ShadowPath, write_through: bool) -> R
         Err(error) if error.error.kind() == ErrorKind::Invalid(Fault::InvalidObjectState) && exists => {}
         Err(error) => return Err(refused("read objects at the origin", error)),
     }
+    // Without the right to list a bucket Amazon says of absent keys that they are forbidden: then nothing could ever be said to be absent.
+    match origin.head(path, &stranger).await {
+        Err(error) if error.is_not_found() => {}
+        Ok(_) => {}
+        Err(error) => return Err(refused("tell that a key does not exist at the origin (it needs s3:ListBucket)", error)),
+    }
     if write_through {
         let body = Body::from_bytes(Bytes::from_static(b"umbra"));
         let size = body.size().unwrap_or_default();

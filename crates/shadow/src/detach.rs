@@ -59,6 +59,7 @@ impl Shadow {
         self.0.origins.forget(bucket.partition);
         self.0.stats.forget(bucket.partition);
         self.0.repairs.forget(bucket.partition);
+        self.0.schedule.forget(bucket.partition);
     }
 
     /// Waits for write-throughs that had begun before the shadow was cleared: after that nothing goes to the origin.

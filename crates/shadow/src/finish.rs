@@ -31,6 +31,7 @@ impl Hydration {
                     End::Complete
                 }
                 Err(error) => {
+                    tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
                     self.leave(transfer, "it is not what the origin says it is").await;
                     End::Failed(error)
                 }
@@ -196,17 +197,15 @@ impl Hydration {
         }
     }
 
-    /// The sizes of parts that are not all alike, asked for one by one; none if they do not make up the whole.
+    /// The parts where they are not all alike, asked for together or one by one; none if they do not make up the whole.
     async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
-        let (Some(first), Some(count)) = (first, info.etag.part_count().filter(|count| *count <= PARTS_ASKED_MAX)) else {
-            return Vec::new();
-        };
+        let Some(count) = info.etag.part_count() else { return Vec::new() };
         let fits = |parts: &[PartInfo]| parts.iter().map(|part| part.size).sum::<u64>() == info.size;
-        if let Ok(Some(parts)) = self.origin.object_parts(&self.path, &self.key, &info.etag).await
-            && fits(&parts)
-        {
-            return parts;
+        match self.origin.object_parts(&self.path, &self.key, &info.etag).await {
+            Ok(Some(parts)) if fits(&parts) => return parts,
+            _ => {}
         }
+        let Some(first) = first.filter(|_| count <= PARTS_ASKED_MAX) else { return Vec::new() };
         let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
         for number in 2..=count {
             let Ok(part) = PartNumber::new(number.into()) else { return Vec::new() };

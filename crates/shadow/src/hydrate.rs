@@ -250,7 +250,7 @@ impl Hydration {
         };
         let is_of_now = record.generation == self.bucket.settings.generation && record.base == self.base.numbers();
         if !is_of_now || record.size == Hydrating::SIZE_UNKNOWN {
-            partial::drop_hydration(&self.native, &self.bucket, &self.key, Some(revision), pieces).await?;
+            partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?;
             return Ok(false);
         }
         self.first_piece.get_or_init(|| record.first_piece);
@@ -273,11 +273,13 @@ impl Hydration {
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
         let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
         transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
+        let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
+        // Claimed before readers learn of the object and claim for themselves.
+        let id = transfer.begin(range);
         if size.is_some() {
             transfer.announce(pinned.info.clone());
         }
-        let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
-        ((transfer.begin(range), range), Opened { body, lane: None })
+        ((id, range), Opened { body, lane: None })
     }
 
     async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
@@ -297,8 +299,10 @@ impl Hydration {
         };
         let OriginObject { info, tags_known, etag_is_md5, body, .. } = object;
         let pinned = self.pin(Pinned { info, size: Some(size), tags_known, etag_is_md5, is_whole: false });
+        // Claimed before readers learn of the object and claim for themselves.
+        let id = transfer.begin(brought);
         transfer.announce(pinned.info.clone());
-        Ok(Some(((transfer.begin(brought), brought), Opened { body, lane })))
+        Ok(Some(((id, brought), Opened { body, lane })))
     }
 
     async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
@@ -420,24 +424,27 @@ impl Hydration {
         partial::load(&self.native, &self.bucket, &self.key).await
     }
 
-    /// Leaves what is stored to be deleted once the last reader is gone.
+    /// Drops what is stored. No later transfer finds it; the bytes go once the last reader of this one is gone.
     pub(crate) async fn leave(&self, transfer: &Transfer, why: &str) {
         tracing::debug!(bucket = %self.bucket.name, key = %self.key, why, "what was brought of an object is dropped");
-        match self.left().await {
-            Ok(None) => {}
-            Ok(Some(Partial { revision, pieces, .. })) => {
-                let (native, bucket, key) = (self.native.clone(), self.bucket.clone(), self.key.clone());
-                // Readers that have begun keep what they began to read.
-                transfer.keep_until_unread(async move {
-                    if let Err(error) = partial::drop_hydration(&native, &bucket, &key, Some(revision), pieces).await {
-                        tracing::warn!(bucket = %bucket.name, %key, error = ?error, "an abandoned copy stays until it is swept");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an abandoned copy stays until it is swept");
-            }
+        if let Err(error) = self.try_leave(transfer).await {
+            tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an abandoned copy stays until it is swept");
         }
+    }
+
+    async fn try_leave(&self, transfer: &Transfer) -> Result<()> {
+        let Some(Partial { revision, pieces, .. }) = self.left().await? else { return Ok(()) };
+        if !partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
+            return Ok(());
+        }
+        let (native, bucket, key) = (self.native.clone(), self.bucket.clone(), self.key.clone());
+        // Readers that have begun keep what they began to read.
+        transfer.keep_until_unread(async move {
+            if let Err(error) = partial::drop_pieces(&native, &bucket, pieces).await {
+                tracing::warn!(bucket = %bucket.name, %key, error = ?error, "the pieces of an abandoned copy stay until they are swept");
+            }
+        });
+        Ok(())
     }
 
     /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.

@@ -3,19 +3,18 @@
 use std::collections::{HashSet, VecDeque};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
+use umbra_core::{Error, Fault, ObjectKey, RequestContext, Result};
 use umbra_meta::{KeyRange, Projection, key};
 use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
 
 use crate::{
     Shadow,
     list_merge::{Item, items, next},
-    origin::{Origin, OriginList, OriginPage, ShadowPath},
+    list_origin::{ORIGIN_PAGE, OriginItems},
+    origin::{Origin, OriginList, ShadowPath},
     record::{Tombstone, decode},
 };
 
-/// Keys asked of the origin at once: what S3 gives at most, so that a page costs the fewest requests.
-pub(crate) const ORIGIN_PAGE: usize = 1000;
 /// How many rows of tombstones are read in one go before keys are looked up one by one.
 const TOMBSTONES_AT_ONCE: usize = 2000;
 const TOKEN_VERSION: &str = "1";
@@ -72,16 +71,19 @@ impl Shadow {
                 Some(token.last)
             }
         };
+        let path = self.path(cx, bucket);
         let mut sides = Sides {
             shadow: self,
             cx,
             bucket,
             origin,
-            path: self.path(cx, bucket),
+            path: &path,
             options: &options,
             unsettled: self.unsettled(cx, bucket, &options.prefix, origin).await?,
-            local: Side::new(after.clone(), options.source == ListSource::Origin),
-            theirs: Side::new(after, false),
+            local: Local { items: VecDeque::new(), after: after.clone(), ended: options.source == ListSource::Origin },
+            theirs: OriginItems::new(origin, &path, &options.prefix, &options.delimiter, after),
+            their_items: VecDeque::new(),
+            they_ended: false,
         };
         let mut page: Vec<Item> = Vec::new();
         let mut more = false;
@@ -118,9 +120,10 @@ impl Shadow {
         Ok(unsettled)
     }
 
-    /// Which of `keys`, in ascending order, a tombstone hides.
+    /// Which of `keys` a tombstone hides.
     pub(crate) async fn hidden<'k>(&self, bucket: &Bucket, keys: &[&'k ObjectKey]) -> Result<HashSet<&'k ObjectKey>> {
-        let (Some(first), Some(last)) = (keys.first(), keys.last()) else { return Ok(HashSet::new()) };
+        // Origins have orders of their own.
+        let (Some(first), Some(last)) = (keys.iter().min(), keys.iter().max()) else { return Ok(HashSet::new()) };
         let meta = self.native().meta();
         let mut end = key::tombstone(last);
         end.push(0);
@@ -143,18 +146,11 @@ impl Shadow {
     }
 }
 
-/// One side's items that are read but not yet shown, and where it goes on.
-struct Side {
+/// Our own items that are read but not yet shown, and where they go on.
+struct Local {
     items: VecDeque<Item>,
     after: Option<String>,
-    token: Option<String>,
     ended: bool,
-}
-
-impl Side {
-    const fn new(after: Option<String>, ended: bool) -> Self {
-        Self { items: VecDeque::new(), after, token: None, ended }
-    }
 }
 
 struct Sides<'a> {
@@ -162,11 +158,13 @@ struct Sides<'a> {
     cx: &'a RequestContext,
     bucket: &'a Bucket,
     origin: &'a dyn Origin,
-    path: ShadowPath,
+    path: &'a ShadowPath,
     options: &'a ListOptions,
     unsettled: HashSet<ObjectKey>,
-    local: Side,
-    theirs: Side,
+    local: Local,
+    theirs: OriginItems<'a>,
+    their_items: VecDeque<Item>,
+    they_ended: bool,
 }
 
 impl Sides<'_> {
@@ -175,10 +173,10 @@ impl Sides<'_> {
         while self.local.items.is_empty() && !self.local.ended {
             self.read_local(wanted).await?;
         }
-        while self.theirs.items.is_empty() && !self.theirs.ended {
+        while self.their_items.is_empty() && !self.they_ended {
             self.read_origin().await?;
         }
-        Ok(next(&mut self.local.items, &mut self.theirs.items))
+        Ok(next(&mut self.local.items, &mut self.their_items))
     }
 
     async fn read_local(&mut self, wanted: usize) -> Result<()> {
@@ -193,34 +191,10 @@ impl Sides<'_> {
     }
 
     async fn read_origin(&mut self) -> Result<()> {
-        let list = OriginList {
-            prefix: self.options.prefix.clone(),
-            delimiter: self.options.delimiter.clone(),
-            after: self.theirs.after.clone(),
-            token: self.theirs.token.take(),
-            limit: ORIGIN_PAGE,
-        };
-        let OriginPage { objects, common_prefixes, next } = self.origin.list(&self.path, &list).await?;
-        if !objects.is_sorted_by(|left, right| left.key < right.key) || !common_prefixes.is_sorted() {
-            return Err(out_of_order());
+        match self.theirs.next().await? {
+            Some(found) => self.their_items = self.visible(found).await?,
+            None => self.they_ended = true,
         }
-        let mut found = items(objects, common_prefixes);
-        if let Some(after) = &self.theirs.after {
-            // Told to go on behind a name an origin may show it once more, or the common prefix that it lies in. Anything else is out of order.
-            let is_repeated =
-                |item: &Item| item.name() == after || matches!(item, Item::Prefix(prefix) if after.starts_with(prefix.as_str()));
-            let is_behind = |item: &Item| item.name().as_bytes() > after.as_bytes();
-            if found.iter().any(|item| !is_behind(item) && !is_repeated(item)) {
-                return Err(out_of_order());
-            }
-            found.retain(is_behind);
-        }
-        if let Some(last) = found.back() {
-            self.theirs.after = Some(last.name().to_owned());
-        }
-        self.theirs.ended = next.is_none();
-        self.theirs.token = next;
-        self.theirs.items = self.visible(found).await?;
         Ok(())
     }
 
@@ -252,7 +226,7 @@ impl Sides<'_> {
         }
         let mut list = OriginList { prefix: prefix.to_owned(), limit: ORIGIN_PAGE, ..OriginList::default() };
         loop {
-            let page = self.origin.list(&self.path, &list).await?;
+            let page = self.origin.list(self.path, &list).await?;
             let keys: Vec<_> = page.objects.iter().map(|object| &object.key).collect();
             if self.shadow.hidden(self.bucket, &keys).await?.len() < keys.len() {
                 return Ok(false);
@@ -263,9 +237,4 @@ impl Sides<'_> {
             }
         }
     }
-}
-
-/// Two listings can be merged page by page only when both are in byte order; anything else would leave keys out.
-pub(crate) fn out_of_order() -> Error {
-    Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys out of order, so they cannot be merged with those here")
 }

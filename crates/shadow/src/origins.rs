@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
+use umbra_client::S3Client;
 use umbra_core::{Clock, Result, ShadowSettings};
 use umbra_meta::Partition;
 use umbra_store::{Bucket, Catalog, Secret};
@@ -16,6 +17,11 @@ use crate::{
 pub trait OriginFactory: fmt::Debug + Send + Sync + 'static {
     /// The origin that `settings` name, reached with the opened `secret`.
     fn origin(&self, settings: &ShadowSettings, secret: &Secret) -> Result<Arc<dyn Origin>>;
+
+    /// The same for the doctor, with the client behind it where the origin speaks S3.
+    fn examined(&self, settings: &ShadowSettings, secret: &Secret) -> Result<(Arc<dyn Origin>, Option<S3Client>)> {
+        Ok((self.origin(settings, secret)?, None))
+    }
 }
 
 /// The origins in use.
@@ -62,6 +68,11 @@ impl Origins {
         clock: &Arc<dyn Clock>,
     ) -> Result<Arc<dyn Origin>> {
         Ok(Arc::new(ObservedOrigin::new(self.factory.origin(settings, secret)?, stats.clone(), clock.clone())))
+    }
+
+    /// An origin for the doctor; see [`OriginFactory::examined`].
+    pub(crate) fn examined(&self, settings: &ShadowSettings, secret: &Secret) -> Result<(Arc<dyn Origin>, Option<S3Client>)> {
+        self.factory.examined(settings, secret)
     }
 
     /// Drops the origin of a bucket, and its connections.

@@ -78,34 +78,43 @@ impl Hydrating {
     fn piece(&self, row: &Entry) -> Result<Option<(StoredPiece, Vec<u8>)>> {
         let numbers = self.first_piece..self.first_piece.saturating_add(PIECES_MAX);
         let is_ours = key::parse_piece(&row.key).is_some_and(|(_, number)| numbers.contains(&number));
-        let (Extent { blob, size }, offset) = decode_piece(&row.body)?;
-        Ok(is_ours.then(|| (StoredPiece { offset, size, blob }, row.key.to_vec())))
+        Ok(if is_ours { Some(decoded(row)?) } else { None })
     }
 }
 
-/// Drops a hydration: its first row, if it is still at `revision`, then its blobs, then the rows of its pieces.
+/// The piece that `row` holds, and the row.
+fn decoded(row: &Entry) -> Result<(StoredPiece, Vec<u8>)> {
+    let (Extent { blob, size }, offset) = decode_piece(&row.body)?;
+    Ok((StoredPiece { offset, size, blob }, row.key.to_vec()))
+}
+
+/// Drops a hydration whose first row is at `revision`: that row, then its blobs, then the rows of its pieces.
 pub(crate) async fn drop_hydration(
     native: &Native,
     bucket: &Bucket,
     key: &ObjectKey,
-    revision: Option<Revision>,
+    revision: Revision,
     pieces: Vec<(StoredPiece, Vec<u8>)>,
 ) -> Result<()> {
-    if let Some(revision) = revision {
-        let row = key::hydration(key);
-        let batch = Batch::new(bucket.partition).check(row.clone(), Expect::Revision(revision)).delete(row);
-        if let Err(error) = native.meta().commit(batch).await.map_err(Error::from) {
-            // Somebody else drops it, or it was dropped and another one has begun.
-            return if error.kind() == ErrorKind::Conflict { Ok(()) } else { Err(error) };
-        }
-    }
-    drop_pieces(native, bucket, pieces.into_iter().map(|(piece, row)| (piece.blob, row)).collect()).await
+    if forget(native, bucket, key, revision).await? { drop_pieces(native, bucket, pieces).await } else { Ok(()) }
 }
 
-/// Deletes blobs, then their rows. A row outlives a blob that could not be deleted, for the next try.
-async fn drop_pieces(native: &Native, bucket: &Bucket, pieces: Vec<(umbra_blob::BlobId, Vec<u8>)>) -> Result<()> {
-    for (blob, _) in &pieces {
-        native.blobs().delete(blob).await?;
+/// Deletes the first row of a hydration, if it is still at `revision`: from then on its pieces are nobody's. False when it is not: somebody
+/// else drops it, or made it an object, or it was dropped and another one has begun.
+pub(crate) async fn forget(native: &Native, bucket: &Bucket, key: &ObjectKey, revision: Revision) -> Result<bool> {
+    let row = key::hydration(key);
+    let batch = Batch::new(bucket.partition).check(row.clone(), Expect::Revision(revision)).delete(row);
+    match native.meta().commit(batch).await.map_err(Error::from) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the blobs of pieces that belong to no hydration, then their rows. A row outlives a blob that could not be deleted, for the next try.
+pub(crate) async fn drop_pieces(native: &Native, bucket: &Bucket, pieces: Vec<(StoredPiece, Vec<u8>)>) -> Result<()> {
+    for (piece, _) in &pieces {
+        native.blobs().delete(&piece.blob).await?;
     }
     for rows in pieces.chunks(PAGE) {
         let batch = rows.iter().fold(Batch::new(bucket.partition), |batch, (_, row)| batch.delete(row.clone()));
@@ -145,8 +154,7 @@ pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange) -> 
     // A hydration that became an object took its rows along. What is still there now that its first row is not will never be an object's.
     let names: Vec<_> = orphans.iter().map(|row| &row.key[..]).collect();
     let still_there = native.meta().multi_get(bucket.partition, &names).await?;
-    let pieces = still_there.iter().flatten().map(|row| Ok((decode_piece(&row.body)?.0.blob, row.key.to_vec())));
-    drop_pieces(native, bucket, pieces.collect::<Result<_>>()?).await?;
+    drop_pieces(native, bucket, still_there.iter().flatten().map(decoded).collect::<Result<_>>()?).await?;
     let next = rows.last().filter(|_| rows.len() == PAGE).map(|last| range.after(&last.key));
     Ok(Found { keys, next })
 }

@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, RequestContext, Result, Tags, UploadId};
+use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
     Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
@@ -23,6 +23,7 @@ use crate::{
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
     repairs::Repairs,
+    schedule::Schedule,
     stats::{Stats, StatsByBucket},
     users::{UserGuard, Users},
     view::View,
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) jobs: Jobs,
     pub(crate) users: Arc<Users>,
     pub(crate) job_retry_delay: Duration,
+    pub(crate) schedule: Schedule,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
     pub(crate) tasks: TaskTracker,
     pub(crate) stopping: CancellationToken,
@@ -113,6 +115,7 @@ impl Shadow {
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
+            schedule: Schedule::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
@@ -212,7 +215,11 @@ impl Objects for Shadow {
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
                 let read = self.head_through(cx, bucket, key, options, &*origin).await;
-                self.note_absence(cx, bucket, key, &*origin, read).await
+                let info = self.note_absence(cx, bucket, key, &*origin, read).await?;
+                if info.source == ReadSource::Origin {
+                    self.refuse_failed_order(bucket, key)?;
+                }
+                Ok(info)
             }
         }
     }

@@ -73,7 +73,7 @@ impl Shadow {
                 }
                 Ok(())
             }
-            _ => partial::drop_hydration(self.native(), bucket, key, Some(revision), pieces).await,
+            _ => partial::drop_hydration(self.native(), bucket, key, revision, pieces).await,
         }
     }
 }

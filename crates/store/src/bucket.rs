@@ -1,7 +1,11 @@
 //! A bucket as a request sees it.
 
+use std::sync::Arc;
+
 use umbra_core::{BucketName, ShadowSettings, Timestamp};
 use umbra_meta::{Partition, Revision};
+
+use crate::Extras;
 
 /// A bucket, as it stood at `revision`: a snapshot that one request works with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub struct BucketSettings {
     pub shadow: Option<ShadowSettings>,
     /// Grows each time the shadow is set or cleared.
     pub generation: u64,
+    /// Everything else. Shared, because every request takes a copy of its bucket.
+    pub extras: Arc<Extras>,
 }
 
 /// Whether a bucket takes requests.
@@ -47,6 +53,13 @@ pub enum BucketState {
 
 impl Default for BucketSettings {
     fn default() -> Self {
-        Self { state: BucketState::Active, public: false, location: "global".to_owned(), shadow: None, generation: 0 }
+        Self {
+            state: BucketState::Active,
+            public: false,
+            location: "global".to_owned(),
+            shadow: None,
+            generation: 0,
+            extras: Arc::default(),
+        }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod access_key;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod destruction;
+mod extras;
 mod fields;
 #[cfg(test)]
 pub(crate) mod golden;

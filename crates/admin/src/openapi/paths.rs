@@ -122,6 +122,15 @@ const SIGNED: &[Call] = &[
         refusals: &[INVALID, NO_JOB],
         ..CALL
     },
+    Call {
+        method: "post",
+        path: "/v1/doctor",
+        summary: "Look at an origin from this server's network before attaching it; with write-through, keys are written and deleted",
+        request: Some("ShadowRequest"),
+        answer: (200, Some("DoctorReport")),
+        refusals: &[INVALID],
+        ..CALL
+    },
     Call { path: "/v1/organizations", summary: "List organizations", answer: (200, Some("OrganizationList")), ..CALL },
     Call {
         method: "post",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
     let mut all = json!({});
-    for (name, schema) in buckets().into_iter().chain(status()).chain(jobs::jobs()).chain(organizations_and_keys()) {
+    for (name, schema) in buckets().into_iter().chain(status()).chain(jobs::jobs()).chain(doctor()).chain(organizations_and_keys()) {
         all[name] = schema;
     }
     all
@@ -131,6 +131,17 @@ fn status() -> Vec<(&'static str, Value)> {
         ("next_attempt", nullable(time())),
     ]);
     vec![("BucketStatus", status), ("ShadowStatusView", shadow), ("PendingRepairView", repair), ("OriginErrorView", error)]
+}
+
+fn doctor() -> Vec<(&'static str, Value)> {
+    let report = object(&[("healthy", flag("Whether nothing has failed.")), ("findings", list("FindingView"))]);
+    let finding = object(&[
+        ("check", text("What was checked, in a word or two.")),
+        ("verdict", json!({ "type": "string", "enum": ["ok", "warning", "failed"], "description": "How it came out." })),
+        ("meaning", text("What that means, in one line.")),
+        ("advice", nullable(text("What to do about it, where there is something to do."))),
+    ]);
+    vec![("DoctorReport", report), ("FindingView", finding)]
 }
 
 /// An object with these fields. A question mark at the end of a name says that the field may be left out.

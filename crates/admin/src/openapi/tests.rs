@@ -7,9 +7,9 @@ use super::document;
 use crate::{
     api::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
-        CreatedAccessKey, CreatedBucket, DifferenceView, ErrorBody, ErrorDetail, JobNote, JobNotes, JobSettings, JobView, OrderName,
-        OrganizationList, OrganizationView, OriginErrorView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
-        UpdateBucket,
+        CreatedAccessKey, CreatedBucket, DifferenceView, DoctorReport, ErrorBody, ErrorDetail, FindingView, JobNote, JobNotes, JobSettings,
+        JobView, OrderName, OrganizationList, OrganizationView, OriginErrorView, RoleName, SecretText, ShadowRequest, ShadowStatusView,
+        ShadowView, UpdateBucket,
     },
     routes,
 };
@@ -94,6 +94,9 @@ fn every_field_of_a_bucket_is_described() {
 #[test]
 fn every_field_of_the_rest_is_described() {
     let document = document();
+    let finding = FindingView { check: String::new(), verdict: String::new(), meaning: String::new(), advice: Some(String::new()) };
+    check(&document, "FindingView", &finding);
+    check(&document, "DoctorReport", &DoctorReport { healthy: true, findings: vec![finding] });
     check(&document, "CreateOrganization", &CreateOrganization { name: String::new() });
     check(&document, "OrganizationView", &OrganizationView { name: String::new(), created: String::new() });
     check(&document, "OrganizationList", &OrganizationList { organizations: vec![] });

@@ -138,3 +138,23 @@ async fn buckets_are_listed_page_by_page() {
     assert_eq!(seen, ["bucket-1", "bucket-2", "bucket-4", "bucket-5"]);
     assert_eq!(world.client(ROOT).buckets(None).await.unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn the_doctor_sees_whoever_may_attach() {
+    let world = World::start().await;
+    let root = world.client(ROOT);
+    let asked = ShadowRequest { name: Some("old".into()), ..shadow() };
+    let report = root.doctor(&asked).await.unwrap();
+    assert!(report.healthy && report.findings.iter().any(|finding| finding.check == "reach" && finding.verdict == "ok"), "{report:?}");
+    world.origin.fail_next("list", Fault::Refused);
+    let report = root.doctor(&asked).await.unwrap();
+    assert!(!report.healthy && report.findings.iter().any(|finding| finding.verdict == "failed"), "{report:?}");
+    assert!(!format!("{report:?}").contains("hush-hush"));
+    let nameless = root.doctor(&shadow()).await.unwrap_err();
+    assert!(nameless.to_string().contains("name"), "{nameless}");
+    let created = root.create_bucket(&photos(None)).await.unwrap();
+    let (access_key, secret_key) = (created.access_key.key.access_key, created.access_key.secret_key);
+    let editor = world.client((&access_key, secret_key.expose()));
+    let denied = editor.doctor(&asked).await.unwrap_err();
+    assert!(matches!(&denied, umbra_admin::ClientError::Answer { code, .. } if code == "denied"), "{denied:?}");
+}

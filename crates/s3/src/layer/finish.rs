@@ -1,7 +1,10 @@
 //! Completes responses: ids on every one, and what s3s leaves out of error documents.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::SERVER};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, SERVER},
+};
 use s3s::Body;
 
 use crate::xml_text::{Shielded, unshield};
@@ -16,12 +19,21 @@ pub(super) struct Ids<'a> {
     pub(super) host: &'a str,
 }
 
+/// How a request wants to be answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Style {
+    /// Without a body.
+    pub(super) is_head: bool,
+    /// With errors in JSON.
+    pub(super) is_json: bool,
+}
+
 /// The status of a response, where s3s would choose another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Status(pub(crate) StatusCode);
 
 /// Completes `response` to a request for `resource`.
-pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, is_head: bool) -> Response<Body> {
+pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, style: Style) -> Response<Body> {
     if let Some(Status(status)) = response.extensions_mut().remove() {
         *response.status_mut() = status;
     }
@@ -30,8 +42,13 @@ pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &s
     }
     if response.status().is_client_error() || response.status().is_server_error() {
         change_document(&mut response, |document| with_details(document, ids, resource));
+        if style.is_json {
+            change_document(&mut response, as_json);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
     }
-    if is_head {
+    if style.is_head {
         *response.body_mut() = Body::empty();
     }
     let headers = response.headers_mut();
@@ -59,6 +76,23 @@ fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes
     )
 }
 
+/// The same error document in JSON.
+fn as_json(document: &Bytes) -> Option<Bytes> {
+    let text = std::str::from_utf8(document).ok()?;
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(unescape(rest.split_once(&format!("</{name}>"))?.0))
+    };
+    let members = ["Code", "Message", "Resource", "RequestId", "HostId"].into_iter();
+    let members: serde_json::Map<_, _> = members.filter_map(|name| Some((name.to_owned(), element(name)?.into()))).collect();
+    serde_json::to_vec(&members).ok().map(Bytes::from)
+}
+
+fn unescape(text: &str) -> String {
+    let named = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#34;", "\""), ("&apos;", "'"), ("&#39;", "'"), ("&amp;", "&")];
+    named.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
+}
+
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -68,7 +102,7 @@ mod tests {
     use http::{Response, StatusCode};
     use s3s::{Body, S3Error, S3ErrorCode};
 
-    use super::{Ids, Status, complete};
+    use super::{Ids, Status, Style, complete};
 
     fn text(response: &Response<Body>) -> String {
         String::from_utf8(response.body().bytes().unwrap().to_vec()).unwrap()
@@ -78,7 +112,7 @@ mod tests {
     fn errors_name_their_resource_and_request() {
         let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==" };
         let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
-        let response = complete(error, &ids, "/b/a&<b", false);
+        let response = complete(error, &ids, "/b/a&<b", Style::default());
         let document = text(&response);
         assert!(
             document.ends_with("<Resource>/b/a&amp;&lt;b</Resource><RequestId>0A</RequestId><HostId>aG9zdA==</HostId></Error>"),
@@ -90,11 +124,24 @@ mod tests {
     }
 
     #[test]
+    fn errors_are_told_in_json_to_who_asks_for_it() {
+        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==" };
+        let error = S3Error::with_message(S3ErrorCode::NoSuchKey, "no \"such\" <key> & 'all'").to_http_response().unwrap();
+        let response = complete(error, &ids, "/b/a&<b", Style { is_json: true, ..Style::default() });
+        assert_eq!((response.status(), response.headers()["content-type"].to_str().unwrap()), (StatusCode::NOT_FOUND, "application/json"));
+        let document: serde_json::Value = serde_json::from_str(&text(&response)).unwrap();
+        let expected = serde_json::json!({
+            "Code": "NoSuchKey", "Message": "no \"such\" <key> & 'all'", "Resource": "/b/a&<b", "RequestId": "0A", "HostId": "aG9zdA==",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
     fn a_head_has_no_body_and_a_chosen_status_wins() {
         let ids = Ids { request: "0A".to_owned(), host: "h" };
         let mut response = Response::new(Body::from(bytes::Bytes::from_static(b"content")));
         response.extensions_mut().insert(Status(StatusCode::PARTIAL_CONTENT));
-        let response = complete(response, &ids, "/", true);
+        let response = complete(response, &ids, "/", Style { is_head: true, ..Style::default() });
         assert_eq!((response.status(), text(&response).as_str()), (StatusCode::PARTIAL_CONTENT, ""));
     }
 }

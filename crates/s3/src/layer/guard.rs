@@ -2,11 +2,12 @@
 
 use http::{
     HeaderMap, Method, Request, StatusCode,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
+use super::query::Shape;
 use crate::error::custom;
 
 /// The longest URI: a key of 1,024 bytes, every one escaped, and a long signature fit several times.
@@ -15,31 +16,46 @@ const URI_BYTES_MAX: usize = 16 * 1024;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Refuses `request`, or lets it pass.
-pub(super) fn check<B>(request: &Request<B>) -> S3Result<()> {
-    check_method(request.method(), request.headers())?;
+pub(super) fn check<B>(request: &Request<B>, shape: Shape) -> S3Result<()> {
+    check_method(request.method(), shape)?;
+    check_extensions(request.headers())?;
     check_sizes(request)?;
     check_path(request.uri().path())?;
     check_length(request.method(), request.headers())?;
     check_presigned(request.uri().query().unwrap_or_default())
 }
 
-fn check_method(method: &Method, headers: &HeaderMap) -> S3Result<()> {
+/// OPTIONS is answered by the bucket's CORS rules, PATCH is Tigris's way of changing a bucket.
+fn check_method(method: &Method, shape: Shape) -> S3Result<()> {
     match *method {
-        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(()),
-        Method::OPTIONS => Err(refuse_preflight(headers)),
+        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE | Method::OPTIONS => Ok(()),
+        Method::PATCH if shape == Shape::Bucket => Ok(()),
         _ => Err(S3ErrorCode::MethodNotAllowed.into()),
     }
 }
 
-/// No bucket has a CORS configuration.
-fn refuse_preflight(headers: &HeaderMap) -> S3Error {
-    if !headers.contains_key(ORIGIN) {
-        return custom("BadRequest", StatusCode::BAD_REQUEST, "Insufficient information. Origin request header needed.");
+/// Headers of Tigris's that make something else of a request, and that are not served: snapshots, forks, soft deletion, queries.
+const NOT_SERVED: [&str; 11] = [
+    "x-tigris-enable-snapshot",
+    "x-tigris-fork",
+    "x-tigris-fork-source-bucket",
+    "x-tigris-fork-source-bucket-snapshot",
+    "x-tigris-merge-source-bucket",
+    "x-tigris-query",
+    "x-tigris-rebase",
+    "x-tigris-restore-type",
+    "x-tigris-snapshot",
+    "x-tigris-snapshot-version",
+    "x-tigris-soft-delete",
+];
+
+/// To pass one of them over would answer another question than was asked.
+fn check_extensions(headers: &HeaderMap) -> S3Result<()> {
+    let is_asked = |name: &&&str| headers.get(**name).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"false"));
+    match NOT_SERVED.iter().find(is_asked) {
+        Some(name) => Err(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not implemented here"))),
+        None => Ok(()),
     }
-    if !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
-        return custom("BadRequest", StatusCode::BAD_REQUEST, "Invalid Access-Control-Request-Method: null");
-    }
-    custom("AccessForbidden", StatusCode::FORBIDDEN, "CORSResponse: CORS is not enabled for this bucket.")
 }
 
 fn check_sizes<B>(request: &Request<B>) -> S3Result<()> {
@@ -89,7 +105,7 @@ fn check_presigned(query: &str) -> S3Result<()> {
 mod tests {
     use http::{Method, Request};
 
-    use super::{HEADER_BYTES_MAX, URI_BYTES_MAX, check};
+    use super::{HEADER_BYTES_MAX, Shape, URI_BYTES_MAX, check};
 
     type Headers<'a> = &'a [(&'static str, &'a str)];
 
@@ -98,7 +114,9 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap()).map_or_else(|error| error.code().as_str().to_owned(), |()| "passes".to_owned())
+        let request = request.body(()).unwrap();
+        let shape = Shape::of(request.uri().path(), false);
+        check(&request, shape).map_or_else(|error| error.code().as_str().to_owned(), |()| "passes".to_owned())
     }
 
     #[test]
@@ -114,9 +132,12 @@ mod tests {
             (Method::GET, &long_uri, &[], "InvalidURI"),
             (Method::GET, "/b/k", &[("x-amz-meta-a", &long_header)], "RequestHeaderSectionTooLarge"),
             (Method::PATCH, "/b/k", &[], "MethodNotAllowed"),
-            (Method::OPTIONS, "/b/k", &[], "BadRequest"),
-            (Method::OPTIONS, "/b/k", &[("origin", "http://a")], "BadRequest"),
-            (Method::OPTIONS, "/b/k", &[("origin", "http://a"), ("access-control-request-method", "GET")], "AccessForbidden"),
+            (Method::PATCH, "/b", &[], "passes"),
+            (Method::TRACE, "/b", &[], "MethodNotAllowed"),
+            (Method::OPTIONS, "/b/k", &[], "passes"),
+            (Method::GET, "/b/k", &[("x-tigris-snapshot-version", "17")], "NotImplemented"),
+            (Method::PUT, "/b/", &[("x-tigris-enable-snapshot", "true")], "NotImplemented"),
+            (Method::PUT, "/b/", &[("x-tigris-enable-snapshot", "false")], "passes"),
             (Method::PUT, "/b/k", &[("transfer-encoding", "chunked")], "MissingContentLength"),
             (Method::PUT, "/b/k", &[("transfer-encoding", "chunked"), ("x-amz-decoded-content-length", "3")], "passes"),
             (Method::GET, "/b/k?X-Amz-Expires=-5", &[], "AccessDenied"),

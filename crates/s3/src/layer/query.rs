@@ -9,7 +9,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Root,
     Bucket,
     Object,
@@ -17,7 +17,7 @@ pub(super) enum Shape {
 
 impl Shape {
     /// What `path` names, when the host names a bucket or does not.
-    pub(super) fn of(path: &str, host_names_bucket: bool) -> Self {
+    pub(crate) fn of(path: &str, host_names_bucket: bool) -> Self {
         let path = path.strip_prefix('/').unwrap_or(path);
         if host_names_bucket {
             return if path.is_empty() { Self::Bucket } else { Self::Object };
@@ -62,11 +62,12 @@ const HOISTED_AND_UNKNOWN: [&str; 3] = ["x-amz-copy-source", "x-amz-server-side-
 /// The sub-resources we serve.
 fn served(method: &Method, shape: Shape) -> &'static [&'static str] {
     match (method.as_str(), shape) {
-        ("GET", Shape::Bucket) => &["location", "uploads", "versioning", "versions"],
+        ("GET", Shape::Bucket) => &["cors", "location", "uploads", "versioning", "versions"],
+        ("PUT" | "DELETE", Shape::Bucket) => &["cors"],
         ("POST", Shape::Bucket) => &["delete"],
         ("GET", Shape::Object) => &["attributes", "partnumber", "tagging", "uploadid"],
         ("HEAD", Shape::Object) => &["partnumber"],
-        ("PUT", Shape::Object) => &["partnumber", "tagging", "uploadid"],
+        ("PUT", Shape::Object) => &["acl", "partnumber", "tagging", "uploadid"],
         ("POST", Shape::Object) => &["uploadid", "uploads"],
         ("DELETE", Shape::Object) => &["tagging", "uploadid"],
         _ => &[],
@@ -213,7 +214,10 @@ mod tests {
             (Method::PUT, Object, "partNumber=1&uploadId=u&x-id=UploadPart", true),
             (Method::PUT, Object, "uploadId=u", false),
             (Method::PUT, Object, "partNumber=1", false),
-            (Method::PUT, Object, "acl=", false),
+            (Method::PUT, Object, "acl=", true),
+            (Method::GET, Bucket, "cors", true),
+            (Method::DELETE, Bucket, "cors", true),
+            (Method::GET, Bucket, "metadata", false),
             (Method::PUT, Object, "x-amz-meta-a=b&x-amz-acl=private", true),
             (Method::PUT, Object, "x-amz-copy-source=b%2Fk", false),
             (Method::PUT, Object, "x-amz-server-side-encryption-customer-key=k", false),

@@ -1,5 +1,8 @@
 //! CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
 
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response,
     dto::{
@@ -9,13 +12,13 @@ use s3s::{
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
-use umbra_store::{AccessKey, BucketSettings, ListOptions, ListSource, ListStart};
+use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart};
 
 use super::Operations;
 use crate::{
     call::Call,
     error::{Answer, Failure},
-    extensions,
+    extensions, tigris,
 };
 
 /// The region that S3 shows as no region at all.
@@ -31,7 +34,7 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
-    let settings = BucketSettings { public: is_public(input.acl.as_ref())?, ..BucketSettings::default() };
+    let settings = new_settings(&request.headers, input.acl.as_ref())?;
     match operations.catalog.create_bucket(&name, &organization, settings).await {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => return Err(taken(operations, &name, key).await),
@@ -50,8 +53,34 @@ async fn organization(operations: &Operations, key: &AccessKey) -> Result<String
     Ok(organization)
 }
 
-/// Whether the objects of the new bucket are to be readable by everyone.
-fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> {
+/// What the request says of the new bucket, in S3's way and in Tigris's.
+fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>) -> Result<BucketSettings, Failure> {
+    let class = headers.get("x-amz-storage-class").map(|class| class.to_str().map_err(|_| S3ErrorCode::InvalidStorageClass)).transpose()?;
+    let extras = Extras {
+        lists_publicly: lists_publicly(headers)?.unwrap_or(false),
+        storage_class: tigris::storage_class(class.unwrap_or_default())?,
+        ..Extras::default()
+    };
+    Ok(BucketSettings {
+        public: is_public(acl)?,
+        location: tigris::parse_location(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
+        extras: Arc::new(extras),
+        ..BucketSettings::default()
+    })
+}
+
+/// Whether everyone may list the bucket when it is public, where `headers` say so.
+pub(crate) fn lists_publicly(headers: &HeaderMap) -> Result<Option<bool>, S3Error> {
+    match headers.get("x-amz-acl-public-list-objects-enabled").map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
+        None => Ok(None),
+        Some(b"true") => Ok(Some(true)),
+        Some(b"false") => Ok(Some(false)),
+        Some(_) => Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "a public listing is switched by true or false")),
+    }
+}
+
+/// Whether the objects of the bucket are to be readable by everyone.
+pub(crate) fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> {
     match acl.map(BucketCannedACL::as_str) {
         None | Some(BucketCannedACL::PRIVATE) => Ok(false),
         Some(BucketCannedACL::PUBLIC_READ) => Ok(true),
@@ -73,7 +102,10 @@ async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey) -> F
 /// Tells that a bucket exists and can be reached.
 pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
     let region = operations.settings.region.clone();
-    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() }))
+    let mut response = S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() });
+    // Tigris's helpers ask before they take snapshots.
+    response.headers.insert(HeaderName::from_static("x-tigris-enable-snapshot"), HeaderValue::from_static("false"));
+    Ok(response)
 }
 
 /// Deletes an empty bucket, or any bucket by force.

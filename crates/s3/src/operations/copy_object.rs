@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use s3s::{
     S3Request, S3Response,
-    dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective},
+    dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, ObjectCannedACL, TaggingDirective},
 };
 use umbra_core::{
     BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, SystemHeaders, Tags, UserMetadata,
@@ -13,7 +13,7 @@ use umbra_store::{Bucket, CopyOptions, DeleteOptions, GetOptions, copy};
 
 use super::{Operations, reads};
 use crate::{
-    access,
+    access, acl,
     call::Call,
     convert::{checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
@@ -26,6 +26,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
     let mut input = request.input;
     headers::refuse_unsupported!(input);
+    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     reads::refuse_customer_key(input.copy_source_sse_customer_algorithm.is_some())?;
     let target_key = ObjectKey::parse(&input.key)?;
     let (source_bucket, source_key) = source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;

@@ -2,13 +2,14 @@
 
 use s3s::{
     S3Request,
-    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput},
+    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput, ObjectCannedACL},
 };
 use umbra_core::ObjectKey;
 use umbra_store::CreateUpload;
 
 use super::{Operations, list_objects};
 use crate::{
+    acl,
     call::Call,
     convert::{checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
     error::Answer,
@@ -23,6 +24,7 @@ pub(super) async fn create_multipart_upload(
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
     headers::refuse_unsupported!(input);
+    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);
     let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;

@@ -15,7 +15,8 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
-    let read = operations.objects.get(&call.cx, call.bucket()?, &key, options.clone()).await;
+    let bucket = call.bucket()?;
+    let read = operations.objects.get(&call.cx, bucket, &key, options.clone()).await;
     let read = match read {
         Ok(read) => read,
         Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
@@ -23,6 +24,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let info = &read.info;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
+    output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
     output.content_length = i64::try_from(length).ok();
     output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
     output.parts_count = reads::parts_count(info, &options);
@@ -31,7 +33,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
         checksum::show_with_type!(output, checksum::shown(&info.checksums));
     }
     let mut response = S3Response::new(output);
-    reads::say_source(&mut response, info);
+    reads::complete(&mut response, info, bucket);
     response.output.body = Some(body::outgoing(read.body, length));
     Ok(response)
 }

@@ -9,7 +9,7 @@ use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Res
 use umbra_store::GetOptions;
 
 use super::{Operations, reads};
-use crate::{call::Call, convert::checksum, error::Answer, layer::Status};
+use crate::{call::Call, convert::checksum, error::Answer, extensions, layer::Status};
 
 /// Tells what is known of an object.
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
@@ -17,7 +17,13 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
-    let info = match operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await {
+    let bucket = call.bucket()?;
+    let found = if extensions::is_on(&request.headers, extensions::SCHEDULE_MIGRATION) {
+        operations.shadow.head_and_schedule(&call.cx, bucket, &key, options.clone()).await
+    } else {
+        operations.objects.head(&call.cx, bucket, &key, options.clone()).await
+    };
+    let info = match found {
         Ok(info) => info,
         Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
     };
@@ -29,12 +35,13 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     if range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
         checksum::show_with_type!(output, checksum::shown(&info.checksums));
     }
+    output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
     override_headers(&mut output, &input);
     let mut response = S3Response::new(output);
     if range.is_some() {
         response.extensions.insert(Status(StatusCode::PARTIAL_CONTENT));
     }
-    reads::say_source(&mut response, &info);
+    reads::complete(&mut response, &info, bucket);
     Ok(response)
 }
 

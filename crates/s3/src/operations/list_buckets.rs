@@ -8,7 +8,7 @@ use s3s::{
     dto::{ListBucketsInput, ListBucketsOutput},
 };
 use umbra_core::{Error, Fault, Result};
-use umbra_store::{AccessKey, Action, Bucket};
+use umbra_store::{AccessKey, Action, Bucket, Catalog};
 
 use super::Operations;
 use crate::{
@@ -27,19 +27,12 @@ pub(super) async fn list_buckets(operations: &Operations, request: S3Request<Lis
     let call = Call::of(&request)?;
     let input = request.input;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
-    let limit = match input.max_buckets {
-        None => PAGE_MAX,
-        Some(limit @ 1..=PAGE_MAX) => limit,
-        Some(_) => return Err(Error::invalid(Fault::InvalidArgument, "max-buckets must be an integer between 1 and 10000").into()),
-    };
     let here = input.bucket_region.as_ref().is_none_or(|region| *region == operations.settings.region);
-    let after = input.continuation_token.as_deref().filter(|token| !token.is_empty()).map(decode).transpose()?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut buckets = if here { gather(operations, key, prefix, after, limit + 1).await? } else { Vec::new() };
-    let more = buckets.len() > limit;
-    buckets.truncate(limit);
-    let next = buckets.last().filter(|_| more).map(|bucket| URL_SAFE_NO_PAD.encode(bucket.name.as_str()));
+    let (mut buckets, mut next) = page(&operations.catalog, key, prefix, input.continuation_token.as_deref(), input.max_buckets).await?;
+    if !here {
+        (buckets, next) = (Vec::new(), None);
+    }
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(buckets.iter().map(|bucket| shown(bucket, &operations.settings.region)).collect()),
         continuation_token: next,
@@ -48,17 +41,33 @@ pub(super) async fn list_buckets(operations: &Operations, request: S3Request<Lis
     }))
 }
 
-/// Up to `wanted` buckets that `key` reaches, by name.
-async fn gather(
-    operations: &Operations,
+/// A page of the buckets that `key` reaches whose names begin with `prefix`, and the token of the next.
+pub(crate) async fn page(
+    catalog: &Catalog,
     key: &AccessKey,
     prefix: &str,
-    mut after: Option<String>,
-    wanted: usize,
-) -> Result<Vec<Arc<Bucket>>> {
+    token: Option<&str>,
+    limit: Option<i32>,
+) -> Result<(Vec<Arc<Bucket>>, Option<String>)> {
+    let limit = match limit {
+        None => PAGE_MAX,
+        Some(limit @ 1..=PAGE_MAX) => limit,
+        Some(_) => return Err(Error::invalid(Fault::InvalidArgument, "max-buckets must be an integer between 1 and 10000")),
+    };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let after = token.filter(|token| !token.is_empty()).map(decode).transpose()?;
+    let mut buckets = gather(catalog, key, prefix, after, limit + 1).await?;
+    let more = buckets.len() > limit;
+    buckets.truncate(limit);
+    let next = buckets.last().filter(|_| more).map(|bucket| URL_SAFE_NO_PAD.encode(bucket.name.as_str()));
+    Ok((buckets, next))
+}
+
+/// Up to `wanted` buckets that `key` reaches, by name.
+async fn gather(catalog: &Catalog, key: &AccessKey, prefix: &str, mut after: Option<String>, wanted: usize) -> Result<Vec<Arc<Bucket>>> {
     let mut found = Vec::new();
     loop {
-        let batch = operations.catalog.buckets(key.organization.as_deref(), after.as_deref(), BATCH).await?;
+        let batch = catalog.buckets(key.organization.as_deref(), after.as_deref(), BATCH).await?;
         let Some(last) = batch.last() else { return Ok(found) };
         after = Some(last.name.to_string());
         let done = batch.len() < BATCH || (last.name.as_str() > prefix && !last.name.as_str().starts_with(prefix));

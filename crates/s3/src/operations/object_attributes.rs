@@ -38,7 +38,7 @@ pub(super) async fn get_object_attributes(
         ..GetObjectAttributesOutput::default()
     };
     let mut response = S3Response::new(output);
-    reads::say_source(&mut response, &info);
+    reads::complete(&mut response, &info, call.bucket()?);
     Ok(response)
 }
 

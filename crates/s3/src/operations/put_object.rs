@@ -2,14 +2,14 @@
 
 use s3s::{
     S3Request, S3Response,
-    dto::{PutObjectInput, PutObjectOutput},
+    dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
 use umbra_store::PutOptions;
 
 use super::Operations;
 use crate::{
-    body,
+    acl, body,
     call::Call,
     convert::{checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
@@ -21,6 +21,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
     headers::refuse_unsupported!(input);
+    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header::LAST_MODIFIED};
 use s3s::{S3Error, S3ErrorCode, S3Response, dto::Range};
 use umbra_core::{ByteRange, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result};
-use umbra_store::GetOptions;
+use umbra_store::{Bucket, GetOptions};
 
 use super::Operations;
 use crate::{call::Call, convert::time, error::Failure};
@@ -96,8 +96,13 @@ pub(super) fn parts_count(info: &ObjectInfo, options: &GetOptions) -> Option<i32
     i32::try_from(info.parts.len()).ok().filter(|count| *count > 0)
 }
 
-/// Says where the answer came from.
-pub(super) fn say_source<T>(response: &mut S3Response<T>, info: &ObjectInfo) {
+/// Says where the answer came from, and adds what the owner of the bucket wants every reader to get.
+pub(super) fn complete<T>(response: &mut S3Response<T>, info: &ObjectInfo, bucket: &Bucket) {
+    for (name, value) in &bucket.settings.extras.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers.insert(name, value);
+        }
+    }
     if info.source == ReadSource::Origin {
         response.headers.insert(READ_SOURCE, HeaderValue::from_static("block_shadow"));
     }

@@ -35,6 +35,7 @@ pub(crate) struct Ask {
     hash: Option<String>,
     presigned: Option<Presigned>,
     region: String,
+    age: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,7 @@ impl Ask {
             hash: None,
             presigned: None,
             region: "us-east-1".to_owned(),
+            age: Duration::ZERO,
         }
     }
 
@@ -112,6 +114,17 @@ impl Ask {
         self
     }
 
+    /// Signed so long ago.
+    pub(crate) fn aged(mut self, age: Duration) -> Self {
+        self.age = age;
+        self
+    }
+
+    /// The same as Tigris's clients send what is theirs: as JSON.
+    pub(crate) fn json(self) -> Self {
+        self.header("content-type", "application/json").header("accept", "application/json").region("auto")
+    }
+
     pub(crate) fn region(mut self, region: &str) -> Self {
         self.region = region.to_owned();
         self
@@ -145,6 +158,17 @@ impl Reply {
     /// The status and the error code.
     pub(crate) fn error(&self) -> (u16, &str) {
         (self.status, self.element("Code").unwrap_or_default())
+    }
+
+    /// The document.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.text());
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The status and the error code of an answer in JSON.
+    pub(crate) fn json_error(&self) -> (u16, String) {
+        (self.status, self.json()["Code"].as_str().unwrap_or_default().to_owned())
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -209,7 +233,7 @@ impl Client {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let mut time = now();
+        let mut time = now() - ask.age;
         let hash = match &ask.hash {
             _ if ask.presigned.is_some() => "UNSIGNED-PAYLOAD".to_owned(),
             Some(hash) => hash.clone(),

@@ -6,8 +6,12 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use umbra_blob::MemoryBlobStore;
 use umbra_core::{BucketName, Clock, Random, SeededRandom, SystemClock};
 use umbra_meta::{MemoryMetaStore, MetaStore};
-use umbra_s3::{S3Front, S3Settings, Transport, serve};
-use umbra_store::{Catalog, Native, NativeParts, NewKey, Objects, ReclaimHandle, Role, Sealer};
+use umbra_s3::{S3Front, S3Parts, S3Settings, Transport, serve};
+use umbra_shadow::{
+    Shadow, ShadowLimits, ShadowParts,
+    origin::memory::{MemoryOrigin, OneOrigin},
+};
+use umbra_store::{Catalog, Native, NativeParts, NewKey, ReclaimHandle, Role, Sealer};
 
 use crate::client::{Ask, Client};
 
@@ -15,6 +19,9 @@ use crate::client::{Ask, Client};
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) catalog: Arc<Catalog>,
+    /// The origin of every bucket that has one.
+    pub(crate) origin: Arc<MemoryOrigin>,
+    pub(crate) shadow: Shadow,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) server: JoinHandle<()>,
 }
@@ -31,22 +38,31 @@ impl World {
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await.unwrap();
         let catalog = Arc::new(catalog);
-        let objects: Arc<dyn Objects> = Arc::new(Native::new(NativeParts {
+        let native = Native::new(NativeParts {
             meta,
             blobs: Arc::new(MemoryBlobStore::new()),
-            clock,
+            clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             reclaimer: ReclaimHandle::new(Duration::from_secs(300)),
-        }));
+        });
+        let origin = Arc::new(MemoryOrigin::default());
+        let shadow = Shadow::new(ShadowParts {
+            native,
+            catalog: Arc::clone(&catalog),
+            origins: Arc::new(OneOrigin(Arc::clone(&origin))),
+            clock: Arc::clone(&clock),
+            settings: ShadowLimits::default(),
+        });
         for organization in ["acme", "evil"] {
             catalog.create_organization(organization).await.unwrap();
         }
-        let front = S3Front::new(settings, objects, Arc::clone(&catalog), random).unwrap();
+        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random };
+        let front = S3Front::new(settings, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(Arc::new(front), listener, Transport::Plain, stopped, Duration::from_secs(10)));
-        Self { address, catalog, stop, server }
+        Self { address, catalog, origin, shadow, stop, server }
     }
 
     /// A client with a new key.

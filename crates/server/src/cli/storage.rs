@@ -2,6 +2,7 @@
 
 mod create;
 mod destroy;
+mod doctor;
 mod list;
 mod migrate;
 mod progress;
@@ -35,6 +36,8 @@ enum StorageCommand {
     Status(status::Status),
     /// Bring what is left at the origin here in the background; pause, resume or cancel that.
     Migrate(migrate::Migrate),
+    /// Look at an origin before attaching it: reachability, rights, order, ranges, clock.
+    Doctor(doctor::Doctor),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -47,6 +50,7 @@ impl Storage {
             StorageCommand::List(list) => list.run(&self.target).await,
             StorageCommand::Status(status) => status.run(&self.target).await,
             StorageCommand::Migrate(migrate) => migrate.run(&self.target).await,
+            StorageCommand::Doctor(doctor) => doctor.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

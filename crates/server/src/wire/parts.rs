@@ -9,7 +9,7 @@ use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
-use umbra_s3::{S3Front, S3Settings, Transport};
+use umbra_s3::{S3Front, S3Parts, S3Settings, Transport};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
@@ -90,9 +90,16 @@ impl Parts {
             region: settings.region.clone(),
             max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
+            public_url: Some(settings.public_url.clone()).filter(|url| !url.is_empty()),
             ..S3Settings::default()
         };
-        let front = S3Front::new(front, Arc::new(self.shadow.clone()), Arc::clone(&self.catalog), Arc::clone(&self.random));
+        let parts = S3Parts {
+            shadow: self.shadow.clone(),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+        };
+        let front = S3Front::new(front, parts);
         let front = Arc::new(front.map_err(StartError::store("set up the S3 API"))?);
         let transport = tls.map_or(Transport::Plain, Transport::Tls);
         Ok(umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs)))

@@ -1,8 +1,9 @@
 //! An origin in memory whose faults a test sets.
 
+mod listing;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,13 +20,14 @@ use umbra_core::{
     Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, ReadSource, ShadowSettings, Tags,
     Timestamp,
 };
-use umbra_store::{ListedObject, Secret};
+use umbra_store::Secret;
 
 use super::{
     ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
     PutConditions, Result, ShadowPath, Uncarried,
 };
 use crate::origins::OriginFactory;
+pub use listing::Listing;
 
 /// Bytes of one chunk of a body: small, so that a test can stop a transfer between two.
 const CHUNK: usize = 64 * 1024;
@@ -85,8 +87,7 @@ pub struct MemoryOrigin {
     hides_length: AtomicBool,
     /// Whether GetObjectAttributes is not known here.
     hides_parts: AtomicBool,
-    /// What is said of the order of listings.
-    order: Mutex<ListOrder>,
+    listing: Mutex<Listing>,
     /// How often writes let other tasks go first, at most.
     jitter: AtomicU64,
     gets: AtomicU64,
@@ -130,6 +131,11 @@ impl MemoryOrigin {
     /// Gives an object something that cannot be brought here.
     pub fn set_uncarried(&self, key: &str, uncarried: Vec<Uncarried>) {
         self.state.lock().objects.get_mut(key).expect("an object").uncarried = uncarried;
+    }
+
+    /// From now on it lists in this way.
+    pub fn list_as(&self, listing: Listing) {
+        *self.listing.lock() = listing;
     }
 
     /// From now on nothing tells the parts of an object but a HEAD of each.
@@ -270,38 +276,6 @@ impl MemoryOrigin {
         }
     }
 
-    /// One page of a listing, as the bucket stands.
-    fn page(&self, list: &OriginList) -> Result<OriginPage> {
-        let after = list.token.clone().or_else(|| list.after.clone()).unwrap_or_default();
-        let state = self.state.lock();
-        let mut page = OriginPage::default();
-        let mut last = String::new();
-        for (key, held) in state.objects.range::<str, _>((Bound::Excluded(after.as_str()), Bound::Unbounded)) {
-            let Some(rest) = key.strip_prefix(&list.prefix) else { continue };
-            let cut = Some(&list.delimiter)
-                .filter(|delimiter| !delimiter.is_empty())
-                .and_then(|delimiter| Some(rest.find(delimiter.as_str())? + delimiter.len()));
-            let name = cut.map_or(key.as_str(), |cut| &key[..list.prefix.len() + cut]);
-            if page.common_prefixes.last().is_some_and(|prefix| prefix == name) || (cut.is_some() && name <= after.as_str()) {
-                last = key.clone();
-                continue;
-            }
-            if page.objects.len() + page.common_prefixes.len() == list.limit {
-                page.next = Some(last);
-                break;
-            }
-            if cut.is_some() {
-                page.common_prefixes.push(name.to_owned());
-            } else {
-                let key = ObjectKey::parse(key).map_err(OriginError::certain)?;
-                let ObjectInfo { size, etag, last_modified, .. } = held.info.clone();
-                page.objects.push(ListedObject { key, size, etag, last_modified, storage_class: None });
-            }
-            last = key.clone();
-        }
-        Ok(page)
-    }
-
     /// Lets other tasks go first, as often as chance has it.
     async fn dawdle(&self) {
         let most = self.jitter.load(Ordering::SeqCst);
@@ -418,7 +392,7 @@ impl Origin for MemoryOrigin {
     }
 
     fn order(&self) -> ListOrder {
-        *self.order.lock()
+        self.listing.lock().known
     }
 
     async fn put(
@@ -465,7 +439,8 @@ impl Origin for MemoryOrigin {
 
     async fn list(&self, _: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
         self.fault("list", &ObjectKey::parse("list").expect("a valid key"))?;
-        let page = self.page(list)?;
+        let listing = *self.listing.lock();
+        let page = listing.page(&self.state.lock().objects, list)?;
         let gate = self.held_lists.lock().clone();
         if let Some(gate) = gate {
             gate.acquire().await.expect("the gate stays").forget();

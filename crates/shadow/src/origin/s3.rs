@@ -41,11 +41,17 @@ impl OriginFactory for S3Origins {
     fn origin(&self, settings: &ShadowSettings, secret: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
         Ok(Arc::new(S3Origin::new(self.client(settings, secret)?)))
     }
+
+    fn examined(&self, settings: &ShadowSettings, secret: &Secret) -> umbra_core::Result<(Arc<dyn Origin>, Option<S3Client>)> {
+        // What the one learns the other knows: clones share it.
+        let client = self.client(settings, secret)?;
+        Ok((Arc::new(S3Origin::new(client.clone())), Some(client)))
+    }
 }
 
 impl S3Origins {
     /// A client for the bucket that `settings` name.
-    pub(crate) fn client(&self, settings: &ShadowSettings, secret: &Secret) -> umbra_core::Result<S3Client> {
+    fn client(&self, settings: &ShadowSettings, secret: &Secret) -> umbra_core::Result<S3Client> {
         let wrong =
             |error: &dyn std::fmt::Display| Error::invalid(Fault::InvalidArgument, format!("the shadow's endpoint is wrong: {error}"));
         let endpoint = Endpoint::parse(&settings.endpoint, &settings.region, Addressing::Auto).map_err(|error| wrong(&error))?;

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use umbra_core::{ErrorKind, Fault as S3Fault};
-use umbra_shadow::origin::{OriginAttributes, memory::Fault};
+use umbra_shadow::origin::{
+    ListOrder, OriginAttributes,
+    memory::{Fault, Listing},
+};
 use umbra_store::{ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, kind};
@@ -30,8 +33,7 @@ enum Step {
     Read(String),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = || "[ab/\u{e000}\u{1f600}]{1,4}";
+fn steps(key: fn() -> &'static str) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => key().prop_map(Step::AtOrigin),
         1 => key().prop_map(Step::Put),
@@ -41,8 +43,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..60)
 }
 
-async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
+fn known() -> impl Strategy<Value = ListOrder> {
+    prop_oneof![Just(ListOrder::Unknown), Just(ListOrder::Bytes)]
+}
+
+async fn play(steps: Vec<Step>, listing: Listing) -> Result<(), TestCaseError> {
     let world = World::attached(false).await;
+    world.origin.list_as(listing);
     let (mut origin, mut here, mut gone) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for step in &steps {
         if let Step::AtOrigin(key) = step {
@@ -75,24 +82,45 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let merged: BTreeSet<String> = cold.union(&here).cloned().collect();
     for (source, keys) in [(ListSource::Merged, &merged), (ListSource::Local, &here), (ListSource::Origin, &cold)] {
         for (prefix, delimiter) in [("", ""), ("", "/"), ("a", "/"), ("a/", "/"), ("", "/a"), ("b", "")] {
-            for limit in [1, 2, 3, 1000] {
+            for limit in [1, 2, 3, 5, 1000] {
                 let listed = world.list(prefix, delimiter, limit, source).await.unwrap();
                 prop_assert_eq!(listed, expected(keys, prefix, delimiter), "{:?} {:?} {:?} {}", source, prefix, delimiter, limit);
             }
+        }
+    }
+    for after in ["", "a", "a-", "a/", "a/b", "b.", "\u{1f600}"] {
+        for delimiter in ["", "/"] {
+            let listed = world.list_after(after, delimiter, 2).await.unwrap();
+            let behind: Vec<_> = expected(&merged, "", delimiter).into_iter().filter(|name| name.as_str() > after).collect();
+            prop_assert_eq!(listed, behind, "behind {:?} {:?}", after, delimiter);
         }
     }
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// "ListObjects v1 and v2 show one bucket: here and origin merged in UTF-8 byte order, tombstones hidden, local entries winning, common
     /// prefixes counted once, pagination exact".
     #[test]
-    fn a_merged_listing_is_exact_page_by_page(steps in steps()) {
+    fn a_merged_listing_is_exact_page_by_page(steps in steps(|| "[ab/\u{e000}\u{1f600}]{1,4}"), known in known()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(steps))?;
+        runtime.block_on(play(steps, Listing { known, ..Listing::default() }))?;
+    }
+
+    /// The same before an origin that lists by directories, in pages of any length, and of which nothing is known beforehand.
+    #[test]
+    fn a_merged_listing_is_exact_whatever_the_origins_order(
+        steps in steps(|| "[ab/!.0-]{1,5}"),
+        by_directories in any::<bool>(),
+        passes_over in any::<bool>(),
+        page_max in 1..8_usize,
+    ) {
+        let actual = if by_directories { ListOrder::Directories } else { ListOrder::Bytes };
+        let listing = Listing { actual, known: ListOrder::Unknown, passes_over: passes_over && by_directories, page_max };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(steps, listing))?;
     }
 }
 

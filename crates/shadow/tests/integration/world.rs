@@ -202,8 +202,23 @@ impl World {
 
     /// Keys and common prefixes of a whole listing, page by page, in the order shown.
     pub(crate) async fn list(&self, prefix: &str, delimiter: &str, limit: usize, source: ListSource) -> Result<Vec<String>> {
+        self.list_from(ListStart::First, prefix, delimiter, limit, source).await
+    }
+
+    /// The same of the whole bucket, behind a name.
+    pub(crate) async fn list_after(&self, after: &str, delimiter: &str, limit: usize) -> Result<Vec<String>> {
+        self.list_from(ListStart::After(after.into()), "", delimiter, limit, ListSource::Merged).await
+    }
+
+    async fn list_from(
+        &self,
+        mut start: ListStart,
+        prefix: &str,
+        delimiter: &str,
+        limit: usize,
+        source: ListSource,
+    ) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        let mut start = ListStart::First;
         loop {
             let options = ListOptions { prefix: prefix.into(), delimiter: delimiter.into(), start, limit, source };
             let page = self.shadow.list(&self.cx, &*self.bucket().await, options).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{BucketName, Error, Fault, Result};
+use umbra_core::{BucketName, Error, ErrorKind, Fault, Result};
 use umbra_meta::{Batch, Expect, Partition, Projection, key, key::root};
 
 use super::{
@@ -60,6 +60,7 @@ impl Shared {
     async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
         let _changing = self.changes.lock().await;
         let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        refuse_protected(&named.bucket)?;
         // Looking first spares the writers of a bucket that is in use. It decides nothing: they go on meanwhile.
         if named.bucket.settings.state == BucketState::Active && self.has_objects(&named.bucket).await? {
             return Err(not_empty());
@@ -81,6 +82,7 @@ impl Shared {
     async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
         let _changing = self.changes.lock().await;
         let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        refuse_protected(&named.bucket)?;
         let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;
         self.give_up_name(named).await
     }
@@ -152,6 +154,13 @@ impl Shared {
     async fn has_objects(&self, bucket: &Bucket) -> Result<bool> {
         Ok(!self.meta.scan(bucket.partition, key::object_range(""), 1, Projection::Head).await?.is_empty())
     }
+}
+
+fn refuse_protected(bucket: &Bucket) -> Result<()> {
+    if bucket.settings.extras.protected {
+        return Err(Error::new(ErrorKind::Denied, "the bucket is protected from deletion; switch its delete protection off first"));
+    }
+    Ok(())
 }
 
 fn not_empty() -> Error {

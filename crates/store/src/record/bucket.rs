@@ -22,10 +22,12 @@ pub(crate) fn decode_settings(body: &[u8]) -> Result<BucketSettings> {
 }
 
 mod v1 {
+    use std::sync::Arc;
+
     use minicbor::{Decode, Encode};
     use umbra_core::{SealedSecret, ShadowSettings};
 
-    use crate::{BucketSettings, BucketState};
+    use crate::{BucketSettings, BucketState, record::extras::Extras};
 
     #[derive(Encode, Decode)]
     pub(super) struct Settings {
@@ -39,6 +41,9 @@ mod v1 {
         generation: u64,
         #[n(4)]
         shadow: Option<Shadow>,
+        /// Absent while the bucket has none.
+        #[n(5)]
+        extras: Option<Extras>,
     }
 
     #[derive(Encode, Decode)]
@@ -77,6 +82,7 @@ mod v1 {
                 location: settings.location.clone(),
                 generation: settings.generation,
                 shadow: settings.shadow.as_ref().map(Shadow::from),
+                extras: (*settings.extras != crate::Extras::default()).then(|| Extras::from(&*settings.extras)),
             }
         }
     }
@@ -92,6 +98,7 @@ mod v1 {
                 location: settings.location,
                 shadow: settings.shadow.map(ShadowSettings::from),
                 generation: settings.generation,
+                extras: settings.extras.map(|extras| Arc::new(extras.into())).unwrap_or_default(),
             }
         }
     }
@@ -125,10 +132,12 @@ mod v1 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use umbra_core::{SealedSecret, ShadowSettings};
 
     use super::{decode_settings, encode_settings};
-    use crate::{BucketSettings, BucketState, record::golden};
+    use crate::{BucketSettings, BucketState, CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, record::golden};
 
     fn shadowed() -> BucketSettings {
         BucketSettings {
@@ -144,12 +153,50 @@ mod tests {
                 write_through: true,
             }),
             generation: 7,
+            ..BucketSettings::default()
         }
+    }
+
+    fn with_extras() -> BucketSettings {
+        let list = |items: &[&str]| items.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let extras = Extras {
+            protected: true,
+            lists_publicly: true,
+            allows_object_acls: true,
+            storage_class: Some("GLACIER_IR".to_owned()),
+            cache_control: Some("max-age=60".to_owned()),
+            domain: Some("a.example.com".to_owned()),
+            headers: vec![("X-Content-Type-Options".to_owned(), "nosniff".to_owned())],
+            cors: vec![CorsRule {
+                id: Some("first".to_owned()),
+                origins: list(&["https://a.example"]),
+                methods: list(&["GET", "PUT"]),
+                headers: list(&["x-*"]),
+                exposed: list(&["ETag"]),
+                max_age_seconds: Some(600),
+            }],
+            lifecycle: vec![LifecycleRule {
+                id: "old".to_owned(),
+                enabled: true,
+                prefix: Some("logs/".to_owned()),
+                transition: Some(("GLACIER".to_owned(), Due::Days(90))),
+                expiration: Some(Due::Date("2030-01-31".to_owned())),
+            }],
+            notifications: Some(Notifications {
+                enabled: true,
+                url: "https://hook.example".to_owned(),
+                filter: String::new(),
+                auth: Some(HookAuth { user: Some("u".to_owned()), secret: SealedSecret(vec![9, 0, 255]) }),
+            }),
+        };
+        BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
     }
 
     #[test]
     fn every_released_format_is_read() {
-        for (name, settings) in [("bucket/v1", shadowed()), ("bucket/v1-plain", BucketSettings::default())] {
+        for (name, settings) in
+            [("bucket/v1", shadowed()), ("bucket/v1-plain", BucketSettings::default()), ("bucket/v1-extras", with_extras())]
+        {
             let golden = golden::check(name, Some(&encode_settings(&settings)));
             assert_eq!(decode_settings(&golden).unwrap(), settings, "{name}");
         }
@@ -158,5 +205,6 @@ mod tests {
     #[test]
     fn damage_is_refused() {
         golden::check_refusals(&encode_settings(&shadowed()), decode_settings);
+        golden::check_refusals(&encode_settings(&with_extras()), decode_settings);
     }
 }

@@ -221,7 +221,7 @@ async fn uploads_and_parts_are_noted_later() {
         let content = native.ingest(Body::from_bytes(content), Integrity::default()).await.unwrap();
         native.publish_part(&bucket, part, content).await.unwrap()
     };
-    assert_eq!(native.open_part(&bucket, part).await.unwrap_err().kind(), ErrorKind::NotFound(umbra_core::Entity::Part));
+    assert_eq!(native.open_part(&bucket, part).await.unwrap_err().kind(), ErrorKind::NotFound(Entity::Part));
     for size in [0, 5, 100_000] {
         let content = content(size, 3);
         put(content.to_vec()).await;

@@ -6,7 +6,7 @@ use umbra_meta::{CommitFault, Error as MetaError, FailingMetaStore, MetaStore, P
 
 use crate::{NewKey, Role};
 
-use super::{delete_object, kind, memory, name, on_every_engine, open_seeded, open_with_organizations, put_object, settings};
+use super::{delete_object, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, put_object, settings};
 
 const NOT_EMPTY: Option<ErrorKind> = Some(ErrorKind::Invalid(Fault::BucketNotEmpty));
 const NO_BUCKET: Option<ErrorKind> = Some(ErrorKind::NotFound(Entity::Bucket));
@@ -181,6 +181,29 @@ async fn a_deletion_does_not_depend_on_the_patience_of_its_caller() {
             tokio::task::yield_now().await;
         };
         assert_eq!(catalog.bucket(&name("bucket")).await.unwrap(), bucket);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_protected_bucket_is_not_deleted() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let bucket = name("bucket");
+        catalog.create_bucket(&bucket, "acme", settings()).await.unwrap();
+        let protect = async |protected: bool| {
+            let mut change = |settings: &mut crate::BucketSettings| {
+                Arc::make_mut(&mut settings.extras).protected = protected;
+                Ok(())
+            };
+            catalog.update_bucket(&bucket, &mut change).await.unwrap();
+        };
+        protect(true).await;
+        assert_eq!(kind(catalog.delete_bucket(&bucket).await), Some(ErrorKind::Denied));
+        assert_eq!(kind(catalog.destroy_bucket(&bucket).await), Some(ErrorKind::Denied));
+        assert!(open(&meta).await.bucket(&bucket).await.unwrap().settings.extras.protected, "kept across a start");
+        protect(false).await;
+        catalog.delete_bucket(&bucket).await.unwrap();
     })
     .await;
 }

@@ -1,0 +1,174 @@
+//! The optional settings within `b`.
+
+use minicbor::{Decode, Encode};
+use umbra_core::SealedSecret;
+
+use crate::extras::{self, Extras as Given};
+
+#[derive(Encode, Decode)]
+pub(super) struct Extras {
+    #[n(0)]
+    protected: bool,
+    #[n(1)]
+    lists_publicly: bool,
+    #[n(2)]
+    allows_object_acls: bool,
+    #[n(3)]
+    storage_class: Option<String>,
+    #[n(4)]
+    cache_control: Option<String>,
+    #[n(5)]
+    domain: Option<String>,
+    #[n(6)]
+    headers: Vec<(String, String)>,
+    #[n(7)]
+    cors: Vec<CorsRule>,
+    #[n(8)]
+    lifecycle: Vec<LifecycleRule>,
+    #[n(9)]
+    notifications: Option<Notifications>,
+}
+
+#[derive(Encode, Decode)]
+struct CorsRule {
+    #[n(0)]
+    id: Option<String>,
+    #[n(1)]
+    origins: Vec<String>,
+    #[n(2)]
+    methods: Vec<String>,
+    #[n(3)]
+    headers: Vec<String>,
+    #[n(4)]
+    exposed: Vec<String>,
+    #[n(5)]
+    max_age_seconds: Option<u32>,
+}
+
+#[derive(Encode, Decode)]
+struct LifecycleRule {
+    #[n(0)]
+    id: String,
+    #[n(1)]
+    enabled: bool,
+    #[n(2)]
+    prefix: Option<String>,
+    #[n(3)]
+    transition: Option<(String, Due)>,
+    #[n(4)]
+    expiration: Option<Due>,
+}
+
+#[derive(Encode, Decode)]
+enum Due {
+    #[n(0)]
+    Days(#[n(0)] u32),
+    #[n(1)]
+    Date(#[n(0)] String),
+}
+
+#[derive(Encode, Decode)]
+struct Notifications {
+    #[n(0)]
+    enabled: bool,
+    #[n(1)]
+    url: String,
+    #[n(2)]
+    filter: String,
+    #[n(3)]
+    auth: Option<HookAuth>,
+}
+
+#[derive(Encode, Decode)]
+struct HookAuth {
+    #[n(0)]
+    user: Option<String>,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    secret: Vec<u8>,
+}
+
+impl From<&Given> for Extras {
+    fn from(extras: &Given) -> Self {
+        let extras = extras.clone();
+        Self {
+            protected: extras.protected,
+            lists_publicly: extras.lists_publicly,
+            allows_object_acls: extras.allows_object_acls,
+            storage_class: extras.storage_class,
+            cache_control: extras.cache_control,
+            domain: extras.domain,
+            headers: extras.headers,
+            cors: extras.cors.into_iter().map(CorsRule::from).collect(),
+            lifecycle: extras.lifecycle.into_iter().map(LifecycleRule::from).collect(),
+            notifications: extras.notifications.map(Notifications::from),
+        }
+    }
+}
+
+impl From<Extras> for Given {
+    fn from(extras: Extras) -> Self {
+        Self {
+            protected: extras.protected,
+            lists_publicly: extras.lists_publicly,
+            allows_object_acls: extras.allows_object_acls,
+            storage_class: extras.storage_class,
+            cache_control: extras.cache_control,
+            domain: extras.domain,
+            headers: extras.headers,
+            cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
+            lifecycle: extras.lifecycle.into_iter().map(extras::LifecycleRule::from).collect(),
+            notifications: extras.notifications.map(extras::Notifications::from),
+        }
+    }
+}
+
+/// Writes the conversions between a struct here and its twin, field by field, and those of the fields that are not the same.
+macro_rules! twins {
+    ($Name:ident { $($same:ident),* $(; $($field:ident: $convert:expr),*)? }) => {
+        impl From<extras::$Name> for $Name {
+            fn from(given: extras::$Name) -> Self {
+                Self { $($same: given.$same,)* $($($field: $convert(given.$field),)*)? }
+            }
+        }
+
+        impl From<$Name> for extras::$Name {
+            fn from(given: $Name) -> Self {
+                Self { $($same: given.$same,)* $($($field: $convert(given.$field),)*)? }
+            }
+        }
+    };
+}
+
+twins!(CorsRule { id, origins, methods, headers, exposed, max_age_seconds });
+twins!(LifecycleRule { id, enabled, prefix; transition: (|of: Option<(_, _)>| of.map(|(class, due)| (class, From::from(due)))), expiration: (|of: Option<_>| of.map(From::from)) });
+twins!(Notifications { enabled, url, filter; auth: (|of: Option<_>| of.map(From::from)) });
+
+impl From<extras::Due> for Due {
+    fn from(due: extras::Due) -> Self {
+        match due {
+            extras::Due::Days(days) => Self::Days(days),
+            extras::Due::Date(date) => Self::Date(date),
+        }
+    }
+}
+
+impl From<Due> for extras::Due {
+    fn from(due: Due) -> Self {
+        match due {
+            Due::Days(days) => Self::Days(days),
+            Due::Date(date) => Self::Date(date),
+        }
+    }
+}
+
+impl From<extras::HookAuth> for HookAuth {
+    fn from(auth: extras::HookAuth) -> Self {
+        Self { user: auth.user, secret: auth.secret.0 }
+    }
+}
+
+impl From<HookAuth> for extras::HookAuth {
+    fn from(auth: HookAuth) -> Self {
+        Self { user: auth.user, secret: SealedSecret(auth.secret) }
+    }
+}
