@@ -15,6 +15,7 @@ use crate::api::{
     CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, ShadowRequest,
     UncarriedList, UpdateBucket,
 };
+
 use crate::error::LISTING_ORIGIN;
 use transport::Transport;
 pub use transport::Trust;

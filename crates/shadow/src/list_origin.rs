@@ -28,7 +28,18 @@ pub(crate) struct OriginItems<'a> {
     limit: usize,
 }
 
+/// A listing between two of its pages, without what it is listed from.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    prefix: String,
+    delimiter: String,
+    way: Way,
+    begin: Option<String>,
+    limit: usize,
+}
+
 /// How the origin is listed.
+#[derive(Debug)]
 enum Way {
     /// As it lists: in the order of bytes.
     Pages { after: Option<String>, token: Option<String>, shown: Shown },
@@ -49,6 +60,18 @@ impl<'a> OriginItems<'a> {
         let mut items = Self { origin, path, prefix, delimiter, way: Way::Over, begin: after.clone(), limit: ORIGIN_PAGE };
         items.way = if origin.order() == ListOrder::Bytes { Self::pages(after) } else { items.carefully(after) };
         items
+    }
+
+    /// Goes on with a listing that was put aside.
+    pub(crate) fn resume(origin: &'a dyn Origin, path: &'a ShadowPath, parked: Parked) -> Self {
+        let Parked { prefix, delimiter, way, begin, limit } = parked;
+        Self { origin, path, prefix, delimiter, way, begin, limit }
+    }
+
+    /// Puts the listing aside.
+    pub(crate) fn park(self) -> Parked {
+        let Self { prefix, delimiter, way, begin, limit, .. } = self;
+        Parked { prefix, delimiter, way, begin, limit }
     }
 
     fn pages(after: Option<String>) -> Way {

@@ -6,48 +6,40 @@ use umbra_core::{Error, ErrorKind, Result};
 use super::stock::Stretch;
 use crate::{
     jobs::{JobContext, JobCounts, Next, Progress, Work},
-    list_order::out_of_order,
-    list_origin::ORIGIN_PAGE,
-    origin::{OriginList, OriginPage},
+    list_merge::Item,
+    list_origin::{OriginItems, Parked},
 };
 
-/// The work of an inventory. Its cursor is the last key of the page before.
+/// The work of an inventory. Its cursor is the last key of the page before; the listing is in the order of bytes, whatever the origin's own.
 #[derive(Debug, Default)]
 pub(crate) struct InventoryPass {
-    /// Where the origin said to go on, behind which key: spares an origin to look the key up. Not kept over a restart.
-    token: Option<(Option<String>, String)>,
+    /// Where the listing is, behind which key: spares an origin to look the key up. Not kept over a restart.
+    parked: Option<(Option<String>, Parked)>,
 }
 
 #[async_trait]
 impl Work for InventoryPass {
     async fn step(&mut self, job: &JobContext) -> Result<Progress> {
         let after = cursor(job)?;
-        let token = self.token.take().filter(|(of, _)| *of == after).map(|(_, token)| token);
-        let list = OriginList { prefix: job.job.prefix.clone(), after: after.clone(), token, limit: ORIGIN_PAGE, ..OriginList::default() };
-        let OriginPage { mut objects, next, .. } = job.origin.list(&job.shadow.path(&job.cx, &job.bucket), &list).await?;
-        if !objects.is_sorted_by(|left, right| left.key < right.key) {
-            return Err(out_of_order());
-        }
-        // Told to go on behind a key an origin may show it once more.
-        let behind = |key: &str| after.as_ref().is_none_or(|after| key.as_bytes() > after.as_bytes());
-        if objects.iter().any(|object| !behind(object.key.as_str()) && Some(object.key.as_str()) != after.as_deref()) {
-            return Err(out_of_order());
-        }
-        objects.retain(|object| behind(object.key.as_str()));
-        if next.is_some() && next == list.token {
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
-        }
+        let path = job.shadow.path(&job.cx, &job.bucket);
+        let mut items = match self.parked.take() {
+            Some((of, parked)) if of == after => OriginItems::resume(&*job.origin, &path, parked),
+            _ => OriginItems::new(&*job.origin, &path, &job.job.prefix, "", after.clone()),
+        };
+        let page = items.next().await?;
+        let is_last = page.is_none();
+        let object = |item| if let Item::Object(object) = item { Some(object) } else { None };
+        let objects: Vec<_> = page.into_iter().flatten().filter_map(object).collect();
         let last = objects.last().map(|object| object.key.to_string());
-        let stretch = Stretch { prefix: &job.job.prefix, after: after.as_deref(), through: last.as_deref(), is_last: next.is_none() };
+        let stretch = Stretch { prefix: &job.job.prefix, after: after.as_deref(), through: last.as_deref(), is_last };
         job.shadow.take_stock(&job.bucket, &objects, &stretch).await?;
         let counts = JobCounts {
             objects_done: objects.len() as u64,
             bytes_done: objects.iter().map(|object| object.size).sum(),
             ..JobCounts::default()
         };
-        let is_last = next.is_none();
         let position = last.or(after);
-        self.token = next.map(|token| (position.clone(), token));
+        self.parked = Some((position.clone(), items.park()));
         let next = if is_last { Next::Done } else { Next::Step };
         Ok(Progress { cursor: position.map(String::into_bytes), counts, next, ..Progress::default() })
     }

@@ -33,7 +33,7 @@ async fn the_gate_counts_what_remains() {
     world.put("half", "x").await.unwrap_err();
     world.meta.heal();
     let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
-    assert!(error.message().contains("still only at the origin") || error.message().contains("1 repairs"), "{error}");
+    assert!(error.message().contains("still only at the origin") || error.message().contains("1 repair"), "{error}");
     world.put("half", "x").await.unwrap();
     world.shadow.detach(&world.cx, &name(), false).await.unwrap();
     assert_eq!(world.bucket().await.settings.shadow, None);
