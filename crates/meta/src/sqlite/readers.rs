@@ -58,14 +58,19 @@ impl Readers {
         T: Send + 'static,
         R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| shut_down())?;
         let this = Arc::clone(self);
-        let work = move || {
-            let result = this.run_here(read);
-            drop(permit);
-            result
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("a metadata read ended early: {error}")))?
+        // On a task of its own: a caller that was given its turn and is not polled just then would keep it from everybody else, and wait
+        // for ever if it is itself what keeps the caller from being polled.
+        let reading = tokio::spawn(async move {
+            let permit = Arc::clone(&this.permits).acquire_owned().await.map_err(|_| shut_down())?;
+            let work = move || {
+                let result = this.run_here(read);
+                drop(permit);
+                result
+            };
+            tokio::task::spawn_blocking(work).await.map_err(ended_early)?
+        });
+        reading.await.map_err(ended_early)?
     }
 
     /// Runs `read` with a connection, on this thread.
@@ -99,6 +104,11 @@ impl Readers {
             idle.push(conn);
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped with")]
+fn ended_early(error: tokio::task::JoinError) -> Error {
+    Error::Unavailable(format!("a metadata read ended early: {error}"))
 }
 
 fn shut_down() -> Error {
