@@ -27,6 +27,9 @@ use crate::{
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
 pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
+/// The largest object that is brought by one request from the first byte to the last, where its size is known and nobody waits for a part
+/// of it: the fewest requests, hashed as it comes. What is larger comes in ranges, so that a crash costs little of it.
+pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
 /// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
 /// so only the one request for a whole object is ever cut short.
 const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
