@@ -41,8 +41,11 @@ const FILLERS_MAX: usize = 2;
 /// How a transfer ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// Every byte arrived and was verified; the copy is committed or was thrown away for a newer write.
-    Complete,
+    /// Every byte arrived and was verified; the copy was kept, or thrown away for a newer write.
+    Complete {
+        /// Whether the copy is the object now.
+        kept: bool,
+    },
     /// The key is not cold any more, its origin's object changed, or nobody needed more of it: look here again.
     Superseded,
     /// It broke off. What had arrived stays.
@@ -286,7 +289,7 @@ impl Transfer {
             (_, Some(End::Superseded)) => Some(Ok(None)),
             (Some(info), _) => Some(Ok(Some(info.clone()))),
             (None, Some(End::Failed(error))) => Some(Err(error.clone())),
-            (None, Some(End::Complete)) => Some(Ok(None)),
+            (None, Some(End::Complete { .. })) => Some(Ok(None)),
             (None, None) => None,
         })
         .await
@@ -348,7 +351,7 @@ impl Transfer {
                 _ if state.answered => Some(Ok(())),
                 Some(End::Failed(error)) => Some(Err(error.clone())),
                 Some(End::Superseded) => Some(Err(changed())),
-                Some(End::Complete) => Some(Ok(())),
+                Some(End::Complete { .. }) => Some(Ok(())),
                 None => None,
             })
             .await?;
@@ -495,8 +498,8 @@ impl State {
             (Some((found, end)), _) if !is_withheld(end) => found,
             (_, Some(End::Failed(error))) => At::Failed(error.clone()),
             (_, Some(End::Superseded)) => At::Failed(changed()),
-            (None, Some(End::Complete)) => At::Failed(Error::internal("a transfer ended before its last byte")),
-            (Some((found, _)), Some(End::Complete)) => found,
+            (None, Some(End::Complete { .. })) => At::Failed(Error::internal("a transfer ended before its last byte")),
+            (Some((found, _)), Some(End::Complete { .. })) => found,
             (Some(_), None) => At::NotYet,
             (None, None) if is_coming => At::NotYet,
             (None, None) => At::Missing,
