@@ -65,7 +65,7 @@ def recheck(stage, result, rounds):
     """Both over what has moved already, and a verification; gives the lines."""
     load = result.load
     time.sleep(max(0, result.began + LISTING_AGE - time.monotonic()))
-    verify = lambda: stage.umbra.storage("verify", result.first, "--wait", timeout=600)
+    verify = lambda: stage.umbra.storage("verify", result.first, timeout=600)
     works = {
         "rclone copy": lambda: stage.copy_with_rclone(load, result.first_copy),
         "umbra verify": verify,
