@@ -25,8 +25,7 @@ impl Hydration {
             Ok(info) => match self.verify(transfer, &info).await {
                 Ok(sums) => {
                     transfer.verified();
-                    self.keep_or_leave(transfer, info, sums).await;
-                    End::Complete
+                    End::Complete { kept: self.keep_or_leave(transfer, info, sums).await }
                 }
                 Err(error) => {
                     tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
@@ -97,10 +96,10 @@ impl Hydration {
         Ok(())
     }
 
-    /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
-    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) {
+    /// Makes the copy the object, and tells whether it is. Every reader has all it needs: what fails here costs only the copy.
+    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) -> bool {
         let size = info.size;
-        let Err(error) = self.keep(transfer, info, sums).await else { return };
+        let Err(error) = self.keep(transfer, info, sums).await else { return true };
         self.stats.discarded_copies.add(1);
         self.stats.discarded_bytes.add(size);
         if error.kind() != ErrorKind::Conflict {
@@ -110,6 +109,7 @@ impl Hydration {
         if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
             self.leave(transfer, "something newer is here").await;
         }
+        false
     }
 
     async fn keep(&self, transfer: &Transfer, mut info: ObjectInfo, sums: Sums) -> Result<()> {
@@ -122,7 +122,8 @@ impl Hydration {
         }
         let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags().await? };
         let mut terms = self.terms().await?;
-        let current = self.catalog.refresh(&self.bucket.name).await?;
+        // From memory: the commit holds it against what is stored.
+        let current = self.catalog.bucket(&self.bucket.name).await?;
         if !same_shadow(&self.bucket, &current) {
             return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
         }
