@@ -8,7 +8,10 @@ use std::{
 
 use parking_lot::Mutex;
 use rusqlite::{CachedStatement, Connection, Row, params};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
+    task::JoinError,
+};
 
 use super::{SqliteSettings, failure::Failure, pace::Pace, row, schema};
 use crate::{
@@ -53,19 +56,30 @@ impl Readers {
     }
 
     /// Runs `read` with a connection, on a thread that may block.
+    ///
+    /// A permit is never given to a caller, only to a task or a thread of its own: a caller that is not polled for a while, one of many in a
+    /// set of futures perhaps, would sit on it while whoever is to poll it waits for one.
     pub(super) async fn run<T, R>(self: &Arc<Self>, read: R) -> Result<T>
     where
         T: Send + 'static,
         R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| shut_down())?;
         let this = Arc::clone(self);
-        let work = move || {
+        let work = move |permit: OwnedSemaphorePermit| {
             let result = this.run_here(read);
             drop(permit);
             result
         };
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("a metadata read ended early: {error}")))?
+        let running = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => tokio::task::spawn_blocking(move || work(permit)),
+            Err(TryAcquireError::Closed) => return Err(shut_down()),
+            Err(TryAcquireError::NoPermits) => {
+                let permit = Arc::clone(&self.permits).acquire_owned();
+                let waiting = tokio::spawn(async move { permit.await.map(|permit| tokio::task::spawn_blocking(move || work(permit))) });
+                waiting.await.map_err(ended_early)?.map_err(|_| shut_down())?
+            }
+        };
+        running.await.map_err(ended_early)?
     }
 
     /// Runs `read` with a connection, on this thread.
@@ -99,6 +113,10 @@ impl Readers {
             idle.push(conn);
         }
     }
+}
+
+fn ended_early(error: JoinError) -> Error {
+    Error::Unavailable(format!("a metadata read ended early: {error}"))
 }
 
 fn shut_down() -> Error {
