@@ -69,7 +69,7 @@ declare_settings! {
     /// How much memory the copies of cold objects may hold together while they arrive, in MiB.
     ///
     /// More lets more cold objects arrive at once; a tenth of the machine's memory is a good start.
-    hydration_memory_mib: u64 = 256, [env = "UMBRA_HYDRATION_MEMORY_MIB", value_name = "MIB"];
+    hydration_memory_mib: u64 = 64, [env = "UMBRA_HYDRATION_MEMORY_MIB", value_name = "MIB"];
 
     /// How many S3 connections are served at once. More wait until one of these ends; an idle one ends after 30 s.
     ///

@@ -4,11 +4,12 @@ use std::future::Future;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use umbra_core::{Body, ByteRange, Checksum, Error, ErrorKind, ObjectInfo, PartInfo, PartNumber, ReadSource, Result, Tags, limits};
+use umbra_core::{Body, ByteRange, Checksum, Error, ErrorKind, ObjectInfo, ReadSource, Result, Tags, limits};
 use umbra_meta::{Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Content, Extent, Identity, Integrity, Terms};
 
 use crate::{
+    cold_parts::known_parts,
     fetch::{Failure, failure_of},
     hashes::{Hashes, Sums},
     hydrate::{Hydration, Pinned, same_shadow},
@@ -16,9 +17,6 @@ use crate::{
     partial::{self, Partial},
     transfer::{End, StoredPiece, Transfer},
 };
-
-/// Of how many parts an origin is asked the size of each.
-const PARTS_ASKED_MAX: u16 = 100;
 
 impl Hydration {
     /// Verifies the whole, lets readers have the last of it and makes it the object. Every byte is here.
@@ -116,7 +114,12 @@ impl Hydration {
 
     async fn keep(&self, transfer: &Transfer, mut info: ObjectInfo, sums: Sums) -> Result<()> {
         let Sums { crc, parts, first_part } = sums;
-        info.parts = if parts.is_empty() { self.part_sizes(&info, first_part).await } else { parts };
+        if parts.is_empty() {
+            // Not all alike, or the content says nothing of them.
+            info.parts = known_parts(&*self.origin, &self.path, &self.key, &info, first_part).await;
+        } else {
+            info.parts = parts;
+        }
         let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags().await? };
         let mut terms = self.terms().await?;
         let current = self.catalog.refresh(&self.bucket.name).await?;
@@ -197,25 +200,6 @@ impl Hydration {
             Err(error) if error.is_not_found() => Err(Error::new(ErrorKind::Conflict, "the object is gone at the origin")),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The parts where they are not all alike, asked for together or one by one; none if they do not make up the whole.
-    async fn part_sizes(&self, info: &ObjectInfo, first: Option<u64>) -> Vec<PartInfo> {
-        let Some(count) = info.etag.part_count() else { return Vec::new() };
-        let fits = |parts: &[PartInfo]| parts.iter().map(|part| part.size).sum::<u64>() == info.size;
-        match self.origin.object_parts(&self.path, &self.key, &info.etag).await {
-            Ok(Some(parts)) if fits(&parts) => return parts,
-            _ => {}
-        }
-        let Some(first) = first.filter(|_| count <= PARTS_ASKED_MAX) else { return Vec::new() };
-        let mut parts = vec![PartInfo { number: 1, size: first, checksums: Vec::new() }];
-        for number in 2..=count {
-            let Ok(part) = PartNumber::new(number.into()) else { return Vec::new() };
-            let answer = self.origin.part_size(&self.path, &self.key, &info.etag, part).await;
-            let Ok(Some(size)) = answer else { return Vec::new() };
-            parts.push(PartInfo { number, size, checksums: Vec::new() });
-        }
-        if fits(&parts) { parts } else { Vec::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use umbra_core::ObjectKey;
 use umbra_meta::Partition;
 
-use crate::transfer::Transfer;
+use crate::transfer::{Transfer, Visit};
 
 /// How many requests for ranges one bucket's transfers have under way at the origin.
 const LANES: usize = 8;
@@ -24,12 +24,16 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// The transfer of `key`, and whether it is new, so that the caller has to run it. It is stopped together with `stopping`.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Arc<Transfer>, bool) {
-        match self.transfers.lock().entry((partition, key.clone())) {
-            Entry::Occupied(flight) => (flight.get().clone(), false),
-            Entry::Vacant(place) => (place.insert(Arc::new(Transfer::new(stopping.child_token()))).clone(), true),
+    /// A visit to the transfer of `key`, and whether that is new, so that the caller has to run it. It is stopped together with `stopping`.
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, bool) {
+        let mut transfers = self.transfers.lock();
+        let place = (partition, key.clone());
+        if let Some(visit) = transfers.get(&place).and_then(Transfer::enter) {
+            return (visit, false);
         }
+        let transfer = Arc::new(Transfer::new(stopping.child_token()));
+        transfers.insert(place, transfer.clone());
+        (transfer.enter().expect("a new transfer has not ended"), true)
     }
 
     /// Whether a transfer of `key` is under way.

@@ -36,6 +36,7 @@ mod arriving;
 mod attach;
 mod backfill;
 mod both;
+mod cold_parts;
 mod compare;
 mod contents;
 mod copy_back;

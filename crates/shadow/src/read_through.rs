@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use umbra_core::{
-    ByteRange, ETag, Entity, Error, ErrorKind, Fault, HydratePolicy, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext,
-    Result, Tags, check_read,
+    ByteRange, ETag, Entity, Error, ErrorKind, HydratePolicy, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result,
+    Tags, check_read,
 };
 use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
 use crate::{
     Shadow,
+    cold_parts::Parts,
     hydrate::{Hydration, HydrationParts, Wanted, same_shadow},
     origin::Origin,
     record::Operation,
-    transfer::{End, Transfer},
+    transfer::{End, Transfer, Visit},
     view::{Base, View},
 };
 
@@ -64,7 +65,11 @@ impl Shadow {
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {}
             }
-            if let Some(object) = self.read_cold(cx, bucket, key, &options, &origin).await? {
+            let read = match options.part_number {
+                Some(number) => self.read_cold_part(cx, bucket, key, (number, &options), &origin).await?,
+                None => self.read_cold(cx, bucket, key, &options, &origin).await?,
+            };
+            if let Some(object) = read {
                 self.stats(bucket).cold_reads.add(1);
                 return Ok(object);
             }
@@ -73,7 +78,7 @@ impl Shadow {
     }
 
     /// Reads a cold key. `None` when it is not cold any more.
-    async fn read_cold(
+    pub(crate) async fn read_cold(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,
@@ -88,18 +93,18 @@ impl Shadow {
         }
         let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         let transfer = self.join(cx, bucket, key, origin, wanted);
-        if hydrates_whole(bucket) && !transfer.want_whole() {
-            return Ok(None);
+        if hydrates_whole(bucket) {
+            transfer.want_whole();
         }
         let Some(info) = transfer.info().await? else { return Ok(None) };
         check_read(&options.preconditions, &info)?;
-        let range = wanted_range(options, &info)?;
+        let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
         let span = range.unwrap_or(ByteRange::new(0, info.size));
-        let Some(mut reader) = transfer.reader(self.native().blobs().clone(), span) else { return Ok(None) };
+        let mut reader = transfer.read(self.native().blobs().clone(), span);
         match reader.prime().await {
             Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
             // Nothing has been answered yet: a clean restart.
-            Err(_) if transfer.is_superseded() => Ok(None),
+            Err(_) if reader.is_superseded() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -118,22 +123,17 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
         wanted: Wanted,
     ) -> Arc<Transfer> {
-        loop {
-            let transfer = self.join(cx, bucket, key, origin, wanted);
-            if transfer.want_whole() {
-                return transfer;
-            }
-            // It ended just now, with less than the whole.
-            self.0.flights.leave(bucket.partition, key, &transfer);
-        }
+        let transfer = self.join(cx, bucket, key, origin, wanted);
+        transfer.want_whole();
+        Arc::clone(&transfer)
     }
 
     /// Joins the transfer of a cold key, or starts one that begins with `wanted`.
-    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Arc<Transfer> {
+    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Visit {
         let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
         if new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
-            let flight = transfer.clone();
+            let flight = Arc::clone(&transfer);
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
                 shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
@@ -192,17 +192,22 @@ impl Shadow {
         bucket: &Bucket,
         key: &ObjectKey,
         options: GetOptions,
-        origin: &dyn Origin,
+        origin: &Arc<dyn Origin>,
     ) -> Result<ObjectInfo> {
         let view = self.view(bucket, key).await?;
-        match self.place(cx, bucket, key, &view, origin).await? {
+        match self.place(cx, bucket, key, &view, &**origin).await? {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => {
                 let mut info = origin.head(&self.path(cx, bucket), key).await?.info;
                 info.source = ReadSource::Origin;
                 check_read(&options.preconditions, &info)?;
-                wanted_range(&GetOptions { range: None, ..options }, &info)?;
+                if options.part_number.is_some() || options.wants_parts {
+                    match self.cold_parts(cx, bucket, key, &info, origin).await? {
+                        Parts::Known(parts) => info.parts = parts,
+                        Parts::LookHere => return self.native().head(cx, bucket, key, options).await,
+                    }
+                }
                 Ok(info)
             }
         }
@@ -273,20 +278,5 @@ impl Drop for Landing<'_> {
         self.shadow.0.flights.leave(self.bucket.partition, self.key, self.flight);
         // Only if the task was torn down before it could say how it ended.
         self.flight.finish(End::Failed(Error::new(ErrorKind::Unavailable, "the server is stopping")));
-    }
-}
-
-/// The bytes a read wants of a cold object; `None` for the whole.
-fn wanted_range(options: &GetOptions, info: &ObjectInfo) -> Result<Option<ByteRange>> {
-    match (options.part_number, options.range) {
-        (Some(number), _) if info.etag.part_count().is_none() && number.get() == 1 => {
-            Ok((info.size > 0).then(|| ByteRange::new(0, info.size)))
-        }
-        (Some(_), _) if info.etag.part_count().is_none() => {
-            Err(Error::invalid(Fault::InvalidPartNumber, "the requested partnumber is not satisfiable"))
-        }
-        (Some(_), _) => Err(Error::new(ErrorKind::Unsupported, "the part boundaries of this object are known only at its origin")),
-        (None, Some(range)) => range.resolve(info.size).map(Some),
-        (None, None) => Ok(None),
     }
 }

@@ -9,7 +9,7 @@ use umbra_core::{Body, ByteRange, Error, Result};
 
 use crate::{
     news::Follower,
-    transfer::{FETCH_BYTES, StoredPiece, Transfer},
+    transfer::{FETCH_BYTES, StoredPiece, Visit},
 };
 
 /// How far ahead of itself a reader has bytes brought: four requests, so that some are on their way while others arrive.
@@ -28,7 +28,7 @@ pub(crate) enum At {
 
 /// A reader. While it lives its transfer goes on.
 pub(crate) struct Reader {
-    transfer: Arc<Transfer>,
+    transfer: Visit,
     changed: Follower,
     blobs: Arc<dyn BlobStore>,
     /// What is still to be read.
@@ -42,7 +42,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(transfer: Arc<Transfer>, changed: Follower, blobs: Arc<dyn BlobStore>, range: ByteRange, is_whole: bool) -> Self {
+    pub(crate) fn new(transfer: Visit, changed: Follower, blobs: Arc<dyn BlobStore>, range: ByteRange, is_whole: bool) -> Self {
         Self { transfer, changed, blobs, range, demanded: range.start, is_whole, piece: None, first: None }
     }
 
@@ -51,6 +51,11 @@ impl Reader {
         self.transfer.assure(self.range).await?;
         self.first = self.next().await?;
         Ok(())
+    }
+
+    /// Whether the object is to be looked for here again.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.transfer.is_superseded()
     }
 
     /// The bytes, as they arrive.
@@ -118,11 +123,5 @@ impl Reader {
         bytes.truncate(usize::try_from(self.range.len()).unwrap_or(usize::MAX));
         self.range.start += bytes.len() as u64;
         bytes
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.transfer.leave();
     }
 }

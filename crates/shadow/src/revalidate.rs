@@ -128,13 +128,13 @@ impl Shadow {
         options: GetOptions,
         origin: Arc<dyn Origin>,
     ) -> Result<ObjectInfo> {
-        let Some(interval) = interval_of(bucket) else { return self.head_through(cx, bucket, key, options, &*origin).await };
+        let Some(interval) = interval_of(bucket) else { return self.head_through(cx, bucket, key, options, &origin).await };
         let changed = self.revalidate(cx, bucket, key, interval, &origin).await?;
         if changed && hydrates_whole(bucket) {
             self.hydrate(cx, bucket, key, &origin);
         }
-        match self.head_through(cx, bucket, key, options.clone(), &*origin).await {
-            Err(error) if self.falls_back(bucket, key, error.kind()) => self.head_through(cx, bucket, key, options, &*origin).await,
+        match self.head_through(cx, bucket, key, options.clone(), &origin).await {
+            Err(error) if self.falls_back(bucket, key, error.kind()) => self.head_through(cx, bucket, key, options, &origin).await,
             told => told,
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     stats::{Stats, StatsByBucket},
     users::{UserGuard, Users},
     view::View,
+    write_through::switched,
 };
 
 /// How many requests all hydrations together have under way for bytes that nobody waits for.
@@ -156,6 +157,8 @@ impl Shadow {
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
+            // A request that comes too late counts for nobody.
+            Some(_) if self.0.origins.is_cleared(bucket) => Err(switched()),
             Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
             None => Ok(None),
         }

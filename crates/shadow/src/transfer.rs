@@ -5,7 +5,7 @@
 //! [`crate::hydrate`]), which runs the fetches. Bytes are kept in memory until they are stored, then read from the blob store. A reader that
 //! leaves changes nothing.
 
-use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::Future, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -120,6 +120,33 @@ impl Drop for Leftovers {
         if let (Some(clean_up), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             runtime.spawn(clean_up);
         }
+    }
+}
+
+/// Somebody's presence at a transfer, which does not end for want of readers meanwhile.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<Transfer>);
+
+impl Visit {
+    /// Begins to read `range`.
+    pub(crate) fn read(self, blobs: Arc<dyn BlobStore>, range: ByteRange) -> Reader {
+        let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
+        let changed = self.0.changed.follow();
+        Reader::new(self, changed, blobs, range, is_whole)
+    }
+}
+
+impl Deref for Visit {
+    type Target = Arc<Transfer>;
+
+    fn deref(&self) -> &Arc<Transfer> {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.update(|state| state.readers -= 1);
     }
 }
 
@@ -289,12 +316,19 @@ impl Transfer {
         .await
     }
 
-    /// Asks for every byte, whether or not anybody reads them; false when the transfer has ended already without them.
-    pub(crate) fn want_whole(&self) -> bool {
-        self.update(|state| {
-            state.wants_whole = true;
-            !matches!(state.end, Some(End::Superseded))
-        })
+    /// Keeps the transfer from ending for want of readers; `None` when it has ended already.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit> {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return None;
+        }
+        state.readers += 1;
+        Some(Visit(self.clone()))
+    }
+
+    /// Asks for every byte, whether or not anybody reads them.
+    pub(crate) fn want_whole(&self) {
+        self.update(|state| state.wants_whole = true);
     }
 
     /// Whether the object is to be looked for here again.
@@ -305,22 +339,6 @@ impl Transfer {
     /// Waits for the end.
     pub(crate) async fn ended(&self) -> End {
         self.wait_mut(|state| state.end.clone()).await
-    }
-
-    /// A reader of `range`; `None` when the object is to be looked for here again.
-    pub(crate) fn reader(self: &Arc<Self>, blobs: Arc<dyn BlobStore>, range: ByteRange) -> Option<Reader> {
-        let mut state = self.state.lock();
-        if matches!(state.end, Some(End::Superseded)) {
-            return None;
-        }
-        state.readers += 1;
-        let is_whole = range.start == 0 && state.size == Some(range.end);
-        drop(state);
-        Some(Reader::new(self.clone(), self.changed.follow(), blobs, range, is_whole))
-    }
-
-    pub(crate) fn leave(&self) {
-        self.update(|state| state.readers -= 1);
     }
 
     /// Sees to it that the bytes of `range` are on their way: what nobody is bringing is claimed and queued.

@@ -164,14 +164,21 @@ impl Shadow {
         self.to_the_end(async move {
             let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag(tags.clone())).await?;
             let Journalled { _lock, bucket, intent, .. } = journalled;
-            match origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
-                // An object from a time without write-through is not there to be tagged; it is here, so this is no 404.
-                Err(error) if !error.is_not_found() => return Err(origin_failed(intent, error).await),
-                _ => {}
-            }
+            let is_there = match origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
+                // An object from a time without write-through is not there to be tagged; if it is here this is no 404.
+                Err(error) if error.is_not_found() => false,
+                Err(error) => return Err(origin_failed(intent, error).await),
+                Ok(()) => true,
+            };
             let terms = intent.settle_with(Terms::default());
-            let replaced = shadow.native().replace_tags(&bucket, &key, tags, terms).await;
-            finish(intent, replaced)
+            match shadow.native().replace_tags(&bucket, &key, tags, terms).await {
+                // Deleted before this write got the key's lock.
+                Err(error) if !is_there && matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                    intent.withdraw().await;
+                    Err(error)
+                }
+                replaced => finish(intent, replaced),
+            }
         })
         .await
     }

@@ -88,6 +88,8 @@ pub struct GetOptions {
     pub range: Option<RangeSpec>,
     /// The wanted part; excludes `range`.
     pub part_number: Option<PartNumber>,
+    /// Whether a look at the headers is to tell the parts as well, where that costs something.
+    pub wants_parts: bool,
     /// Conditions.
     pub preconditions: Preconditions,
 }

@@ -63,7 +63,7 @@ pub(super) fn options(range: Option<&Range>, part_number: Option<i32>, precondit
         Range::Int { first, last } => RangeSpec::From { first, last },
         Range::Suffix { length } => RangeSpec::Suffix { length },
     });
-    Ok(GetOptions { range, part_number, preconditions })
+    Ok(GetOptions { range, part_number, wants_parts: false, preconditions })
 }
 
 /// There are no versions but the one that S3 calls `null`.

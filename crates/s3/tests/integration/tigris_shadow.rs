@@ -125,7 +125,7 @@ async fn a_shadow_is_changed_in_parts_and_ends_when_nothing_is_left() {
     let refused = patch(&admin, "photos", &json!({ "shadow_bucket": {}, "cache_control": "max-age=2" })).await;
     let message = refused.json()["Message"].as_str().unwrap().to_owned();
     assert_eq!(refused.json_error(), (400, "InvalidRequest".to_owned()));
-    assert!(message.contains("1 objects") && message.contains("umbra storage update photos --clear-shadow --force"), "{message}");
+    assert!(message.contains("1 object is") && message.contains("umbra storage update photos --clear-shadow --force"), "{message}");
     assert_eq!(metadata(&admin).await["cache_control"], "max-age=1", "nothing of a document that fails is done");
     admin.send(Ask::get("/photos/k")).await;
     until(async || (source(&admin, "k").await == (200, None)).then_some(())).await;

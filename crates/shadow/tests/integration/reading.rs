@@ -4,13 +4,17 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
 use umbra_core::{
-    Body, Entity, ErrorKind, Fault as S3Fault, Matches, PartNumber, Preconditions, ReadSource, SystemHeaders, Tags, UserMetadata,
+    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, ReadSource, SystemHeaders, Tags,
+    UserMetadata,
 };
 use umbra_meta::key;
-use umbra_shadow::origin::{Origin, OriginAttributes, ShadowPath, memory::Fault};
+use umbra_shadow::{
+    AttachRequest,
+    origin::{Origin, OriginAttributes, ShadowPath, memory::Fault},
+};
 use umbra_store::{GetOptions, Objects};
 
-use crate::world::{World, content, k, kind};
+use crate::world::{World, content, k, kind, name};
 
 const MIB: usize = 1024 * 1024;
 
@@ -279,28 +283,88 @@ async fn racing_reads_and_writes_never_mix() {
     }
 }
 
+/// Puts an object of parts of these sizes at the origin.
+async fn insert_parts(world: &World, sizes: &[usize]) {
+    let path = ShadowPath::default();
+    let upload = world.origin.create_upload(&path, &k("k"), &OriginAttributes::default()).await.unwrap();
+    let mut parts = Vec::new();
+    for (number, size) in (1..).zip(sizes) {
+        let number = PartNumber::new(number).unwrap();
+        let body = Body::from_bytes(content(*size));
+        parts.push((number, world.origin.put_part(&path, &k("k"), &upload, number, *size as u64, body).await.unwrap()));
+    }
+    world.origin.complete_upload(&path, &k("k"), &upload, &parts).await.unwrap();
+}
+
+fn part(number: i64) -> GetOptions {
+    GetOptions { part_number: PartNumber::new(number).ok(), ..GetOptions::default() }
+}
+
 /// "`?partNumber=` and GetObjectAttributes work on hydrated multipart objects: part sizes are recovered from the origin where it can tell them."
 #[tokio::test]
 async fn part_boundaries_are_recovered() {
-    for uniform in [true, false] {
+    for sizes in [[700_000, 700_000, 9], [700_000, 9, 700_000]] {
         let world = World::attached(false).await;
-        let path = ShadowPath::default();
-        let upload = world.origin.create_upload(&path, &k("k"), &OriginAttributes::default()).await.unwrap();
-        let sizes = if uniform { [700_000, 700_000, 9] } else { [700_000, 9, 700_000] };
-        let mut parts = Vec::new();
-        for (number, size) in (1..).zip(sizes) {
-            let number = PartNumber::new(number).unwrap();
-            let body = Body::from_bytes(content(size));
-            parts.push((number, world.origin.put_part(&path, &k("k"), &upload, number, size as u64, body).await.unwrap()));
-        }
-        world.origin.complete_upload(&path, &k("k"), &upload, &parts).await.unwrap();
+        insert_parts(&world, &sizes).await;
         world.get("k").await.unwrap();
         world.hydrated("k").await;
         for (number, size) in (1..).zip(sizes) {
-            let part = GetOptions { part_number: PartNumber::new(number).ok(), ..GetOptions::default() };
-            assert_eq!(world.get_with("k", part).await.unwrap(), content(size), "{uniform} {number}");
+            assert_eq!(world.get_with("k", part(number)).await.unwrap(), content(size), "{sizes:?} {number}");
         }
     }
+}
+
+/// The same while the key is cold; where the origin does not know of parts, the object is brought in first.
+#[tokio::test]
+async fn parts_of_a_cold_object_are_read() {
+    for told in ["together", "one by one"] {
+        for sizes in [[MIB, MIB, 9], [MIB, 9, MIB]] {
+            let world = World::attached(false).await;
+            insert_parts(&world, &sizes).await;
+            if told == "one by one" {
+                world.origin.hide_parts();
+            }
+            let bucket = world.bucket().await;
+            let options = GetOptions { wants_parts: true, ..GetOptions::default() };
+            let info = world.shadow.head(&world.cx, &bucket, &k("k"), options).await.unwrap();
+            assert_eq!(info.parts.iter().map(|part| part.size as usize).collect::<Vec<_>>(), sizes, "{told}");
+            assert_eq!(world.origin.gets(), 0);
+            for (number, size) in [3, 2, 1].into_iter().zip(sizes.into_iter().rev()) {
+                assert_eq!(world.get_with("k", part(number)).await.unwrap(), content(size), "{told} {sizes:?} {number}");
+            }
+            assert_eq!(kind(world.get_with("k", part(4)).await), ErrorKind::Invalid(S3Fault::InvalidPartNumber));
+            world.hydrated("k").await;
+            assert_eq!(world.origin.bytes(), sizes.iter().sum::<usize>() as u64, "{told}");
+        }
+    }
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(1000), &attributes());
+    assert_eq!(world.get_with("k", part(1)).await.unwrap(), content(1000));
+    assert_eq!(kind(world.get_with("k", part(2)).await), ErrorKind::Invalid(S3Fault::InvalidPartNumber));
+}
+
+/// `hydrate = touched`: what readers touch is kept, the rest stays at the origin until they have touched it all.
+#[tokio::test]
+async fn only_what_is_touched_comes_in() {
+    let world = World::attached(false).await;
+    let request = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
+    world.shadow.attach(&world.cx, &name(), request).await.unwrap();
+    let size = 5 * MIB + 99;
+    world.origin.insert("k", content(size), &attributes());
+    let (first, last) = (2 * MIB as u64 + 5, 2 * MIB as u64 + 9);
+    for _ in 0..3 {
+        assert_eq!(world.get_range("k", first, last).await.unwrap(), content(size).slice(first as usize..=last as usize));
+    }
+    assert_eq!((world.origin.bytes(), world.here("k").await), (MIB as u64, None));
+    world.eventually(async || (world.rows(key::all_pieces()).await == 2).then_some(())).await;
+    let world = world.restarted().await;
+    assert_eq!(world.get_range("k", first, last).await.unwrap().len(), 5);
+    assert_eq!((world.origin.bytes(), world.rows(key::all_pieces()).await), (MIB as u64, 2), "kept over a restart");
+    for first in (0..size as u64).step_by(MIB) {
+        world.get_range("k", first, first).await.unwrap();
+    }
+    assert_eq!(world.hydrated("k").await, content(size));
+    assert_eq!((world.origin.bytes(), world.rows(key::all_pieces()).await), (size as u64, 0));
 }
 
 /// "Ranges add up to the whole object piece by piece …, survive a restart, and the object is hydrated when the last piece lands."
@@ -311,7 +375,7 @@ async fn what_has_arrived_survives_a_restart() {
     world.origin.insert("k", content(size), &attributes());
     let gate = world.origin.slow_down();
     let reader = world.begin_get("k").await;
-    gate.add_permits(100);
+    gate.add_permits(200);
     world.eventually(async || (gate.available_permits() == 0 && world.rows(key::all_pieces()).await > 3).then_some(())).await;
     world.shadow.shutdown().await;
     assert_eq!(kind(reader.await.unwrap()), ErrorKind::Cancelled);

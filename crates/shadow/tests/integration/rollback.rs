@@ -395,12 +395,12 @@ async fn switching_write_through_off_ends_it() {
     let options = JobOptions { parallel: Some(1), ..JobOptions::default() };
     world.start_with(JobKind::Rollback, "", options).await;
     world.eventually(async || (world.intents().await > 0).then_some(())).await;
-    // Switching it off waits for the writes that are under way, the copy back among them.
-    let release = async {
+    // Switching it off waits for what is on its way.
+    let switched = async {
         world.eventually(async || (!world.bucket().await.settings.shadow.as_ref().unwrap().write_through).then_some(())).await;
         gate.add_permits(100);
     };
-    tokio::join!(world.attach(false), release);
+    tokio::join!(world.attach(false), switched);
     let job = world.end(JobKind::Rollback).await;
     assert_eq!(job.state, JobState::Failed);
     assert!(job.reason.as_ref().unwrap().contains("switched off"), "{job:?}");
