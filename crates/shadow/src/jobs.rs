@@ -143,6 +143,17 @@ impl Shadow {
         Ok(found.map(|(job, _)| job).filter(|job| job.scope == scope_of(bucket)))
     }
 
+    /// The latest job of each kind that was started since the shadow was set; none without one.
+    pub async fn jobs(&self, bucket: &Bucket) -> Result<Vec<Job>> {
+        let mut found = Vec::new();
+        if bucket.settings.shadow.is_some() {
+            for kind in JobKind::ALL {
+                found.extend(self.job(bucket, kind).await?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Pauses a job until it is resumed. Pausing what is paused is no error.
     pub async fn pause_job(&self, bucket: &Bucket, kind: JobKind) -> Result<Job> {
         let change = |job: &mut Job| match job.state {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use umbra_core::Result;
+use umbra_core::{Error, ErrorKind, Result};
 use umbra_store::ListedObject;
 
 use crate::{
@@ -134,6 +134,9 @@ impl<'a> OriginItems<'a> {
         let prefixes = page.common_prefixes.iter().map(String::as_str).collect();
         shown.take(ListOrder::Bytes, &[keys, prefixes])?;
         let found = items(page.objects, page.common_prefixes);
+        if found.is_empty() && page.next.is_some() && page.next == list.token {
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
+        }
         *after = found.back().map(|item| item.name().to_owned()).or(after.take());
         match page.next {
             Some(next) => *token = Some(next),

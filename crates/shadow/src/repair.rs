@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
-use umbra_meta::{Batch, Check, Expect, KeyRange, Projection, Write, key};
+use umbra_meta::{Batch, Check, Entry, Expect, KeyRange, Projection, Write, key};
 use umbra_store::{Bucket, Terms};
 
 use crate::{
@@ -62,16 +62,21 @@ impl Shadow {
         let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         *range = range.clone().after(&last.key);
-        let mut page = Vec::new();
-        for row in &rows {
+        self.ownerless(bucket, &rows).map(Some)
+    }
+
+    /// The intents among `rows` that lost their owner.
+    pub(crate) fn ownerless(&self, bucket: &Bucket, rows: &[Entry]) -> Result<Vec<(ObjectKey, Intent)>> {
+        let mut found = Vec::new();
+        for row in rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
             let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
             if !is_live && intent.generation == bucket.settings.generation {
-                page.push((key, intent));
+                found.push((key, intent));
             }
         }
-        Ok(Some(page))
+        Ok(found)
     }
 
     /// What the origin applied of a write whose owner died, or of the one that it took the place of.

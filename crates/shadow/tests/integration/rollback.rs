@@ -7,7 +7,10 @@ use umbra_core::{Body, ErrorKind, PartNumber, SystemHeaders, Tags, UserMetadata}
 use umbra_meta::key;
 use umbra_shadow::{
     Job, JobKind, JobOptions, JobState,
-    origin::{OriginAttributes, memory::Fault},
+    origin::{
+        ListOrder, OriginAttributes,
+        memory::{Fault, Listing},
+    },
 };
 use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions};
 
@@ -101,6 +104,37 @@ async fn changed() -> World {
     }
     world.origin.remove("gone-at-both");
     world
+}
+
+/// The same before an origin that lists by directories, in pages of any length.
+#[tokio::test]
+async fn an_origin_that_lists_by_directories_gets_everything() {
+    for page_max in [1, 2, 7, 1000] {
+        let world = World::attached(false).await;
+        world.origin.list_as(Listing { actual: ListOrder::Directories, known: ListOrder::Unknown, passes_over: true, page_max });
+        let names = |n: usize| [format!("docs/{n}"), format!("docs-old/{n}"), format!("docs-{n}"), format!("docs.{n}/a")];
+        let keys: Vec<_> = (0..6).flat_map(names).chain(["docs".to_owned(), "docs-old".to_owned()]).collect();
+        let mut expected = (0, 0);
+        for (n, key) in keys.iter().enumerate() {
+            if n % 3 > 0 {
+                world.origin.insert(key, "old", &OriginAttributes::default());
+            }
+            match n % 4 {
+                0 => {
+                    world.put(key, "newer").await.unwrap();
+                    expected.0 += 1;
+                }
+                1 => {
+                    world.delete(key).await.unwrap();
+                    expected.1 += u64::from(n % 3 > 0);
+                }
+                _ => {}
+            }
+        }
+        let job = run(&world).await;
+        assert_eq!((tally(&job, "copied").0, tally(&job, "deleted").0), expected, "in pages of {page_max}");
+        assert_equal(&world).await;
+    }
 }
 
 #[tokio::test]
