@@ -167,7 +167,7 @@ def test_what_is_left_costs_nothing_to_ask(pair):
     pair.put("k0101", b"ours")
     pair.proxy.forget()
     refusal = pair.update("--clear-shadow", check=False)
-    assert "111 object is still only at the origin" in refusal.err, refusal
+    assert "111 objects are still only at the origin" in refusal.err, refusal
     assert pair.proxy.count() == 0, pair.proxy.story()
 
 
