@@ -8,10 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rusqlite::{CachedStatement, Connection, Row, params};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
-    task::JoinError,
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::{SqliteSettings, failure::Failure, pace::Pace, row, schema};
 use crate::{
@@ -56,30 +53,38 @@ impl Readers {
     }
 
     /// Runs `read` with a connection, on a thread that may block.
-    ///
-    /// A permit is never given to a caller, only to a task or a thread of its own: a caller that is not polled for a while, one of many in a
-    /// set of futures perhaps, would sit on it while whoever is to poll it waits for one.
     pub(super) async fn run<T, R>(self: &Arc<Self>, read: R) -> Result<T>
     where
         T: Send + 'static,
         R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let this = Arc::clone(self);
-        let work = move |permit: OwnedSemaphorePermit| {
-            let result = this.run_here(read);
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => Arc::clone(self).run_there(permit, read).await,
+            Err(TryAcquireError::Closed) => Err(shut_down()),
+            Err(TryAcquireError::NoPermits) => {
+                let this = Arc::clone(self);
+                // On a task of its own: a caller that was given its turn and is not polled just then would keep it from everybody else, and
+                // for ever if it is one of them that keeps the caller from being polled.
+                let waiting = tokio::spawn(async move {
+                    let permit = Arc::clone(&this.permits).acquire_owned().await.map_err(|_| shut_down())?;
+                    this.run_there(permit, read).await
+                });
+                waiting.await.map_err(ended_early)?
+            }
+        }
+    }
+
+    async fn run_there<T, R>(self: Arc<Self>, permit: OwnedSemaphorePermit, read: R) -> Result<T>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let work = move || {
+            let result = self.run_here(read);
             drop(permit);
             result
         };
-        let running = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => tokio::task::spawn_blocking(move || work(permit)),
-            Err(TryAcquireError::Closed) => return Err(shut_down()),
-            Err(TryAcquireError::NoPermits) => {
-                let permit = Arc::clone(&self.permits).acquire_owned();
-                let waiting = tokio::spawn(async move { permit.await.map(|permit| tokio::task::spawn_blocking(move || work(permit))) });
-                waiting.await.map_err(ended_early)?.map_err(|_| shut_down())?
-            }
-        };
-        running.await.map_err(ended_early)?
+        tokio::task::spawn_blocking(work).await.map_err(ended_early)?
     }
 
     /// Runs `read` with a connection, on this thread.
@@ -115,7 +120,8 @@ impl Readers {
     }
 }
 
-fn ended_early(error: JoinError) -> Error {
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped with")]
+fn ended_early(error: tokio::task::JoinError) -> Error {
     Error::Unavailable(format!("a metadata read ended early: {error}"))
 }
 
