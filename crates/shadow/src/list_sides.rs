@@ -31,6 +31,7 @@ struct Local {
     ended: bool,
 }
 
+/// Both sides while a page is made of them.
 pub(crate) struct Sides<'a> {
     shadow: &'a Shadow,
     cx: &'a RequestContext,
