@@ -176,6 +176,7 @@ impl Shadow {
             JobState::Running | JobState::Paused | JobState::Failed => {
                 if job.state != JobState::Running {
                     (job.state, job.reason, job.ended) = (JobState::Running, None, None);
+                    job.options.for_detach = None;
                 }
                 job.options.merge(options);
                 Ok(())
@@ -227,8 +228,13 @@ impl Shadow {
     /// Starts the jobs again that were running when an earlier process ended.
     pub(crate) async fn start_jobs(&self, bucket: &Bucket) -> Result<()> {
         for kind in JobKind::ALL {
-            if self.job(bucket, kind).await?.is_some_and(|job| job.state == JobState::Running) {
-                self.spawn_job(bucket, kind);
+            match self.job(bucket, kind).await {
+                Ok(Some(job)) if job.state == JobState::Running => self.spawn_job(bucket, kind),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(bucket = %bucket.name, %kind, error = ?error, "the record of a job is damaged; it does not go on");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -78,11 +78,13 @@ impl Shadow {
         }
         let more = page.len() > options.limit;
         page.truncate(options.limit);
+        let stopped = if more { None } else { sides.stopped_short()?.cloned() };
         if self.0.origins.is_cleared(bucket) {
             // Tombstones may be gone already that hid what the origin showed.
             return Err(switched());
         }
-        let last = page.last().map(|(_, item)| item.name().to_owned());
+        let more = more || stopped.is_some();
+        let last = stopped.or_else(|| page.last().map(|(_, item)| item.name().to_owned()));
         let token = last.clone().filter(|_| more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
         let mut result = ListPage { next: token, last, ..ListPage::default() };
         for (_, item) in page {

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use umbra_core::{Error, ErrorKind, Result};
+use umbra_core::Result;
 use umbra_store::ListedObject;
 
 use crate::{
     list_level::{self, Level},
     list_merge::{Item, items},
     list_order::{Shown, end_of},
-    list_walk::{Step, Walk},
+    list_walk::{Step, Walk, does_not_advance},
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -135,7 +135,7 @@ impl<'a> OriginItems<'a> {
         shown.take(ListOrder::Bytes, &[keys, prefixes])?;
         let found = items(page.objects, page.common_prefixes);
         if found.is_empty() && page.next.is_some() && page.next == list.token {
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
+            return Err(does_not_advance());
         }
         *after = found.back().map(|item| item.name().to_owned()).or(after.take());
         match page.next {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use umbra_core::{ObjectKey, RequestContext, Result};
+use umbra_core::{Error, ErrorKind, ObjectKey, RequestContext, Result};
 use umbra_meta::{Projection, key};
 use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
 
@@ -17,6 +17,9 @@ use crate::{
     list_rows::Standing,
     origin::{Origin, OriginList, ShadowPath},
 };
+
+/// How many pages of the origin one page of ours may cost: a quarter of a million keys that are gone here.
+const ORIGIN_PAGES_MAX: usize = 256;
 
 /// An item and whose it is.
 pub(crate) type Shown = (ListSource, Item);
@@ -46,6 +49,12 @@ pub(crate) struct Sides<'a> {
     their_unread: VecDeque<Item>,
     their_items: VecDeque<Item>,
     they_ended: bool,
+    /// How many more pages of the origin this page of ours may cost.
+    pages_left: usize,
+    /// Whether it may cost no more, and that is not enough.
+    is_spent: bool,
+    /// The last name of the origin's that was held against what is gone here.
+    looked_through: Option<String>,
 }
 
 impl<'a> Sides<'a> {
@@ -73,6 +82,9 @@ impl<'a> Sides<'a> {
             their_unread: VecDeque::new(),
             their_items: VecDeque::new(),
             they_ended: false,
+            pages_left: ORIGIN_PAGES_MAX,
+            is_spent: false,
+            looked_through: None,
         })
     }
 
@@ -81,10 +93,26 @@ impl<'a> Sides<'a> {
         while self.local.items.is_empty() && !self.local.ended {
             self.read_local(wanted).await?;
         }
-        while self.their_items.is_empty() && !self.they_ended {
+        while self.their_items.is_empty() && !self.they_ended && !self.is_spent {
             self.read_origin(wanted).await?;
         }
+        if self.their_items.is_empty() && self.is_spent {
+            // What the origin has behind that is not known.
+            let is_certain = |item: &Item| self.looked_through.as_deref() >= Some(item.name());
+            if !self.local.items.front().is_some_and(is_certain) {
+                return Ok(None);
+            }
+        }
         Ok(next(&mut self.local.items, &mut self.their_items))
+    }
+
+    /// Where to go on, when the origin had so many keys that are gone here, or pages with none, that the listing stopped short.
+    pub(crate) fn stopped_short(&self) -> Result<Option<&String>> {
+        let nowhere = || {
+            let message = "the origin lists too much that is gone here, or too many pages with nothing on them, to tell what comes next";
+            Error::new(ErrorKind::OriginUnavailable, message)
+        };
+        if self.is_spent { self.looked_through.as_ref().ok_or_else(nowhere).map(Some) } else { Ok(None) }
     }
 
     /// Makes of those items of `page` behind the first `checked` that are the origin's what they are by now.
@@ -144,6 +172,9 @@ impl<'a> Sides<'a> {
 
     async fn read_origin(&mut self, wanted: usize) -> Result<()> {
         if self.their_unread.is_empty() {
+            if !self.may_ask() {
+                return Ok(());
+            }
             match self.theirs.next().await? {
                 Some(found) => self.their_unread = found,
                 None => self.they_ended = true,
@@ -156,16 +187,28 @@ impl<'a> Sides<'a> {
         Ok(())
     }
 
-    /// Leaves out what is gone here.
+    /// Whether the origin may be asked for one more page.
+    fn may_ask(&mut self) -> bool {
+        self.is_spent = self.pages_left == 0;
+        self.pages_left = self.pages_left.saturating_sub(1);
+        !self.is_spent
+    }
+
+    /// Leaves out what is gone here, and all behind a common prefix of which that cannot be told.
     async fn visible(&mut self, mut found: VecDeque<Item>) -> Result<VecDeque<Item>> {
         let mut gone = HashSet::new();
-        for item in &found {
-            if let Item::Prefix(prefix) = item
-                && self.is_prefix_gone(prefix).await?
-            {
-                gone.insert(prefix.clone());
+        for at in 0..found.len() {
+            let Item::Prefix(prefix) = &found[at] else { continue };
+            match self.is_prefix_gone(prefix).await? {
+                Some(true) => drop(gone.insert(prefix.clone())),
+                Some(false) => {}
+                None => {
+                    found.truncate(at);
+                    break;
+                }
             }
         }
+        self.looked_through = found.back().map(|item| item.name().to_owned()).or(self.looked_through.take());
         let keys: Vec<_> = found.iter().filter_map(|item| if let Item::Object(object) = item { Some(&object.key) } else { None }).collect();
         let (keys_gone, unsettled) = self.gone_among(&keys, self.is_careful).await?;
         gone.extend(keys_gone.into_iter().map(|key| key.as_str().to_owned()));
@@ -189,24 +232,26 @@ impl<'a> Sides<'a> {
         Ok((gone, unsettled))
     }
 
-    /// Whether every key that the origin holds under `prefix` is gone here. Almost always settled by the absence of any tombstone.
-    async fn is_prefix_gone(&self, prefix: &str) -> Result<bool> {
+    /// Whether every key that the origin holds under `prefix` is gone here; `None` if that costs too many pages to tell. Almost always settled by
+    /// the absence of any tombstone.
+    async fn is_prefix_gone(&mut self, prefix: &str) -> Result<Option<bool>> {
         let meta = self.shadow.native().meta();
         if meta.scan(self.bucket.partition, key::tombstone_range(prefix), 1, Projection::Head).await?.is_empty() {
-            return Ok(false);
+            return Ok(Some(false));
         }
         let is_careful = self.shadow.has_half_done(self.bucket, prefix, None).await?;
         let mut list = OriginList { prefix: prefix.to_owned(), limit: ORIGIN_PAGE, ..OriginList::default() };
-        loop {
+        while self.may_ask() {
             let page = self.origin.list(self.path, &list).await?;
             let keys: Vec<_> = page.objects.iter().map(|object| &object.key).collect();
             if self.gone_among(&keys, is_careful).await?.0.len() < keys.len() {
-                return Ok(false);
+                return Ok(Some(false));
             }
             match page.next {
                 Some(token) => list.token = Some(token),
-                None => return Ok(true),
+                None => return Ok(Some(true)),
             }
         }
+        Ok(None)
     }
 }

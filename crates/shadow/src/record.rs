@@ -56,7 +56,8 @@ pub(crate) enum Operation {
     CopyBack,
 }
 
-/// An upload at the origin that mirrors one of ours. Row `u/<upload of ours>`, until it is known to have ended.
+/// An upload at the origin that mirrors one of ours, or that is left of a copy back. Row `u/<upload of ours, or a name no upload has>`, until it
+/// is known to have ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
 pub(crate) struct OriginUpload {
     /// The generation it belongs to.

@@ -76,9 +76,7 @@ fn page_limit(asked: Option<usize>) -> ApiResult<usize> {
 pub(crate) async fn destroy(State(state): State<AdminState>, caller: Caller, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let bucket = state.managed_bucket(&caller, &name).await?;
     to_the_end(async move {
-        state.shadow.leave_origin(&RequestContext::default(), &bucket).await;
-        state.catalog.destroy_bucket(&bucket.name).await?;
-        state.shadow.forget(&bucket);
+        state.shadow.delete_bucket(&RequestContext::default(), &bucket, true).await?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

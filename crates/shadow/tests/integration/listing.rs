@@ -229,3 +229,40 @@ async fn half_done_writes_cost_a_page_what_it_shows_of_them() {
         assert_eq!(world.list("", "5", limit, ListSource::Merged).await.unwrap().last().unwrap(), "k5");
     }
 }
+
+/// A page costs the origin so many pages and no more: then it is short, and tells where to go on.
+#[tokio::test]
+async fn what_is_gone_here_does_not_make_a_page_endless() {
+    let world = World::attached(false).await;
+    for n in 0..300 {
+        world.origin.insert(&format!("gone{n:03}"), "x", &OriginAttributes::default());
+        world.delete(&format!("gone{n:03}")).await.unwrap();
+    }
+    world.origin.insert("z", "x", &OriginAttributes::default());
+    world.put("a", "x").await.unwrap();
+    world.origin.list_as(Listing { known: ListOrder::Bytes, page_max: 1, ..Listing::default() });
+    let (mut start, mut shown) = (ListStart::First, Vec::new());
+    loop {
+        let before = world.origin.requests();
+        let options = ListOptions { prefix: String::new(), delimiter: String::new(), start, limit: 10, source: ListSource::Merged };
+        let page = world.shadow.list(&world.cx, &*world.bucket().await, options).await.unwrap();
+        assert!(world.origin.requests() - before <= 260);
+        shown.push(page.objects.iter().map(|object| object.key.to_string()).collect::<Vec<_>>());
+        let Some(next) = page.next else { break };
+        start = ListStart::Continue(next);
+    }
+    assert_eq!(shown, [["a"], ["z"]]);
+}
+
+/// An origin of pages with nothing on them is one that does not answer.
+#[tokio::test]
+async fn an_origin_of_empty_pages_is_not_listed_for_ever() {
+    for known in [ListOrder::Unknown, ListOrder::Bytes] {
+        let world = World::attached(false).await;
+        world.origin.insert("a/b", "x", &OriginAttributes::default());
+        world.origin.list_as(Listing { known, page_max: 0, ..Listing::default() });
+        for delimiter in ["", "/"] {
+            assert_eq!(kind(world.list("", delimiter, 10, ListSource::Merged).await), ErrorKind::OriginUnavailable);
+        }
+    }
+}

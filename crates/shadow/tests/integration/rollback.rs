@@ -12,7 +12,9 @@ use umbra_shadow::{
         memory::{Fault, Listing},
     },
 };
-use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions};
+use umbra_store::{
+    Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions,
+};
 
 use crate::world::{World, content, k, name};
 
@@ -414,4 +416,31 @@ async fn switching_write_through_off_ends_it() {
 fn bad_request() -> umbra_shadow::JobRequest {
     let options = JobOptions { deep: Some(true), ..JobOptions::default() };
     umbra_shadow::JobRequest { kind: JobKind::Rollback, prefix: String::new(), options }
+}
+
+/// A write of the key that an abandoned copy was of takes the place of its record, and the upload is aborted all the same.
+#[tokio::test]
+async fn a_write_over_an_abandoned_copy_leaves_no_upload_behind() {
+    for write_through in [false, true] {
+        let world = Arc::new(World::attached(false).await);
+        multipart(&world, "parts", CreateUpload::default()).await;
+        world.attach(true).await;
+        let _gate = world.origin.hold_puts();
+        world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
+        world.eventually(async || (world.origin.open_uploads() == 1 && world.intents().await == 1).then_some(())).await;
+        let next = world.beside("local").await;
+        next.shadow.cancel_job(&*next.bucket().await, JobKind::Rollback).await.unwrap();
+        if !write_through {
+            // It is switched off, and does not live to see the copy end.
+            let world = world.clone();
+            tokio::spawn(async move { world.attach(false).await });
+            let is_off = |bucket: &Bucket| bucket.settings.shadow.as_ref().is_some_and(|shadow| !shadow.write_through);
+            next.eventually(async || is_off(&*next.catalog.refresh(&name()).await.unwrap()).then_some(())).await;
+        }
+        next.delete("parts").await.unwrap();
+        assert_eq!(next.rows(key::all_origin_uploads()).await, 1);
+        next.shadow.start().await.unwrap();
+        next.eventually(async || (next.origin.open_uploads() == 0).then_some(())).await;
+        next.eventually(async || (next.rows(key::all_origin_uploads()).await == 0).then_some(())).await;
+    }
 }
