@@ -114,12 +114,15 @@ impl Shadow {
     /// Keys of which the origin alone holds the newest, because a write-through that it applied is half done.
     async fn unsettled(&self, cx: &RequestContext, bucket: &Bucket, prefix: &str, origin: &dyn Origin) -> Result<HashSet<ObjectKey>> {
         let mut unsettled = HashSet::new();
-        for key in self.pending_repairs(bucket, usize::MAX).await? {
-            let view = self.view(bucket, &key).await?;
-            if let Some(intent) = view.intent.filter(|_| view.is_dead && key.as_str().starts_with(prefix))
-                && matches!(self.applied(cx, bucket, &key, &intent, origin).await?, Some(Operation::Put | Operation::Delete))
-            {
-                unsettled.insert(key);
+        let mut range = key::write_intent_range(prefix);
+        while let Some(page) = self.page_of_intended(bucket, &mut range).await? {
+            for key in page {
+                let view = self.view(bucket, &key).await?;
+                if let Some(intent) = view.unsettled()
+                    && matches!(self.applied(cx, bucket, &key, intent, origin).await?, Some(Operation::Put | Operation::Delete))
+                {
+                    unsettled.insert(key);
+                }
             }
         }
         Ok(unsettled)

@@ -59,6 +59,18 @@ impl Shadow {
 
     /// The intents of the next page of `range` that lost their owner, which may be none of it; `None` behind the last page.
     pub(crate) async fn page_of_repairs(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<Vec<(ObjectKey, Intent)>>> {
+        let Some(page) = self.page_of_intents(bucket, range).await? else { return Ok(None) };
+        Ok(Some(page.into_iter().filter(|(_, _, is_live)| !is_live).map(|(key, intent, _)| (key, intent)).collect()))
+    }
+
+    /// The keys of the next page of `range` that have an intent, whether or not it has its owner; `None` behind the last page.
+    pub(crate) async fn page_of_intended(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<Vec<ObjectKey>>> {
+        let Some(page) = self.page_of_intents(bucket, range).await? else { return Ok(None) };
+        Ok(Some(page.into_iter().map(|(key, ..)| key).collect()))
+    }
+
+    /// The intents of the next page of `range`, and whether each still has its owner.
+    async fn page_of_intents(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<Vec<(ObjectKey, Intent, bool)>>> {
         let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         *range = range.clone().after(&last.key);
@@ -66,9 +78,9 @@ impl Shadow {
         for row in &rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
-            let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
-            if !is_live && intent.generation == bucket.settings.generation {
-                page.push((key, intent));
+            let is_live = self.0.live(intent.operation).lock().contains_key(&(bucket.partition, key.clone()));
+            if intent.generation == bucket.settings.generation {
+                page.push((key, intent, is_live));
             }
         }
         Ok(Some(page))
@@ -178,7 +190,7 @@ impl Shadow {
 
     /// Whether a copy back of `key` lost its owner.
     pub(crate) fn has_abandoned_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
-        view.copying_back.is_some() && !self.0.live_copies.lock().contains(&(bucket.partition, key.clone()))
+        view.copying_back.is_some() && !self.0.live_copies.lock().contains_key(&(bucket.partition, key.clone()))
     }
 
     /// A copy back lost its owner: what is here stands, and the origin is not left with half an upload.

@@ -1,10 +1,12 @@
 //! semantics.md: "The origin accepts but we fail: the client gets a 5xx, and a journal entry written before the origin was touched makes the
 //! key read through the origin until repaired, across crashes. The repair queue is visible in status."
 
+use std::sync::Arc;
+
 use umbra_core::{Clock, Entity, ErrorKind, SystemClock, Tags};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
-use umbra_store::{ListOptions, ListSource, ListStart, Objects};
+use umbra_store::{GetOptions, ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -298,4 +300,35 @@ async fn half_done_tags_leave_our_object_in_the_listing() {
     let options = ListOptions { prefix: "".into(), delimiter: "".into(), start: ListStart::First, limit: 5, source: ListSource::Merged };
     let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
     assert_eq!(page.objects.iter().map(|object| &object.etag).collect::<Vec<_>>(), [&ours.etag]);
+}
+
+/// "makes the key read through the origin until repaired": also while another write of it is under way.
+#[tokio::test]
+async fn a_half_done_write_shows_while_the_next_is_under_way() {
+    let world = Arc::new(World::attached(true).await);
+    world.put("k", "first").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("k", "second").await.unwrap_err();
+    world.delete("gone").await.unwrap_err();
+    world.meta.heal();
+    let gate = world.origin.hold_puts();
+    let puts = ["k", "gone"].map(|key| {
+        let world = world.clone();
+        tokio::spawn(async move { world.put(key, "third").await })
+    });
+    let second = world.origin.etag("k").unwrap();
+    let bucket = world.bucket().await;
+    world.eventually(async || world.shadow.status(&bucket).await.unwrap().filter(|status| status.pending_repairs.is_empty())).await;
+    assert_eq!(world.get("k").await.unwrap(), "second");
+    let head = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!(head.etag, second);
+    let options =
+        ListOptions { prefix: String::new(), delimiter: String::new(), start: ListStart::First, limit: 10, source: ListSource::Merged };
+    let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| object.etag.clone()).collect::<Vec<_>>(), [second]);
+    gate.add_permits(10);
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+    assert_eq!(world.get("k").await.unwrap(), "third");
 }
