@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     env::Dials,
-    history::History,
+    history::{History, Op, Outcome},
     origin::{CHUNK_MAX, Change, Ending, Failed, Fetch},
 };
 
@@ -77,7 +77,9 @@ impl Excuses<'_> {
         let until = later.ended.unwrap_or(later.begun).max(later.begun);
         let during = earlier.begun..=until;
         let writes = self.history.ops.iter().filter(|op| op.key == earlier.key && op.intended.is_some());
-        let is_written = writes.filter(|op| op.begun <= *during.end()).any(|op| op.ended.is_none_or(|ended| ended >= *during.start()));
+        // One that failed may leave an intent behind, which is settled later.
+        let lasts = |op: &Op| op.outcome != Outcome::Done || op.ended.is_none_or(|ended| ended >= *during.start());
+        let is_written = writes.filter(|op| op.begun <= *during.end()).any(lasts);
         is_written
             || self.history.is_switched(*during.start(), *during.end())
             || self.changes.iter().any(|change| change.key == earlier.key && during.contains(&change.tick))

@@ -83,10 +83,9 @@ impl Record<'_> {
         }
         for switch in self.history.switches.iter().filter(|switch| switch.applied == Some(true)) {
             let Some(mut effect) = switch.effect.clone() else { continue };
-            let dials = &self.world.env.dials;
             if let Effect::Detach { forced } = &mut effect {
                 // A listing shortly before counts: what the owner has put there since is not seen.
-                *forced |= dials.owner && dials.jobs;
+                *forced |= self.world.env.dials.owner;
             }
             let item = Item { begun: switch.begun, ended: switch.ended.unwrap_or(u64::MAX), effect, required: true };
             placed.push(Placed { item, label: format!("{} at {}", switch.what, switch.begun) });

@@ -240,10 +240,9 @@ impl FaultyOrigin {
         self.lock().objects.get(key).map(|held| (held.info.clone(), held.tags.clone(), held.content.clone()))
     }
 
-    /// The sizes of probes that could not be taken away again.
-    pub(crate) fn probes(&self) -> Vec<u64> {
-        let state = self.lock();
-        state.objects.iter().filter(|(key, _)| key.starts_with(PROBE_KEY_PREFIX)).map(|(_, held)| held.info.size).collect()
+    /// Probes that could not be taken away again: they are like any object.
+    pub(crate) fn probes(&self) -> Vec<String> {
+        self.lock().objects.keys().filter(|key| key.starts_with(PROBE_KEY_PREFIX)).cloned().collect()
     }
 
     /// From now on nothing that is sent counts.

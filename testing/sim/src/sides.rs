@@ -87,8 +87,8 @@ impl Life {
     pub(crate) async fn both_sides(&self) -> Result<BTreeMap<String, Sides>> {
         let bucket = self.bucket().await?;
         let mut all = BTreeMap::new();
-        for name in &self.world.env.dials.keys {
-            let key = object_key(name);
+        for name in self.world.env.dials.keys.iter().cloned().chain(self.world.origin.probes()) {
+            let key = object_key(&name);
             let here = match self.native.get(&self.cx, &bucket, &key, GetOptions::default()).await {
                 Ok(object) => {
                     let (info, tags) = (object.info, self.native.tags(&self.cx, &bucket, &key).await?);
@@ -103,8 +103,8 @@ impl Life {
                 Some(row) => Stored::decode(row)?.object.hydrated.is_some(),
                 None => false,
             };
-            let there = self.world.origin.look(name).map(|(info, tags, content)| Side::new(&info, &tags, &content));
-            all.insert(name.clone(), Sides { here, is_copy, gone: rows[1].is_some(), there });
+            let there = self.world.origin.look(&name).map(|(info, tags, content)| Side::new(&info, &tags, &content));
+            all.insert(name, Sides { here, is_copy, gone: rows[1].is_some(), there });
         }
         Ok(all)
     }
