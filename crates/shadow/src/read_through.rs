@@ -71,16 +71,26 @@ impl Shadow {
                 None => self.read_cold(cx, bucket, key, &options, &origin, first).await,
             };
             match read {
+                Ok(None) => {}
+                // What the origin has by now may be a write that is not applied here yet.
+                Ok(Some(_)) if self.is_overtaken(bucket, key, &view).await? => {}
                 Ok(Some(object)) => {
                     self.stats(bucket).cold_reads.add(1);
                     return Ok(object);
                 }
-                Ok(None) => {}
                 Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
                 Err(error) => return Err(error),
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
+    /// Whether a key was written or deleted here since it was looked at.
+    async fn is_overtaken(&self, bucket: &Bucket, key: &ObjectKey, then: &View) -> Result<bool> {
+        let now = self.view(bucket, key).await?;
+        let is_deleted = now.gone && now.base.tombstone != then.base.tombstone;
+        let is_ours = now.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_none());
+        Ok(is_deleted || is_ours && now.base.object != then.base.object)
     }
 
     /// Whether the origin does not know a key that was written here since it was looked for: then it is not absent.
@@ -283,6 +293,7 @@ impl Shadow {
                         End::Failed(error) if attempt == 0 && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
                             self.0.flights.leave(bucket.partition, key, &transfer);
                         }
+                        End::Failed(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
                         End::Failed(error) => return Err(error),
                         End::Complete | End::Superseded => {}
                     }
