@@ -26,13 +26,14 @@ impl Hydration {
             Ok(info) => match self.verify(transfer, &info).await {
                 Ok(sums) => {
                     transfer.verified();
-                    self.keep_or_leave(transfer, info, sums).await;
-                    End::Complete
+                    End::Complete { kept: self.keep_or_leave(transfer, info, sums).await }
                 }
                 Err(_) if self.transfer_is_void().await => {
                     self.leave(transfer, "the shadow was cleared").await;
                     End::Failed(cut_off())
                 }
+                // What is stored cannot be read now: that says nothing of it.
+                Err(error) if error.kind() == ErrorKind::Unavailable => End::Failed(error),
                 Err(error) => {
                     tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
                     self.leave(transfer, "it is not what the origin says it is").await;
@@ -107,10 +108,10 @@ impl Hydration {
         Ok(())
     }
 
-    /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
-    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) {
+    /// Makes the copy the object, and tells whether it is. Every reader has all it needs: what fails here costs only the copy.
+    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) -> bool {
         let size = info.size;
-        let Err(error) = self.keep(transfer, info, sums).await else { return };
+        let Err(error) = self.keep(transfer, info, sums).await else { return true };
         self.stats.discarded_copies.add(1);
         self.stats.discarded_bytes.add(size);
         if error.kind() != ErrorKind::Conflict {
@@ -120,6 +121,7 @@ impl Hydration {
         if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
             self.leave(transfer, "something newer is here").await;
         }
+        false
     }
 
     async fn keep(&self, transfer: &Transfer, mut info: ObjectInfo, sums: Sums) -> Result<()> {
@@ -138,11 +140,15 @@ impl Hydration {
         info.source = ReadSource::Local;
         let size = info.size;
         let identity = Identity { info, tags, hydrated: self.native.clock().now() };
-        let mut current = self.current().await?;
+        // From memory: the commit holds it against what is stored.
+        let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
         while let Err(error) = self.publish(transfer, &current, &identity, &crc).await {
-            let now = self.current().await?;
+            if error.kind() != ErrorKind::Conflict || is_outcome_unknown(&error) {
+                return Err(error);
+            }
             // Settings may have changed that are none of the copy's business, such as the credentials.
-            if error.kind() != ErrorKind::Conflict || is_outcome_unknown(&error) || now.revision == current.revision {
+            let now = self.current().await?;
+            if now.revision == current.revision {
                 return Err(error);
             }
             current = now;
@@ -154,8 +160,11 @@ impl Hydration {
 
     /// The bucket as it stands, if it still has the shadow that the copy came from.
     async fn current(&self) -> Result<Arc<Bucket>> {
-        let current = self.catalog.refresh(&self.bucket.name).await?;
-        if same_shadow(&self.bucket, &current) { Ok(current) } else { Err(Error::new(ErrorKind::Conflict, "the shadow changed")) }
+        self.of_this_shadow(self.catalog.refresh(&self.bucket.name).await?)
+    }
+
+    fn of_this_shadow(&self, bucket: Arc<Bucket>) -> Result<Arc<Bucket>> {
+        if same_shadow(&self.bucket, &bucket) { Ok(bucket) } else { Err(Error::new(ErrorKind::Conflict, "the shadow changed")) }
     }
 
     async fn publish(&self, transfer: &Transfer, current: &Bucket, identity: &Identity, crc: &Checksum) -> Result<()> {

@@ -30,7 +30,7 @@ use crate::{
     partial::{self, Partial},
     record::Hydrating,
     stats::Stats,
-    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer, cut_off},
+    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer, WHOLE_BYTES_MAX, cut_off},
     uncarried::Notes,
     view::{Base, View},
 };
@@ -243,7 +243,7 @@ impl Hydration {
                 self.open_range(transfer, ByteRange::new(start, end)).await
             }
             Wanted::Range(RangeSpec::Suffix { .. }) => self.open_by_head(transfer).await,
-            Wanted::WholeOf(size) if size > FETCH_BYTES => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
+            Wanted::WholeOf(size) if size > WHOLE_BYTES_MAX => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
             Wanted::Whole | Wanted::WholeOf(_) => self.open_whole(transfer).await,
         }
     }

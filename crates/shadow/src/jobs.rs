@@ -208,12 +208,6 @@ impl Shadow {
         Ok(page)
     }
 
-    /// What a run noted of a key.
-    pub(crate) async fn note(&self, bucket: &Bucket, kind: JobKind, run: u64, key: &ObjectKey) -> Result<Option<Note>> {
-        let row = self.native().meta().get(bucket.partition, &key::job::note(kind.code(), run, key)).await?;
-        row.map(|row| decode("note", &row.body)).transpose()
-    }
-
     /// Waits until a job of this process took a step, from the moment this is called.
     pub(crate) fn watch_jobs(&self) -> watch::Receiver<()> {
         self.0.jobs.changed.subscribe()

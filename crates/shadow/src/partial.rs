@@ -54,6 +54,10 @@ pub(crate) fn put_piece(bucket: &Bucket, row: Vec<u8>, extent: &Extent, offset: 
 
 /// The hydration of `key` that an earlier transfer left.
 pub(crate) async fn load(native: &Native, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Partial>> {
+    // Most keys have none, and to look at one row is much cheaper than to begin a scan.
+    if native.meta().get(bucket.partition, &key::hydration(key)).await?.is_none() {
+        return Ok(None);
+    }
     let mut range = key::piece_range(key);
     let mut partial: Option<Partial> = None;
     loop {

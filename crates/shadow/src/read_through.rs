@@ -29,6 +29,24 @@ enum Place {
 }
 
 impl Shadow {
+    /// What is known here of a key, and where it is to be read.
+    async fn find_place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<(View, Place)> {
+        let mut view = self.view(bucket, key).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            let place = self.place(cx, bucket, key, &view, origin).await?;
+            if view.unsettled().is_none() {
+                return Ok((view, place));
+            }
+            // What the origin said may be of a later write than the one it was asked about.
+            let now = self.view(bucket, key).await?;
+            if now.base == view.base {
+                return Ok((view, place));
+            }
+            view = now;
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
     async fn place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<Place> {
         if let Some(intent) = view.unsettled()
             && let Some(operation) = self.applied(cx, bucket, key, intent, origin).await?
@@ -56,8 +74,8 @@ impl Shadow {
         origin: Arc<dyn Origin>,
     ) -> Result<GetObject> {
         for attempt in 0..ATTEMPTS_MAX {
-            let view = self.view(bucket, key).await?;
-            match self.place(cx, bucket, key, &view, &*origin).await? {
+            let (view, place) = self.find_place(cx, bucket, key, &*origin).await?;
+            match place {
                 Place::Here => {
                     self.stats(bucket).local_reads.add(1);
                     return self.native().get(cx, bucket, key, options).await;
@@ -72,7 +90,6 @@ impl Shadow {
             };
             match read {
                 Ok(None) => {}
-                // What the origin has by now may be a write that is not applied here yet.
                 Ok(Some(_)) if self.is_overtaken(bucket, key, &view).await? => {}
                 Ok(Some(object)) => {
                     self.stats(bucket).cold_reads.add(1);
@@ -85,12 +102,12 @@ impl Shadow {
         Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
     }
 
-    /// Whether a key was written or deleted here since it was looked at.
+    /// Whether a key was written or deleted here since it was looked at, and is being written again: what the origin has by now may be that.
     async fn is_overtaken(&self, bucket: &Bucket, key: &ObjectKey, then: &View) -> Result<bool> {
         let now = self.view(bucket, key).await?;
         let is_deleted = now.gone && now.base.tombstone != then.base.tombstone;
         let is_ours = now.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_none());
-        Ok(is_deleted || is_ours && now.base.object != then.base.object)
+        Ok(now.intent.is_some() && (is_deleted || is_ours && now.base.object != then.base.object))
     }
 
     /// Whether the origin does not know a key that was written here since it was looked for: then it is not absent.
@@ -209,11 +226,11 @@ impl Shadow {
 
     /// Looks at a key again now that nobody else can start a transfer of it: an earlier one may just have landed.
     async fn still_cold(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Option<Base>> {
-        if !same_shadow(bucket, &*self.0.catalog.refresh(&bucket.name).await?) {
+        // From memory, which every change of ours passes through; the copy's commit holds it against what is stored.
+        if !same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?) {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow changed; please try again"));
         }
-        let view = self.view(bucket, key).await?;
-        let place = self.place(cx, bucket, key, &view, origin).await?;
+        let (view, place) = self.find_place(cx, bucket, key, origin).await?;
         Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
     }
 
@@ -243,8 +260,8 @@ impl Shadow {
         options: GetOptions,
         origin: &Arc<dyn Origin>,
     ) -> Result<ObjectInfo> {
-        let view = self.view(bucket, key).await?;
-        match self.place(cx, bucket, key, &view, &**origin).await? {
+        let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
+        match place {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => {
@@ -268,8 +285,8 @@ impl Shadow {
     }
 
     pub(crate) async fn tags_through(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Tags> {
-        let view = self.view(bucket, key).await?;
-        match self.place(cx, bucket, key, &view, origin).await? {
+        let (view, place) = self.find_place(cx, bucket, key, origin).await?;
+        match place {
             Place::Here => self.native().tags(cx, bucket, key).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
@@ -282,8 +299,8 @@ impl Shadow {
     /// Brings a key here and waits for it; fails like a read where it exists nowhere.
     pub(crate) async fn hydrate_now(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
         for attempt in 0..ATTEMPTS_MAX {
-            let view = self.view(bucket, key).await?;
-            match self.place(cx, bucket, key, &view, &**origin).await? {
+            let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
+            match place {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {
@@ -295,7 +312,7 @@ impl Shadow {
                         }
                         End::Failed(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
                         End::Failed(error) => return Err(error),
-                        End::Complete | End::Superseded => {}
+                        End::Complete { .. } | End::Superseded => {}
                     }
                 }
             }

@@ -160,7 +160,7 @@ impl Shadow {
                 let wanted = intent.size.map_or(Wanted::Whole, Wanted::WholeOf);
                 match self.hydrate_wanting(cx, bucket, key, origin, wanted).ended().await {
                     End::Failed(error) => Err(error),
-                    End::Complete | End::Superseded => self.assure_repaired(bucket, key).await,
+                    End::Complete { .. } | End::Superseded => self.assure_repaired(bucket, key).await,
                 }
             }
         }

@@ -27,6 +27,9 @@ use crate::{
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
 pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
+/// The largest object that is brought by one request from the first byte to the last, where its size is known and nobody waits for a part
+/// of it: the fewest requests, hashed as it comes. What is larger comes in ranges, so that a crash costs little of it.
+pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
 /// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
 /// so only the one request for a whole object is ever cut short.
 const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
@@ -38,8 +41,11 @@ const FILLERS_MAX: usize = 2;
 /// How a transfer ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// Every byte arrived and was verified; the copy is committed or was thrown away for a newer write.
-    Complete,
+    /// Every byte arrived and was verified; the copy was kept, or thrown away for a newer write.
+    Complete {
+        /// Whether the copy is the object now.
+        kept: bool,
+    },
     /// The key is not cold any more, its origin's object changed, or nobody needed more of it: look here again.
     Superseded,
     /// It broke off. What had arrived stays.
@@ -310,7 +316,7 @@ impl Transfer {
             (_, Some(End::Superseded)) => Some(Ok(None)),
             (Some(info), _) => Some(Ok(Some(info.clone()))),
             (None, Some(End::Failed(error))) => Some(Err(error.clone())),
-            (None, Some(End::Complete)) => Some(Ok(None)),
+            (None, Some(End::Complete { .. })) => Some(Ok(None)),
             (None, None) => None,
         })
         .await
@@ -333,7 +339,7 @@ impl Transfer {
 
     /// Whether it ended without a failure: the object is to be looked for here again.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state.lock().end, Some(End::Superseded | End::Complete))
+        matches!(self.state.lock().end, Some(End::Superseded | End::Complete { .. }))
     }
 
     /// Waits for the end.
@@ -363,7 +369,7 @@ impl Transfer {
                 _ if state.answered => Some(Ok(())),
                 Some(End::Failed(error)) => Some(Err(error.clone())),
                 Some(End::Superseded) => Some(Err(changed())),
-                Some(End::Complete) => Some(Ok(())),
+                Some(End::Complete { .. }) => Some(Ok(())),
                 None => None,
             })
             .await?;
@@ -514,8 +520,8 @@ impl State {
             (Some((found, end)), _) if !is_withheld(end) => found,
             (_, Some(End::Failed(error))) => At::Failed(error.clone()),
             (_, Some(End::Superseded)) => At::Failed(changed()),
-            (None, Some(End::Complete)) => At::Failed(Error::internal("a transfer ended before its last byte")),
-            (Some((found, _)), Some(End::Complete)) => found,
+            (None, Some(End::Complete { .. })) => At::Failed(Error::internal("a transfer ended before its last byte")),
+            (Some((found, _)), Some(End::Complete { .. })) => found,
             (Some(_), None) => At::NotYet,
             (None, None) if is_coming => At::NotYet,
             (None, None) => At::Missing,

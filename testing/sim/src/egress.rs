@@ -94,8 +94,8 @@ impl Excuses<'_> {
         let is_away = failures().count() >= STUMBLES || failures().any(|failed| failed.refused);
         let is_cut = happened(&self.history.life_ends) || happened(&self.faults);
         let is_broken = earlier.ending == Ending::Broken;
-        // There is no going on with what has no length, and no asking for a part of what is only sent as a whole.
-        if (self.dials.hides_length || self.dials.ignores_range) && (is_cut || is_broken || failures().next().is_some()) {
+        // There is no going on with what has no length; and who always sends the whole is found out by asking for parts.
+        if self.dials.ignores_range || self.dials.hides_length && (is_cut || is_broken || failures().next().is_some()) {
             return all;
         }
         // Kept in memory until it is the object: any failure on the way there costs it.

@@ -109,7 +109,9 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
-            // A page is not one look: of a key that is written meanwhile it may tell the size of another moment.
+            // A page is not one look: it may leave out a key whose delete is under way, and
+            (Outcome::Saw(Seen::Absent), _) if op.what.starts_with("LIST") && self.is_written(op) => None,
+            // of a key that is written meanwhile it may tell the size of another moment.
             (Outcome::Saw(Seen::Listed(..)), _) if self.is_written(op) => item(Effect::See(Seen::Present), true),
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {

@@ -16,8 +16,9 @@ use crate::cli::{
     table::{bytes, vertical},
 };
 
-/// How often a job is looked at.
+/// How often a job is looked at; at first more often, for what is done at once.
 const INTERVAL: Duration = Duration::from_millis(500);
+const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a server may be away, starting again perhaps, before waiting is given up.
 const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Keys of which a report says why they failed.
@@ -26,12 +27,13 @@ const NOTES_SHOWN: usize = 20;
 /// Waits until a job does not run any more, showing how far it is if a person looks.
 pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> Outcome<JobView> {
     let bar = io::stderr().is_terminal().then(bar);
-    let (mut job, mut away_since) = (started, None);
+    let (mut job, mut away_since, mut interval) = (started, None, FIRST_INTERVAL);
     while job.state == "running" {
         if let Some(bar) = &bar {
             show(bar, &job);
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval).await;
+        interval = (interval * 2).min(INTERVAL);
         match client.job(name, &job.kind).await {
             Ok(now) if now.run != job.run => return Err(Failure::new(format!("the {} was ended and another one started", job.kind))),
             Ok(now) => (job, away_since) = (now, None),
