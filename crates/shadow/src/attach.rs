@@ -54,6 +54,12 @@ impl Shadow {
         if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint || now.bucket != settings.bucket) {
             self.leave_origin(cx, &bucket).await;
         }
+        let held = match before {
+            Some(before) if leaves(before, &settings) => Some(self.hold_writes_back(&bucket).await?),
+            _ => None,
+        };
+        // One that was under way may be half done now.
+        self.refuse_to_forget_repairs(&bucket, &settings).await?;
         let updated = self
             .0
             .catalog
@@ -68,6 +74,7 @@ impl Shadow {
                 Ok(())
             })
             .await?;
+        drop(held);
         // Known from now on, to the metrics for one.
         self.stats(&updated);
         if before.as_ref().is_some_and(|before| before.write_through && !settings.write_through) {
@@ -108,8 +115,7 @@ impl Shadow {
     /// A half-done write can only be repaired from the origin it went to, with write-through still on.
     async fn refuse_to_forget_repairs(&self, bucket: &Bucket, wanted: &ShadowSettings) -> Result<()> {
         let Some(now) = &bucket.settings.shadow else { return Ok(()) };
-        let leaves = now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint || now.bucket != wanted.bucket);
-        if leaves && !self.pending_repairs(bucket, 1).await?.is_empty() {
+        if leaves(now, wanted) && !self.pending_repairs(bucket, 1).await?.is_empty() {
             return Err(Error::invalid(
                 Fault::InvalidRequest,
                 "repairs are pending; wait until `umbra storage status` shows none, then change the shadow",
@@ -117,6 +123,11 @@ impl Shadow {
         }
         Ok(())
     }
+}
+
+/// Whether writes went to the origin and no longer do, or to another.
+fn leaves(now: &ShadowSettings, wanted: &ShadowSettings) -> bool {
+    now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint || now.bucket != wanted.bucket)
 }
 
 /// Whether the change needs anything of the origin: write-through can be switched off, and what concerns us alone changed, while the origin

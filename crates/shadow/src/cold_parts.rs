@@ -52,6 +52,7 @@ impl Shadow {
         key: &ObjectKey,
         (number, options): (PartNumber, &GetOptions),
         origin: &Arc<dyn Origin>,
+        first: bool,
     ) -> Result<Option<GetObject>> {
         let info = origin.head(&self.path(cx, bucket), key).await?.info;
         check_read(&options.preconditions, &info)?;
@@ -60,7 +61,7 @@ impl Shadow {
         // An empty part has no range to ask for; it is answered with the headers of the whole.
         let range = range.map(|range| RangeSpec::From { first: range.start, last: Some(range.end - 1) });
         let options = GetOptions { range, part_number: None, ..options.clone() };
-        let object = self.read_cold(cx, bucket, key, &options, origin).await?;
+        let object = self.read_cold(cx, bucket, key, &options, origin, first).await?;
         // The boundaries are those of the object that was asked about.
         let object = object.filter(|object| object.info.etag == info.etag);
         Ok(object.map(|object| GetObject { info: ObjectInfo { parts, ..object.info }, ..object }))

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use umbra_core::{BucketName, ErrorKind, Result};
-use umbra_meta::{Batch, Expect, KeyRange, Partition, Projection, counter_value, is_outcome_unknown, key};
+use umbra_meta::{Batch, Entry, Expect, KeyRange, Partition, Projection, counter_value, is_outcome_unknown, key};
 use umbra_store::Bucket;
 
 use crate::{
@@ -27,6 +27,11 @@ fn prefix(generation: u64) -> String {
 /// The counters of every generation.
 pub(crate) fn all_counters() -> KeyRange {
     key::counter_range("shadow/")
+}
+
+/// The generation of the shadow that counted in `row`.
+pub(crate) fn generation_of(row: &Entry) -> Option<u64> {
+    key::parse_counter(&row.key)?.strip_prefix("shadow/")?.split_once('/')?.0.parse().ok()
 }
 
 /// The row of the count called `name`.

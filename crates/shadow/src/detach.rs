@@ -1,17 +1,22 @@
 //! Detaching: the end of a shadow, behind a gate ([`crate::gate`]).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use umbra_core::{BucketName, Error, ErrorKind, RequestContext, Result};
-use umbra_meta::{Batch, KeyRange, Projection, key};
+use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, key};
 use umbra_store::Bucket;
 
-use crate::{Shadow, counters, inventory};
+use crate::{
+    Shadow, counters, inventory,
+    record::{Intent, OriginUpload, Tombstone, decode},
+    uncarried,
+};
 
-/// How long writes in progress may take to end once the shadow is cleared.
-const WRITES_END_WITHIN: Duration = Duration::from_secs(60);
 /// Rows dropped at once.
 const PAGE: usize = 1000;
+
+/// The generation that a row belongs to, if it belongs to one.
+type GenerationOf = fn(&Entry) -> Result<Option<u64>>;
 
 impl Shadow {
     /// Clears a bucket's shadow, for good: from then on no request reads from or writes to the origin.
@@ -23,9 +28,15 @@ impl Shadow {
         if bucket.settings.shadow.is_none() {
             return Ok(bucket);
         }
-        if !force {
+        let held = if force {
+            None
+        } else {
             self.gate(&bucket).await?;
-        }
+            let held = self.hold_writes_back(&bucket).await?;
+            // One that was under way may be half done now.
+            self.refuse_repairs(&bucket).await?;
+            Some(held)
+        };
         self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
         let detached = self
@@ -40,6 +51,7 @@ impl Shadow {
                 Ok(())
             })
             .await?;
+        drop(held);
         self.forget(&bucket);
         tracing::info!(bucket = %name, force, "shadow cleared");
         // Also when the writes in progress take longer than this request can.
@@ -90,29 +102,51 @@ impl Shadow {
         self.0.schedule.forget(bucket.partition);
     }
 
-    /// Waits for write-throughs that had begun before the shadow was changed: after that nothing goes to the origin.
-    pub(crate) async fn writes_in_progress_end(&self, bucket: &Bucket) -> Result<()> {
-        let ended = async {
-            let is_of = |(of, _): &(_, _)| *of == bucket.partition;
-            while self.0.live_intents.lock().iter().any(is_of) || self.0.live_copies.lock().iter().any(is_of) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let late =
-            |_| Error::new(ErrorKind::Unavailable, "the shadow is changed, but writes to the origin that began before are still under way");
-        tokio::time::timeout(WRITES_END_WITHIN, ended).await.map_err(late)
-    }
-
     /// Drops the tombstones, intents, hydrations, notes, counts and jobs of a cleared shadow, its inventory, and what was remembered of uploads
     /// there: they belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
-        let ranges = [key::tombstone_range(""), key::write_intent_range(""), key::all_origin_uploads(), key::job::all()];
-        let told = [key::uncarried_range(""), counters::all_counters()];
-        for range in ranges.into_iter().chain(told).chain(inventory::ranges()) {
+        self.drop_outdated(bucket).await?;
+        for range in [key::job::all()].into_iter().chain(inventory::ranges()) {
             self.drop_range(bucket, range).await?;
         }
         Ok(())
+    }
+
+    /// Drops the rows that name a generation before that of `bucket`, whatever shadow was attached meanwhile. Jobs and the inventory name none:
+    /// the next of their kind takes their place.
+    pub(crate) async fn drop_outdated(&self, bucket: &Bucket) -> Result<()> {
+        let generation = bucket.settings.generation;
+        let families: [(KeyRange, GenerationOf); 5] = [
+            (key::tombstone_range(""), |row| Ok(Some(decode::<Tombstone>("tombstone", &row.body)?.generation))),
+            (key::write_intent_range(""), |row| Ok(Some(decode::<Intent>("intent", &row.body)?.generation))),
+            (key::all_origin_uploads(), |row| Ok(Some(decode::<OriginUpload>("origin upload", &row.body)?.generation))),
+            (key::uncarried_range(""), |row| uncarried::generation_of(row).map(Some)),
+            (counters::all_counters(), |row| Ok(counters::generation_of(row))),
+        ];
+        for (mut range, generation_of) in families {
+            loop {
+                let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
+                let Some(last) = rows.last() else { break };
+                range = range.after(&last.key);
+                for row in &rows {
+                    if generation_of(row)?.is_some_and(|of| of < generation) {
+                        self.drop_row(bucket, row).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops a row, unless somebody changed it meanwhile: then it is of now.
+    async fn drop_row(&self, bucket: &Bucket, row: &Entry) -> Result<()> {
+        let key = row.key.to_vec();
+        let batch = Batch::new(bucket.partition).check(key.clone(), Expect::Revision(row.revision)).delete(key);
+        match self.native().meta().commit(batch).await.map_err(Error::from) {
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn drop_range(&self, bucket: &Bucket, range: KeyRange) -> Result<()> {
@@ -122,7 +156,7 @@ impl Shadow {
                 return Ok(());
             }
             // Behind the fence: a shadow attached meanwhile has rows of its own, which must stay.
-            let batch = Batch::new(bucket.partition).check(key::settings(), umbra_meta::Expect::Revision(bucket.revision));
+            let batch = Batch::new(bucket.partition).check(key::settings(), Expect::Revision(bucket.revision));
             let batch = rows.into_iter().fold(batch, |batch, row| batch.delete(row.key.to_vec()));
             self.native().meta().commit(batch).await?;
         }

@@ -1,12 +1,12 @@
 //! The end of a hydration: the whole is verified and becomes the object.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use umbra_core::{Body, ByteRange, Checksum, Error, ErrorKind, ObjectInfo, ReadSource, Result, Tags, limits};
 use umbra_meta::{Check, Expect, Write, is_outcome_unknown, key};
-use umbra_store::{Content, Extent, Identity, Integrity, Terms};
+use umbra_store::{Bucket, Content, Extent, Identity, Integrity, Terms};
 
 use crate::{
     cold_parts::known_parts,
@@ -14,8 +14,9 @@ use crate::{
     hashes::{Hashes, Sums},
     hydrate::{Hydration, Pinned, same_shadow},
     inventory,
+    origin::Uncarried,
     partial::{self, Partial},
-    transfer::{End, StoredPiece, Transfer},
+    transfer::{End, StoredPiece, Transfer, cut_off},
 };
 
 impl Hydration {
@@ -27,6 +28,12 @@ impl Hydration {
                     transfer.verified();
                     End::Complete { kept: self.keep_or_leave(transfer, info, sums).await }
                 }
+                Err(_) if self.transfer_is_void().await => {
+                    self.leave(transfer, "the shadow was cleared").await;
+                    End::Failed(cut_off())
+                }
+                // What is stored cannot be read now: that says nothing of it.
+                Err(error) if error.kind() == ErrorKind::Unavailable => End::Failed(error),
                 Err(error) => {
                     tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
                     self.leave(transfer, "it is not what the origin says it is").await;
@@ -41,6 +48,11 @@ impl Hydration {
             Err(Failure::Other(error)) => End::Failed(error),
         };
         transfer.finish(end);
+    }
+
+    /// Whether the shadow was cleared: then what was stored goes while it is read.
+    async fn transfer_is_void(&self) -> bool {
+        matches!(self.current().await, Err(error) if error.kind() == ErrorKind::Conflict)
     }
 
     /// What the origin tells of the whole, asked for unless the first answer was of the whole.
@@ -126,14 +138,7 @@ impl Hydration {
         } else {
             info.parts = parts;
         }
-        let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags().await? };
-        let mut terms = self.terms().await?;
-        // From memory: the commit holds it against what is stored.
-        let current = self.catalog.bucket(&self.bucket.name).await?;
-        if !same_shadow(&self.bucket, &current) {
-            return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
-        }
-        terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
+        let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags(&info).await? };
         if info.checksums.is_empty() {
             info.checksums.push(crc.clone());
         }
@@ -141,13 +146,18 @@ impl Hydration {
         info.source = ReadSource::Local;
         let size = info.size;
         let identity = Identity { info, tags, hydrated: self.native.clock().now() };
-        let publish = |content| self.native.publish_copy(&current, &self.key, content, identity, self.base.object, terms);
-        match transfer.content() {
-            Ok(small) => self.publish_small(small, publish, crc).await?,
-            Err(pieces) => {
-                let extents = pieces.into_iter().map(|StoredPiece { size, blob, .. }| Extent { blob, size }).collect();
-                publish(assembled(extents, crc)).await?;
+        // From memory: the commit holds it against what is stored.
+        let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
+        while let Err(error) = self.publish(transfer, &current, &identity, &crc).await {
+            if error.kind() != ErrorKind::Conflict || is_outcome_unknown(&error) {
+                return Err(error);
             }
+            // Settings may have changed that are none of the copy's business, such as the credentials.
+            let now = self.current().await?;
+            if now.revision == current.revision {
+                return Err(error);
+            }
+            current = now;
         }
         self.stats.hydrated_objects.add(1);
         self.stats.hydrated_bytes.add(size);
@@ -162,6 +172,28 @@ impl Hydration {
         };
         if let Err(error) = stored.await {
             tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "what was brought cannot be kept for later");
+        }
+    }
+
+    /// The bucket as it stands, if it still has the shadow that the copy came from.
+    async fn current(&self) -> Result<Arc<Bucket>> {
+        self.of_this_shadow(self.catalog.refresh(&self.bucket.name).await?)
+    }
+
+    fn of_this_shadow(&self, bucket: Arc<Bucket>) -> Result<Arc<Bucket>> {
+        if same_shadow(&self.bucket, &bucket) { Ok(bucket) } else { Err(Error::new(ErrorKind::Conflict, "the shadow changed")) }
+    }
+
+    async fn publish(&self, transfer: &Transfer, current: &Bucket, identity: &Identity, crc: &Checksum) -> Result<()> {
+        let mut terms = self.terms().await?;
+        terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
+        let publish = |content| self.native.publish_copy(current, &self.key, content, identity.clone(), self.base.object, terms);
+        match transfer.content() {
+            Ok(small) => self.publish_small(small, publish, crc.clone()).await,
+            Err(pieces) => {
+                let extents = pieces.into_iter().map(|StoredPiece { size, blob, .. }| Extent { blob, size }).collect();
+                publish(assembled(extents, crc.clone())).await
+            }
         }
     }
 
@@ -209,15 +241,32 @@ impl Hydration {
         Ok(Terms { checks, writes, removal: Some(inventory::removal(&self.key)), ..Terms::default() })
     }
 
-    /// The origin's tags; an origin that does not know tags, or does not let us see them, has none to carry over. One that has lost the object
-    /// meanwhile does not tell which it had.
-    async fn tags(&self) -> Result<Tags> {
-        match self.origin.tags(&self.path, &self.key).await {
-            Ok(tags) => Ok(tags),
-            Err(error) if matches!(error.error.kind(), ErrorKind::Unsupported | ErrorKind::OriginRefused) => Ok(Tags::default()),
-            Err(error) if error.is_not_found() => Err(Error::new(ErrorKind::Conflict, "the object is gone at the origin")),
-            Err(error) => Err(error.into()),
+    /// The origin's tags; an origin that does not know tags has none to carry over. One that does not show them, but the object, is noted.
+    ///
+    /// They are asked for after the content: where there are any, the origin is asked once more whether they are still of this object.
+    async fn tags(&self, info: &ObjectInfo) -> Result<Tags> {
+        let conflict = |why| Error::new(ErrorKind::Conflict, why);
+        let tags = match self.origin.tags(&self.path, &self.key).await {
+            Ok(tags) => Some(tags),
+            Err(error) if error.error.kind() == ErrorKind::OriginRefused => None,
+            Err(error) if error.error.kind() == ErrorKind::Unsupported => return Ok(Tags::default()),
+            Err(error) if error.is_not_found() => return Err(conflict("the object is gone at the origin")),
+            Err(error) => return Err(error.into()),
+        };
+        let Pinned { tags_known, is_whole, .. } = self.pinned();
+        let had_none = info.tag_count == 0 && (*tags_known || *is_whole);
+        if had_none && tags.as_ref().is_some_and(|tags| tags.is_empty()) {
+            return Ok(Tags::default());
         }
+        match self.origin.head(&self.path, &self.key).await {
+            Ok(told) if told.info.etag == info.etag => {}
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => return Err(conflict("the object changed at the origin")),
+        }
+        if tags.is_none() {
+            self.notes.add(&self.key, &[Uncarried::HiddenTags]).await;
+        }
+        Ok(tags.unwrap_or_default())
     }
 }
 

@@ -89,7 +89,7 @@ impl Shadow {
         Err(Error::invalid(Fault::InvalidRequest, message))
     }
 
-    async fn refuse_repairs(&self, bucket: &Bucket) -> Result<()> {
+    pub(crate) async fn refuse_repairs(&self, bucket: &Bucket) -> Result<()> {
         let repairs = self.pending_repairs(bucket, REPAIRS_COUNTED).await?.len() as u64;
         if repairs == 0 {
             return Ok(());

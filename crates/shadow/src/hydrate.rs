@@ -31,7 +31,8 @@ use crate::{
     record::Hydrating,
     shadow::scope_of,
     stats::Stats,
-    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer, WHOLE_BYTES_MAX},
+    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer, WHOLE_BYTES_MAX, cut_off},
+    uncarried::Notes,
     view::{Base, View},
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Hydration {
     pub(crate) base: Base,
     pub(crate) path: ShadowPath,
     pub(crate) stats: Arc<Stats>,
+    /// Where what cannot be carried over is noted.
+    pub(crate) notes: Notes,
     /// The memory budget of all hydrations, in [`PERMIT_BYTES`].
     pub(crate) memory: Arc<Semaphore>,
     /// How many requests all hydrations together may have under way in the background.
@@ -108,6 +111,7 @@ pub(crate) struct HydrationParts {
     pub(crate) base: Base,
     pub(crate) path: ShadowPath,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) notes: Notes,
     pub(crate) memory: Arc<Semaphore>,
     pub(crate) background: Arc<Semaphore>,
     pub(crate) lanes: Arc<Semaphore>,
@@ -116,7 +120,7 @@ pub(crate) struct HydrationParts {
 
 impl Hydration {
     pub(crate) fn new(parts: HydrationParts) -> Arc<Self> {
-        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, memory, background, lanes, stopping } = parts;
+        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, notes, memory, background, lanes, stopping } = parts;
         Arc::new(Self {
             native,
             catalog,
@@ -126,6 +130,7 @@ impl Hydration {
             base,
             path,
             stats,
+            notes,
             memory,
             background,
             lanes,
@@ -155,9 +160,9 @@ impl Hydration {
             Err(Failure::Other(error)) => {
                 if error.kind() == ErrorKind::Cancelled && !self.stopping.is_cancelled() {
                     self.leave(transfer, "the shadow was cleared").await;
-                } else {
-                    self.drop_if_outdated(transfer).await;
+                    return transfer.finish(End::Failed(cut_off()));
                 }
+                self.drop_if_outdated(transfer).await;
                 transfer.finish(End::Failed(error));
             }
         }

@@ -3,7 +3,7 @@
 //! A row is written before the origin is touched and leaves with the commit that applies the write here. If the process dies between, or
 //! nobody knows whether the origin applied the write, the row stays without an owner: its key is read through the origin until repaired.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -17,6 +17,7 @@ use crate::{
     record::{Intent, Operation, Tombstone, encode},
     shadow::Inner,
     view::View,
+    write_through::switched,
 };
 
 /// What a write-through is about to do at the origin.
@@ -59,6 +60,10 @@ pub(crate) fn mark_of_tags(tags: &Tags) -> String {
     ETag::from_md5(hash.finalize().into()).to_string()
 }
 
+/// Keys whose intent belongs to somebody in this process, each with the row that its intent takes the place of: until then that one is still there,
+/// and belongs to nobody.
+pub(crate) type LiveIntents = HashMap<(Partition, ObjectKey), Option<Revision>>;
+
 /// The intent of a write in progress. Dropped before it is settled it becomes one of a dead owner.
 pub(crate) struct IntentGuard {
     shadow: Shadow,
@@ -73,7 +78,7 @@ pub(crate) struct IntentGuard {
 
 impl Inner {
     /// The keys whose intent for such an operation belongs to somebody in this process.
-    pub(crate) const fn live(&self, operation: Operation) -> &Mutex<HashSet<(Partition, ObjectKey)>> {
+    pub(crate) const fn live(&self, operation: Operation) -> &Mutex<LiveIntents> {
         match operation {
             Operation::CopyBack => &self.live_copies,
             Operation::Put | Operation::Delete | Operation::Tag => &self.live_intents,
@@ -93,7 +98,11 @@ impl Shadow {
         let leaves_upload = upload.is_some();
         let batch = Batch { writes: batch.writes.into_iter().chain(upload).collect(), ..batch };
         // Alive before the row is there: no reader may take it for a dead one.
-        self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()));
+        self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()), view.base.intent);
+        if self.holds_writes_back(bucket) {
+            self.0.live(intent.operation).lock().remove(&(bucket.partition, key.clone()));
+            return Err(switched());
+        }
         let mut guard = IntentGuard {
             shadow: self.clone(),
             bucket: bucket.clone(),

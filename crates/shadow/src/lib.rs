@@ -52,6 +52,7 @@ mod gate;
 mod hashes;
 mod health;
 mod held_body;
+mod hold_back;
 mod hydrate;
 mod intent;
 mod inventory;

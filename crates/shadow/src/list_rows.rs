@@ -64,14 +64,14 @@ impl Shadow {
         }
         let rows = self.native().meta().scan(bucket.partition, range, ROWS_AT_ONCE, Projection::Full).await?;
         // More than fit are taken for half done: that costs a closer look, and changes nothing.
-        Ok(rows.len() == ROWS_AT_ONCE || !self.ownerless(bucket, &rows)?.is_empty())
+        Ok(rows.len() == ROWS_AT_ONCE || !self.half_done(bucket, &rows)?.is_empty())
     }
 
     /// Which of `keys` have a half-done write.
     pub(crate) async fn half_done_among(&self, bucket: &Bucket, keys: &[&ObjectKey]) -> Result<HashSet<ObjectKey>> {
         let rows = self.rows_among(bucket, keys, key::write_intent).await?;
         let names: HashSet<_> = keys.iter().map(|key| key.as_str()).collect();
-        let half_done = self.ownerless(bucket, &rows)?.into_iter().map(|(key, _)| key);
+        let half_done = self.half_done(bucket, &rows)?.into_iter();
         Ok(half_done.filter(|key| names.contains(key.as_str())).collect())
     }
 
@@ -86,7 +86,7 @@ impl Shadow {
         let judged = stream::iter(keys).map(|key| async move {
             let view = self.view(bucket, &key).await?;
             // Of a cold key everything is read at the origin in any case.
-            let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead && !view.is_cold()) else { return Ok(None) };
+            let Some(intent) = view.unsettled().filter(|_| !view.is_cold()) else { return Ok(None) };
             let applied = self.applied(cx, bucket, &key, intent, origin).await?;
             Ok::<_, umbra_core::Error>(matches!(applied, Some(Operation::Put | Operation::Delete)).then_some(key))
         });

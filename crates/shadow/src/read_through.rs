@@ -29,8 +29,26 @@ enum Place {
 }
 
 impl Shadow {
+    /// What is known here of a key, and where it is to be read.
+    async fn find_place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<(View, Place)> {
+        let mut view = self.view(bucket, key).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            let place = self.place(cx, bucket, key, &view, origin).await?;
+            if view.unsettled().is_none() {
+                return Ok((view, place));
+            }
+            // What the origin said may be of a later write than the one it was asked about.
+            let now = self.view(bucket, key).await?;
+            if now.base == view.base {
+                return Ok((view, place));
+            }
+            view = now;
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
     async fn place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<Place> {
-        if let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead)
+        if let Some(intent) = view.unsettled()
             && let Some(operation) = self.applied(cx, bucket, key, intent, origin).await?
         {
             match operation {
@@ -55,9 +73,9 @@ impl Shadow {
         options: GetOptions,
         origin: Arc<dyn Origin>,
     ) -> Result<GetObject> {
-        for _ in 0..ATTEMPTS_MAX {
-            let view = self.view(bucket, key).await?;
-            match self.place(cx, bucket, key, &view, &*origin).await? {
+        for attempt in 0..ATTEMPTS_MAX {
+            let (view, place) = self.find_place(cx, bucket, key, &*origin).await?;
+            match place {
                 Place::Here => {
                     self.stats(bucket).local_reads.add(1);
                     return self.native().get(cx, bucket, key, options).await;
@@ -65,19 +83,44 @@ impl Shadow {
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {}
             }
+            let first = attempt == 0;
             let read = match options.part_number {
-                Some(number) => self.read_cold_part(cx, bucket, key, (number, &options), &origin).await?,
-                None => self.read_cold(cx, bucket, key, &options, &origin).await?,
+                Some(number) => self.read_cold_part(cx, bucket, key, (number, &options), &origin, first).await,
+                None => self.read_cold(cx, bucket, key, &options, &origin, first).await,
             };
-            if let Some(object) = read {
-                self.stats(bucket).cold_reads.add(1);
-                return Ok(object);
+            match read {
+                Ok(None) => {}
+                Ok(Some(_)) if self.is_overtaken(bucket, key, &view).await? => {}
+                Ok(Some(object)) => {
+                    self.stats(bucket).cold_reads.add(1);
+                    return Ok(object);
+                }
+                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
     }
 
-    /// Reads a cold key. `None` when it is not cold any more.
+    /// Whether a key was written or deleted here since it was looked at, and is being written again: what the origin has by now may be that.
+    async fn is_overtaken(&self, bucket: &Bucket, key: &ObjectKey, then: &View) -> Result<bool> {
+        let now = self.view(bucket, key).await?;
+        let is_deleted = now.gone && now.base.tombstone != then.base.tombstone;
+        let is_ours = now.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_none());
+        Ok(now.intent.is_some() && (is_deleted || is_ours && now.base.object != then.base.object))
+    }
+
+    /// Whether the origin does not know a key that was written here since it was looked for: then it is not absent.
+    async fn is_here_now(&self, bucket: &Bucket, key: &ObjectKey, view: &View, error: &Error) -> Result<bool> {
+        if !matches!(error.kind(), ErrorKind::NotFound(_)) {
+            return Ok(false);
+        }
+        let now = self.native().find(bucket, key).await?;
+        Ok(now.is_some_and(|now| view.base.object != Some(now.revision)))
+    }
+
+    /// Reads a cold key. `None` when it is to be looked for once more: it is not cold any more, or what a transfer begun before this read, the
+    /// `first` look of it, was told of the key says nothing of now.
     pub(crate) async fn read_cold(
         &self,
         cx: &RequestContext,
@@ -85,6 +128,7 @@ impl Shadow {
         key: &ObjectKey,
         options: &GetOptions,
         origin: &Arc<dyn Origin>,
+        first: bool,
     ) -> Result<Option<GetObject>> {
         let path = self.path(cx, bucket);
         if !options.preconditions.is_empty() {
@@ -92,11 +136,20 @@ impl Shadow {
             check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
         }
         let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
-        let transfer = self.join(cx, bucket, key, origin, wanted);
+        let (transfer, is_new) = self.join(cx, bucket, key, origin, wanted);
         if hydrates_whole(bucket) {
             transfer.want_whole();
         }
-        let Some(info) = transfer.info().await? else { return Ok(None) };
+        let info = match transfer.info().await {
+            Ok(Some(info)) => info,
+            Ok(None) => return Ok(None),
+            Err(error) if first && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                // The origin was asked before this read began, and may have been given the object since.
+                self.0.flights.leave(bucket.partition, key, &transfer);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
         check_read(&options.preconditions, &info)?;
         let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
         let span = range.unwrap_or(ByteRange::new(0, info.size));
@@ -104,7 +157,7 @@ impl Shadow {
         match reader.prime().await {
             Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
             // Nothing has been answered yet: a clean restart.
-            Err(_) if reader.is_superseded() => Ok(None),
+            Err(_) if reader.is_over() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -123,13 +176,25 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
         wanted: Wanted,
     ) -> Arc<Transfer> {
-        let transfer = self.join(cx, bucket, key, origin, wanted);
-        transfer.want_whole();
-        Arc::clone(&transfer)
+        self.hydrate_or_join(cx, bucket, key, origin, wanted).0
     }
 
-    /// Joins the transfer of a cold key, or starts one that begins with `wanted`.
-    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Visit {
+    /// Like [`Shadow::hydrate_wanting`]; tells whether the transfer is new.
+    fn hydrate_or_join(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        origin: &Arc<dyn Origin>,
+        wanted: Wanted,
+    ) -> (Arc<Transfer>, bool) {
+        let (transfer, is_new) = self.join(cx, bucket, key, origin, wanted);
+        transfer.want_whole();
+        (Arc::clone(&transfer), is_new)
+    }
+
+    /// Joins the transfer of a cold key, or starts one that begins with `wanted`; tells whether it is new.
+    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> (Visit, bool) {
         let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
         if new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
@@ -140,7 +205,7 @@ impl Shadow {
                 drop(landed);
             });
         }
-        transfer
+        (transfer, new)
     }
 
     async fn run_transfer(
@@ -165,8 +230,7 @@ impl Shadow {
         if !same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?) {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow changed; please try again"));
         }
-        let view = self.view(bucket, key).await?;
-        let place = self.place(cx, bucket, key, &view, origin).await?;
+        let (view, place) = self.find_place(cx, bucket, key, origin).await?;
         Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
     }
 
@@ -180,6 +244,7 @@ impl Shadow {
             base,
             path: self.path(cx, bucket),
             stats: self.stats(bucket),
+            notes: self.notes(bucket),
             memory: self.0.hydration_memory.clone(),
             background: self.0.background.clone(),
             lanes: self.0.flights.lanes(bucket.partition),
@@ -195,12 +260,17 @@ impl Shadow {
         options: GetOptions,
         origin: &Arc<dyn Origin>,
     ) -> Result<ObjectInfo> {
-        let view = self.view(bucket, key).await?;
-        match self.place(cx, bucket, key, &view, &**origin).await? {
+        let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
+        match place {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => {
-                let mut info = origin.head(&self.path(cx, bucket), key).await?.info;
+                let mut info = match origin.head(&self.path(cx, bucket), key).await.map_err(Error::from) {
+                    Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {
+                        return self.native().head(cx, bucket, key, options).await;
+                    }
+                    told => told?.info,
+                };
                 info.source = ReadSource::Origin;
                 check_read(&options.preconditions, &info)?;
                 if options.part_number.is_some() || options.wants_parts {
@@ -215,24 +285,34 @@ impl Shadow {
     }
 
     pub(crate) async fn tags_through(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Tags> {
-        let view = self.view(bucket, key).await?;
-        match self.place(cx, bucket, key, &view, origin).await? {
+        let (view, place) = self.find_place(cx, bucket, key, origin).await?;
+        match place {
             Place::Here => self.native().tags(cx, bucket, key).await,
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
-            Place::Origin => Ok(origin.tags(&self.path(cx, bucket), key).await?),
+            Place::Origin => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
+                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key).await,
+                tags => tags,
+            },
         }
     }
 
     /// Brings a key here and waits for it; fails like a read where it exists nowhere.
     pub(crate) async fn hydrate_now(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>) -> Result<()> {
-        for _ in 0..ATTEMPTS_MAX {
-            let view = self.view(bucket, key).await?;
-            match self.place(cx, bucket, key, &view, &**origin).await? {
+        for attempt in 0..ATTEMPTS_MAX {
+            let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
+            match place {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {
-                    if let End::Failed(error) = self.hydrate(cx, bucket, key, origin).ended().await {
-                        return Err(error);
+                    let (transfer, is_new) = self.hydrate_or_join(cx, bucket, key, origin, Wanted::Whole);
+                    match transfer.ended().await {
+                        // As in a read: the origin was asked before this began.
+                        End::Failed(error) if attempt == 0 && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                            self.0.flights.leave(bucket.partition, key, &transfer);
+                        }
+                        End::Failed(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
+                        End::Failed(error) => return Err(error),
+                        End::Complete { .. } | End::Superseded => {}
                     }
                 }
             }

@@ -9,7 +9,7 @@ use umbra_core::{Body, ByteRange, Error, Result};
 
 use crate::{
     news::Follower,
-    transfer::{FETCH_BYTES, StoredPiece, Visit},
+    transfer::{FETCH_BYTES, StoredPiece, Visit, cut_off},
 };
 
 /// How far ahead of itself a reader has bytes brought: four requests, so that some are on their way while others arrive.
@@ -53,9 +53,9 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether the object is to be looked for here again.
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.transfer.is_superseded()
+    /// Whether the transfer ended without a failure: the object is to be looked for here again.
+    pub(crate) fn is_over(&self) -> bool {
+        self.transfer.is_over()
     }
 
     /// The bytes, as they arrive.
@@ -78,7 +78,10 @@ impl Reader {
         while !self.range.is_empty() {
             if let Some(piece) = &mut self.piece {
                 match piece.next().await {
-                    Some(bytes) => return Ok(Some(self.take(bytes?))),
+                    Some(bytes) => {
+                        let bytes = bytes.map_err(unread)?;
+                        return Ok(Some(self.take(bytes)));
+                    }
                     None => self.piece = None,
                 }
                 continue;
@@ -92,7 +95,7 @@ impl Reader {
                 At::Stored(piece) => {
                     let end = (piece.offset + piece.size).min(self.range.end);
                     let within = ByteRange::new(self.range.start - piece.offset, end - piece.offset);
-                    self.piece = Some(self.blobs.read(&piece.blob, within).await?);
+                    self.piece = Some(self.blobs.read(&piece.blob, within).await.map_err(unread)?);
                 }
                 At::NotYet => self.wait().await,
                 At::Missing => {
@@ -124,4 +127,9 @@ impl Reader {
         self.range.start += bytes.len() as u64;
         bytes
     }
+}
+
+/// A piece that is gone went with its shadow: nothing else takes the pieces of a transfer away that is read.
+fn unread(error: umbra_blob::Error) -> Error {
+    if matches!(error, umbra_blob::Error::NotFound(_)) { cut_off() } else { error.into() }
 }

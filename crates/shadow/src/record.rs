@@ -163,8 +163,13 @@ mod tests {
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);
         assert_eq!(decode::<Intent>("i", golden[1]).unwrap(), intent);
-        let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent };
+        let copy_back = Intent { operation: Operation::CopyBack, mark: None, size: None, ..intent.clone() };
         assert_eq!(decode::<Intent>("i", &[1, 0x85, 7, 0x18, 0x2a, 3, 0xf6, 0xf6]).unwrap(), copy_back);
+        let before = Some(Box::new(intent.clone()));
+        let second = Intent { operation: Operation::Delete, mark: None, size: None, before, ..intent };
+        let golden = [1, 0x86, 7, 0x18, 0x2a, 1, 0xf6, 0xf6, 0x85, 7, 0x18, 0x2a, 0, 0x61, b'e', 3];
+        assert_eq!(encode(&second), golden);
+        assert_eq!(decode::<Intent>("i", &golden).unwrap(), second);
         let upload = OriginUpload { generation: 7, at: 42, key: "k".into(), upload: "id".into() };
         let golden = [1, 0x84, 7, 0x18, 0x2a, 0x61, b'k', 0x62, b'i', b'd'];
         assert_eq!(encode(&upload), golden);

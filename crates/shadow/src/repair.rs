@@ -91,12 +91,23 @@ impl Shadow {
 
     /// The intents among `rows` that lost their owner.
     pub(crate) fn ownerless(&self, bucket: &Bucket, rows: &[Entry]) -> Result<Vec<(ObjectKey, Intent)>> {
+        self.intents_among(bucket, rows, |_, is_live| !is_live)
+    }
+
+    /// The keys of those among `rows` of which the origin alone knows what was applied, as [`View::unsettled`] says of one.
+    pub(crate) fn half_done(&self, bucket: &Bucket, rows: &[Entry]) -> Result<Vec<ObjectKey>> {
+        let found = self.intents_among(bucket, rows, |intent, is_live| !is_live || intent.before.is_some())?;
+        Ok(found.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// The intents among `rows` that are of this shadow and that `wanted` picks, told whether they have their owner.
+    fn intents_among(&self, bucket: &Bucket, rows: &[Entry], wanted: impl Fn(&Intent, bool) -> bool) -> Result<Vec<(ObjectKey, Intent)>> {
         let mut found = Vec::new();
         for row in rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
-            let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
-            if !is_live && intent.generation == bucket.settings.generation {
+            let is_live = self.0.live(intent.operation).lock().contains_key(&(bucket.partition, key.clone()));
+            if intent.generation == bucket.settings.generation && wanted(&intent, is_live) {
                 found.push((key, intent));
             }
         }
@@ -207,7 +218,7 @@ impl Shadow {
 
     /// Whether a copy back of `key` lost its owner.
     pub(crate) fn has_abandoned_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
-        view.copying_back.is_some() && !self.0.live_copies.lock().contains(&(bucket.partition, key.clone()))
+        view.copying_back.is_some() && !self.0.live_copies.lock().contains_key(&(bucket.partition, key.clone()))
     }
 
     /// A copy back lost its owner: what is here stands, and the origin is not left with half an upload.

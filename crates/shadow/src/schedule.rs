@@ -196,7 +196,10 @@ impl Shadow {
             let outcome = outcome.unwrap_or_else(|error| Err(Error::internal("a hydration was cut short").because(error)));
             let mut state = self.0.schedule.state.lock();
             state.pending.remove(&place);
-            if let Err(error) = outcome {
+            // That there is no such object anywhere the next HEAD finds out itself, and whether it is still so.
+            if let Err(error) = outcome
+                && !matches!(error.kind(), ErrorKind::NotFound(_))
+            {
                 tracing::warn!(?error, key = %place.1, "an ordered hydration failed");
                 state.fail(place, error, self.0.clock.now());
             }

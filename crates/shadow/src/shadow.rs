@@ -1,6 +1,6 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -18,6 +18,7 @@ use umbra_store::{
 use crate::{
     flights::Flights,
     hydrate::{PERMIT_BYTES, PERMITS_MIN},
+    intent::LiveIntents,
     jobs::Jobs,
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
@@ -81,10 +82,14 @@ pub(crate) struct Inner {
     /// One lock per part of a mirrored upload, by `upload/number`.
     pub(crate) part_locks: KeyLocks,
     /// Keys whose intent belongs to a write of this process that is still under way.
-    pub(crate) live_intents: Mutex<HashSet<(Partition, ObjectKey)>>,
+    pub(crate) live_intents: Mutex<LiveIntents>,
     /// Keys whose intent belongs to a copy back to the origin that is still under way. Kept apart, for a write may overtake it.
-    pub(crate) live_copies: Mutex<HashSet<(Partition, ObjectKey)>>,
+    pub(crate) live_copies: Mutex<LiveIntents>,
+    /// Buckets whose writes to the origin are held back, and how often.
+    pub(crate) held_back: Mutex<HashMap<Partition, usize>>,
     pub(crate) stats: StatsByBucket,
+    /// Up to which generation of a bucket's shadow this process has dropped what earlier ones left.
+    pub(crate) cleaned: Mutex<HashMap<Partition, u64>>,
     pub(crate) hydration_memory: Arc<Semaphore>,
     /// Requests to origins that nobody waits for.
     pub(crate) background: Arc<Semaphore>,
@@ -117,7 +122,9 @@ impl Shadow {
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
             live_copies: Mutex::default(),
+            held_back: Mutex::default(),
             stats: StatsByBucket::default(),
+            cleaned: Mutex::default(),
             hydration_memory: Arc::new(Semaphore::new(permits.clamp(PERMITS_MIN, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
@@ -191,15 +198,18 @@ impl Shadow {
     /// The rows of a key, and whether its intent is dead.
     pub(crate) async fn view(&self, bucket: &Bucket, key: &ObjectKey) -> Result<View> {
         let mut view = View::read(&**self.native().meta(), bucket, key).await?;
+        let is_live = |view: &View| {
+            let live = self.0.live_intents.lock().get(&(bucket.partition, key.clone())).copied();
+            live.is_some_and(|replaced| view.base.intent != replaced)
+        };
         loop {
-            if view.intent.is_none() || self.0.live_intents.lock().contains(&(bucket.partition, key.clone())) {
+            if view.intent.is_none() || is_live(&view) {
                 return Ok(view);
             }
             // Its owner may have ended between the two looks: dead is only what is still there.
             let again = View::read(&**self.native().meta(), bucket, key).await?;
             if again.base.intent == view.base.intent {
-                let is_live = self.0.live_intents.lock().contains(&(bucket.partition, key.clone()));
-                return Ok(View { is_dead: !is_live, ..again });
+                return Ok(View { is_dead: !is_live(&again), ..again });
             }
             view = again;
         }

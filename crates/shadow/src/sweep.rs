@@ -33,7 +33,7 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
-                if let Err(error) = self.sweep(bucket).await {
+                if let Err(error) = self.sweep_all_of(bucket).await {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "hydrations that were left stay for now");
                 }
             }
@@ -42,6 +42,17 @@ impl Shadow {
                 _ => return Ok(()),
             }
         }
+    }
+
+    async fn sweep_all_of(&self, bucket: &Bucket) -> Result<()> {
+        self.sweep(bucket).await?;
+        let (partition, generation) = (bucket.partition, bucket.settings.generation);
+        if self.0.cleaned.lock().get(&partition) == Some(&generation) {
+            return Ok(());
+        }
+        self.drop_outdated(bucket).await?;
+        self.0.cleaned.lock().insert(partition, generation);
+        Ok(())
     }
 
     /// Drops the hydrations of a bucket that can not become objects any more, and goes on with the others if the bucket's policy has it so.

@@ -338,9 +338,9 @@ impl Transfer {
         self.update(|state| state.wants_whole = true);
     }
 
-    /// Whether the object is to be looked for here again.
-    pub(crate) fn is_superseded(&self) -> bool {
-        matches!(self.state.lock().end, Some(End::Superseded))
+    /// Whether it ended without a failure: the object is to be looked for here again.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state.lock().end, Some(End::Superseded | End::Complete { .. }))
     }
 
     /// Waits for the end.
@@ -400,6 +400,8 @@ impl State {
     }
 
     fn claim(&mut self, range: ByteRange) -> u64 {
+        let is_free = |other: &Arriving| other.end <= range.start || range.end <= other.start;
+        debug_assert!(self.fetches.iter().all(is_free), "two fetches own the same bytes");
         self.fetches_begun += 1;
         self.fetches.push(Arriving::new(self.fetches_begun, range));
         self.fetches_begun
@@ -523,6 +525,11 @@ impl State {
             (None, None) => At::Missing,
         }
     }
+}
+
+/// What readers are told whose transfer was stopped with its shadow.
+pub(crate) fn cut_off() -> Error {
+    Error::new(ErrorKind::Unavailable, "the bucket's shadow was cleared while the object came in from its origin; please try again")
 }
 
 /// The object changed at the origin, or a newer one took its place here, and this reader had begun.

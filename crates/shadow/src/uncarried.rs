@@ -47,12 +47,23 @@ pub enum UncarriedReason {
     /// A header of it holds what is no text.
     #[n(6)]
     UnreadableHeader,
+    /// The origin does not let its tags be read.
+    #[n(7)]
+    HiddenTags,
 }
 
 impl UncarriedReason {
     /// Every reason.
-    pub const ALL: [Self; 7] =
-        [Self::Archived, Self::CustomerKey, Self::Retention, Self::LegalHold, Self::Acl, Self::HiddenMetadata, Self::UnreadableHeader];
+    pub const ALL: [Self; 8] = [
+        Self::Archived,
+        Self::CustomerKey,
+        Self::Retention,
+        Self::LegalHold,
+        Self::Acl,
+        Self::HiddenMetadata,
+        Self::UnreadableHeader,
+        Self::HiddenTags,
+    ];
 
     const fn of(found: &Uncarried) -> Self {
         match found {
@@ -63,6 +74,7 @@ impl UncarriedReason {
             Uncarried::Acl => Self::Acl,
             Uncarried::HiddenMetadata => Self::HiddenMetadata,
             Uncarried::UnreadableHeader(_) => Self::UnreadableHeader,
+            Uncarried::HiddenTags => Self::HiddenTags,
         }
     }
 
@@ -76,6 +88,7 @@ impl UncarriedReason {
             Self::Acl => "acl",
             Self::HiddenMetadata => "hidden_metadata",
             Self::UnreadableHeader => "unreadable_header",
+            Self::HiddenTags => "hidden_tags",
         }
     }
 
@@ -173,6 +186,11 @@ impl Shadow {
         let counts = UncarriedReason::ALL.into_iter().zip(counts.into_iter().map(value));
         Ok(counts.filter_map(|(reason, count)| Some((reason, count.filter(|count| *count > 0)?))).collect())
     }
+}
+
+/// The generation that the note in `row` belongs to.
+pub(crate) fn generation_of(row: &Entry) -> Result<u64> {
+    Ok(decode::<Note>("note", &row.body)?.generation)
 }
 
 /// Whether a reason is still one, with `object` here.

@@ -63,6 +63,11 @@ impl View {
         Base { intent: self.base.intent.filter(|_| !is_live), ..self.base }
     }
 
+    /// The intent of which the origin alone knows what was applied: its owner died, or it took the place of one whose owner had.
+    pub(crate) fn unsettled(&self) -> Option<&Intent> {
+        self.intent.as_ref().filter(|intent| self.is_dead || intent.before.is_some())
+    }
+
     /// Whether the key lives only at the origin, as far as is known here.
     pub(crate) const fn is_cold(&self) -> bool {
         self.object.is_none() && !self.gone

@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, ETag, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
+use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
 use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
@@ -54,11 +54,17 @@ impl Shadow {
     ) -> Result<Journalled<'_>> {
         let lock = self.0.locks.lock(bucket.partition, key).await;
         let bucket = self.fresh(bucket).await?;
-        if matches!(intended, Intended::Tag(_)) {
+        let is_tag = matches!(intended, Intended::Tag(_));
+        if is_tag {
             // Tags are put to what both sides hold; what the origin alone holds would be left there, with our tags.
             self.repair(cx, &bucket, key, origin).await?;
         }
         let (view, terms) = self.judge_through(cx, &bucket, key, conditions, origin).await?;
+        if is_tag && view.object.is_none() {
+            // Gone since it was brought here to be tagged.
+            let changed = || Error::new(ErrorKind::Conflict, "the object changed; please try again");
+            return Err(if view.gone { Error::not_found(Entity::Object) } else { changed() });
+        }
         let intent = self.begin_intent(&bucket, key, &view, intended).await?;
         Ok(Journalled { _lock: lock, bucket, terms, intent })
     }
@@ -76,7 +82,7 @@ impl Shadow {
         self.to_the_end(async move {
             let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
             // Before the body moves; judged again, for good, under the key's lock.
-            let (view, terms) = shadow.judge_through(&cx, &bucket, &key, &preconditions, &origin).await?;
+            let (view, terms) = shadow.judge_early(&cx, &bucket, &key, &preconditions, &origin).await?;
             let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
             let conditions = shadow.conditions_there(&path, &view, terms.cold, &preconditions, &*origin).await?;
@@ -118,7 +124,7 @@ impl Shadow {
             if_absent: cold.is_none() && conditions.if_none_match == Some(Matches::Any),
             if_match: cold.filter(|_| conditions.if_match.is_some()),
         };
-        if wanted.is_empty() || !view.is_cold() || !origin.judges_conditions(path).await? {
+        if wanted.is_empty() || !view.is_cold() || view.unsettled().is_some() || !origin.judges_conditions(path).await? {
             return Ok(PutConditions::default());
         }
         Ok(wanted)
@@ -183,7 +189,25 @@ impl Shadow {
         .await
     }
 
-    /// Judges conditions, a cold object counting as existing. What an earlier write left half-done is settled first where it matters.
+    /// Judges conditions without the key's lock, unless only the origin knows what the key holds: that is settled under it.
+    async fn judge_early(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        conditions: &Preconditions,
+        origin: &Arc<dyn Origin>,
+    ) -> Result<(View, Terms)> {
+        let view = self.view(bucket, key).await?;
+        if view.unsettled().is_some() {
+            return Ok((view, Terms::default()));
+        }
+        let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;
+        check_write(conditions, current_etag(&view, cold.as_ref()))?;
+        Ok((view, Terms { cold, ..Terms::default() }))
+    }
+
+    /// Judges conditions under the key's lock, a cold object counting as existing. What an earlier write left half-done is settled first where it matters.
     pub(crate) async fn judge_through(
         &self,
         cx: &RequestContext,

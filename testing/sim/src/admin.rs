@@ -2,26 +2,37 @@
 
 use std::time::Duration;
 
-use umbra_core::Result;
+use umbra_core::{HydratePolicy, Result};
 use umbra_shadow::AttachRequest;
 use umbra_store::Secret;
 
 use crate::{
+    env::{BIG_MIN, Dials},
     history::{Mode, Switch},
     life::{Life, World, bucket_name},
     reference::{Effect, Value},
     writes::content,
 };
 
+/// How old a copy may become before it is held against the origin, where it is.
+const REVALIDATE_AFTER: Duration = Duration::from_secs(2);
+
 /// Attaches the shadow for the first time.
-pub(crate) fn attach_request(write_through: bool) -> AttachRequest {
+fn attach_request(dials: &Dials, write_through: bool) -> AttachRequest {
     AttachRequest {
         endpoint: Some("https://old.example".to_owned()),
         access_key: Some("key".to_owned()),
         secret_key: Some(Secret::new("secret")),
         write_through: Some(write_through),
+        hydrate: Some(if dials.touched { HydratePolicy::Touched } else { HydratePolicy::Whole }),
+        revalidate: dials.revalidates.then_some(REVALIDATE_AFTER),
         ..AttachRequest::default()
     }
+}
+
+/// New credentials, and nothing else.
+fn rotation() -> AttachRequest {
+    AttachRequest { access_key: Some("another".to_owned()), secret_key: Some(Secret::new("other")), ..AttachRequest::default() }
 }
 
 impl Life {
@@ -36,6 +47,8 @@ impl Life {
             let wanted = if through { Mode::Through } else { Mode::Here };
             match mode {
                 Mode::Detached => self.switch(wanted, false).await,
+                // Credentials are changed alone. Whether that came to pass makes no difference to anybody.
+                _ if env.chance(0.2) => drop(self.shadow.attach(&self.cx, &bucket_name(), rotation()).await),
                 _ if env.chance(0.4) => self.switch(Mode::Detached, env.chance(0.6)).await,
                 _ => self.switch(wanted, false).await,
             }
@@ -71,7 +84,7 @@ impl Life {
             Mode::Detached => return self.shadow.detach(&self.cx, &bucket_name(), forced).await.map(drop),
             mode => mode == Mode::Through,
         };
-        self.shadow.attach(&self.cx, &bucket_name(), attach_request(write_through)).await.map(drop)
+        self.shadow.attach(&self.cx, &bucket_name(), attach_request(&self.world.env.dials, write_through)).await.map(drop)
     }
 }
 
@@ -88,7 +101,12 @@ impl World {
     /// Puts an object of its owner at the origin.
     pub(crate) fn own_put(&self, key: &str) {
         let tags = if self.env.chance(0.5) { 0 } else { self.writes.issue() };
-        let size = self.env.below(self.env.dials.origin_size_max + 1);
+        let is_first = !self.origin.changes().iter().any(|change| change.key == key);
+        let size = match self.env.dials.big && self.env.chance(0.5) {
+            true => BIG_MIN + self.env.below(self.env.dials.origin_size_max - BIG_MIN),
+            // The shortest contents are alike: later ones must be told from those before.
+            false => (if is_first { 0 } else { 8 }) + self.env.below(self.env.dials.size_max + 1),
+        };
         let bytes = content(self.writes.issue(), size);
         let write = self.writes.add(key, Some(bytes.clone()));
         let date = self.origin.insert(key, write, bytes, tags);

@@ -30,8 +30,10 @@ pub(crate) struct Case<'a> {
     /// What began to be read from the origin, and when.
     pub(crate) fetches: Vec<(u64, Value)>,
     pub(crate) life_ends: Vec<u64>,
-    /// From when to when a write was under way, whatever became of it.
-    pub(crate) writing: Vec<(u64, u64)>,
+    /// Whether an object may have several pieces: those that a life has brought show in the next without being read again.
+    pub(crate) keeps_pieces: bool,
+    /// Whether copies are held against the origin after a while.
+    pub(crate) revalidates: bool,
     pub(crate) writes: &'a Writes,
 }
 
@@ -60,9 +62,10 @@ enum Event {
 struct Search<'a> {
     case: &'a Case<'a>,
     pending: BTreeSet<usize>,
-    /// What is being read from the origin in this life.
+    /// What is being read from the origin: in this life, or before it where pieces of it may be kept.
     reading: Vec<(u64, Value)>,
-    now: u64,
+    /// What was ever read from it: a copy is one of these.
+    read: BTreeSet<Value>,
 }
 
 impl Case<'_> {
@@ -75,17 +78,21 @@ impl Case<'_> {
         }
         // What ends with a life ends before what was being read is forgotten.
         events.sort_by_key(|(tick, event)| (*tick, matches!(event, Event::LifeEnd), *event));
-        let mut search = Search { case: self, pending: BTreeSet::new(), reading: Vec::new(), now: 0 };
+        let mut search = Search { case: self, pending: BTreeSet::new(), reading: Vec::new(), read: BTreeSet::new() };
         let nothing = State { local: Local::Nothing, under: None, origin: None, attached: None };
         let mut configs = BTreeSet::from([Config { state: nothing, done: BTreeSet::new() }]);
-        for (tick, event) in events {
-            search.now = tick;
+        for (_, event) in events {
             match event {
                 Event::LifeEnd => {
                     configs = search.bring_in(configs);
-                    search.reading.clear();
+                    if !self.keeps_pieces {
+                        search.reading.clear();
+                    }
                 }
-                Event::Fetch(index) => search.reading.push(self.fetches[index]),
+                Event::Fetch(index) => {
+                    search.reading.push(self.fetches[index]);
+                    search.read.insert(self.fetches[index].1);
+                }
                 Event::Begin(index) => {
                     search.pending.insert(index);
                 }
@@ -138,8 +145,10 @@ impl Search<'_> {
     fn bring_in(&self, configs: BTreeSet<Config>) -> BTreeSet<Config> {
         let mut all = configs.clone();
         for config in configs {
-            for value in self.readable(&config.state) {
-                all.extend(config.state.hydrated(value).map(|state| Config { state, done: config.done.clone() }));
+            let cold = State { local: Local::Nothing, ..config.state };
+            let state = if self.is_outdated(&config.state) { cold } else { config.state };
+            for value in self.readable(&state) {
+                all.extend(state.hydrated(value).map(|state| Config { state, done: config.done.clone() }));
             }
         }
         all
@@ -167,8 +176,13 @@ impl Search<'_> {
             }
         }
         push(config.state.repaired(), None);
+        let cold = State { local: Local::Nothing, ..config.state };
+        let is_outdated = self.is_outdated(&config.state);
+        if is_outdated && config.state.origin.is_none() {
+            push(Some(cold), None);
+        }
         for value in self.readable(&config.state) {
-            push(config.state.hydrated(value), None);
+            push(if is_outdated { cold.hydrated(value) } else { config.state.hydrated(value) }, None);
         }
     }
 
@@ -187,15 +201,16 @@ impl Search<'_> {
     /// Whether a reader may have been shown what is older: a transfer of what the origin held a while ago, while there is nothing here, or what
     /// is here, while it is known not to be the newest.
     fn is_older(&self, state: &State, seen: &Seen) -> bool {
-        // While another write is under way, what a half-done one is to replace shows once more.
-        let is_hidden = || self.case.writing.iter().any(|(begun, ended)| (*begun..=*ended).contains(&self.now));
-        if let Some(under) = state.under.filter(|_| is_hidden()) {
-            let before = State { local: under, under: None, ..*state };
-            if seen.fits(before.visible(), self.case.writes) {
-                return true;
-            }
-        }
         let is_cold = state.local == Local::Nothing || state.under.is_some();
-        is_cold && self.readable(state).any(|value| seen.fits(Some(value), self.case.writes))
+        if self.is_outdated(state) && seen.fits(state.origin, self.case.writes) {
+            return true;
+        }
+        (is_cold || self.is_outdated(state)) && self.readable(state).any(|value| seen.fits(Some(value), self.case.writes))
+    }
+
+    /// Whether what is here is a copy that the origin is asked about, and has something else by now.
+    fn is_outdated(&self, state: &State) -> bool {
+        let is_copy = matches!(state.local, Local::Object(value) if self.read.contains(&value));
+        self.case.revalidates && is_copy && state.attached.is_some() && state.local != state.origin.map_or(Local::Nothing, Local::Object)
     }
 }

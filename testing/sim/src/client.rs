@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
-use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, Matches, PartNumber, Preconditions, RangeSpec, Result};
+use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, Matches, ObjectInfo, PartNumber, Preconditions, RangeSpec, Result};
 use umbra_store::{
     CompleteUpload, CompletedPart, CopyOptions, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, Objects, PartAddress,
-    PutOptions, copy,
+    PutOptions, copy, copy_part,
 };
 
 use crate::{
@@ -44,7 +45,9 @@ impl Client {
         let key = env.pick(&env.dials.keys).clone();
         let die = if env.dials.reads_only { env.below(45) } else { env.below(100) };
         match die {
-            0..=17 => self.get(&key).await,
+            0..=13 => self.get(&key).await,
+            14..=15 => self.peek(&key).await,
+            16..=17 => self.schedule(&key).await,
             18..=23 => self.get_range(&key).await,
             24..=31 => self.head(&key).await,
             32..=35 => self.get_if(&key).await,
@@ -79,10 +82,38 @@ impl Client {
         let range = match env.below(4) {
             0 => RangeSpec::Suffix { length: 1 + first },
             1 => RangeSpec::From { first, last: None },
-            _ => RangeSpec::From { first, last: Some(first + env.below(100) as u64) },
+            _ => {
+                let most = if env.dials.big && env.chance(0.5) { env.dials.origin_size_max / 3 } else { 100 };
+                RangeSpec::From { first, last: Some(first + env.below(most) as u64) }
+            }
         };
         let begun = self.begin(key, format!("GET {range:?}"), None);
         self.read(key, begun, GetOptions { range: Some(range), ..GetOptions::default() }).await;
+    }
+
+    /// Reads the beginning of an object and leaves.
+    async fn peek(&self, key: &str) {
+        let world = &self.life.world;
+        let begun = self.begin(key, "GET of the beginning".to_owned(), None);
+        let GetObject { info, body, .. } = match self.open(key, GetOptions::default()).await {
+            Ok(object) => object,
+            Err(error) => return self.fail(begun, &error),
+        };
+        let (mut stream, mut got) = (body.into_stream(), Vec::new());
+        for _ in 0..1 + world.env.below(3) {
+            match stream.next().await {
+                Some(Ok(chunk)) => got.extend_from_slice(&chunk),
+                Some(Err(error)) => return world.fail(begun, None, &error),
+                None => break,
+            }
+        }
+        match world.writes.identify(key, &info, Some(ByteRange::new(0, got.len() as u64)), Some(&got)) {
+            Ok(write) => world.end(begun, Outcome::Saw(Seen::Object(write)), format!("write {write}, {} bytes", got.len())),
+            Err(wrong) => {
+                world.complain(key, format!("a read that left: {wrong}"));
+                world.end(begun, Outcome::Failed, wrong);
+            }
+        }
     }
 
     async fn read(&self, key: &str, begun: Begun, options: GetOptions) {
@@ -128,12 +159,26 @@ impl Client {
 
     pub(crate) async fn head(&self, key: &str) {
         let begun = self.begin(key, "HEAD".to_owned(), None);
-        let world = &self.life.world;
         let head = async {
             let bucket = self.life.bucket().await?;
             self.life.shadow.head(&self.life.cx, &bucket, &object_key(key), GetOptions::default()).await
         };
-        match head.await {
+        self.end_head(key, begun, head.await);
+    }
+
+    /// Orders a copy.
+    async fn schedule(&self, key: &str) {
+        let begun = self.begin(key, "ORDER".to_owned(), None);
+        let head = async {
+            let bucket = self.life.bucket().await?;
+            self.life.shadow.head_and_schedule(&self.life.cx, &bucket, &object_key(key), GetOptions::default()).await
+        };
+        self.end_head(key, begun, head.await);
+    }
+
+    fn end_head(&self, key: &str, begun: Begun, head: Result<ObjectInfo>) {
+        let world = &self.life.world;
+        match head {
             Ok(info) => match world.writes.identify(key, &info, None, None) {
                 Ok(write) => world.end(begun, Outcome::Saw(Seen::Object(write)), format!("write {write}")),
                 Err(wrong) => {
@@ -210,11 +255,11 @@ impl Client {
     }
 
     /// A body that comes in pieces, and now and then not to its end.
-    fn body(&self, bytes: &bytes::Bytes) -> Body {
+    fn body(&self, bytes: &Bytes) -> Body {
         let env = self.life.world.env.clone();
         let cut = env.goes_wrong(0.03).then(|| env.below(bytes.len() + 1));
         let step = 1 + bytes.len() / (1 + env.below(3));
-        let mut chunks: Vec<Result<bytes::Bytes>> = Vec::new();
+        let mut chunks: Vec<Result<Bytes>> = Vec::new();
         let end = cut.unwrap_or(bytes.len());
         for at in (0..end).step_by(step) {
             chunks.push(Ok(bytes.slice(at..end.min(at + step))));
@@ -292,6 +337,10 @@ impl Client {
     async fn copy(&self, key: &str) {
         let (world, env) = (&self.life.world, &self.life.world.env);
         let source = env.pick(&env.dials.keys).clone();
+        if env.dials.big {
+            // What is copied is hashed like what a client sends.
+            return self.get(&source).await;
+        }
         let tags = self.some_tags();
         let write = world.writes.add(key, None);
         let what = format!("COPY of {source} as write {write}, tags {tags}");
@@ -337,15 +386,20 @@ impl Client {
         let Ok(upload) = upload.await else { return };
         for _ in 0..1 + world.env.below(3) {
             let Ok(number) = PartNumber::new(1 + world.env.below(2) as i64) else { return };
-            let bytes = content(world.writes.issue(), self.size());
-            let part = async {
-                let bucket = self.life.bucket().await?;
-                let address = PartAddress { key: &key_, upload: &upload, number };
-                self.life.shadow.put_part(&self.life.cx, &bucket, address, self.body(&bytes), Integrity::default()).await
+            let address = PartAddress { key: &key_, upload: &upload, number };
+            let part = if !world.env.dials.big && world.env.chance(0.3) {
+                self.copy_part(key, address).await
+            } else {
+                let bytes = content(world.writes.issue(), self.size());
+                let part = async {
+                    let bucket = self.life.bucket().await?;
+                    self.life.shadow.put_part(&self.life.cx, &bucket, address, self.body(&bytes), Integrity::default()).await
+                };
+                part.await.ok().map(|put| (put.etag, bytes))
             };
-            if let Ok(put) = part.await {
+            if let Some((etag, bytes)) = part {
                 parts.retain(|(before, _, _)| *before != number);
-                parts.push((number, put.etag, bytes));
+                parts.push((number, etag, bytes));
             }
         }
         // A part but the last has to be large: one is named, whichever it is.
@@ -372,6 +426,32 @@ impl Client {
         }
         if let Some(error) = last {
             world.fail(begun, None, &error);
+        }
+    }
+
+    /// Makes a part of an object: its ETag and content.
+    async fn copy_part(&self, key: &str, address: PartAddress<'_>) -> Option<(ETag, Bytes)> {
+        let (world, env) = (&self.life.world, &self.life.world.env);
+        let source = env.pick(&env.dials.keys).clone();
+        let reading = self.begin(&source, format!("COPY to a part of {key}"), None);
+        let copied = async {
+            let (bucket, from) = (self.life.bucket().await?, object_key(&source));
+            let (objects, cx) = (&self.life.shadow, &self.life.cx);
+            copy_part(objects, cx, (&bucket, &from), None, &bucket, address, Preconditions::default()).await
+        };
+        match copied.await {
+            Ok(put) => {
+                world.end(reading, Outcome::Saw(Seen::Content(put.etag.clone())), format!("content {}", put.etag));
+                let content = world.writes.content_of(&put.etag);
+                if content.is_none() {
+                    world.complain(key, format!("a part copied of {source} holds what no write stored"));
+                }
+                content.map(|content| (put.etag, content))
+            }
+            Err(error) => {
+                self.fail(reading, &error);
+                None
+            }
         }
     }
 

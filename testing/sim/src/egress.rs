@@ -1,14 +1,26 @@
 //! A byte of a version leaves the origin at most once.
 //!
-//! Excused is what was on its way when our side crashed, when something was made to fail, and when the copy had to be thrown away because the
-//! key, the origin's object or the shadow changed meanwhile.
+//! What may leave it again is what was sent and could not be kept:
+//! - everything, where the copy had to be thrown away: the key was written, its origin's object or the shadow changed meanwhile;
+//! - of a transfer that was cut off, by a crash, a fault of our stores or an origin that stays away, what was not stored yet. That is bounded:
+//!   a small object as a whole, of a larger one what one request gathers and stores at a time.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    history::History,
-    origin::{Change, Ending, Fetch},
+    env::Dials,
+    history::{History, Op, Outcome},
+    origin::{CHUNK_MAX, Change, Ending, Failed, Fetch},
 };
+
+/// What is stored at once of an answer to a request for a range.
+const PIECE_BYTES: u64 = 1024 * 1024;
+/// What is stored at once of a longer answer. No larger object is kept in memory until it is whole.
+const STORE_BYTES: u64 = 4 * PIECE_BYTES;
+/// What is not worth storing of a transfer that broke off.
+const REST_BYTES: u64 = 64 * 1024;
+/// How many requests in a row must fail before a transfer gives up.
+const STUMBLES: usize = 3;
 
 /// What is held against the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +33,15 @@ pub enum EgressRule {
 
 /// What excuses a second transfer.
 pub(crate) struct Excuses<'a> {
+    pub(crate) dials: &'a Dials,
     pub(crate) history: &'a History,
     pub(crate) changes: &'a [Change],
     pub(crate) faults: Vec<u64>,
-    /// When the origin failed, and for which key.
-    pub(crate) failures: Vec<(u64, String)>,
+    pub(crate) failures: Vec<Failed>,
 }
 
 impl Excuses<'_> {
-    /// Every pair of transfers that sent the same bytes without an excuse.
+    /// Every transfer of which more was sent again than it may have lost.
     pub(crate) fn judge(&self, fetches: &[Fetch], rule: EgressRule) -> Vec<(String, String)> {
         let mut versions: BTreeMap<(&str, u64), Vec<&Fetch>> = BTreeMap::new();
         for fetch in fetches.iter().filter(|fetch| rule == EgressRule::Ranges || fetch.range.is_none()) {
@@ -37,13 +49,20 @@ impl Excuses<'_> {
         }
         let mut wrong = Vec::new();
         for ((key, _), fetches) in versions {
-            for (index, later) in fetches.iter().enumerate() {
-                let twice = fetches[..index].iter().find(|earlier| overlaps(earlier, later) && !self.excuses(earlier, later));
-                if let Some(earlier) = twice {
-                    let (first, second) = (earlier.sent, later.sent);
+            for (index, earlier) in fetches.iter().enumerate() {
+                let mut again: Vec<(u64, u64)> = Vec::new();
+                let (mut allowed, mut latest) = (0, None);
+                for later in &fetches[index + 1..] {
+                    let Some(overlap) = overlap(earlier, later).filter(|_| !self.is_discarded(earlier, later)) else { continue };
+                    again.push(overlap);
+                    allowed = allowed.max(self.lost(earlier, later));
+                    latest = Some(later);
+                }
+                let sent_again = union(again);
+                if let Some(later) = latest.filter(|_| sent_again > allowed) {
                     let text = format!(
-                        "bytes {second:?} of write {} left the origin at {}, and {first:?} at {} already",
-                        later.write, later.begun, earlier.begun
+                        "{sent_again} bytes of write {} left the origin again, latest {:?} at {}, after {:?} at {}; {allowed} may have been lost",
+                        later.write, later.sent, later.begun, earlier.sent, earlier.begun
                     );
                     wrong.push((key.to_owned(), text));
                     break;
@@ -53,26 +72,58 @@ impl Excuses<'_> {
         wrong
     }
 
-    /// Whether the bytes of `earlier` may have been lost before `later` began.
-    fn excuses(&self, earlier: &Fetch, later: &Fetch) -> bool {
+    /// Whether what `earlier` brought may have been thrown away before `later` was sent.
+    fn is_discarded(&self, earlier: &Fetch, later: &Fetch) -> bool {
         let until = later.ended.unwrap_or(later.begun).max(later.begun);
         let during = earlier.begun..=until;
-        let happened = |ticks: &[u64]| ticks.iter().any(|tick| during.contains(tick));
-        let written = |key: &str| {
-            let writes = self.history.ops.iter().filter(|op| op.key == key && op.intended.is_some());
-            writes.filter(|op| op.begun <= *during.end()).any(|op| op.ended.is_none_or(|ended| ended >= *during.start()))
-        };
-        earlier.ending == Ending::Broken
-            || later.ending == Ending::Broken && later.sent.0 == later.sent.1
-            || self.failures.iter().any(|(tick, key)| *key == earlier.key && during.contains(tick))
-            || happened(&self.faults)
-            || happened(&self.history.life_ends)
+        let writes = self.history.ops.iter().filter(|op| op.key == earlier.key && op.intended.is_some());
+        // One that failed may leave an intent behind, which is settled later.
+        let lasts = |op: &Op| op.outcome != Outcome::Done || op.ended.is_none_or(|ended| ended >= *during.start());
+        let is_written = writes.filter(|op| op.begun <= *during.end()).any(lasts);
+        is_written
             || self.history.is_switched(*during.start(), *during.end())
             || self.changes.iter().any(|change| change.key == earlier.key && during.contains(&change.tick))
-            || written(&earlier.key)
+    }
+
+    /// How much of what `earlier` brought may not have been stored when it was cut off before `later` was asked for.
+    fn lost(&self, earlier: &Fetch, later: &Fetch) -> u64 {
+        let during = earlier.begun..=later.begun;
+        let happened = |ticks: &[u64]| ticks.iter().any(|tick| during.contains(tick));
+        let all = earlier.size;
+        let failures = || self.failures.iter().filter(|failed| failed.key == earlier.key && during.contains(&failed.tick));
+        let is_away = failures().count() >= STUMBLES || failures().any(|failed| failed.refused);
+        let is_cut = happened(&self.history.life_ends) || happened(&self.faults);
+        let is_broken = earlier.ending == Ending::Broken;
+        // There is no going on with what has no length; and who always sends the whole is found out by asking for parts.
+        if self.dials.ignores_range || self.dials.hides_length && (is_cut || is_broken || failures().next().is_some()) {
+            return all;
+        }
+        // Kept in memory until it is the object: any failure on the way there costs it.
+        if earlier.size <= STORE_BYTES && (is_cut || is_away || failures().next().is_some()) {
+            return all;
+        }
+        let gathered = if earlier.range.is_some_and(|range| range.len() <= STORE_BYTES) { PIECE_BYTES } else { STORE_BYTES };
+        match (is_cut, is_away) {
+            (true, _) => 2 * (gathered + CHUNK_MAX as u64),
+            (false, true) => REST_BYTES + CHUNK_MAX as u64,
+            (false, false) => 0,
+        }
     }
 }
 
-fn overlaps(one: &Fetch, other: &Fetch) -> bool {
-    one.sent.0.max(other.sent.0) < one.sent.1.min(other.sent.1)
+/// The bytes that both sent.
+fn overlap(one: &Fetch, other: &Fetch) -> Option<(u64, u64)> {
+    let (start, end) = (one.sent.0.max(other.sent.0), one.sent.1.min(other.sent.1));
+    (start < end).then_some((start, end))
+}
+
+/// How many bytes there are in any of `ranges`.
+fn union(mut ranges: Vec<(u64, u64)>) -> u64 {
+    ranges.sort_unstable();
+    let (mut bytes, mut upto) = (0, 0);
+    for (start, end) in ranges {
+        bytes += end.max(upto) - start.max(upto);
+        upto = upto.max(end);
+    }
+    bytes
 }

@@ -12,6 +12,10 @@ use crate::mutation::Mutation;
 
 /// Milliseconds between two lives of our side.
 const REST_MS: i64 = 1_500;
+/// The size of the largest object.
+const BIG_MAX: usize = 6_000_000;
+/// The size of the smallest that is brought in several pieces.
+pub(crate) const BIG_MIN: usize = 1_200_000;
 /// When every world begins.
 const BEGIN_MS: i64 = 1_700_000_000_000;
 
@@ -35,6 +39,16 @@ pub(crate) struct Dials {
     pub(crate) size_max: usize,
     /// Of what the owner puts at the origin. What clients send is small: past 128 KiB it is hashed by other threads, whose pace no seed decides.
     pub(crate) origin_size_max: usize,
+    /// Whether some of the origin's objects span several pieces.
+    pub(crate) big: bool,
+    /// Whether a reader brings only what it asks for.
+    pub(crate) touched: bool,
+    /// Whether copies are held against the origin after a while.
+    pub(crate) revalidates: bool,
+    /// Whether jobs are started, paused and ended meanwhile.
+    pub(crate) jobs: bool,
+    /// Whether everything is copied back to the origin in the end.
+    pub(crate) rolls_back: bool,
     pub(crate) origin_faults: f64,
     pub(crate) store_faults: f64,
     pub(crate) slow: f64,
@@ -53,6 +67,7 @@ impl Dials {
         let write_through = rng.random_bool(0.5);
         let sizes = [8, 100, 6_000, 40_000];
         let size_max = sizes[rng.random_range(0..sizes.len())];
+        let big = rng.random_bool(0.12);
         Self {
             keys: all[..count].iter().map(|key| (*key).to_owned()).collect(),
             clients: rng.random_range(2..=5),
@@ -63,7 +78,12 @@ impl Dials {
             owner: rng.random_bool(0.35),
             reads_only: rng.random_bool(0.15),
             size_max,
-            origin_size_max: if rng.random_bool(0.03) { 2_500_000 } else { size_max },
+            origin_size_max: if big { BIG_MAX } else { size_max },
+            big,
+            touched: rng.random_bool(0.2),
+            revalidates: rng.random_bool(0.15),
+            jobs: rng.random_bool(0.35),
+            rolls_back: rng.random_bool(0.3),
             origin_faults: rates[rng.random_range(0..3)],
             store_faults: rates[rng.random_range(0..3)] / 2.0,
             slow: [0.05, 0.4][rng.random_range(0..2)],

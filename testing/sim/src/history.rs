@@ -79,6 +79,8 @@ pub(crate) struct History {
     pub(crate) life_ends: Vec<u64>,
     pub(crate) complaints: Vec<Complaint>,
     pub(crate) crashes: usize,
+    /// When everything began to be copied back to the origin.
+    pub(crate) rolled_back: Option<u64>,
 }
 
 impl History {

@@ -33,7 +33,13 @@ pub(crate) fn judge(world: &World, history: &History, egress: EgressRule) -> Vec
         wrong.extend(record.judge_key(key).map(|text| (Some(key.clone()), text)));
     }
     wrong.extend(record.judge_origin());
-    let excuses = egress::Excuses { history, changes: &record.changes, faults: world.env.faults(), failures: world.origin.failures() };
+    let excuses = egress::Excuses {
+        dials: &world.env.dials,
+        history,
+        changes: &record.changes,
+        faults: world.env.faults(),
+        failures: world.origin.failures(),
+    };
     wrong.extend(excuses.judge(&record.fetches, egress).into_iter().map(|(key, text)| (Some(key), text)));
     wrong
 }
@@ -45,7 +51,8 @@ impl Record<'_> {
             items: placed.iter().map(|placed| placed.item.clone()).collect(),
             fetches: self.fetched(key),
             life_ends: self.history.life_ends.clone(),
-            writing: self.writing(key),
+            keeps_pieces: self.world.env.dials.big || self.world.env.dials.hides_length || self.world.env.dials.touched,
+            revalidates: self.world.env.dials.revalidates,
             writes: &self.world.writes,
         };
         match case.check() {
@@ -59,12 +66,6 @@ impl Record<'_> {
                 ))
             }
         }
-    }
-
-    /// From when to when a write was under way.
-    fn writing(&self, key: &str) -> Vec<(u64, u64)> {
-        let writes = self.history.ops.iter().filter(|op| op.key == key && op.intended.is_some());
-        writes.map(|op| (op.begun, op.ended.unwrap_or(u64::MAX))).collect()
     }
 
     /// What was read from the origin, and when that began.
@@ -81,7 +82,11 @@ impl Record<'_> {
             placed.push(Placed { item, label: format!("the origin's {} at {}", change.doing, change.tick) });
         }
         for switch in self.history.switches.iter().filter(|switch| switch.applied == Some(true)) {
-            let Some(effect) = switch.effect.clone() else { continue };
+            let Some(mut effect) = switch.effect.clone() else { continue };
+            if let Effect::Detach { forced } = &mut effect {
+                // A listing shortly before counts: what the owner has put there since is not seen.
+                *forced |= self.world.env.dials.owner;
+            }
             let item = Item { begun: switch.begun, ended: switch.ended.unwrap_or(u64::MAX), effect, required: true };
             placed.push(Placed { item, label: format!("{} at {}", switch.what, switch.begun) });
         }
@@ -104,8 +109,9 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
-            (Outcome::Saw(Seen::Absent), _) if self.joins_absence(op) => None,
-            // A page is not one look: of a key that is written meanwhile it may tell the size of another moment.
+            // A page is not one look: it may leave out a key whose delete is under way, and
+            (Outcome::Saw(Seen::Absent), _) if op.what.starts_with("LIST") && self.is_written(op) => None,
+            // of a key that is written meanwhile it may tell the size of another moment.
             (Outcome::Saw(Seen::Listed(..)), _) if self.is_written(op) => item(Effect::See(Seen::Present), true),
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
@@ -115,16 +121,6 @@ impl Record<'_> {
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
-    }
-
-    /// Whether a reader may have joined one who asked the origin before its owner put the object there, and shares the answer.
-    fn joins_absence(&self, op: &Op) -> bool {
-        let put_since = |other: &Op| {
-            let between = other.begun..=op.begun;
-            self.changes.iter().any(|change| !change.ours && change.key == op.key && between.contains(&change.tick))
-        };
-        let overlaps = |other: &&Op| other.key == op.key && other.begun < op.begun && other.ended.is_none_or(|ended| ended >= op.begun);
-        self.history.ops.iter().filter(overlaps).any(put_since)
     }
 
     /// Whether another operation may have written the key meanwhile.
@@ -185,7 +181,8 @@ impl Record<'_> {
     fn judge_origin(&self) -> Vec<(Option<String>, String)> {
         let mut wrong = Vec::new();
         for change in self.changes.iter().filter(|change| change.ours) {
-            if !self.history.modes(change.begun, change.begun).contains(&Mode::Through) {
+            let is_rollback = self.history.rolled_back.is_some_and(|from| change.tick >= from);
+            if !is_rollback && !self.history.modes(change.begun, change.tick).contains(&Mode::Through) {
                 wrong.push((Some(change.key.clone()), format!("the origin's {} at {} without write-through", change.doing, change.tick)));
             }
         }

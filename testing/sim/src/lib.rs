@@ -9,14 +9,16 @@
 //!   or not, with write-through exactly if the origin applied it. Where no order explains an answer, the seed fails.
 //! - `judge.rs` adds the rules on the origin: written only with write-through, every acknowledged write then reached it, nothing after a
 //!   detach. `egress.rs`: a byte of a version leaves it once. `books.rs`: at rest, records, counters and blobs agree.
+//! - `jobs.rs`: at rest the inventory and the report of a verification say what there is (`sides.rs`), and after a rollback the origin is as the
+//!   bucket is.
 //! - `writes.rs` makes content, headers and metadata name the write they came of, so that nothing mixed or altered passes.
 //! - `mutation.rs` breaks the product through its seams, to show that all this notices.
 //!
-//! What actors there are says `run.rs`: another one, such as a backfill, is one more task there.
+//! What actors there are says `run.rs`: clients, an administrator, an owner, and one who starts and stops jobs.
 //!
 //! # What is not simulated
 //! The wire (the `client` crate), SQLite and segments on disk: they have suites and crash tests of their own. An origin that applies a write
-//! long after it failed to answer. More than one node.
+//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB.
 
 mod admin;
 mod books;
@@ -25,6 +27,7 @@ mod client;
 mod egress;
 mod env;
 mod history;
+mod jobs;
 mod judge;
 mod life;
 mod listing;
@@ -32,6 +35,7 @@ mod mutation;
 mod origin;
 mod reference;
 mod run;
+mod sides;
 mod stores;
 mod writes;
 

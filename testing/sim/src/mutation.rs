@@ -13,6 +13,8 @@ pub enum Mutation {
     LoseWrites,
     /// The metadata store refuses every hydrated copy: the same bytes leave the origin again and again.
     RefuseCopies,
+    /// The metadata store forgets the pieces of cold objects: after a crash they leave the origin again.
+    ForgetPieces,
     /// The metadata store forgets what is to be reclaimed.
     DropReclaims,
     /// The origin says "not found" when it cannot answer.
@@ -31,11 +33,12 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DropTombstones,
         Self::DropIntents,
         Self::LoseWrites,
         Self::RefuseCopies,
+        Self::ForgetPieces,
         Self::DropReclaims,
         Self::GuessAbsence,
         Self::MixContents,
@@ -51,7 +54,7 @@ impl Mutation {
             Self::DropTombstones | Self::DropIntents | Self::GuessAbsence | Self::ShortListings | Self::LoseWrites => {
                 "no order of events explains"
             }
-            Self::RefuseCopies => "left the origin",
+            Self::RefuseCopies | Self::ForgetPieces => "left the origin",
             Self::DropReclaims => "blobs belong to nothing",
             Self::MixContents => "is not as written",
             Self::LoseMetadata => "without the metadata",
@@ -67,6 +70,9 @@ impl Mutation {
             Self::DropTombstones => batch.writes.retain(|write| !puts(write, b"s/")),
             Self::DropIntents => batch.writes.retain(|write| !puts(write, b"w/")),
             Self::LoseWrites if batch.checks.len() < 4 => batch.writes.retain(|write| !puts(write, b"o/")),
+            Self::ForgetPieces => {
+                batch.writes.retain(|write| !matches!(write, Write::Put { key, .. } if umbra_meta::key::parse_piece(key).is_some()));
+            }
             Self::DropReclaims => batch.writes.retain(|write| !puts(write, b"g/")),
             // A copy's commit is the one that puts an object and checks both rows of the shadow.
             Self::RefuseCopies => {

@@ -26,6 +26,9 @@ use crate::{
     writes::{self, TagsId, WriteId, md5},
 };
 
+/// The most that arrives at once.
+pub(crate) const CHUNK_MAX: usize = 200_000;
+
 /// An object there.
 #[derive(Clone, Debug)]
 struct Held {
@@ -77,6 +80,8 @@ pub(crate) struct Fetch {
     /// The change that put there what was read.
     pub(crate) version: u64,
     pub(crate) range: Option<ByteRange>,
+    /// Bytes of the whole.
+    pub(crate) size: u64,
     /// The first byte, and one past the last, that left.
     pub(crate) sent: (u64, u64),
     pub(crate) ending: Ending,
@@ -90,8 +95,19 @@ struct State {
     fetches: Vec<Fetch>,
     /// Every request: when it began, what it was.
     requests: Vec<(u64, &'static str, String)>,
-    /// Requests that failed, and their keys.
-    failures: Vec<(u64, String)>,
+    /// Requests that failed.
+    failures: Vec<Failed>,
+    /// Whether what is sent from now on is for those who look at the world from outside.
+    is_looked_at: bool,
+}
+
+/// A request that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Failed {
+    pub(crate) tick: u64,
+    pub(crate) key: String,
+    /// Whether the origin refused it, rather than being away.
+    pub(crate) refused: bool,
 }
 
 /// The origin of a world. It outlives every life of our side.
@@ -191,7 +207,7 @@ impl FaultyOrigin {
         if self.env.refuses() {
             let tick = self.env.tick();
             self.lock().requests.push((tick, doing, key.to_owned()));
-            self.note_failure(key);
+            self.note_failure(key, true);
             return Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request")));
         }
         self.arrive_unrefused(doing, key).await
@@ -202,21 +218,36 @@ impl FaultyOrigin {
         self.lock().requests.push((begun, doing, key.to_owned()));
         self.env.step().await;
         if self.env.goes_wrong(self.env.dials.origin_faults) {
-            self.note_failure(key);
+            self.note_failure(key, false);
             let lies = self.env.dials.mutation == Some(Mutation::GuessAbsence);
             return Err(if lies { not_found(Entity::Object) } else { OriginError::certain(unavailable()) });
         }
         Ok(begun)
     }
 
-    fn note_failure(&self, key: &str) {
+    fn note_failure(&self, key: &str, refused: bool) {
         let tick = self.env.tick();
-        self.lock().failures.push((tick, key.to_owned()));
+        self.lock().failures.push(Failed { tick, key: key.to_owned(), refused });
     }
 
-    /// When requests for `key` failed.
-    pub(crate) fn failures(&self) -> Vec<(u64, String)> {
+    /// The requests that failed.
+    pub(crate) fn failures(&self) -> Vec<Failed> {
         self.lock().failures.clone()
+    }
+
+    /// What it holds of a key, for those who look from outside.
+    pub(crate) fn look(&self, key: &str) -> Option<(ObjectInfo, Tags, Bytes)> {
+        self.lock().objects.get(key).map(|held| (held.info.clone(), held.tags.clone(), held.content.clone()))
+    }
+
+    /// Probes that could not be taken away again: they are like any object.
+    pub(crate) fn probes(&self) -> Vec<String> {
+        self.lock().objects.keys().filter(|key| key.starts_with(PROBE_KEY_PREFIX)).cloned().collect()
+    }
+
+    /// From now on nothing that is sent counts.
+    pub(crate) fn is_looked_at(&self) {
+        self.lock().is_looked_at = true;
     }
 
     fn fate(&self) -> Fate {
@@ -255,18 +286,21 @@ impl FaultyOrigin {
         let wanted = range.unwrap_or(ByteRange::new(0, held.info.size));
         let number = {
             let mut state = self.lock();
+            let keep = !state.is_looked_at;
             let version = state.changes.iter().rev().find(|change| change.key == key.as_str()).map_or(0, |change| change.tick);
-            state.fetches.push(Fetch {
+            let fetch = Fetch {
                 begun,
                 ended: None,
                 key: key.as_str().to_owned(),
                 write: writes::named(&held.info.metadata).unwrap_or_default(),
                 version,
                 range,
+                size: held.info.size,
                 sent: (wanted.start, wanted.start),
                 ending: Ending::Dropped,
-            });
-            state.fetches.len() - 1
+            };
+            state.fetches.extend(keep.then_some(fetch));
+            keep.then(|| state.fetches.len() - 1)
         };
         let breaks_at =
             self.env.goes_wrong(self.env.dials.origin_faults).then(|| wanted.start + self.env.below(held.content.len() + 1) as u64);
@@ -285,8 +319,8 @@ struct Sending {
     wanted: ByteRange,
     /// Where the connection breaks.
     breaks_at: Option<u64>,
-    /// Which fetch this is.
-    number: usize,
+    /// Which fetch this is, if it counts.
+    number: Option<usize>,
 }
 
 impl Sending {
@@ -301,12 +335,14 @@ impl Sending {
             self.end(Ending::Complete);
             return None;
         }
-        let most = if self.content.len() > 100_000 { 200_000 } else { 1 + self.content.len() / 2 };
+        let most = if self.content.len() > 100_000 { CHUNK_MAX } else { 1 + self.content.len() / 2 };
         let size = (1 + self.env.below(most) as u64).min(self.wanted.len());
         let position = |at: u64| usize::try_from(at).expect("content is in memory");
         let chunk = self.content.slice(position(self.wanted.start)..position(self.wanted.start + size));
         self.wanted.start += size;
-        self.state.lock().fetches[self.number].sent.1 = self.wanted.start;
+        if let Some(number) = self.number {
+            self.state.lock().fetches[number].sent.1 = self.wanted.start;
+        }
         if self.wanted.is_empty() {
             self.end(Ending::Complete);
         }
@@ -315,7 +351,8 @@ impl Sending {
 
     fn end(&self, ending: Ending) {
         let tick = self.env.tick();
-        let fetch = &mut self.state.lock().fetches[self.number];
+        let Some(number) = self.number else { return };
+        let fetch = &mut self.state.lock().fetches[number];
         if fetch.ended.is_none() {
             (fetch.ended, fetch.ending) = (Some(tick), ending);
         }

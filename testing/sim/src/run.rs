@@ -159,6 +159,9 @@ async fn act(world: &World) -> Result<()> {
     if world.env.dials.admin {
         actors.spawn(life.clone().administer());
     }
+    if world.env.dials.jobs {
+        actors.spawn(life.clone().run_jobs());
+    }
     if world.env.dials.owner {
         actors.spawn(world.clone().own());
     }
@@ -203,13 +206,17 @@ async fn come_to_rest(world: &World) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(60)).await;
     let last = Client { life: life.clone(), name: "last".to_owned() };
     last.list_everything().await;
-    for key in &world.env.dials.keys {
+    // Now and then a key is left as it is.
+    let keys = &world.env.dials.keys[..world.env.dials.keys.len() - world.env.below(2)];
+    for key in keys {
         last.head(key).await;
         last.get(key).await;
     }
     last.list_everything().await;
     life.audit().await?;
-    life.compare_sides().await?;
+    life.compare_sides(keys).await?;
+    life.audit_jobs().await?;
+    life.roll_back().await?;
     life.shadow.shutdown().await;
     let unanswered = |op: &&crate::history::Op| op.who == "last" && op.outcome == crate::history::Outcome::Failed;
     let mut history = world.history.lock();

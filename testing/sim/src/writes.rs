@@ -101,11 +101,22 @@ impl Writes {
         self.0.lock().writes.get_mut(&id).map(change);
     }
 
-    /// The writes whose content has this MD5: what a copy with this ETag may be of.
+    /// The content that has this MD5.
+    pub(crate) fn content_of(&self, etag: &ETag) -> Option<Bytes> {
+        let state = self.0.lock();
+        // Most are told apart by the ETag that is known of them.
+        let known = state.writes.values().find(|written| written.etag.as_ref() == Some(etag)).and_then(|written| written.content.clone());
+        let same = |content: &&Bytes| ETag::from_md5(md5(content)) == *etag;
+        known.or_else(|| state.writes.values().filter_map(|written| written.content.as_ref()).find(same).cloned())
+    }
+
+    /// Learns what a copy holds whose content has this MD5.
     pub(crate) fn resolve(&self, id: WriteId, etag: &ETag) {
+        if self.get(id).is_none_or(|copy| copy.content.is_some()) {
+            return;
+        }
+        let content = self.content_of(etag);
         let mut state = self.0.lock();
-        let same = |written: &&Written| written.content.as_ref().is_some_and(|content| ETag::from_md5(md5(content)) == *etag);
-        let content = state.writes.values().find(same).and_then(|written| written.content.clone());
         if let (Some(content), Some(copy)) = (content, state.writes.get_mut(&id))
             && copy.content.is_none()
         {

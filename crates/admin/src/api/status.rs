@@ -106,7 +106,7 @@ pub struct OriginRequestsView {
 /// The objects of which something could not be carried over for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncarriedSummaryView {
-    /// `archived`, `customer_key`, `retention`, `legal_hold`, `acl`, `hidden_metadata` or `unreadable_header`.
+    /// `archived`, `customer_key`, `retention`, `legal_hold`, `acl`, `hidden_metadata`, `unreadable_header` or `hidden_tags`.
     pub reason: String,
     /// How many there are.
     pub objects: u64,

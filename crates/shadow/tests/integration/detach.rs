@@ -68,7 +68,9 @@ async fn hydrations_under_way_leave_nothing_behind() {
     world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
     world.shadow.detach(&world.cx, &name(), true).await.unwrap();
     gate.add_permits(10_000);
-    assert_eq!(kind(reader.await.unwrap()), ErrorKind::Cancelled);
+    let error = reader.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "the server goes on");
+    assert!(error.message().contains("shadow was cleared"), "{error}");
     world.eventually(async || world.blobs.is_empty().then_some(())).await;
     assert_eq!((world.here("k").await, world.rows(key::all_pieces()).await), (None, 0));
 }
@@ -163,4 +165,60 @@ async fn rows_go_though_a_write_takes_long() {
     let _ = writer.await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     assert_eq!(world.intents().await, 0);
+}
+
+/// What a cleared shadow left goes, though another one was attached before there was time for it.
+#[tokio::test]
+async fn rows_of_an_earlier_generation_go_all_the_same() {
+    let world = World::attached(false).await;
+    for key in ["a", "b"] {
+        world.delete(key).await.unwrap();
+    }
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.attach(false).await;
+    world.delete("b").await.unwrap();
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 1).then_some(())).await;
+    // A crash came before: the next start looks for them.
+    world.meta.set(|_, batch| {
+        let drops = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"s/")));
+        if drops { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.attach(false).await;
+    world.meta.heal();
+    world.delete("c").await.unwrap();
+    let world = world.restarted().await;
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 1).then_some(())).await;
+}
+
+/// "It refuses while … repairs are pending": also one of a write that was under way when it was asked.
+#[tokio::test]
+async fn a_write_that_ends_badly_meanwhile_is_counted() {
+    let world = Arc::new(World::attached(true).await);
+    let gate = world.origin.hold_puts();
+    let put = {
+        let world = world.clone();
+        tokio::spawn(async move { world.put("k", "x").await })
+    };
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    let detach = {
+        let world = world.clone();
+        tokio::spawn(async move { world.shadow.detach(&world.cx, &name(), false).await })
+    };
+    // Writes are held back from the moment on that the gate stands open.
+    world.eventually(async || (kind_of(world.delete("other").await) == Some(ErrorKind::Unavailable)).then_some(())).await;
+    world.meta.set(|_, batch| {
+        let settles = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")));
+        if settles { CommitFault::Unavailable } else { CommitFault::None }
+    });
+    gate.add_permits(1);
+    put.await.unwrap().unwrap_err();
+    world.meta.heal();
+    let error = detach.await.unwrap().unwrap_err();
+    assert!(error.message().starts_with("1 repair is pending"), "{error}");
+    world.delete("other").await.unwrap();
+}
+
+fn kind_of<T>(result: umbra_core::Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
 }

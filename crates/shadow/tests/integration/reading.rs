@@ -534,3 +534,73 @@ async fn numbers_beyond_every_object_are_refused() {
         assert_eq!(kind(world.get_with("k", options).await), ErrorKind::Invalid(S3Fault::InvalidRange));
     }
 }
+
+/// "404 only when here *and* the origin say so": what the origin said to somebody before a read began says nothing to it.
+#[tokio::test]
+async fn an_absence_from_before_is_not_shared() {
+    let world = Arc::new(World::attached(false).await);
+    let gate = world.origin.hold("get");
+    let early = world.begin_get("k").await;
+    world.origin.insert("k", "x", &OriginAttributes::default());
+    let late = {
+        let world = world.clone();
+        tokio::spawn(async move { world.get("k").await })
+    };
+    // It has joined once it has looked.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(10);
+    assert_eq!(kind(early.await.unwrap()), ErrorKind::NotFound(Entity::Object));
+    assert_eq!(late.await.unwrap().unwrap(), "x");
+}
+
+/// "nothing mixed is ever served or stored": nor the content of one version with the tags of the next.
+#[tokio::test]
+async fn tags_are_of_the_object_they_came_with() {
+    let tagged = |tag: &str| OriginAttributes { tags: Tags::new([("version".to_owned(), tag.to_owned())]), ..OriginAttributes::default() };
+    let world = Arc::new(World::attached(false).await);
+    world.origin.insert("k", "first", &tagged("1"));
+    let gate = world.origin.hold("tags");
+    let requests = world.origin.requests();
+    assert_eq!(world.get("k").await.unwrap(), "first");
+    world.eventually(async || (world.origin.requests() == requests + 2).then_some(())).await;
+    world.origin.insert("k", "second", &tagged("2"));
+    gate.add_permits(10);
+    world.eventually(async || (world.origin.requests() == requests + 3).then_some(())).await;
+    world
+        .eventually(async || {
+            world.get("k").await.unwrap();
+            world.here("k").await.filter(|here| here == "second")
+        })
+        .await;
+    let tags = world.native.tags(&world.cx, &*world.bucket().await, &k("k")).await.unwrap();
+    assert_eq!(tags, tagged("2").tags);
+}
+
+/// However late a reader joins, it gets every byte: of a small object that stays in memory as of one in pieces.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_that_join_as_a_transfer_ends_get_everything() {
+    let world = Arc::new(World::attached(false).await);
+    for round in 0..60 {
+        let (key, size) = (format!("k{round}"), [1, 100 * 1024, 5 * MIB / 4][round % 3]);
+        world.origin.insert(&key, content(size), &OriginAttributes::default());
+        let readers: Vec<_> = (0..6)
+            .map(|reader| {
+                let (world, key) = (world.clone(), key.clone());
+                tokio::spawn(async move {
+                    for _ in 0..reader * 20 {
+                        tokio::task::yield_now().await;
+                    }
+                    match reader % 2 {
+                        0 => assert_eq!(world.get(&key).await.unwrap(), content(size)),
+                        _ => assert_eq!(world.get_range(&key, 0, size as u64 - 1).await.unwrap(), content(size)),
+                    }
+                })
+            })
+            .collect();
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
+}

@@ -1,13 +1,15 @@
 //! semantics.md: "The origin accepts but we fail: the client gets a 5xx, and a journal entry written before the origin was touched makes the
 //! key read through the origin until repaired, across crashes. The repair queue is visible in status."
 
+use std::sync::Arc;
+
 use umbra_core::{Clock, Entity, ErrorKind, SystemClock, Tags};
 use umbra_meta::{Batch, CommitFault, MetaStore, Projection, Write, key};
 use umbra_shadow::{
     JobKind,
     origin::{OriginAttributes, memory::Fault},
 };
-use umbra_store::{ListOptions, ListSource, ListStart, Objects};
+use umbra_store::{GetOptions, ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, content, k, kind, name};
 
@@ -170,7 +172,7 @@ async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
     world.origin.fail_next("put", Fault::LoseRequest);
     world.put("k", "lost").await.unwrap_err();
     world.meta.fail_after(1, CommitFault::Unavailable);
-    world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
     world.meta.heal();
     world.put("k", "kept").await.unwrap();
     world.attach(true).await;
@@ -324,4 +326,35 @@ async fn a_damaged_row_stands_in_the_way_of_its_own_key_alone() {
     assert_eq!(kind(world.get("bad").await), ErrorKind::Corrupt);
     world.hydrated_by_reading("other/cold").await;
     assert_eq!(kind(world.shadow.detach(&world.cx, &name(), false).await), ErrorKind::Corrupt, "nobody knows what is to be repaired");
+}
+
+/// "makes the key read through the origin until repaired": also while another write of it is under way.
+#[tokio::test]
+async fn a_half_done_write_shows_while_the_next_is_under_way() {
+    let world = Arc::new(World::attached(true).await);
+    world.put("k", "first").await.unwrap();
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("k", "second").await.unwrap_err();
+    world.delete("gone").await.unwrap_err();
+    world.meta.heal();
+    let gate = world.origin.hold_puts();
+    let puts = ["k", "gone"].map(|key| {
+        let world = world.clone();
+        tokio::spawn(async move { world.put(key, "third").await })
+    });
+    let second = world.origin.etag("k").unwrap();
+    let bucket = world.bucket().await;
+    world.eventually(async || world.shadow.status(&bucket).await.unwrap().filter(|status| status.pending_repairs.is_empty())).await;
+    assert_eq!(world.get("k").await.unwrap(), "second");
+    let head = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!(head.etag, second);
+    let options =
+        ListOptions { prefix: String::new(), delimiter: String::new(), start: ListStart::First, limit: 10, source: ListSource::Merged };
+    let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
+    assert_eq!(page.objects.iter().map(|object| object.etag.clone()).collect::<Vec<_>>(), [second]);
+    gate.add_permits(10);
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+    assert_eq!(world.get("k").await.unwrap(), "third");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use umbra_core::{BucketName, ErrorKind, Fault as S3Fault};
+use umbra_core::{BucketName, ErrorKind, Fault as S3Fault, Tags};
 use umbra_meta::key;
 use umbra_shadow::{
     HealthVerdict, ShadowStatus, UncarriedReason, metrics,
@@ -195,6 +195,19 @@ async fn what_was_left_behind_of_an_object_is_told() {
     world.put("held", "new").await.unwrap();
     let told = status(&world).await.uncarried;
     assert_eq!(told.iter().map(|told| (told.reason, told.objects)).collect::<Vec<_>>(), [(UncarriedReason::LegalHold, 1)]);
+}
+
+/// Tags that the origin does not show are missed, not silently left out.
+#[tokio::test]
+async fn tags_that_the_origin_hides_are_told() {
+    let world = World::attached(false).await;
+    let tags = Tags::new([("a".to_owned(), "b".to_owned())]);
+    world.origin.insert("k", "content", &OriginAttributes { tags, ..OriginAttributes::default() });
+    world.origin.fail_always("tags", "k", Some(Fault::Refused));
+    world.get("k").await.unwrap();
+    world.hydrated("k").await;
+    let told = status(&world).await.uncarried;
+    assert_eq!(told.iter().map(|told| (told.reason, told.objects)).collect::<Vec<_>>(), [(UncarriedReason::HiddenTags, 1)]);
 }
 
 /// "Health": a verdict and why.

@@ -177,6 +177,7 @@ fn not_carried(summary: &UncarriedSummaryView) -> String {
         "acl" => "an access control list did not come along",
         "hidden_metadata" => "the origin does not show some of their metadata",
         "unreadable_header" => "a header holds what is no text",
+        "hidden_tags" => "the origin does not let their tags be read",
         other => other,
     };
     let more = if *objects > keys.len() as u64 { ", …" } else { "" };
