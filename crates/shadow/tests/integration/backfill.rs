@@ -140,7 +140,7 @@ async fn settled(world: &World) -> Job {
     let mut last = world.job(BACKFILL).await;
     let mut same = 0;
     while same < 50 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let now = world.job(BACKFILL).await;
         same = if now == last { same + 1 } else { 0 };
         last = now;
