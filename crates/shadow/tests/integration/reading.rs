@@ -472,7 +472,8 @@ async fn two_transfers_of_a_key_keep_apart() {
         world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
         if restarts {
             world.shadow.shutdown().await;
-            (first.abort(), second.abort());
+            first.abort();
+            second.abort();
             gate.add_permits(10_000);
             let world = world.restarted().await;
             assert!(world.get("k").await.unwrap() == whole);
