@@ -86,6 +86,8 @@ def test_ranges_survive_a_kill(own_pair):
     rule = pair.fault("GET", "k", when=lambda e: f"bytes={32 * MIB}-" not in (e.headers.get("range") or ""), hold_answer=True)
     assert pair.get("k", Range=f"bytes={32 * MIB}-{33 * MIB - 1}")["Body"].read() == body[32 * MIB : 33 * MIB]
     rule.await_reached()
+    # It was served before it was stored.
+    until("it to be stored", lambda: pair.umbra.status(pair.name)["shadow"]["moved_bytes"] >= MIB)
     pair.umbra.kill()
     pair.proxy.clear_rules()
     before = pair.proxy.body_bytes("k")
