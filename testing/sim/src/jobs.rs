@@ -90,7 +90,7 @@ impl Life {
         }
         for (key, sides) in &sides {
             let found = notes.get(key).map(|note| note.finding.as_ref().map_or("a failure", |finding| finding.name.as_str()));
-            if !sides.findings().iter().any(|expected| *expected == found) {
+            if !sides.findings().contains(&found) {
                 self.world.complain(key, format!("a verification finds {found:?} instead of {:?}: {sides:?}", sides.findings()));
             }
         }
