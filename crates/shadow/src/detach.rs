@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use umbra_core::{BucketName, Error, ErrorKind, RequestContext, Result};
-use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, key};
-use umbra_store::Bucket;
+use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, is_outcome_unknown, key};
+use umbra_store::{Bucket, BucketSettings};
 
 use crate::{
     Shadow, counters, inventory,
@@ -39,18 +39,24 @@ impl Shadow {
         };
         self.leave_origin(cx, &bucket).await;
         let generation = bucket.settings.generation;
-        let detached = self
-            .0
-            .catalog
-            .update_bucket(name, &mut |current| {
-                if current.generation != generation {
-                    return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
+        let mut clear = |current: &mut BucketSettings| {
+            if current.generation != generation {
+                return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
+            }
+            current.shadow = None;
+            current.generation += 1;
+            Ok(())
+        };
+        let detached = match self.0.catalog.update_bucket(name, &mut clear).await {
+            Ok(detached) => detached,
+            Err(error) => {
+                // If it came to pass all the same, nothing goes to the origin either.
+                if is_outcome_unknown(&error) && self.0.catalog.refresh(name).await?.settings.generation > generation {
+                    self.forget(&bucket);
                 }
-                current.shadow = None;
-                current.generation += 1;
-                Ok(())
-            })
-            .await?;
+                return Err(error);
+            }
+        };
         drop(held);
         self.forget(&bucket);
         tracing::info!(bucket = %name, force, "shadow cleared");

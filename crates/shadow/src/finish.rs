@@ -255,7 +255,7 @@ impl Hydration {
         };
         let Pinned { tags_known, is_whole, .. } = self.pinned();
         let had_none = info.tag_count == 0 && (*tags_known || *is_whole);
-        if had_none && tags.as_ref().is_some_and(|tags| tags.is_empty()) {
+        if had_none && tags.as_ref().is_some_and(Tags::is_empty) {
             return Ok(Tags::default());
         }
         match self.origin.head(&self.path, &self.key).await {

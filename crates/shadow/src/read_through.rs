@@ -271,6 +271,9 @@ impl Shadow {
                     }
                     told => told?.info,
                 };
+                if self.is_overtaken(bucket, key, &view).await? {
+                    return self.native().head(cx, bucket, key, options).await;
+                }
                 info.source = ReadSource::Origin;
                 check_read(&options.preconditions, &info)?;
                 if options.part_number.is_some() || options.wants_parts {
@@ -291,6 +294,7 @@ impl Shadow {
             Place::Nowhere => Err(Error::not_found(Entity::Object)),
             Place::Origin => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
                 Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key).await,
+                Ok(_) if self.is_overtaken(bucket, key, &view).await? => self.native().tags(cx, bucket, key).await,
                 tags => tags,
             },
         }
