@@ -44,6 +44,7 @@ impl Shadow {
     pub async fn attach(&self, cx: &RequestContext, name: &BucketName, request: AttachRequest) -> Result<Arc<Bucket>> {
         let bucket = self.0.catalog.bucket(name).await?;
         let (settings, secret) = self.wanted(&bucket, &request)?;
+        refuse_to_forget_cold_objects(&bucket, &settings)?;
         self.refuse_to_forget_repairs(&bucket, &settings).await?;
         if needs_probe(bucket.settings.shadow.as_ref(), &settings, &request) {
             // Counted apart: what goes wrong in a trial is no fault of the origin in use.
@@ -51,7 +52,7 @@ impl Shadow {
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         }
         let before = &bucket.settings.shadow;
-        if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint || now.bucket != settings.bucket) {
+        if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint) {
             self.leave_origin(cx, &bucket).await;
         }
         let held = match before {
@@ -125,9 +126,17 @@ impl Shadow {
     }
 }
 
-/// Whether writes went to the origin and no longer do, or to another.
+/// Whether writes went to the origin and no longer do, or to another endpoint.
 fn leaves(now: &ShadowSettings, wanted: &ShadowSettings) -> bool {
-    now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint || now.bucket != wanted.bucket)
+    now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint)
+}
+
+/// What is cold would be lost from sight with the bucket that holds it: only the gate of a detach knows whether anything is. An endpoint may
+/// change, for one origin may have several.
+fn refuse_to_forget_cold_objects(bucket: &Bucket, wanted: &ShadowSettings) -> Result<()> {
+    let Some(now) = bucket.settings.shadow.as_ref().filter(|now| now.bucket != wanted.bucket) else { return Ok(()) };
+    let message = format!("the bucket shadows {}; clear that shadow before it shadows {}", now.bucket, wanted.bucket);
+    Err(Error::invalid(Fault::InvalidRequest, message))
 }
 
 /// Whether the change needs anything of the origin: write-through can be switched off, and what concerns us alone changed, while the origin

@@ -185,9 +185,11 @@ def test_a_failed_transfer_fails_all_who_share_it(pair):
     body = content(4 * MIB)
     pair.put_there("k", body)
     pair.create()
-    rule = pair.fault("GET", "k", hold_at=MIB, cut_at=2 * MIB)
+    rule = pair.fault("GET", "k", times=1, hold_at=MIB, cut_at=2 * MIB)
     readers = [Background(reads_whole_or_fails, pair, "k", body) for _ in range(8)]
     rule.await_reached()
+    # Nor does the origin give the rest when it is asked for that alone.
+    pair.fault("GET", "k", status=500)
     rule.release()
     assert [r.result() for r in readers] == [False] * 8
     never_here(pair, "k")

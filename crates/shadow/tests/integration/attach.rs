@@ -43,6 +43,20 @@ async fn a_missing_right_is_named() {
     assert_eq!(world.origin.writes(), Vec::<String>::new(), "without write-through the origin is never written");
 }
 
+/// "It refuses while cold objects remain": another bucket of the origin in place of this one would forget them without asking.
+#[tokio::test]
+async fn another_bucket_of_the_origin_needs_a_detach_first() {
+    let world = World::attached(false).await;
+    world.origin.insert("cold", "x", &OriginAttributes::default());
+    let another = AttachRequest { bucket: Some("another".into()), ..AttachRequest::default() };
+    let error = world.shadow.attach(&world.cx, &name(), another.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
+    assert!(error.message().contains("clear that shadow before it shadows another"), "{error}");
+    assert_eq!(world.get("cold").await.unwrap(), "x");
+    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.attach(&world.cx, &name(), AttachRequest { bucket: another.bucket, ..request(false) }).await.unwrap();
+}
+
 /// "Settings can change one at a time (credentials rotated alone, write-through toggled alone) without retyping the rest."
 #[tokio::test]
 async fn settings_change_one_at_a_time() {
