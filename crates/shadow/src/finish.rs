@@ -117,9 +117,15 @@ impl Hydration {
         if error.kind() != ErrorKind::Conflict {
             tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy could not be kept");
         }
-        // If the commit may have landed the pieces may be the object's; if not, their rows lead the next transfer to them.
-        if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
+        // If the commit may have landed the pieces may be the object's.
+        if is_outcome_unknown(&error) {
+            return false;
+        }
+        if error.kind() == ErrorKind::Conflict || !transfer.is_kept {
             self.leave(transfer, "something newer is here").await;
+        } else if let Ok(small) = transfer.content() {
+            // What was brought need not be brought again.
+            self.keep_for_later(transfer, small).await;
         }
         false
     }
@@ -156,6 +162,17 @@ impl Hydration {
         self.stats.hydrated_objects.add(1);
         self.stats.hydrated_bytes.add(size);
         Ok(())
+    }
+
+    /// Gives the content of a small object a row, as larger ones have: the next transfer finds it complete.
+    async fn keep_for_later(&self, transfer: &Transfer, small: Vec<Bytes>) {
+        let stored = async {
+            let blob = self.native.blobs().put(small).await?;
+            self.record_piece(transfer, 0, &Extent { blob: blob.id, size: blob.size }).await
+        };
+        if let Err(error) = stored.await {
+            tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "what was brought cannot be kept for later");
+        }
     }
 
     /// The bucket as it stands, if it still has the shadow that the copy came from.

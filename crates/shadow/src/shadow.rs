@@ -17,7 +17,7 @@ use umbra_store::{
 
 use crate::{
     flights::Flights,
-    hydrate::PERMIT_BYTES,
+    hydrate::{PERMIT_BYTES, PERMITS_MIN},
     intent::LiveIntents,
     jobs::Jobs,
     key_locks::KeyLocks,
@@ -125,7 +125,7 @@ impl Shadow {
             held_back: Mutex::default(),
             stats: StatsByBucket::default(),
             cleaned: Mutex::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(permits.clamp(PERMITS_MIN, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             schedule: Schedule::default(),

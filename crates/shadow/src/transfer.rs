@@ -89,7 +89,6 @@ struct State {
     size: Option<u64>,
     /// Disjoint, by their offset.
     stored: BTreeMap<u64, StoredPiece>,
-    stored_bytes: u64,
     /// Everything before it is stored.
     frontier: u64,
     /// The fetches queued or under way, disjoint with each other and with what is stored.
@@ -164,11 +163,13 @@ pub(crate) struct Transfer {
     changed: News,
     /// Stops the transfer, whoever reads: its shadow was cleared, or the server stops.
     pub(crate) cancel: CancellationToken,
+    /// Whether its pieces have rows, so that another transfer can go on with them.
+    pub(crate) is_kept: bool,
 }
 
 impl Transfer {
-    pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
+    pub(crate) fn new(cancel: CancellationToken, is_kept: bool) -> Self {
+        Self { is_kept, state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -407,10 +408,7 @@ impl State {
     }
 
     fn store(&mut self, piece: StoredPiece) {
-        self.stored_bytes += piece.size;
-        if let Some(before) = self.stored.insert(piece.offset, piece) {
-            self.stored_bytes -= before.size;
-        }
+        self.stored.insert(piece.offset, piece);
         while let Some(piece) = self.stored.get(&self.frontier) {
             self.frontier = piece.end();
         }
@@ -481,7 +479,7 @@ impl State {
     }
 
     fn is_complete(&self) -> bool {
-        self.small.is_some() || self.size == Some(self.stored_bytes)
+        self.small.is_some() || self.size == Some(self.frontier)
     }
 
     fn step(&mut self) -> Option<Step> {

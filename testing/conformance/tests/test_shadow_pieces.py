@@ -86,8 +86,12 @@ def test_ranges_survive_a_kill(own_pair):
     rule = pair.fault("GET", "k", when=lambda e: f"bytes={32 * MIB}-" not in (e.headers.get("range") or ""), hold_answer=True)
     assert pair.get("k", Range=f"bytes={32 * MIB}-{33 * MIB - 1}")["Body"].read() == body[32 * MIB : 33 * MIB]
     rule.await_reached()
+    # It was served before it was stored.
+    until("it to be stored", lambda: pair.umbra.status(pair.name)["shadow"]["moved_bytes"] >= MIB)
     pair.umbra.kill()
     pair.proxy.clear_rules()
+    # What was held up goes to nobody now, and has nothing to do with what comes after.
+    assert all(exchange.done.wait(20) for exchange in pair.proxy.seen("GET", "k"))
     before = pair.proxy.body_bytes("k")
     pair.umbra.start()
     until("k to be hydrated", lambda: not pair.is_cold("k"), seconds=60)

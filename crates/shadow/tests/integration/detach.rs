@@ -5,7 +5,7 @@ use std::sync::Arc;
 use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::OriginAttributes;
-use umbra_store::{DeleteOptions, GetOptions, ListSource, Objects};
+use umbra_store::{CreateUpload, DeleteOptions, GetOptions, ListSource, Objects};
 
 use crate::world::{World, content, k, kind, name};
 
@@ -124,6 +124,47 @@ async fn a_listing_under_way_ends_with_the_shadow() {
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     gate.add_permits(1);
     assert_eq!(kind(listing.await.unwrap()), ErrorKind::Unavailable);
+}
+
+/// What an origin has open for a bucket ends with the bucket, however that ends; and goes on if the bucket stays.
+#[tokio::test]
+async fn a_bucket_that_is_deleted_leaves_no_upload_at_the_origin() {
+    for force in [false, true] {
+        let world = World::attached(true).await;
+        let bucket = world.bucket().await;
+        world.shadow.create_upload(&world.cx, &bucket, &k("k"), CreateUpload::default()).await.unwrap();
+        world.put("here", "x").await.unwrap();
+        assert_eq!(world.origin.open_uploads(), 1);
+        if !force {
+            let refused = world.shadow.delete_bucket(&world.cx, &bucket, false).await;
+            assert_eq!((kind(refused), world.origin.open_uploads()), (ErrorKind::Invalid(S3Fault::BucketNotEmpty), 1));
+            world.delete("here").await.unwrap();
+        }
+        world.shadow.delete_bucket(&world.cx, &bucket, force).await.unwrap();
+        assert_eq!(world.origin.open_uploads(), 0);
+        let requests = world.origin.requests();
+        assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k("cold"), GetOptions::default()).await), ErrorKind::Unavailable);
+        assert_eq!(world.origin.requests(), requests, "the origin is left alone");
+    }
+}
+
+/// Also when a write takes longer than the request can wait: its rows go once it has ended.
+#[tokio::test(start_paused = true)]
+async fn rows_go_though_a_write_takes_long() {
+    let world = Arc::new(World::attached(true).await);
+    world.delete("gone").await.unwrap();
+    let gate = world.origin.hold_puts();
+    let writer = {
+        let world = world.clone();
+        tokio::spawn(async move { world.put("k", "x").await })
+    };
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    assert_eq!(kind(world.shadow.detach(&world.cx, &name(), true).await), ErrorKind::Unavailable);
+    assert_eq!((world.intents().await, world.rows(key::tombstone_range("")).await), (1, 1), "a write in progress still needs them");
+    gate.add_permits(1);
+    let _ = writer.await.unwrap();
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
+    assert_eq!(world.intents().await, 0);
 }
 
 /// What a cleared shadow left goes, though another one was attached before there was time for it.
