@@ -186,11 +186,12 @@ async fn origin_parts(origin: &dyn Origin, path: &ShadowPath, key: &ObjectKey, t
         Err(error) if error.error.kind() == ErrorKind::NotFound(Entity::Upload) => return Ok(Matched::Gone),
         Err(error) => return Err(error.into()),
     };
-    // The very part that was stored on both sides: a later one of the same number may have reached only the origin.
-    let held: HashMap<_, _> = held.into_iter().map(|part| (part.number, part.etag)).collect();
+    // The very part that was stored on both sides: a later one of the same number may have reached only the origin. SeaweedFS lists them all,
+    // in any order, and takes the one that the completion names.
+    let held: HashMap<_, _> = held.iter().map(|part| ((part.number, part.etag.as_str()), &part.etag)).collect();
     let (mut matched, mut lacking) = (Vec::new(), Vec::new());
     for (number, note) in plan.parts() {
-        match held.get(number).filter(|etag| Some(etag.as_str()) == note.as_deref()) {
+        match note.as_deref().and_then(|note| held.get(&(*number, note)).copied()) {
             Some(etag) => matched.push((*number, etag.clone())),
             None => lacking.push(*number),
         }
