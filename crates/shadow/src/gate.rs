@@ -105,12 +105,14 @@ impl Shadow {
     async fn listed_through(&self, bucket: &Bucket, asked: i64) -> Result<()> {
         let mut changed = self.watch_jobs();
         let until = Instant::now() + PATIENCE;
+        let hindered = self.job(bucket, JobKind::Inventory).await?.and_then(|pass| pass.reason);
         let mut begun = false;
         loop {
             let pass = self.job(bucket, JobKind::Inventory).await?;
             match &pass {
                 Some(pass) if is_recent(pass, asked) => return Ok(()),
-                Some(Job { state: JobState::Running, reason: Some(reason), .. }) => {
+                // What hindered it before it was asked may be over: then it is awaited like any other.
+                Some(Job { state: JobState::Running, reason: Some(reason), .. }) if begun || hindered.as_ref() != Some(reason) => {
                     return Err(cannot_list(ErrorKind::OriginUnavailable, reason));
                 }
                 Some(Job { state: JobState::Running, .. }) => {}
@@ -123,6 +125,9 @@ impl Shadow {
                 }
             }
             if timeout_at(until, changed.changed()).await.is_err() {
+                if let Some(Job { state: JobState::Running, reason: Some(reason), .. }) = &pass {
+                    return Err(cannot_list(ErrorKind::OriginUnavailable, reason));
+                }
                 return Err(self.still_listing(bucket, pass.as_ref()).await?);
             }
         }
