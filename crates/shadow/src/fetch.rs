@@ -11,7 +11,7 @@ use umbra_store::Extent;
 
 use crate::{
     hashes::Hashes,
-    hydrate::Hydration,
+    hydrate::{Hydration, HydrationParts},
     transfer::{FETCH_BYTES, PIECE_BYTES, StoredPiece, Transfer},
 };
 
@@ -154,7 +154,7 @@ impl Fetch {
 
     /// Asks for the rest of the range; gives how many bytes of the answer are to be skipped, where the origin sends the whole.
     async fn ask(&self) -> Result<(Body, u64), Failure> {
-        let Hydration { origin, path, key, .. } = &*self.hydration;
+        let HydrationParts { origin, path, key, .. } = &**self.hydration;
         let place = self.transfer.place(self.id);
         let etag = self.hydration.etag();
         let object = tokio::select! {

@@ -6,9 +6,12 @@
 //! (`finish.rs`), the copy becomes the object by compare-and-set: only if the key holds exactly what it held before the origin was asked, in
 //! the same generation. A newer PUT or DELETE always wins and the copy is thrown away.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
@@ -52,27 +55,10 @@ pub(crate) enum Wanted {
     Range(RangeSpec),
 }
 
-/// All that one hydration works with.
+/// All that one hydration works with: what it was given, and what it learns.
 #[derive(Debug)]
 pub(crate) struct Hydration {
-    pub(crate) native: Native,
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) origin: Arc<dyn Origin>,
-    pub(crate) bucket: Bucket,
-    pub(crate) key: ObjectKey,
-    pub(crate) base: Base,
-    pub(crate) path: ShadowPath,
-    pub(crate) stats: Arc<Stats>,
-    /// Where what cannot be carried over is noted.
-    pub(crate) notes: Notes,
-    /// The memory budget of all hydrations, in [`PERMIT_BYTES`].
-    pub(crate) memory: Arc<Semaphore>,
-    /// How many requests all hydrations together may have under way in the background.
-    pub(crate) background: Arc<Semaphore>,
-    /// How many requests for ranges of this bucket's objects may be under way: what they have brought and not stored is lost in a crash.
-    lanes: Arc<Semaphore>,
-    /// The server stops: what has arrived is for the next one.
-    pub(crate) stopping: CancellationToken,
+    given: HydrationParts,
     /// What the origin told when it was first asked.
     pub(crate) pinned: OnceLock<Pinned>,
     /// Bytes of the whole, where that is told only by the end.
@@ -81,6 +67,14 @@ pub(crate) struct Hydration {
     pieces: AtomicU64,
     /// The revision of the hydration's first row, once it is written.
     pub(crate) row: Mutex<Option<Revision>>,
+}
+
+impl Deref for Hydration {
+    type Target = HydrationParts;
+
+    fn deref(&self) -> &HydrationParts {
+        &self.given
+    }
 }
 
 /// What a hydration is pinned to.
@@ -101,7 +95,8 @@ enum Done {
     Parked,
 }
 
-/// The parts that a hydration is given; the rest begins empty.
+/// What a hydration is given.
+#[derive(Debug)]
 pub(crate) struct HydrationParts {
     pub(crate) native: Native,
     pub(crate) catalog: Arc<Catalog>,
@@ -111,30 +106,22 @@ pub(crate) struct HydrationParts {
     pub(crate) base: Base,
     pub(crate) path: ShadowPath,
     pub(crate) stats: Arc<Stats>,
+    /// Where what cannot be carried over is noted.
     pub(crate) notes: Notes,
+    /// The memory budget of all hydrations, in [`PERMIT_BYTES`].
     pub(crate) memory: Arc<Semaphore>,
+    /// How many requests all hydrations together may have under way in the background.
     pub(crate) background: Arc<Semaphore>,
+    /// How many requests for ranges of this bucket's objects may be under way: what they have brought and not stored is lost in a crash.
     pub(crate) lanes: Arc<Semaphore>,
+    /// The server stops: what has arrived is for the next one.
     pub(crate) stopping: CancellationToken,
 }
 
 impl Hydration {
-    pub(crate) fn new(parts: HydrationParts) -> Arc<Self> {
-        let HydrationParts { native, catalog, origin, bucket, key, base, path, stats, notes, memory, background, lanes, stopping } = parts;
+    pub(crate) fn new(given: HydrationParts) -> Arc<Self> {
         Arc::new(Self {
-            native,
-            catalog,
-            origin,
-            bucket,
-            key,
-            base,
-            path,
-            stats,
-            notes,
-            memory,
-            background,
-            lanes,
-            stopping,
+            given,
             pinned: OnceLock::new(),
             late_size: OnceLock::new(),
             first_piece: OnceLock::new(),
