@@ -23,6 +23,19 @@ struct Flight {
     earlier: Vec<Arc<Transfer>>,
 }
 
+/// Transfers that have ended and are yet to land.
+#[derive(Debug)]
+pub(crate) struct Earlier(Vec<Arc<Transfer>>);
+
+impl Earlier {
+    /// Waits until what they leave is as it stays.
+    pub(crate) async fn land(self) {
+        for transfer in self.0 {
+            transfer.landed.cancelled().await;
+        }
+    }
+}
+
 /// The transfers under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
@@ -31,19 +44,23 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// A visit to the transfer of `key`, and whether that is new, so that the caller has to run it. It is stopped together with `stopping`.
+    /// A visit to the transfer of `key`; of a new one, which the caller has to run, also those before it that are yet to land. It is stopped
+    /// together with `stopping`.
     ///
-    /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one is still under way does without.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, bool) {
+    /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one still brings some does without, and
+    /// one that begins while earlier ones only have to land waits for them, and goes on with what they leave.
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, Option<Earlier>) {
         let mut transfers = self.transfers.lock();
         let flight = transfers.entry((partition, key.clone())).or_default();
         if let Some(visit) = flight.current.as_ref().and_then(Transfer::enter) {
-            return (visit, false);
+            return (visit, None);
         }
         flight.earlier.extend(flight.current.take());
-        let transfer = Arc::new(Transfer::new(stopping.child_token(), flight.earlier.is_empty()));
+        let is_kept = flight.earlier.iter().all(|earlier| earlier.has_ended());
+        let landing = if is_kept { flight.earlier.clone() } else { Vec::new() };
+        let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept));
         flight.current = Some(transfer.clone());
-        (transfer.enter().expect("a new transfer has not ended"), true)
+        (transfer.enter().expect("a new transfer has not ended"), Some(Earlier(landing)))
     }
 
     /// Whether a transfer of `key` is under way.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often a read starts over because the key changed under it.
-const ATTEMPTS_MAX: usize = 16;
+pub(crate) const ATTEMPTS_MAX: usize = 16;
 
 /// Where a key is to be read.
 enum Place {
@@ -196,16 +196,18 @@ impl Shadow {
     /// Joins the transfer of a cold key, or starts one that begins with `wanted`; tells whether it is new.
     fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> (Visit, bool) {
         let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
-        if new {
+        let is_new = new.is_some();
+        if let Some(earlier) = new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
             let flight = Arc::clone(&transfer);
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
+                earlier.land().await;
                 shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
                 drop(landed);
             });
         }
-        (transfer, new)
+        (transfer, is_new)
     }
 
     async fn run_transfer(
@@ -363,5 +365,6 @@ impl Drop for Landing<'_> {
         self.shadow.0.flights.leave(self.bucket.partition, self.key, self.flight);
         // Only if the task was torn down before it could say how it ended.
         self.flight.finish(End::Failed(Error::new(ErrorKind::Unavailable, "the server is stopping")));
+        self.flight.landed.cancel();
     }
 }
