@@ -55,7 +55,7 @@ impl Excuses<'_> {
                 for later in &fetches[index + 1..] {
                     let Some(overlap) = overlap(earlier, later).filter(|_| !self.is_discarded(earlier, later)) else { continue };
                     again.push(overlap);
-                    allowed = allowed.max(self.lost(earlier, later));
+                    allowed = allowed.max(self.lost(earlier, later, self.beginning(&fetches, index)));
                     latest = Some(later);
                 }
                 let sent_again = union(again);
@@ -85,9 +85,20 @@ impl Excuses<'_> {
             || self.changes.iter().any(|change| change.key == earlier.key && during.contains(&change.tick))
     }
 
-    /// How much of what `earlier` brought may not have been stored when it was cut off before `later` was asked for.
-    fn lost(&self, earlier: &Fetch, later: &Fetch) -> u64 {
-        let during = earlier.begun..=later.begun;
+    /// Since when something may have gone wrong with the transfer that a fetch is of, which it only learns of: since the first of those that are
+    /// under way together with it, or were cut off with it, began.
+    fn beginning(&self, fetches: &[&Fetch], index: usize) -> u64 {
+        let fetch = fetches[index];
+        let is_with_it = |other: &&&Fetch| {
+            let ended = other.ended.or_else(|| self.history.life_ends.iter().copied().find(|end| *end > other.begun));
+            fetch.ending == Ending::Dropped && ended.is_none_or(|ended| ended >= fetch.begun)
+        };
+        fetches[..index].iter().filter(is_with_it).map(|other| other.begun).min().unwrap_or(fetch.begun)
+    }
+
+    /// How much of what `earlier` brought may not have been stored when it was cut off, `since` then, before `later` was asked for.
+    fn lost(&self, earlier: &Fetch, later: &Fetch, since: u64) -> u64 {
+        let during = since..=later.begun;
         let happened = |ticks: &[u64]| ticks.iter().any(|tick| during.contains(tick));
         let all = earlier.size;
         let failures = || self.failures.iter().filter(|failed| failed.key == earlier.key && during.contains(&failed.tick));

@@ -46,13 +46,14 @@ pub(crate) fn judge(world: &World, history: &History, egress: EgressRule) -> Vec
 
 impl Record<'_> {
     fn judge_key(&self, key: &str) -> Option<String> {
-        let placed = self.place(key);
+        let (placed, dials) = (self.place(key), &self.world.env.dials);
         let case = Case {
             items: placed.iter().map(|placed| placed.item.clone()).collect(),
             fetches: self.fetched(key),
             life_ends: self.history.life_ends.clone(),
-            keeps_pieces: self.world.env.dials.big || self.world.env.dials.hides_length || self.world.env.dials.touched,
-            revalidates: self.world.env.dials.revalidates,
+            // Of a small object, where it could not become the object at once.
+            keeps_pieces: dials.big || dials.hides_length || dials.touched || dials.store_faults > 0.0,
+            revalidates: dials.revalidates,
             writes: &self.world.writes,
         };
         match case.check() {
