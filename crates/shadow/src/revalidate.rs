@@ -82,6 +82,11 @@ impl Revalidations {
         mark.is_some_and(|mark| mark.found == Found::Changed && mark.revision == revision)
     }
 
+    /// The copy of `revision` is known to be outdated, from before a restart.
+    pub(crate) fn remember_outdated(&self, partition: Partition, key: &ObjectKey, revision: Revision, now: Timestamp) {
+        self.remember(partition, key, Mark { at: now, revision, found: Found::Changed });
+    }
+
     /// The new object cannot be had: what is here counts again, for a while. Tells whether the copy was known to be outdated.
     fn doubt(&self, partition: Partition, key: &ObjectKey, now: Timestamp) -> bool {
         let (mut marks, key) = (self.marks.lock(), (partition, key.clone()));

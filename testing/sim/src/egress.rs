@@ -85,15 +85,19 @@ impl Excuses<'_> {
             || self.changes.iter().any(|change| change.key == earlier.key && during.contains(&change.tick))
     }
 
-    /// Since when something may have gone wrong with the transfer that a fetch is of, which it only learns of: since the first of those that are
-    /// under way together with it, or were cut off with it, began.
+    /// Since when something may have gone wrong with the transfer that a fetch is of, which cut that off later: since the first of those that were
+    /// under way together with it began, or the one before it, of which the last was still to be stored.
     fn beginning(&self, fetches: &[&Fetch], index: usize) -> u64 {
         let fetch = fetches[index];
-        let is_with_it = |other: &&&Fetch| {
-            let ended = other.ended.or_else(|| self.history.life_ends.iter().copied().find(|end| *end > other.begun));
-            fetch.ending == Ending::Dropped && ended.is_none_or(|ended| ended >= fetch.begun)
+        if fetch.ending != Ending::Dropped {
+            return fetch.begun;
+        }
+        let life_end = |other: &Fetch| self.history.life_ends.iter().copied().find(|end| *end > other.begun);
+        let is_with_it = |at: usize| {
+            let ended = if at + 1 == index { life_end(fetches[at]) } else { fetches[at].ended.or_else(|| life_end(fetches[at])) };
+            ended.is_none_or(|ended| ended >= fetch.begun)
         };
-        fetches[..index].iter().filter(is_with_it).map(|other| other.begun).min().unwrap_or(fetch.begun)
+        (0..index).find(|at| is_with_it(*at)).map_or(fetch.begun, |at| fetches[at].begun)
     }
 
     /// How much of what `earlier` brought may not have been stored when it was cut off, `since` then, before `later` was asked for.
