@@ -151,6 +151,10 @@ impl Record<'_> {
             (None, Intended::Delete(_)) if through_only && self.lacks(&op.key, begun, ended) => {
                 Some(Item { begun, ended, effect: intended.half_done(), required: false })
             }
+            // Tags of what the origin does not hold are put here alone.
+            (None, Intended::PutTags(_)) if through_only && self.lacks(&op.key, begun, ended) => {
+                Some(Item { begun, ended, effect: intended.effect(), required: false })
+            }
             (None, _) if through_only => None,
             (Some(change), Intended::PutTags(_)) => {
                 // Tags that only the origin has show once they are repaired, and not before.

@@ -65,8 +65,8 @@ pub fn run(seed: u64, mutation: Option<Mutation>, egress: EgressRule) -> Result<
 }
 
 /// Everything that happens in the world of `seed`.
-pub fn story(seed: u64) -> String {
-    let world = simulate(seed, None);
+pub fn story(seed: u64, mutation: Option<Mutation>) -> String {
+    let world = simulate(seed, mutation);
     let history = world.history.lock();
     format!("{:?}\n{}", world.env.dials, trace(&world, &history, None))
 }
