@@ -56,16 +56,26 @@ impl Shadow {
     ///
     /// What becomes half done later was under way when this was asked: either answer is right for its key.
     pub(crate) async fn has_half_done(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<bool> {
+        let rows = self.intents_behind(bucket, prefix, after).await?;
+        // More than fit are taken for half done: that costs a closer look, and changes nothing.
+        Ok(rows.len() == ROWS_AT_ONCE || !self.half_done(bucket, &rows)?.is_empty())
+    }
+
+    /// The first keys that begin with `prefix`, behind `after`, of which a write to the origin is under way or half done.
+    pub(crate) async fn keys_being_written(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectKey>> {
+        let rows = self.intents_behind(bucket, prefix, after).await?;
+        Ok(rows.iter().filter_map(|row| key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok())).collect())
+    }
+
+    async fn intents_behind(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>> {
         let mut range = key::write_intent_range(prefix);
         if let Some(after) = after {
             range = range.after(&key::write_intent_prefix(after));
         }
         if range.end.as_ref().is_some_and(|end| range.start >= *end) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
-        let rows = self.native().meta().scan(bucket.partition, range, ROWS_AT_ONCE, Projection::Full).await?;
-        // More than fit are taken for half done: that costs a closer look, and changes nothing.
-        Ok(rows.len() == ROWS_AT_ONCE || !self.half_done(bucket, &rows)?.is_empty())
+        Ok(self.native().meta().scan(bucket.partition, range, ROWS_AT_ONCE, Projection::Full).await?)
     }
 
     /// Which of `keys` have a half-done write.

@@ -16,6 +16,7 @@ use crate::{
     list_origin::{ORIGIN_PAGE, OriginItems},
     list_rows::Standing,
     origin::{Origin, OriginList, ShadowPath},
+    shadow::writes_through,
 };
 
 /// How many pages of the origin one page of ours may cost: a quarter of a million keys that are gone here.
@@ -140,6 +141,44 @@ impl<'a> Sides<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Adds to `page` what is here and both looks missed: brought here after our own side was read, and being deleted at the origin when that was.
+    /// Such a key has an intent, or is gone by now.
+    pub(crate) async fn add_missed(&self, page: &mut Vec<Shown>, after: Option<&str>) -> Result<()> {
+        if self.options.source == ListSource::Origin || !writes_through(self.bucket) {
+            return Ok(());
+        }
+        let end = page.last().map(|(_, item)| item.name().to_owned()).filter(|_| page.len() > self.options.limit || self.is_spent);
+        let end = end.or_else(|| self.looked_through.clone().filter(|_| self.is_spent));
+        let shown: HashSet<&str> = page.iter().map(|(_, item)| item.name()).collect();
+        let is_missed = |key: &ObjectKey| end.as_deref().is_none_or(|end| key.as_str() <= end) && !shown.contains(key.as_str());
+        let written = self.shadow.keys_being_written(self.bucket, &self.options.prefix, after).await?;
+        let missed: Vec<_> = written.into_iter().filter(|key| is_missed(key) && !self.unsettled.contains_key(key)).collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let standings = self.shadow.standing(self.bucket, &missed.iter().collect::<Vec<_>>()).await?;
+        for standing in standings {
+            if let Standing::Here(object) = standing {
+                let item = self.rolled(object);
+                let is_behind = after.is_none_or(|after| item.name() > after);
+                if is_behind && let Err(at) = page.binary_search_by(|(_, shown)| shown.name().as_bytes().cmp(item.name().as_bytes())) {
+                    page.insert(at, (ListSource::Local, item));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a listing shows of an object: the common prefix it lies in, where it does.
+    fn rolled(&self, object: ListedObject) -> Item {
+        let ListOptions { prefix, delimiter, .. } = self.options;
+        let rest = object.key.as_str().strip_prefix(prefix.as_str()).unwrap_or_default();
+        match rest.find(delimiter.as_str()).filter(|_| !delimiter.is_empty()) {
+            Some(at) => Item::Prefix(object.key.as_str()[..prefix.len() + at + delimiter.len()].to_owned()),
+            None => Item::Object(object),
+        }
     }
 
     async fn read_local(&mut self, wanted: usize) -> Result<()> {

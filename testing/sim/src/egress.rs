@@ -15,8 +15,10 @@ use crate::{
 
 /// What is stored at once of an answer to a request for a range.
 const PIECE_BYTES: u64 = 1024 * 1024;
-/// What is stored at once of a longer answer. No larger object is kept in memory until it is whole.
-const STORE_BYTES: u64 = 4 * PIECE_BYTES;
+/// What is stored at once of a longer answer.
+const STORE_BYTES: u64 = 2 * PIECE_BYTES;
+/// The longest answer to a request for a range, and the largest object that is kept in memory until it is whole.
+const SMALL_BYTES: u64 = 4 * PIECE_BYTES;
 /// What is not worth storing of a transfer that broke off.
 const REST_BYTES: u64 = 64 * 1024;
 /// How many requests in a row must fail before a transfer gives up.
@@ -114,10 +116,12 @@ impl Excuses<'_> {
             return all;
         }
         // Kept in memory until it is the object: any failure on the way there costs it.
-        if earlier.size <= STORE_BYTES && (is_cut || is_away || failures().next().is_some()) {
+        // Or what was left of it, asked for when the answer before broke off.
+        let is_whole = earlier.range.is_none_or(|range| range.end == earlier.size);
+        if is_whole && earlier.size <= SMALL_BYTES && (is_cut || is_away || failures().next().is_some()) {
             return all;
         }
-        let gathered = if earlier.range.is_some_and(|range| range.len() <= STORE_BYTES) { PIECE_BYTES } else { STORE_BYTES };
+        let gathered = if earlier.range.is_some_and(|range| range.len() <= SMALL_BYTES) { PIECE_BYTES } else { STORE_BYTES };
         match (is_cut, is_away) {
             (true, _) => 2 * (gathered + CHUNK_MAX as u64),
             (false, true) => REST_BYTES + CHUNK_MAX as u64,

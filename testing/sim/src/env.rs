@@ -67,7 +67,8 @@ impl Dials {
         let write_through = rng.random_bool(0.5);
         let sizes = [8, 100, 6_000, 40_000];
         let size_max = sizes[rng.random_range(0..sizes.len())];
-        let big = rng.random_bool(0.12);
+        // Pieces are seldom; who looks for the loss of them looks where they are.
+        let big = rng.random_bool(0.12) || mutation == Some(Mutation::ForgetPieces);
         Self {
             keys: all[..count].iter().map(|key| (*key).to_owned()).collect(),
             clients: rng.random_range(2..=5),

@@ -110,10 +110,6 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
-            // A page is not one look: it may leave out a key whose delete is under way, and
-            (Outcome::Saw(Seen::Absent), _) if op.what.starts_with("LIST") && self.is_written(op) => None,
-            // of a key that is written meanwhile it may tell the size of another moment.
-            (Outcome::Saw(Seen::Listed(..)), _) if self.is_written(op) => item(Effect::See(Seen::Present), true),
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
@@ -122,13 +118,6 @@ impl Record<'_> {
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
-    }
-
-    /// Whether another operation may have written the key meanwhile.
-    fn is_written(&self, op: &Op) -> bool {
-        let ended = op.ended.unwrap_or(u64::MAX);
-        let overlaps = |other: &Op| other.begun <= ended && other.ended.is_none_or(|other| other >= op.begun);
-        self.history.ops.iter().any(|other| other.key == op.key && other.intended.is_some() && overlaps(other))
     }
 
     /// A write that was not acknowledged: with write-through, what the origin holds decides.

@@ -97,6 +97,36 @@ async fn a_listing_does_not_show_what_is_still_being_written() {
     }
 }
 
+/// Nor does it leave out what is still being deleted, though it came here after our own side was read, and has left the origin before that was.
+#[tokio::test]
+async fn a_listing_does_not_leave_out_what_is_still_being_deleted() {
+    for (delimiter, expected) in [("", vec!["a", "d/k", "z"]), ("/", vec!["a", "d/", "z"])] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(true).await;
+        for key in ["a", "z"] {
+            world.put(key, "x").await.unwrap();
+        }
+        world.origin.insert("d/k", "cold", &OriginAttributes::default());
+        let looked = meta.hold(0, |asked| matches!(asked, Asked::Range(range) if range.start.starts_with(b"o/")));
+        let lister = world.clone();
+        let list = tokio::spawn(async move { lister.list("", delimiter, 10, ListSource::Merged).await });
+        looked.arrived(&world).await;
+        world.hydrated_by_reading("d/k").await;
+        let applies = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if settles(batch)));
+        let writer = world.clone();
+        let delete = tokio::spawn(async move { writer.delete("d/k").await });
+        applies.arrived(&world).await;
+        assert_eq!(world.origin.content("d/k"), None);
+        looked.release();
+        assert_eq!(list.await.unwrap().unwrap(), expected);
+        assert_eq!(world.get("d/k").await.unwrap(), "cold");
+        applies.release();
+        delete.await.unwrap().unwrap();
+        assert_eq!(world.list("", delimiter, 10, ListSource::Merged).await.unwrap(), ["a", "z"]);
+    }
+}
+
 /// The origin happens to hold the content that a write was to bring: that does not tell that the write was applied.
 #[tokio::test]
 async fn what_the_origin_held_before_does_not_undo_what_was_acknowledged() {

@@ -115,7 +115,10 @@ impl MetaStore for HeldMeta {
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {
-        self.inner.scan_delim(partition, scan).await
+        let range = KeyRange { start: scan.prefix.clone(), end: None };
+        let found = self.inner.scan_delim(partition, scan).await;
+        self.pass(Asked::Range(&range)).await;
+        found
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed> {
