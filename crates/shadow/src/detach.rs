@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{BucketName, Error, ErrorKind, RequestContext, Result};
+use umbra_core::{Error, ErrorKind, RequestContext, Result};
 use umbra_meta::{Batch, KeyRange, Projection, key};
 use umbra_store::Bucket;
 
@@ -18,8 +18,10 @@ impl Shadow {
     ///
     /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`. While the origin is still being listed
     /// to find that out the error holds a [`crate::StillListing`]: ask again.
-    pub async fn detach(&self, cx: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
-        let bucket = self.0.catalog.bucket(name).await?;
+    ///
+    /// `bucket` is the one that the caller may change: refuses if another has its name meanwhile.
+    pub async fn detach(&self, cx: &RequestContext, bucket: &Bucket, force: bool) -> Result<Arc<Bucket>> {
+        let bucket = self.0.catalog.current(bucket).await?;
         if bucket.settings.shadow.is_none() {
             return Ok(bucket);
         }
@@ -31,7 +33,7 @@ impl Shadow {
         let detached = self
             .0
             .catalog
-            .update_bucket(name, &mut |current| {
+            .update_bucket(&bucket, &mut |current| {
                 if current.generation != generation {
                     return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
                 }
@@ -42,7 +44,7 @@ impl Shadow {
             .await?;
         self.forget(&bucket);
         self.writes_in_progress_end(&bucket).await?;
-        tracing::info!(bucket = %name, force, "shadow cleared");
+        tracing::info!(bucket = %bucket.name, force, "shadow cleared");
         let (shadow, cleared) = (self.clone(), detached.clone());
         self.0.tasks.spawn(async move {
             if let Err(error) = shadow.drop_rows(&cleared).await {
@@ -60,6 +62,7 @@ impl Shadow {
         self.0.stats.forget(bucket.partition);
         self.0.repairs.forget(bucket.partition);
         self.0.schedule.forget(bucket.partition);
+        self.0.revalidations.forget(bucket.partition);
     }
 
     /// Waits for write-throughs that had begun before the shadow was changed: after that nothing goes to the origin.

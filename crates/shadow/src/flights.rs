@@ -16,24 +16,43 @@ use crate::transfer::{Transfer, Visit};
 /// How many requests for ranges one bucket's transfers have under way at the origin.
 const LANES: usize = 8;
 
+/// A transfer under way, and the shadows that the request had passed which began it: the origin is told of them.
+#[derive(Debug)]
+struct Flight {
+    transfer: Arc<Transfer>,
+    path: Vec<String>,
+}
+
+/// A visit to a transfer.
+pub(crate) struct Joined {
+    pub(crate) visit: Visit,
+    /// Nobody had begun it: the caller has to run it.
+    pub(crate) is_new: bool,
+    /// It was begun by a request that had passed other shadows. If the origin refuses it, that may be for those.
+    pub(crate) is_of_another_path: bool,
+}
+
 /// The transfers under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    transfers: Mutex<HashMap<(Partition, ObjectKey), Arc<Transfer>>>,
+    transfers: Mutex<HashMap<(Partition, ObjectKey), Flight>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
 
 impl Flights {
-    /// A visit to the transfer of `key`, and whether that is new, so that the caller has to run it. It is stopped together with `stopping`.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, bool) {
+    /// A visit to the transfer of `key` by a request that has passed `path`. A new one is stopped together with `stopping`.
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> Joined {
         let mut transfers = self.transfers.lock();
         let place = (partition, key.clone());
-        if let Some(visit) = transfers.get(&place).and_then(Transfer::enter) {
-            return (visit, false);
+        if let Some(flight) = transfers.get(&place)
+            && let Some(visit) = flight.transfer.enter()
+        {
+            return Joined { visit, is_new: false, is_of_another_path: flight.path != path };
         }
         let transfer = Arc::new(Transfer::new(stopping.child_token()));
-        transfers.insert(place, transfer.clone());
-        (transfer.enter().expect("a new transfer has not ended"), true)
+        transfers.insert(place, Flight { transfer: transfer.clone(), path: path.to_vec() });
+        let visit = transfer.enter().expect("a new transfer has not ended");
+        Joined { visit, is_new: true, is_of_another_path: false }
     }
 
     /// Whether a transfer of `key` is under way.
@@ -44,7 +63,7 @@ impl Flights {
     /// Takes `transfer` out, if it is the one under way.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
         if let Entry::Occupied(flight) = self.transfers.lock().entry((partition, key.clone()))
-            && Arc::ptr_eq(flight.get(), transfer)
+            && Arc::ptr_eq(&flight.get().transfer, transfer)
         {
             flight.remove();
         }
@@ -63,9 +82,9 @@ impl Flights {
     /// Stops every transfer of a bucket.
     pub(crate) fn cancel(&self, partition: Partition) {
         self.lanes.lock().remove(&partition);
-        self.transfers.lock().retain(|(of, _), transfer| {
+        self.transfers.lock().retain(|(of, _), flight| {
             if *of == partition {
-                transfer.cancel.cancel();
+                flight.transfer.cancel.cancel();
             }
             *of != partition
         });

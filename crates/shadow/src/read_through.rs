@@ -11,10 +11,11 @@ use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 use crate::{
     Shadow,
     cold_parts::Parts,
+    flights::Joined,
     hydrate::{Hydration, HydrationParts, Wanted, same_shadow},
     origin::Origin,
     record::Operation,
-    transfer::{End, Transfer, Visit},
+    transfer::{End, Transfer},
     view::{Base, View},
 };
 
@@ -40,7 +41,7 @@ impl Shadow {
             }
         }
         Ok(match view {
-            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket.partition, key, stored.revision) => Place::Origin,
+            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket, key, stored.revision) => Place::Origin,
             View { object: Some(_), .. } => Place::Here,
             View { gone: true, .. } => Place::Nowhere,
             _ => Place::Origin,
@@ -92,21 +93,29 @@ impl Shadow {
             check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
         }
         let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
-        let transfer = self.join(cx, bucket, key, origin, wanted);
-        if hydrates_whole(bucket) {
-            transfer.want_whole();
+        for _ in 0..ATTEMPTS_MAX {
+            let Joined { visit: transfer, is_of_another_path, .. } = self.join(cx, bucket, key, origin, wanted);
+            if hydrates_whole(bucket) {
+                transfer.want_whole();
+            }
+            let info = match transfer.info().await {
+                Err(_) if is_of_another_path => continue,
+                info => info?,
+            };
+            let Some(info) = info else { return Ok(None) };
+            check_read(&options.preconditions, &info)?;
+            let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
+            let span = range.unwrap_or(ByteRange::new(0, info.size));
+            let mut reader = transfer.read(self.native().blobs().clone(), span);
+            return match reader.prime().await {
+                Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
+                // Nothing has been answered yet: a clean restart.
+                Err(_) if reader.is_superseded() => Ok(None),
+                Err(_) if is_of_another_path => continue,
+                Err(error) => Err(error),
+            };
         }
-        let Some(info) = transfer.info().await? else { return Ok(None) };
-        check_read(&options.preconditions, &info)?;
-        let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
-        let span = range.unwrap_or(ByteRange::new(0, info.size));
-        let mut reader = transfer.read(self.native().blobs().clone(), span);
-        match reader.prime().await {
-            Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
-            // Nothing has been answered yet: a clean restart.
-            Err(_) if reader.is_superseded() => Ok(None),
-            Err(error) => Err(error),
-        }
+        Err(keeps_failing())
     }
 
     /// Brings in the whole of a cold key, or joins whoever does. It goes on whoever leaves.
@@ -123,24 +132,27 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
         wanted: Wanted,
     ) -> Arc<Transfer> {
-        let transfer = self.join(cx, bucket, key, origin, wanted);
+        let transfer = self.join(cx, bucket, key, origin, wanted).visit;
         transfer.want_whole();
         Arc::clone(&transfer)
     }
 
     /// Joins the transfer of a cold key, or starts one that begins with `wanted`.
-    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Visit {
-        let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
-        if new {
+    ///
+    /// A transfer tells the origin which shadows the request had passed that began it, for a circle of shadows ends only where it is told of.
+    /// Whoever joins by another path and sees it fail begins anew: a path that is too long, or leads in a circle, is its own request's alone.
+    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Joined {
+        let joined = self.0.flights.join(bucket.partition, key, &cx.shadow_path, &self.0.stopping);
+        if joined.is_new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
-            let flight = Arc::clone(&transfer);
+            let flight = Arc::clone(&joined.visit);
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
                 shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
                 drop(landed);
             });
         }
-        transfer
+        joined
     }
 
     async fn run_transfer(
@@ -230,8 +242,13 @@ impl Shadow {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {
-                    if let End::Failed(error) = self.hydrate(cx, bucket, key, origin).ended().await {
-                        return Err(error);
+                    let Joined { visit, is_of_another_path, .. } = self.join(cx, bucket, key, origin, Wanted::Whole);
+                    visit.want_whole();
+                    let transfer = Arc::clone(&visit);
+                    drop(visit);
+                    match transfer.ended().await {
+                        End::Failed(error) if !is_of_another_path => return Err(error),
+                        _ => {}
                     }
                 }
             }
@@ -258,6 +275,10 @@ impl Shadow {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn keeps_failing() -> Error {
+    Error::new(ErrorKind::Unavailable, "the object could not be brought in for any of those who asked; please try again")
 }
 
 /// Whether what nobody asked for is brought in as well, once a part of an object was.

@@ -76,6 +76,7 @@ pub(crate) async fn destroy(State(state): State<AdminState>, caller: Caller, Pat
     let bucket = state.managed_bucket(&caller, &name).await?;
     to_the_end(async move {
         state.shadow.leave_origin(&RequestContext::default(), &bucket).await;
+        state.catalog.current(&bucket).await?;
         state.catalog.destroy_bucket(&bucket.name).await?;
         state.shadow.forget(&bucket);
         Ok(StatusCode::NO_CONTENT)

@@ -1,13 +1,16 @@
 //! semantics.md, "Life of a shadow": detaching.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
+use umbra_core::{Entity, ErrorKind, Fault as S3Fault, Result, ShadowSettings, SystemClock};
 use umbra_meta::{CommitFault, Write, key};
-use umbra_shadow::origin::OriginAttributes;
-use umbra_store::{DeleteOptions, GetOptions, ListSource, Objects};
+use umbra_shadow::{
+    OriginFactory, Shadow, ShadowLimits, ShadowParts,
+    origin::{Origin, OriginAttributes, memory::MemoryOrigin},
+};
+use umbra_store::{Bucket, DeleteOptions, GetOptions, ListSource, Objects, Secret};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 /// "It refuses while cold objects remain or repairs are pending, naming how many, unless forced".
 #[tokio::test]
@@ -19,7 +22,7 @@ async fn the_gate_counts_what_remains() {
     world.get("cold0").await.unwrap();
     world.hydrated("cold0").await;
     world.delete("cold1").await.unwrap();
-    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let error = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
     assert!(error.message().starts_with("3 objects"), "{error}");
     for n in 2..5 {
@@ -32,10 +35,10 @@ async fn the_gate_counts_what_remains() {
     });
     world.put("half", "x").await.unwrap_err();
     world.meta.heal();
-    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let error = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(error.message().contains("still only at the origin") || error.message().contains("1 repair"), "{error}");
     world.put("half", "x").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
     assert_eq!(world.bucket().await.settings.shadow, None);
 }
 
@@ -46,7 +49,7 @@ async fn after_detaching_the_origin_is_left_alone() {
     world.origin.insert("cold", "x", &OriginAttributes::default());
     world.put("here", "y").await.unwrap();
     world.delete("gone").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     let requests = world.origin.requests();
     assert_eq!(kind(world.get("cold").await), ErrorKind::NotFound(Entity::Object));
     world.put("new", "z").await.unwrap();
@@ -66,7 +69,7 @@ async fn hydrations_under_way_leave_nothing_behind() {
     let reader = world.begin_get("k").await;
     gate.add_permits(150);
     world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     gate.add_permits(10_000);
     assert_eq!(kind(reader.await.unwrap()), ErrorKind::Cancelled);
     world.eventually(async || world.blobs.is_empty().then_some(())).await;
@@ -79,7 +82,7 @@ async fn a_new_generation_begins_anew() {
     let world = World::attached(false).await;
     world.origin.insert("k", "x", &OriginAttributes::default());
     world.delete("k").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.attach(false).await;
     assert_eq!(world.list("", "", 10, ListSource::Merged).await.unwrap(), ["k"]);
     assert_eq!(world.get("k").await.unwrap(), "x");
@@ -94,7 +97,7 @@ async fn a_request_from_before_does_not_go_there_afterwards() {
     world.origin.insert("gone", "x", &OriginAttributes::default());
     let before = world.bucket().await;
     world.delete("gone").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     let requests = world.origin.requests();
     for key in ["cold", "gone"] {
@@ -118,8 +121,42 @@ async fn a_listing_under_way_ends_with_the_shadow() {
         tokio::spawn(async move { world.list("", "", 10, ListSource::Merged).await })
     };
     world.eventually(async || (world.origin.requests() > 2).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     gate.add_permits(1);
     assert_eq!(kind(listing.await.unwrap()), ErrorKind::Unavailable);
+}
+
+/// Makes an origin, and finds the shadow cleared meanwhile.
+#[derive(Debug)]
+struct Overtaken {
+    origin: Arc<MemoryOrigin>,
+    clears: OnceLock<(Shadow, Arc<Bucket>)>,
+}
+
+impl OriginFactory for Overtaken {
+    fn origin(&self, _: &ShadowSettings, _: &Secret) -> Result<Arc<dyn Origin>> {
+        let (shadow, bucket) = self.clears.get().unwrap();
+        shadow.forget(bucket);
+        Ok(self.origin.clone())
+    }
+}
+
+/// An origin that is being made while the shadow is cleared is not used either.
+#[tokio::test]
+async fn an_origin_made_meanwhile_is_not_used() {
+    let world = World::attached(false).await;
+    world.origin.insert("cold", "x", &OriginAttributes::default());
+    let origins = Arc::new(Overtaken { origin: world.origin.clone(), clears: OnceLock::new() });
+    let shadow = Shadow::new(ShadowParts {
+        native: world.native.clone(),
+        catalog: world.catalog.clone(),
+        origins: origins.clone(),
+        clock: Arc::new(SystemClock),
+        settings: ShadowLimits::default(),
+    });
+    let (bucket, requests) = (world.bucket().await, world.origin.requests());
+    origins.clears.set((shadow.clone(), bucket.clone())).unwrap();
+    let head = shadow.head(&world.cx, &bucket, &k("cold"), GetOptions::default()).await;
+    assert_eq!((kind(head), world.origin.requests()), (ErrorKind::Unavailable, requests));
 }

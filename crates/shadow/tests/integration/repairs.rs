@@ -167,7 +167,7 @@ async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
     world.origin.fail_next("put", Fault::LoseRequest);
     world.put("k", "lost").await.unwrap_err();
     world.meta.fail_after(1, CommitFault::Unavailable);
-    world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.meta.heal();
     world.put("k", "kept").await.unwrap();
     world.attach(true).await;

@@ -11,7 +11,7 @@ use umbra_shadow::{
 };
 use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions};
 
-use crate::world::{World, content, k, name};
+use crate::world::{World, content, k};
 
 /// The smallest part that may have one behind it.
 const PART: usize = 5 * 1024 * 1024;
@@ -341,7 +341,7 @@ async fn detaching_ends_it() {
     let gate = world.origin.hold_puts();
     world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
     world.eventually(async || (world.intents().await == 2).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     let requests = world.origin.requests();
     gate.add_permits(100);
     world.eventually(async || (world.rows(key::job::all()).await == 0 && world.intents().await == 0).then_some(())).await;
