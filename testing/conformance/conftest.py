@@ -13,6 +13,7 @@ from harness.umbra import Umbra
 def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="leave out slow cases")
     parser.addoption("--huge", action="store_true", help="also move 5 GiB")
+    parser.addoption("--many", type=int, default=20_000, help="how many small objects to move at once")
 
 
 def pytest_collection_modifyitems(config, items):

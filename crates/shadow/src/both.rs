@@ -1,9 +1,9 @@
 //! Both sides of a bucket in key order, one page at a time.
 //!
 //! A page holds every key of which either side knows something, up to the last key that all of what was read reaches. It begins behind any
-//! key, so one name is the cursor of both sides, and nothing is kept between two pages.
+//! key, so one name is the cursor of both sides. What the origin listed beyond is kept for the next page and may be lost: it is listed anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use umbra_core::{Error, ErrorKind, ObjectKey, Result};
 use umbra_meta::{KeyRange, Projection, key};
@@ -11,9 +11,13 @@ use umbra_store::{Bucket, ListedObject};
 
 use crate::{
     Shadow,
-    list_order::out_of_order,
-    origin::{Origin, OriginList, OriginPage, ShadowPath},
+    list_merge::Item,
+    list_origin::{OriginItems, Parked},
+    origin::{Origin, ShadowPath},
 };
+
+/// Rows of each family read at once: as many keys as an origin lists at most.
+const PAGE: usize = 1000;
 
 /// A page of keys that are here, at the origin, or known to be gone.
 #[derive(Debug)]
@@ -22,6 +26,19 @@ pub(crate) struct BothPage {
     pub(crate) keys: Vec<(ObjectKey, Option<ListedObject>)>,
     /// Behind which key the next page begins; `None` on the last.
     pub(crate) next: Option<String>,
+}
+
+/// What the origin lists, as far as it was read: at most one page of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(Option<Listed>);
+
+#[derive(Debug)]
+struct Listed {
+    /// Everything behind this key is still in `keys` or to come.
+    after: Option<String>,
+    keys: VecDeque<ListedObject>,
+    /// How the listing goes on; `None` at its end.
+    parked: Option<Parked>,
 }
 
 /// What one source knows, in order of its keys.
@@ -54,7 +71,7 @@ const FAMILIES: [Family; 3] = [
 ];
 
 impl Shadow {
-    /// The page of at most `limit` keys of each source that begins behind `after`.
+    /// The page of at most [`PAGE`] keys of each source that begins behind `after`. `ahead` is that of the pages before, if any.
     pub(crate) async fn both_sides(
         &self,
         bucket: &Bucket,
@@ -62,23 +79,16 @@ impl Shadow {
         path: &ShadowPath,
         prefix: &str,
         after: Option<&str>,
-        limit: usize,
+        ahead: &mut Ahead,
     ) -> Result<BothPage> {
-        let mut sources = vec![at_origin(origin, path, prefix, after, limit).await?];
+        let mut sources = vec![at_origin(origin, path, prefix, after, ahead).await?];
         for family in FAMILIES {
-            sources.push(self.rows_here(bucket, family, prefix, after, limit).await?);
+            sources.push(self.rows_here(bucket, family, prefix, after).await?);
         }
         Ok(merge(sources))
     }
 
-    async fn rows_here(
-        &self,
-        bucket: &Bucket,
-        (range, place, parse): Family,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Source> {
+    async fn rows_here(&self, bucket: &Bucket, (range, place, parse): Family, prefix: &str, after: Option<&str>) -> Result<Source> {
         let range = match after {
             Some(after) => range(prefix).after(&place(after)),
             None => range(prefix),
@@ -86,34 +96,38 @@ impl Shadow {
         if range.end.as_ref().is_some_and(|end| range.start >= *end) {
             return Ok(Source { keys: vec![], more: false });
         }
-        let rows = self.native().meta().scan(bucket.partition, range, limit, Projection::Head).await?;
+        let rows = self.native().meta().scan(bucket.partition, range, PAGE, Projection::Head).await?;
         let foreign = || Error::new(ErrorKind::Corrupt, "a row does not name a key");
         let key = |row: &umbra_meta::Entry| Ok((ObjectKey::parse(parse(&row.key).ok_or_else(foreign)?)?, None));
-        Ok(Source { more: rows.len() == limit, keys: rows.iter().map(key).collect::<Result<_>>()? })
+        Ok(Source { more: rows.len() == PAGE, keys: rows.iter().map(key).collect::<Result<_>>()? })
     }
 }
 
-async fn at_origin(origin: &dyn Origin, path: &ShadowPath, prefix: &str, after: Option<&str>, limit: usize) -> Result<Source> {
-    let mut list = OriginList { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit, ..OriginList::default() };
-    loop {
-        let OriginPage { mut objects, next, .. } = origin.list(path, &list).await?;
-        // Told to go on behind a key, an origin may show it once more. Anything else before it is out of order.
-        let is_behind = |object: &ListedObject| after.is_none_or(|after| object.key.as_bytes() > after.as_bytes());
-        let is_repeated = |object: &ListedObject| after.is_some_and(|after| object.key.as_str() == after);
-        let is_sorted = objects.is_sorted_by(|left, right| left.key < right.key);
-        if !is_sorted || objects.iter().any(|object| !is_behind(object) && !is_repeated(object)) {
-            return Err(out_of_order());
+async fn at_origin(origin: &dyn Origin, path: &ShadowPath, prefix: &str, after: Option<&str>, ahead: &mut Ahead) -> Result<Source> {
+    let is_behind = |object: &ListedObject| after.is_none_or(|after| object.key.as_str() > after);
+    let begin = || Listed {
+        after: after.map(str::to_owned),
+        keys: VecDeque::new(),
+        parked: Some(OriginItems::new(origin, path, prefix, "", after.map(str::to_owned)).park()),
+    };
+    // Taken out, so that after a failure it is begun anew.
+    let mut listed = ahead.0.take().filter(|listed| listed.after.as_deref() <= after).unwrap_or_else(begin);
+    listed.after = after.map(str::to_owned);
+    listed.keys.retain(is_behind);
+    while listed.keys.is_empty()
+        && let Some(parked) = listed.parked.take()
+    {
+        let mut items = OriginItems::resume(origin, path, parked);
+        if let Some(found) = items.next().await? {
+            let object = |item| if let Item::Object(object) = item { Some(object) } else { None };
+            listed.keys = found.into_iter().filter_map(object).filter(is_behind).collect();
+            listed.parked = Some(items.park());
         }
-        objects.retain(is_behind);
-        if !objects.is_empty() || next.is_none() {
-            let keys = objects.into_iter().map(|object| (object.key.clone(), Some(object))).collect();
-            return Ok(Source { keys, more: next.is_some() });
-        }
-        if next == list.token {
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance"));
-        }
-        list.token = next;
     }
+    let keys = listed.keys.iter().map(|object| (object.key.clone(), Some(object.clone()))).collect();
+    let source = Source { keys, more: listed.parked.is_some() };
+    ahead.0 = Some(listed);
+    Ok(source)
 }
 
 #[cfg(test)]

@@ -43,15 +43,44 @@ impl Shadow {
             })
             .await?;
         self.forget(&bucket);
-        self.writes_in_progress_end(&bucket).await?;
         tracing::info!(bucket = %bucket.name, force, "shadow cleared");
+        // Also when the writes in progress take longer than this request can.
         let (shadow, cleared) = (self.clone(), detached.clone());
-        self.0.tasks.spawn(async move {
-            if let Err(error) = shadow.drop_rows(&cleared).await {
-                tracing::warn!(bucket = %cleared.name, error = ?error, "rows of a cleared shadow stay behind");
-            }
-        });
+        self.0.tasks.spawn(async move { shadow.clean_up(&cleared).await });
+        self.writes_in_progress_end(&bucket).await?;
         Ok(detached)
+    }
+
+    /// Drops the rows of a cleared shadow once no write in progress needs them. Stopped before, the next start does it.
+    async fn clean_up(&self, cleared: &Bucket) {
+        while self.writes_in_progress_end(cleared).await.is_err() {
+            if self.0.stopping.is_cancelled() {
+                return;
+            }
+        }
+        if let Err(error) = self.drop_rows(cleared).await {
+            tracing::warn!(bucket = %cleared.name, error = ?error, "rows of a cleared shadow stay behind");
+        }
+    }
+
+    /// Deletes a bucket, if it is empty here or `force` says so, and leaves its origin in order, if it has one. Goes on though nobody waits for it.
+    pub async fn delete_bucket(&self, cx: &RequestContext, bucket: &Bucket, force: bool) -> Result<()> {
+        let (shadow, cx, bucket) = (self.clone(), cx.clone(), bucket.clone());
+        let deleted = self.0.tasks.spawn(async move {
+            // Read before, for its rows go with the bucket, and aborted afterwards, for it may be refused.
+            let open = shadow.uploads_at_origin(&bucket).await?;
+            let catalog = &shadow.0.catalog;
+            catalog.current(&bucket).await?;
+            if force {
+                catalog.destroy_bucket(&bucket.name).await?
+            } else {
+                catalog.delete_bucket(&bucket.name).await?
+            }
+            shadow.abort_uploads_at_origin(&cx, &bucket, &open).await;
+            shadow.forget(&bucket);
+            Ok(())
+        });
+        deleted.await.unwrap_or_else(|failed| Err(Error::internal("the request was cut short").because(failed)))
     }
 
     /// Stops everything that reads from the origin of `bucket`: it has none any more, or is going away.

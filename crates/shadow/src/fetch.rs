@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Bytes of a long answer that are stored at once: as many as keep a flush cheap.
-pub(crate) const STORE_BYTES: u64 = 4 * PIECE_BYTES;
+pub(crate) const STORE_BYTES: u64 = 2 * PIECE_BYTES;
 /// The largest object that is kept in memory until it is whole, and needs no piece of its own.
-const SMALL_BYTES_MAX: u64 = STORE_BYTES;
+const SMALL_BYTES_MAX: u64 = 4 * PIECE_BYTES;
 /// What is worth storing of a fetch that broke off.
 const REST_BYTES_MIN: u64 = 64 * 1024;
 /// How often the origin is asked again for the rest of a range without getting a byte of it.
@@ -228,7 +228,7 @@ impl Fetch {
         let (hydration, transfer, id) = (self.hydration.clone(), self.transfer.clone(), self.id);
         self.storing = Some(tokio::spawn(async move {
             let StoredBlob { id: blob, size } = hydration.native.blobs().put(pieces).await?;
-            hydration.record_piece(start, &Extent { blob: blob.clone(), size }).await?;
+            hydration.record_piece(&transfer, start, &Extent { blob: blob.clone(), size }).await?;
             transfer.store(id, StoredPiece { offset: start, size, blob });
             Ok(())
         }));

@@ -25,8 +25,7 @@ impl Hydration {
             Ok(info) => match self.verify(transfer, &info).await {
                 Ok(sums) => {
                     transfer.verified();
-                    self.keep_or_leave(transfer, info, sums).await;
-                    End::Complete
+                    End::Complete { kept: self.keep_or_leave(transfer, info, sums).await }
                 }
                 Err(error) => {
                     tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
@@ -97,19 +96,26 @@ impl Hydration {
         Ok(())
     }
 
-    /// Makes the copy the object. Every reader has all it needs: what fails here costs only the copy.
-    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) {
+    /// Makes the copy the object, and tells whether it is. Every reader has all it needs: what fails here costs only the copy.
+    async fn keep_or_leave(&self, transfer: &Transfer, info: ObjectInfo, sums: Sums) -> bool {
         let size = info.size;
-        let Err(error) = self.keep(transfer, info, sums).await else { return };
+        let Err(error) = self.keep(transfer, info, sums).await else { return true };
         self.stats.discarded_copies.add(1);
         self.stats.discarded_bytes.add(size);
         if error.kind() != ErrorKind::Conflict {
             tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy could not be kept");
         }
-        // If the commit may have landed the pieces may be the object's; if not, their rows lead the next transfer to them.
-        if error.kind() == ErrorKind::Conflict && !is_outcome_unknown(&error) {
-            self.leave(transfer, "something newer is here").await;
+        // If the commit may have landed the pieces may be the object's.
+        if is_outcome_unknown(&error) {
+            return false;
         }
+        if error.kind() == ErrorKind::Conflict || !transfer.is_kept {
+            self.leave(transfer, "something newer is here").await;
+        } else if let Ok(small) = transfer.content() {
+            // What was brought need not be brought again.
+            self.keep_for_later(transfer, small).await;
+        }
+        false
     }
 
     async fn keep(&self, transfer: &Transfer, mut info: ObjectInfo, sums: Sums) -> Result<()> {
@@ -122,7 +128,8 @@ impl Hydration {
         }
         let tags = if self.pinned().tags_known && info.tag_count == 0 { Tags::default() } else { self.tags().await? };
         let mut terms = self.terms().await?;
-        let current = self.catalog.refresh(&self.bucket.name).await?;
+        // From memory: the commit holds it against what is stored.
+        let current = self.catalog.bucket(&self.bucket.name).await?;
         if !same_shadow(&self.bucket, &current) {
             return Err(Error::new(ErrorKind::Conflict, "the shadow changed"));
         }
@@ -145,6 +152,17 @@ impl Hydration {
         self.stats.hydrated_objects.add(1);
         self.stats.hydrated_bytes.add(size);
         Ok(())
+    }
+
+    /// Gives the content of a small object a row, as larger ones have: the next transfer finds it complete.
+    async fn keep_for_later(&self, transfer: &Transfer, small: Vec<Bytes>) {
+        let stored = async {
+            let blob = self.native.blobs().put(small).await?;
+            self.record_piece(transfer, 0, &Extent { blob: blob.id, size: blob.size }).await
+        };
+        if let Err(error) = stored.await {
+            tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "what was brought cannot be kept for later");
+        }
     }
 
     /// A small object needs no row for its piece: there is nothing to resume or to find.

@@ -16,10 +16,12 @@ use crate::transfer::{Transfer, Visit};
 /// How many requests for ranges one bucket's transfers have under way at the origin.
 const LANES: usize = 8;
 
-/// A transfer under way, and the shadows that the request had passed which began it: the origin is told of them.
-#[derive(Debug)]
+/// The transfer of a key, and those before it that may still be under way for readers of their own.
+#[derive(Debug, Default)]
 struct Flight {
-    transfer: Arc<Transfer>,
+    current: Option<Arc<Transfer>>,
+    earlier: Vec<Arc<Transfer>>,
+    /// The shadows that the request had passed which began the current one: the origin is told of them.
     path: Vec<String>,
 }
 
@@ -41,16 +43,18 @@ pub(crate) struct Flights {
 
 impl Flights {
     /// A visit to the transfer of `key` by a request that has passed `path`. A new one is stopped together with `stopping`.
+    ///
+    /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one is still under way does without.
     pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> Joined {
         let mut transfers = self.transfers.lock();
-        let place = (partition, key.clone());
-        if let Some(flight) = transfers.get(&place)
-            && let Some(visit) = flight.transfer.enter()
-        {
+        let flight = transfers.entry((partition, key.clone())).or_default();
+        if let Some(visit) = flight.current.as_ref().and_then(Transfer::enter) {
             return Joined { visit, is_new: false, is_of_another_path: flight.path != path };
         }
-        let transfer = Arc::new(Transfer::new(stopping.child_token()));
-        transfers.insert(place, Flight { transfer: transfer.clone(), path: path.to_vec() });
+        flight.earlier.extend(flight.current.take());
+        let transfer = Arc::new(Transfer::new(stopping.child_token(), flight.earlier.is_empty()));
+        flight.current = Some(transfer.clone());
+        path.clone_into(&mut flight.path);
         let visit = transfer.enter().expect("a new transfer has not ended");
         Joined { visit, is_new: true, is_of_another_path: false }
     }
@@ -60,18 +64,23 @@ impl Flights {
         self.transfers.lock().contains_key(&(partition, key.clone()))
     }
 
-    /// Takes `transfer` out, if it is the one under way.
+    /// Takes `transfer`, which is over, out.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
-        if let Entry::Occupied(flight) = self.transfers.lock().entry((partition, key.clone()))
-            && Arc::ptr_eq(&flight.get().transfer, transfer)
-        {
-            flight.remove();
+        if let Entry::Occupied(mut flight) = self.transfers.lock().entry((partition, key.clone())) {
+            let Flight { current, earlier, .. } = flight.get_mut();
+            current.take_if(|current| Arc::ptr_eq(current, transfer));
+            earlier.retain(|other| !Arc::ptr_eq(other, transfer));
+            if current.is_none() && earlier.is_empty() {
+                flight.remove();
+            }
         }
     }
 
     /// Lets later readers start a transfer of their own: what the origin holds is about to change.
     pub(crate) fn forget(&self, partition: Partition, key: &ObjectKey) {
-        self.transfers.lock().remove(&(partition, key.clone()));
+        if let Some(flight) = self.transfers.lock().get_mut(&(partition, key.clone())) {
+            flight.earlier.extend(flight.current.take());
+        }
     }
 
     /// The places for requests for ranges that the transfers of a bucket share.
@@ -82,11 +91,9 @@ impl Flights {
     /// Stops every transfer of a bucket.
     pub(crate) fn cancel(&self, partition: Partition) {
         self.lanes.lock().remove(&partition);
-        self.transfers.lock().retain(|(of, _), flight| {
-            if *of == partition {
-                flight.transfer.cancel.cancel();
-            }
-            *of != partition
-        });
+        for (_, flight) in self.transfers.lock().iter_mut().filter(|((of, _), _)| *of == partition) {
+            flight.earlier.extend(flight.current.take());
+            flight.earlier.iter().for_each(|transfer| transfer.cancel.cancel());
+        }
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A pass that began so shortly before the request counts, in milliseconds.
 const SHORTLY: i64 = 10_000;
-/// So long after its end a pass made for the gate counts, in milliseconds: who keeps asking gets its answer, however long it took.
+/// So long after its end a pass made for the gate counts, in milliseconds, if it went through without a rest: who keeps asking gets its answer,
+/// however long it took.
 const COUNTS_FOR: i64 = 30_000;
 /// How many of the keys that remain a refusal names.
 const KEYS_NAMED: usize = 3;
@@ -128,21 +129,18 @@ impl Shadow {
     }
 
     async fn begin_pass(&self, bucket: &Bucket) -> Result<()> {
-        let options = JobOptions { for_detach: Some(true), ..JobOptions::default() };
-        let pass = self.job(bucket, JobKind::Inventory).await?;
-        match pass.map(|pass| pass.state) {
-            Some(JobState::Running) => {}
-            Some(JobState::Paused) => self.resume_job(bucket, JobKind::Inventory, &options).await.map(drop)?,
-            _ => {
-                let request = JobRequest { kind: JobKind::Inventory, prefix: String::new(), options };
-                match self.start_job(bucket, request).await {
-                    // Somebody began one meanwhile.
-                    Err(error) if !matches!(error.kind(), ErrorKind::Invalid(_)) => return Err(error),
-                    _ => {}
-                }
-            }
+        match self.job(bucket, JobKind::Inventory).await?.map(|pass| pass.state) {
+            Some(JobState::Running) => return Ok(()),
+            // Nobody knows for how long: what it listed before may have changed since.
+            Some(JobState::Paused) => drop(self.cancel_job(bucket, JobKind::Inventory).await?),
+            _ => {}
         }
-        Ok(())
+        let options = JobOptions { for_detach: Some(true), ..JobOptions::default() };
+        match self.start_job(bucket, JobRequest { kind: JobKind::Inventory, prefix: String::new(), options }).await {
+            // Somebody began one meanwhile.
+            Err(error) if !matches!(error.kind(), ErrorKind::Invalid(_)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     async fn still_listing(&self, bucket: &Bucket, pass: Option<&Job>) -> Result<Error> {

@@ -14,7 +14,8 @@ const WAITING_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct Hashes {
     /// Bytes taken.
     position: u64,
-    /// Where the ETag may be the MD5 of the content.
+    /// Where the ETag may be the MD5 of the content, and the origin keeps no checksum of the whole. One of both is enough to know the content
+    /// by, and an MD5 costs more than all else that is done with an object.
     md5: Option<Md5>,
     crc: ChecksumHasher,
     /// The checksum the origin announced over the whole, when it did.
@@ -46,7 +47,7 @@ impl Hashes {
         let full = info.checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject);
         Self {
             position: 0,
-            md5: (etag_is_md5 && info.etag.as_md5().is_some()).then(Md5::new),
+            md5: (etag_is_md5 && full.is_none() && info.etag.as_md5().is_some()).then(Md5::new),
             crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme),
             announced: full.map(|checksum| (checksum.clone(), ChecksumHasher::new(checksum.algorithm))),
             parts: part_size.map_or(Parts::Known(None, None), |asking| Parts::Asking(asking, Vec::new(), 0)),

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use umbra_core::{
     ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result, SystemHeaders, Timestamp,
-    UserMetadata,
+    UserMetadata, limits,
 };
 use umbra_meta::{Expect, Revision, is_outcome_unknown, key};
 use umbra_store::{Bucket, Catalog, Extent, Native};
@@ -29,13 +29,16 @@ use crate::{
     origin::{Origin, OriginObject, ShadowPath},
     partial::{self, Partial},
     record::Hydrating,
+    shadow::scope_of,
     stats::Stats,
-    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer},
+    transfer::{End, FETCH_BYTES, PIECE_BYTES, Step, Transfer, WHOLE_BYTES_MAX},
     view::{Base, View},
 };
 
 /// The unit in which hydrations share their memory budget.
 pub(crate) const PERMIT_BYTES: u64 = 64 * 1024;
+/// What the largest request takes of it: with less, nothing would ever begin.
+pub(crate) const PERMITS_MIN: usize = (2 * STORE_BYTES / PERMIT_BYTES) as usize;
 
 /// What the request that begins a transfer is to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,22 +237,28 @@ impl Hydration {
             Wanted::Range(RangeSpec::From { first, last }) => {
                 let start = first - first % PIECE_BYTES;
                 let end = last.map_or(u64::MAX, |last| last.saturating_add(1)).min(start.saturating_add(FETCH_BYTES));
+                if first >= limits::OBJECT_BYTES_MAX {
+                    // No object reaches so far: its headers tell.
+                    return self.open_by_head(transfer).await;
+                }
                 let end = end.max(first + 1).div_ceil(PIECE_BYTES) * PIECE_BYTES;
                 self.open_range(transfer, ByteRange::new(start, end)).await
             }
             Wanted::Range(RangeSpec::Suffix { .. }) => self.open_by_head(transfer).await,
-            Wanted::WholeOf(size) if size > FETCH_BYTES => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
+            Wanted::WholeOf(size) if size > WHOLE_BYTES_MAX => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
             Wanted::Whole | Wanted::WholeOf(_) => self.open_whole(transfer).await,
         }
     }
 
     /// Takes over a hydration that did not come to its end, or drops it when it is of another time.
     async fn resume(&self, transfer: &Transfer) -> Result<bool> {
-        let Some(Partial { record, revision, pieces }) = partial::load(&self.native, &self.bucket, &self.key).await? else {
+        if !transfer.is_kept {
             return Ok(false);
-        };
-        let is_of_now = record.generation == self.bucket.settings.generation && record.base == self.base.numbers();
-        if !is_of_now || record.size == Hydrating::SIZE_UNKNOWN {
+        }
+        let Some(partial) = partial::load(&self.native, &self.bucket, &self.key).await? else { return Ok(false) };
+        let is_sound = partial.record.is_of(&self.bucket, &self.base) && partial.is_sound();
+        let Partial { record, revision, pieces } = partial;
+        if !is_sound || self.has_changed(&record).await? {
             partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?;
             return Ok(false);
         }
@@ -263,13 +272,24 @@ impl Hydration {
         Ok(true)
     }
 
-    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
-        let object = self.origin.get(&self.path, &self.key, None, None).await.map_err(Error::from)?;
-        Ok(Some(self.begin_whole(transfer, object)))
+    /// Whether the origin says that it holds another object by now, or none. One that cannot be asked says nothing.
+    async fn has_changed(&self, record: &Hydrating) -> Result<bool> {
+        match self.origin.is_unchanged(&self.path, &self.key, &ETag::parse(&record.etag)).await {
+            Ok(is_unchanged) => Ok(!is_unchanged),
+            Err(error) if error.is_not_found() => Ok(true),
+            Err(error) if matches!(error.error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> ((u64, ByteRange), Opened) {
+    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+        let object = self.origin.get(&self.path, &self.key, None, None).await.map_err(Error::from)?;
+        self.begin_whole(transfer, object).map(Some)
+    }
+
+    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> Result<((u64, ByteRange), Opened), Failure> {
         let OriginObject { info, size, tags_known, etag_is_md5, body, .. } = object;
+        check_size(size.unwrap_or(0))?;
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
         let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
         transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
@@ -279,7 +299,7 @@ impl Hydration {
         if size.is_some() {
             transfer.announce(pinned.info.clone());
         }
-        ((id, range), Opened { body, lane: None })
+        Ok(((id, range), Opened { body, lane: None }))
     }
 
     async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
@@ -293,10 +313,11 @@ impl Hydration {
         let (Some(brought), Some(size)) = (object.range, object.size) else {
             if object.range.is_none() {
                 transfer.learn_that_ranges_are_ignored();
-                return Ok(Some(self.begin_whole(transfer, object)));
+                return self.begin_whole(transfer, object).map(Some);
             }
             return self.open_whole(transfer).await;
         };
+        check_size(size)?;
         let OriginObject { info, tags_known, etag_is_md5, body, .. } = object;
         let pinned = self.pin(Pinned { info, size: Some(size), tags_known, etag_is_md5, is_whole: false });
         // Claimed before readers learn of the object and claim for themselves.
@@ -307,6 +328,7 @@ impl Hydration {
 
     async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
         let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?.info;
+        check_size(info.size)?;
         if info.size == 0 {
             return self.open_whole(transfer).await;
         }
@@ -360,7 +382,11 @@ impl Hydration {
     }
 
     /// Gives a stored piece its row, by which it is found whatever happens. A piece that gets none is deleted.
-    pub(crate) async fn record_piece(&self, offset: u64, extent: &Extent) -> Result<()> {
+    pub(crate) async fn record_piece(&self, transfer: &Transfer, offset: u64, extent: &Extent) -> Result<()> {
+        if !transfer.is_kept {
+            self.stats.moved_bytes.add(extent.size);
+            return Ok(());
+        }
         let Err(error) = self.commit_piece(offset, extent).await else {
             self.stats.moved_bytes.add(extent.size);
             return Ok(());
@@ -402,6 +428,7 @@ impl Hydration {
             metadata: info.metadata.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             tag_count: tags_known.then_some(info.tag_count as u64),
             etag_is_md5: *etag_is_md5,
+            scope: scope_of(&self.bucket),
         }
     }
 
@@ -416,12 +443,11 @@ impl Hydration {
 
     // === What is left ===
 
-    /// Everything that is stored, with the rows that hold it.
+    /// Everything that this hydration has stored, with the rows that hold it.
     async fn left(&self) -> Result<Option<Partial>> {
-        if self.row.lock().await.is_none() {
-            return Ok(None);
-        }
-        partial::load(&self.native, &self.bucket, &self.key).await
+        let Some(revision) = *self.row.lock().await else { return Ok(None) };
+        let partial = partial::load(&self.native, &self.bucket, &self.key).await?;
+        Ok(partial.filter(|partial| partial.revision == revision))
     }
 
     /// Drops what is stored. No later transfer finds it; the bytes go once the last reader of this one is gone.
@@ -433,6 +459,10 @@ impl Hydration {
     }
 
     async fn try_leave(&self, transfer: &Transfer) -> Result<()> {
+        if !transfer.is_kept {
+            self.drop_unkept(transfer);
+            return Ok(());
+        }
         let Some(Partial { revision, pieces, .. }) = self.left().await? else { return Ok(()) };
         if !partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
             return Ok(());
@@ -447,8 +477,23 @@ impl Hydration {
         Ok(())
     }
 
+    /// Deletes pieces that no row names, once nobody reads them any more.
+    fn drop_unkept(&self, transfer: &Transfer) {
+        let (native, pieces) = (self.native.clone(), transfer.content().err().unwrap_or_default());
+        transfer.keep_until_unread(async move {
+            for piece in pieces {
+                if let Err(error) = native.blobs().delete(&piece.blob).await {
+                    tracing::warn!(blob = ?piece.blob, error = ?error, "the blob of an abandoned copy stays behind");
+                }
+            }
+        });
+    }
+
     /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.
     async fn drop_if_outdated(&self, transfer: &Transfer) {
+        if !transfer.is_kept {
+            return self.drop_unkept(transfer);
+        }
         match self.is_still_wanted().await {
             Ok(true) => {}
             Ok(false) => self.leave(transfer, "the key was written here").await,
@@ -458,8 +503,13 @@ impl Hydration {
 }
 
 impl Hydrating {
+    /// Whether it is of what the bucket shadows now, and its key held the same here when it began.
+    pub(crate) fn is_of(&self, bucket: &Bucket, base: &Base) -> bool {
+        (self.generation, self.scope, self.base) == (bucket.settings.generation, scope_of(bucket), base.numbers())
+    }
+
     /// The origin did not tell the size: there is no going on with it.
-    const SIZE_UNKNOWN: u64 = u64::MAX;
+    pub(crate) const SIZE_UNKNOWN: u64 = u64::MAX;
 
     /// What it tells of the origin's object.
     fn info(&self) -> ObjectInfo {
@@ -509,6 +559,14 @@ fn headers_in_order(headers: &SystemHeaders) -> Vec<Option<String>> {
         website_redirect_location,
         storage_class,
     ]
+}
+
+/// An origin that tells of more than any object can hold is not believed.
+fn check_size(size: u64) -> Result<()> {
+    if size <= limits::OBJECT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::OriginUnavailable, format!("the origin tells of an object of {size} bytes, which none can have")))
 }
 
 fn cleared() -> Error {

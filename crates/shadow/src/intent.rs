@@ -89,6 +89,9 @@ impl Shadow {
             .check(key::settings(), Expect::Revision(bucket.revision))
             .check(key::write_intent(key), Expect::unchanged(view.base.intent))
             .put(key::write_intent(key), Bytes::new(), encode(&intent));
+        let upload = view.copying_back.as_ref().and_then(|copy| self.remember_upload_of(bucket, key, copy));
+        let leaves_upload = upload.is_some();
+        let batch = Batch { writes: batch.writes.into_iter().chain(upload).collect(), ..batch };
         // Alive before the row is there: no reader may take it for a dead one.
         self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()));
         let mut guard = IntentGuard {
@@ -103,6 +106,9 @@ impl Shadow {
         match self.native().meta().commit(batch).await {
             Ok(committed) => {
                 guard.revision = committed.revision;
+                if leaves_upload {
+                    self.0.repairs.look_at(&bucket.name);
+                }
                 // A transfer begun before shows what the origin held before: later readers must ask anew.
                 self.0.flights.forget(bucket.partition, key);
                 Ok(guard)

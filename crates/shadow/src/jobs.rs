@@ -143,6 +143,17 @@ impl Shadow {
         Ok(found.map(|(job, _)| job).filter(|job| job.scope == scope_of(bucket)))
     }
 
+    /// The latest job of each kind that was started since the shadow was set; none without one.
+    pub async fn jobs(&self, bucket: &Bucket) -> Result<Vec<Job>> {
+        let mut found = Vec::new();
+        if bucket.settings.shadow.is_some() {
+            for kind in JobKind::ALL {
+                found.extend(self.job(bucket, kind).await?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Pauses a job until it is resumed. Pausing what is paused is no error.
     pub async fn pause_job(&self, bucket: &Bucket, kind: JobKind) -> Result<Job> {
         let change = |job: &mut Job| match job.state {
@@ -165,6 +176,7 @@ impl Shadow {
             JobState::Running | JobState::Paused | JobState::Failed => {
                 if job.state != JobState::Running {
                     (job.state, job.reason, job.ended) = (JobState::Running, None, None);
+                    job.options.for_detach = None;
                 }
                 job.options.merge(options);
                 Ok(())
@@ -208,12 +220,6 @@ impl Shadow {
         Ok(page)
     }
 
-    /// What a run noted of a key.
-    pub(crate) async fn note(&self, bucket: &Bucket, kind: JobKind, run: u64, key: &ObjectKey) -> Result<Option<Note>> {
-        let row = self.native().meta().get(bucket.partition, &key::job::note(kind.code(), run, key)).await?;
-        row.map(|row| decode("note", &row.body)).transpose()
-    }
-
     /// Waits until a job of this process took a step, from the moment this is called.
     pub(crate) fn watch_jobs(&self) -> watch::Receiver<()> {
         self.0.jobs.changed.subscribe()
@@ -222,8 +228,13 @@ impl Shadow {
     /// Starts the jobs again that were running when an earlier process ended.
     pub(crate) async fn start_jobs(&self, bucket: &Bucket) -> Result<()> {
         for kind in JobKind::ALL {
-            if self.job(bucket, kind).await?.is_some_and(|job| job.state == JobState::Running) {
-                self.spawn_job(bucket, kind);
+            match self.job(bucket, kind).await {
+                Ok(Some(job)) if job.state == JobState::Running => self.spawn_job(bucket, kind),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::error!(bucket = %bucket.name, %kind, error = ?error, "the record of a job is damaged; it does not go on");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -63,6 +63,8 @@ mod list_level;
 mod list_merge;
 mod list_order;
 mod list_origin;
+mod list_rows;
+mod list_sides;
 mod list_walk;
 pub mod metrics;
 mod mirrored_upload;

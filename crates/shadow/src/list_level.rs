@@ -10,7 +10,7 @@ use umbra_core::Result;
 use crate::{
     list_merge::{Item, items},
     list_order::{Shown, by_directory, end_of_neighbours, is_in_directory, is_neighbour, names_before},
-    list_walk::only_under,
+    list_walk::{EMPTY_PAGES_MAX, does_not_advance, only_under},
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -150,14 +150,15 @@ impl Level {
         if waiting.is_seen {
             return Ok(Some(Item::Prefix(prefix)));
         }
-        loop {
+        for _ in 0..EMPTY_PAGES_MAX {
             let mut page = origin.list(path, &list).await?;
-            only_under(&prefix, &mut page);
+            only_under(&prefix, &mut page)?;
             match page.next {
                 _ if !page.objects.is_empty() => return Ok(Some(Item::Prefix(prefix))),
                 Some(token) => list.token = Some(token),
                 None => return Ok(None),
             }
         }
+        Err(does_not_advance())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::VecDeque};
 
-use umbra_store::ListedObject;
+use umbra_store::{ListSource, ListedObject};
 
 /// One line of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,22 +28,22 @@ pub(crate) fn items(objects: Vec<ListedObject>, prefixes: Vec<String>) -> VecDeq
     items.into()
 }
 
-/// Takes the next item of two ordered sides, each of which is not empty unless it has ended. Where both have it, the local one wins.
-pub(crate) fn next(local: &mut VecDeque<Item>, origin: &mut VecDeque<Item>) -> Option<Item> {
+/// Takes the next item of two ordered sides, each of which is not empty unless it has ended, and tells whose it is. Where both have it, the
+/// local one wins.
+pub(crate) fn next(local: &mut VecDeque<Item>, origin: &mut VecDeque<Item>) -> Option<(ListSource, Item)> {
     let order = match (local.front(), origin.front()) {
         (Some(ours), Some(theirs)) => ours.name().as_bytes().cmp(theirs.name().as_bytes()),
         (Some(_), None) => Ordering::Less,
         (None, Some(_)) => Ordering::Greater,
         (None, None) => return None,
     };
-    match order {
-        Ordering::Less => local.pop_front(),
-        Ordering::Greater => origin.pop_front(),
-        Ordering::Equal => {
-            origin.pop_front();
-            local.pop_front()
-        }
+    if order == Ordering::Greater {
+        return Some((ListSource::Origin, origin.pop_front()?));
     }
+    if order == Ordering::Equal {
+        origin.pop_front();
+    }
+    Some((ListSource::Local, local.pop_front()?))
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
             let mut expected: BTreeMap<&[u8], u64> = origin.iter().map(|key| (key.as_bytes(), 2)).collect();
             expected.extend(local.iter().map(|key| (key.as_bytes(), 1)));
             let mut merged = vec![];
-            while let Some(Item::Object(object)) = next(&mut ours, &mut theirs) {
+            while let Some((_, Item::Object(object))) = next(&mut ours, &mut theirs) {
                 merged.push((object.key.as_bytes().to_vec(), object.size));
             }
             prop_assert_eq!(merged, expected.into_iter().map(|(key, size)| (key.to_vec(), size)).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_prefix_on_both_sides_counts_once() {
         let (mut ours, mut theirs) = (items(vec![], vec!["a/".into()]), items(vec![object("a", 1)], vec!["a/".into(), "b/".into()]));
-        let names: Vec<_> = std::iter::from_fn(|| next(&mut ours, &mut theirs)).map(|item| item.name().to_owned()).collect();
+        let names: Vec<_> = std::iter::from_fn(|| next(&mut ours, &mut theirs)).map(|(_, item)| item.name().to_owned()).collect();
         assert_eq!(names, ["a", "a/", "b/"]);
     }
 }

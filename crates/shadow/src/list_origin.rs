@@ -9,7 +9,7 @@ use crate::{
     list_level::{self, Level},
     list_merge::{Item, items},
     list_order::{Shown, end_of},
-    list_walk::{Step, Walk},
+    list_walk::{Step, Walk, does_not_advance},
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -134,6 +134,9 @@ impl<'a> OriginItems<'a> {
         let prefixes = page.common_prefixes.iter().map(String::as_str).collect();
         shown.take(ListOrder::Bytes, &[keys, prefixes])?;
         let found = items(page.objects, page.common_prefixes);
+        if found.is_empty() && page.next.is_some() && page.next == list.token {
+            return Err(does_not_advance());
+        }
         *after = found.back().map(|item| item.name().to_owned()).or(after.take());
         match page.next {
             Some(next) => *token = Some(next),

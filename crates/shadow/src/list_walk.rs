@@ -7,13 +7,16 @@
 
 use std::{collections::VecDeque, mem};
 
-use umbra_core::Result;
+use umbra_core::{Error, ErrorKind, Result};
 use umbra_store::ListedObject;
 
 use crate::{
     list_order::{Shown, end_of_directory, end_of_neighbours, is_in_directory, is_neighbour, names_around, names_before},
     origin::{ListOrder, Origin, OriginList, OriginPage, ShadowPath},
 };
+
+/// How many empty pages in a row an origin may answer with where one key would do.
+pub(crate) const EMPTY_PAGES_MAX: usize = 64;
 
 /// What one step of a walk came to.
 pub(crate) enum Step {
@@ -154,7 +157,7 @@ async fn read(frame: &mut Frame, origin: &dyn Origin, path: &ShadowPath, limit: 
     let list =
         OriginList { prefix: frame.prefix.clone(), delimiter: String::new(), after: frame.after.clone(), token: frame.token.take(), limit };
     let mut page = origin.list(path, &list).await?;
-    only_under(&frame.prefix, &mut page);
+    only_under(&frame.prefix, &mut page)?;
     // Told to go on behind a key, an origin may show it once more.
     page.objects.retain(|object| list.token.is_some() || frame.after.as_deref() != Some(object.key.as_str()));
     let known = origin.order();
@@ -169,12 +172,25 @@ async fn read(frame: &mut Frame, origin: &dyn Origin, path: &ShadowPath, limit: 
 }
 
 /// Takes an origin at its word only for keys under the prefix it was asked for. SeaweedFS reads `a//` as `a/`: then there are none under it.
-pub(crate) fn only_under(prefix: &str, page: &mut OriginPage) {
-    let before = page.objects.len();
-    page.objects.retain(|object| object.key.as_str().starts_with(prefix));
-    if page.objects.len() < before {
-        page.next = None;
+/// Who shows others for another reason does not tell what is there.
+pub(crate) fn only_under(prefix: &str, page: &mut OriginPage) -> Result<()> {
+    let Some(stray) = page.objects.iter().find(|object| !object.key.as_str().starts_with(prefix)) else { return Ok(()) };
+    let mut read_as = prefix.to_owned();
+    while read_as.contains("//") {
+        read_as = read_as.replace("//", "/");
     }
+    if read_as == prefix || !stray.key.as_str().starts_with(&read_as) {
+        let message = format!("the origin lists {:?}, which was not asked for, among the keys under {prefix:?}", stray.key.as_str());
+        return Err(Error::new(ErrorKind::OriginUnavailable, message));
+    }
+    page.objects.retain(|object| object.key.as_str().starts_with(prefix));
+    page.next = None;
+    Ok(())
+}
+
+/// What is said of an origin that shows page after page with nothing on it.
+pub(crate) fn does_not_advance() -> Error {
+    Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance")
 }
 
 /// The directories not held yet of which neighbours may be to come behind `last`, where a page ended.
@@ -213,13 +229,44 @@ async fn unfinished(
 /// Whether a name has neighbours behind its directory. An origin that lists in the order of bytes has none there.
 async fn has_neighbours(name: &str, origin: &dyn Origin, path: &ShadowPath) -> Result<bool> {
     let mut list = OriginList { prefix: name.to_owned(), after: Some(end_of_directory(name)), limit: 1, ..OriginList::default() };
-    loop {
+    for _ in 0..EMPTY_PAGES_MAX {
         let mut page = origin.list(path, &list).await?;
-        only_under(name, &mut page);
+        only_under(name, &mut page)?;
         match (page.objects.first(), page.next) {
             (Some(object), _) => return Ok(is_neighbour(name, object.key.as_str())),
             (None, Some(token)) => list.token = Some(token),
             (None, None) => return Ok(false),
         }
+    }
+    Err(does_not_advance())
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_core::{ETag, ErrorKind, ObjectKey, Timestamp};
+    use umbra_store::ListedObject;
+
+    use super::only_under;
+    use crate::origin::OriginPage;
+
+    fn shown(prefix: &str, keys: &[&str]) -> Result<(usize, bool), ErrorKind> {
+        let object = |key: &&str| ListedObject {
+            key: ObjectKey::parse(key).unwrap(),
+            size: 1,
+            etag: ETag::parse("e"),
+            last_modified: Timestamp::default(),
+            storage_class: None,
+        };
+        let mut page = OriginPage { objects: keys.iter().map(object).collect(), next: Some("more".into()), ..OriginPage::default() };
+        only_under(prefix, &mut page).map_err(|error| error.kind())?;
+        Ok((page.objects.len(), page.next.is_some()))
+    }
+
+    #[test]
+    fn keys_that_were_not_asked_for_do_not_end_a_listing_unnoticed() {
+        assert_eq!(shown("a/", &["a/1", "a/2"]), Ok((2, true)));
+        assert_eq!(shown("a//", &["a/1", "a/2"]), Ok((0, false)), "read as `a/`: there are none");
+        assert_eq!(shown("a/", &["a/1", "b"]), Err(ErrorKind::OriginUnavailable));
+        assert_eq!(shown("a//", &["b/1"]), Err(ErrorKind::OriginUnavailable));
     }
 }

@@ -187,7 +187,7 @@ impl Shadow {
     }
 
     async fn shown(&self, bucket: &Bucket, stats: &Stats) -> Result<Shown> {
-        let repairs = self.pending_repairs(bucket, REPAIRS_COUNTED).await?.len();
+        let repairs = self.repair_queue(bucket, REPAIRS_COUNTED).await?.len();
         Ok(Shown {
             counts: self.counts_of(bucket.partition, stats).await?,
             repairs,

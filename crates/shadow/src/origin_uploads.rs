@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::BoxFuture, stream};
+use tokio::time::error::Elapsed;
 use umbra_core::{ObjectKey, RequestContext, Result, UploadId};
 use umbra_meta::{Batch, Expect, Projection, Write, key};
 use umbra_store::Bucket;
@@ -14,7 +15,7 @@ use umbra_store::Bucket;
 use crate::{
     Shadow,
     origin::Origin,
-    record::{OriginUpload, decode, encode},
+    record::{Intent, Operation, OriginUpload, decode, encode},
 };
 
 /// Rows read at once.
@@ -23,6 +24,9 @@ const PAGE: usize = 1000;
 const ABORTS_AT_ONCE: usize = 8;
 /// How long the end of a shadow waits for the origin to abort what is open there.
 const PARTING_TIME: Duration = Duration::from_secs(10);
+
+/// Uploads read for that, where the bucket itself ends.
+const PARTING_ROWS: usize = 10_000;
 
 /// What became of the uploads that are open at the origin.
 #[derive(Debug, Default)]
@@ -62,22 +66,56 @@ impl Shadow {
         }
     }
 
+    /// What remembers the upload that a copy back has open at the origin, when another write takes the place of its intent.
+    pub(crate) fn remember_upload_of(&self, bucket: &Bucket, key: &ObjectKey, copy: &Intent) -> Option<Write> {
+        let theirs = copy.mark.as_deref().filter(|_| copy.operation == Operation::CopyBack)?;
+        // There is none of ours by this name: so it counts as over.
+        let ours = UploadId::parse(&format!("copy-{:032x}", u128::from_be_bytes(self.native().random().array())));
+        Some(self.remember_origin_upload(bucket, key, &ours, theirs))
+    }
+
+    /// What is open at the origin of `bucket`, as far as it is aborted in a moment.
+    pub(crate) async fn uploads_at_origin(&self, bucket: &Bucket) -> Result<Vec<OriginUpload>> {
+        if bucket.settings.shadow.is_none() {
+            return Ok(Vec::new());
+        }
+        let rows = self.native().meta().scan(bucket.partition, key::all_origin_uploads(), PARTING_ROWS, Projection::Full).await?;
+        let open = rows.iter().filter_map(|row| decode::<OriginUpload>("an upload at the origin", &row.body).ok());
+        Ok(open.filter(|upload| upload.generation == bucket.settings.generation).collect())
+    }
+
+    /// Aborts `open` uploads of a bucket that is no more, as far as it can be done in a moment.
+    pub(crate) async fn abort_uploads_at_origin(&self, cx: &RequestContext, bucket: &Bucket, open: &[OriginUpload]) {
+        let aborted = async {
+            let Some(origin) = self.origin(bucket)?.filter(|_| !open.is_empty()) else { return Ok(()) };
+            let (origin, path) = (&*origin, &self.path(cx, bucket));
+            let mut aborts: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(open.len());
+            for upload in open {
+                let key = ObjectKey::parse(&upload.key)?;
+                aborts.push(Box::pin(async move { Ok(origin.abort_upload(path, &key, &upload.upload).await?) }));
+            }
+            let mut aborts = stream::iter(aborts).buffer_unordered(ABORTS_AT_ONCE);
+            let mut aborted = Ok(());
+            while let Some(outcome) = aborts.next().await {
+                aborted = aborted.and(outcome);
+            }
+            aborted
+        };
+        parted(bucket, tokio::time::timeout(PARTING_TIME, aborted).await);
+    }
+
     /// Aborts at the origin every upload whose own is gone here.
     pub(crate) async fn sweep_origin_uploads(&self, cx: &RequestContext, bucket: &Bucket, origin: &Arc<dyn Origin>) -> Result<Swept> {
         self.abort_origin_uploads(cx, bucket, origin, false).await
     }
 
     /// Aborts what is open at the origin, as far as it can be done in a moment: the shadow is about to end.
-    pub async fn leave_origin(&self, cx: &RequestContext, bucket: &Bucket) {
+    pub(crate) async fn leave_origin(&self, cx: &RequestContext, bucket: &Bucket) {
         let left = async {
             let Some(origin) = self.origin(bucket)? else { return Ok(()) };
             self.abort_origin_uploads(cx, bucket, &origin, true).await?.failure.map_or(Ok(()), Err)
         };
-        match tokio::time::timeout(PARTING_TIME, left).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(bucket = %bucket.name, error = ?error, "uploads stay unfinished at the origin"),
-            Err(_) => tracing::warn!(bucket = %bucket.name, "uploads stay unfinished at the origin: it took too long to abort them"),
-        }
+        parted(bucket, tokio::time::timeout(PARTING_TIME, left).await);
     }
 
     async fn abort_origin_uploads(&self, cx: &RequestContext, bucket: &Bucket, origin: &Arc<dyn Origin>, all: bool) -> Result<Swept> {
@@ -126,5 +164,14 @@ impl Shadow {
             Ok(_) | Err(umbra_meta::Error::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Says if uploads stay behind.
+fn parted(bucket: &Bucket, outcome: Result<Result<()>, Elapsed>) {
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(bucket = %bucket.name, error = ?error, "uploads stay unfinished at the origin"),
+        Err(_) => tracing::warn!(bucket = %bucket.name, "uploads stay unfinished at the origin: it took too long to abort them"),
     }
 }

@@ -32,6 +32,16 @@ pub(crate) struct Partial {
     pub(crate) pieces: Vec<(StoredPiece, Vec<u8>)>,
 }
 
+impl Partial {
+    /// Whether its pieces lie side by side within the object, whose size is known.
+    pub(crate) fn is_sound(&self) -> bool {
+        let mut places: Vec<_> = self.pieces.iter().map(|(piece, _)| (piece.offset, piece.offset + piece.size)).collect();
+        places.sort_unstable();
+        let are_apart = places.is_sorted_by(|left, right| left.1 <= right.0);
+        self.record.size != Hydrating::SIZE_UNKNOWN && are_apart && places.last().is_none_or(|(_, end)| *end <= self.record.size)
+    }
+}
+
 /// The number of the first piece of a new hydration.
 pub(crate) fn first_piece(random: u64) -> u64 {
     random & !(PIECES_MAX - 1)
@@ -44,7 +54,8 @@ pub(crate) fn piece_row(key: &ObjectKey, first: u64, n: u64) -> Option<Vec<u8>> 
 
 /// What begins a hydration: its first row, in the same batch as its first piece.
 pub(crate) fn begin(batch: Batch, key: &ObjectKey, record: &Hydrating) -> Batch {
-    batch.put(key::hydration(key), Bytes::new(), encode(record))
+    let row = key::hydration(key);
+    batch.check(row.clone(), Expect::Absent).put(row, Bytes::new(), encode(record))
 }
 
 /// What puts a piece.
@@ -54,6 +65,10 @@ pub(crate) fn put_piece(bucket: &Bucket, row: Vec<u8>, extent: &Extent, offset: 
 
 /// The hydration of `key` that an earlier transfer left.
 pub(crate) async fn load(native: &Native, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Partial>> {
+    // Most keys have none, and to look at one row is much cheaper than to begin a scan.
+    if native.meta().get(bucket.partition, &key::hydration(key)).await?.is_none() {
+        return Ok(None);
+    }
     let mut range = key::piece_range(key);
     let mut partial: Option<Partial> = None;
     loop {

@@ -56,7 +56,8 @@ pub(crate) enum Operation {
     CopyBack,
 }
 
-/// An upload at the origin that mirrors one of ours. Row `u/<upload of ours>`, until it is known to have ended.
+/// An upload at the origin that mirrors one of ours, or that is left of a copy back. Row `u/<upload of ours, or a name no upload has>`, until it
+/// is known to have ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
 pub(crate) struct OriginUpload {
     /// The generation it belongs to.
@@ -106,6 +107,9 @@ pub(crate) struct Hydrating {
     /// Whether its ETag may be the MD5 of the content.
     #[n(9)]
     pub(crate) etag_is_md5: bool,
+    /// What it belongs to: see [`crate::shadow::scope_of`].
+    #[n(10)]
+    pub(crate) scope: u64,
 }
 
 impl Operation {
@@ -176,8 +180,9 @@ mod tests {
             metadata: vec![("n".into(), "v".into())],
             tag_count: None,
             etag_is_md5: true,
+            scope: 9,
         };
-        let golden = b"\x01\x8a\x07\x83\x01\xf6\xf6\x1a\x00\x10\x00\x00\x61e\x03\x18\x2a\x82\x61h\xf6\x81\x82\x61n\x61v\xf6\xf5";
+        let golden = b"\x01\x8b\x07\x83\x01\xf6\xf6\x1a\x00\x10\x00\x00\x61e\x03\x18\x2a\x82\x61h\xf6\x81\x82\x61n\x61v\xf6\xf5\x09";
         assert_eq!(encode(&hydrating), golden);
         assert_eq!(decode::<Hydrating>("h", golden).unwrap(), hydrating);
     }

@@ -1,9 +1,9 @@
 //! Repairs: keys whose write-through lost its owner are made to hold what the origin holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
-use umbra_meta::{Batch, Check, Expect, KeyRange, Projection, Write, key};
+use umbra_meta::{Batch, Check, Entry, Expect, KeyRange, Projection, Write, key};
 use umbra_store::{Bucket, Terms};
 
 use crate::{
@@ -23,14 +23,26 @@ const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// Rows read at once.
 const PAGE: usize = 1000;
 
+/// Intents that lost their owner.
+#[derive(Debug, Default)]
+pub(crate) struct DeadIntents {
+    /// Keys and their intents.
+    pub(crate) found: Vec<(ObjectKey, Intent)>,
+    /// What the first row has that cannot be read.
+    pub(crate) damaged: Option<Error>,
+}
+
 impl Shadow {
-    /// Keys whose intent lost its owner, at most `limit`.
+    /// Keys whose intent lost its owner, at most `limit`. Fails where that cannot be told of one.
     pub(crate) async fn pending_repairs(&self, bucket: &Bucket, limit: usize) -> Result<Vec<ObjectKey>> {
         let queue = self.dead_intents(bucket, limit).await?;
-        Ok(queue.into_iter().map(|(key, _)| key).collect())
+        if let Some(damaged) = queue.damaged {
+            return Err(damaged);
+        }
+        Ok(queue.found.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// The repair queue, with what is known of it; at most `limit`.
+    /// The repair queue, with what is known of it; at most `limit`, and without what is damaged.
     pub(crate) async fn repair_queue(&self, bucket: &Bucket, limit: usize) -> Result<Vec<PendingRepair>> {
         let shown = |(key, intent): (ObjectKey, Intent)| {
             let trouble = self.0.repairs.trouble(bucket.partition, &key);
@@ -43,35 +55,52 @@ impl Shadow {
                 key,
             }
         };
-        Ok(self.dead_intents(bucket, limit).await?.into_iter().map(shown).collect())
+        Ok(self.dead_intents(bucket, limit).await?.found.into_iter().map(shown).collect())
     }
 
-    async fn dead_intents(&self, bucket: &Bucket, limit: usize) -> Result<Vec<(ObjectKey, Intent)>> {
-        let (mut found, mut range) = (Vec::new(), key::write_intent_range(""));
-        while found.len() < limit
+    async fn dead_intents(&self, bucket: &Bucket, limit: usize) -> Result<DeadIntents> {
+        let (mut all, mut range) = (DeadIntents::default(), key::write_intent_range(""));
+        while all.found.len() < limit
             && let Some(page) = self.page_of_repairs(bucket, &mut range).await?
         {
-            found.extend(page);
+            all.found.extend(page.found);
+            all.damaged = all.damaged.or(page.damaged);
         }
-        found.truncate(limit);
-        Ok(found)
+        all.found.truncate(limit);
+        Ok(all)
     }
 
-    /// The intents of the next page of `range` that lost their owner, which may be none of it; `None` behind the last page.
-    pub(crate) async fn page_of_repairs(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<Vec<(ObjectKey, Intent)>>> {
+    /// The intents of the next page of `range` that lost their owner, which may be none of it; `None` behind the last page. A damaged row keeps
+    /// none of the others from being repaired.
+    pub(crate) async fn page_of_repairs(&self, bucket: &Bucket, range: &mut KeyRange) -> Result<Option<DeadIntents>> {
         let rows = self.native().meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         *range = range.clone().after(&last.key);
-        let mut page = Vec::new();
+        let mut page = DeadIntents::default();
         for row in &rows {
+            match self.ownerless(bucket, slice::from_ref(row)) {
+                Ok(found) => page.found.extend(found),
+                Err(error) => {
+                    self.0.repairs.note_damage(bucket, row, &error);
+                    page.damaged = page.damaged.or(Some(error));
+                }
+            }
+        }
+        Ok(Some(page))
+    }
+
+    /// The intents among `rows` that lost their owner.
+    pub(crate) fn ownerless(&self, bucket: &Bucket, rows: &[Entry]) -> Result<Vec<(ObjectKey, Intent)>> {
+        let mut found = Vec::new();
+        for row in rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
             let is_live = self.0.live(intent.operation).lock().contains(&(bucket.partition, key.clone()));
             if !is_live && intent.generation == bucket.settings.generation {
-                page.push((key, intent));
+                found.push((key, intent));
             }
         }
-        Ok(Some(page))
+        Ok(found)
     }
 
     /// What the origin applied of a write whose owner died, or of the one that it took the place of.
@@ -148,7 +177,7 @@ impl Shadow {
                 let wanted = intent.size.map_or(Wanted::Whole, Wanted::WholeOf);
                 match self.hydrate_wanting(cx, bucket, key, origin, wanted).ended().await {
                     End::Failed(error) => Err(error),
-                    End::Complete | End::Superseded => self.assure_repaired(bucket, key).await,
+                    End::Complete { .. } | End::Superseded => self.assure_repaired(bucket, key).await,
                 }
             }
         }

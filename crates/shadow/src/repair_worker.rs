@@ -51,21 +51,7 @@ impl Shadow {
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
-                if bucket.settings.shadow.is_some() {
-                    self.start_jobs(bucket).await?;
-                }
-                if bucket.settings.shadow.is_none()
-                    && let Err(error) = self.drop_rows(bucket).await
-                {
-                    tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
-                }
-                if bucket.settings.shadow.is_some() {
-                    // Known from now on, to the metrics for one.
-                    self.stats(bucket);
-                }
-                if bucket.settings.shadow.is_some() && self.has_work(bucket).await? {
-                    self.0.repairs.look_at(&bucket.name);
-                }
+                self.start_bucket(bucket).await?;
             }
             match buckets.last() {
                 Some(last) if buckets.len() == PAGE => after = Some(last.name.to_string()),
@@ -78,6 +64,25 @@ impl Shadow {
         self.work(async move { shadow.save_counts_for_ever().await });
         let shadow = self.clone();
         self.work(async move { shadow.sweep_for_ever().await });
+        Ok(())
+    }
+
+    /// What is damaged of one bucket is told, and keeps neither the rest of it nor the others from starting.
+    async fn start_bucket(&self, bucket: &Bucket) -> Result<()> {
+        if bucket.settings.shadow.is_none() {
+            if let Err(error) = self.drop_rows(bucket).await {
+                tracing::warn!(bucket = %bucket.name, error = ?error, "what an earlier run left behind stays");
+            }
+            return Ok(());
+        }
+        self.start_jobs(bucket).await?;
+        // Known from now on, to the metrics for one.
+        self.stats(bucket);
+        match self.has_work(bucket).await {
+            Ok(false) => {}
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+            _ => self.0.repairs.look_at(&bucket.name),
+        }
         Ok(())
     }
 
@@ -156,7 +161,7 @@ impl Shadow {
         let mut range = key::write_intent_range("");
         while let Some(page) = self.page_of_repairs(&bucket, &mut range).await? {
             let now = self.now();
-            let keys = page.into_iter().map(|(key, _)| key).filter(|key| match self.0.repairs.trouble(bucket.partition, key) {
+            let keys = page.found.into_iter().map(|(key, _)| key).filter(|key| match self.0.repairs.trouble(bucket.partition, key) {
                 Some(trouble) if trouble.next > now => {
                     pass.come_again(trouble.next);
                     false

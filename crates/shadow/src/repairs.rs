@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, Timestamp};
-use umbra_meta::Partition;
+use umbra_meta::{Entry, Partition, Revision, key};
 use umbra_store::Bucket;
 
 /// How long a key rests after its first failure; twice as long after each further one.
@@ -54,6 +55,8 @@ struct State {
     /// The buckets to look at, and when.
     due: BTreeMap<BucketName, Timestamp>,
     troubles: HashMap<(Partition, ObjectKey), Trouble>,
+    /// Rows known to be damaged, and in which revision.
+    damaged: HashMap<(Partition, Bytes), Revision>,
 }
 
 /// A key whose repair failed.
@@ -74,6 +77,18 @@ impl Repairs {
         // It is another write than the one that could not be repaired before, if any.
         self.state.lock().troubles.remove(&(bucket.partition, key.clone()));
         self.look_at(&bucket.name);
+    }
+
+    /// A row of the queue cannot be read: it is told once.
+    pub(crate) fn note_damage(&self, bucket: &Bucket, row: &Entry, error: &Error) {
+        let damaged = &mut self.state.lock().damaged;
+        let at = (bucket.partition, Bytes::copy_from_slice(&row.key));
+        if damaged.get(&at) == Some(&row.revision) || (damaged.len() >= TROUBLES_MAX && !damaged.contains_key(&at)) {
+            return;
+        }
+        damaged.insert(at, row.revision);
+        let key = key::parse_write_intent(&row.key).unwrap_or_default();
+        tracing::error!(bucket = %bucket.name, key, error = ?error, "the record of a write-through is damaged; the key is not repaired until it is written anew");
     }
 
     /// There is something to do in a bucket.
@@ -174,7 +189,9 @@ impl Repairs {
 
     /// Forgets a bucket.
     pub(crate) fn forget(&self, partition: Partition) {
-        self.state.lock().troubles.retain(|(of, _), _| *of != partition);
+        let mut state = self.state.lock();
+        state.troubles.retain(|(of, _), _| *of != partition);
+        state.damaged.retain(|(of, _), _| *of != partition);
     }
 }
 

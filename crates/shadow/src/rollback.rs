@@ -9,6 +9,7 @@ use umbra_store::ListedObject;
 
 use crate::{
     Shadow,
+    both::Ahead,
     compare::Field,
     copy_back::{Change, CopyEnd},
     difference::{DifferenceKind, Discrepancy},
@@ -17,8 +18,6 @@ use crate::{
     view::View,
 };
 
-/// Keys listed at once: what an origin gives at most.
-const PAGE: usize = 1000;
 /// How often a key is looked at that keeps changing.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -76,8 +75,9 @@ impl Shadow {
         after: Option<&str>,
         dry_run: bool,
         slice: &Slice<'_>,
+        ahead: &mut Ahead,
     ) -> Result<RolledPage> {
-        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, PAGE).await?;
+        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, ahead).await?;
         let mut rolled = RolledPage { next: None, same: 0, keys: Vec::new() };
         let (mut begun, count) = (0_usize, page.keys.len());
         let keys = stream::iter(page.keys).take_while(|_| {

@@ -12,6 +12,7 @@ use umbra_core::{Error, ErrorKind, Fault, ObjectKey, Result};
 use crate::{
     AttachRequest, Note,
     backfill::pace::Pace,
+    both::Ahead,
     examine::Look,
     jobs::{Finding, JobContext, JobCounts, JobKind, Next, Progress, Work, reason},
     record::{decode, encode},
@@ -33,6 +34,7 @@ const NOTES: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct RollbackWork {
     pace: Arc<Pace>,
+    ahead: Ahead,
     strikes: u32,
 }
 
@@ -68,7 +70,8 @@ impl RollbackWork {
     /// The next page of all keys.
     async fn walk(&mut self, job: &JobContext, look: &Look<'_>, cursor: Cursor) -> Result<Progress> {
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
-        let page = job.shadow.roll_back_page(look, &job.job.prefix, cursor.after.as_deref(), is_dry_run(job), &slice).await?;
+        let (prefix, after) = (&job.job.prefix, cursor.after.as_deref());
+        let page = job.shadow.roll_back_page(look, prefix, after, is_dry_run(job), &slice, &mut self.ahead).await?;
         let nothing_went = !page.keys.is_empty() && page.keys.iter().all(|(_, outcome)| outcome.is_err());
         if let Some((_, Err(error))) = page.keys.first()
             && nothing_went

@@ -17,7 +17,7 @@ use umbra_store::{
 
 use crate::{
     flights::Flights,
-    hydrate::PERMIT_BYTES,
+    hydrate::{PERMIT_BYTES, PERMITS_MIN},
     jobs::Jobs,
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
@@ -118,7 +118,7 @@ impl Shadow {
             live_intents: Mutex::default(),
             live_copies: Mutex::default(),
             stats: StatsByBucket::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(64, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(permits.clamp(PERMITS_MIN, Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             schedule: Schedule::default(),

@@ -63,7 +63,7 @@ impl Shadow {
         }
         let Some(Partial { record, revision, pieces }) = partial::load(self.native(), bucket, key).await? else { return Ok(()) };
         let view = self.view(bucket, key).await?;
-        let is_of_now = record.generation == bucket.settings.generation && record.base == view.base_for_copy().numbers();
+        let is_of_now = record.is_of(bucket, &view.base_for_copy());
         match self.origin(bucket)? {
             Some(origin) if is_of_now => {
                 if hydrates_whole(bucket) {

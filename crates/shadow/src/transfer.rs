@@ -27,6 +27,9 @@ use crate::{
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
 pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
+/// The largest object that is brought by one request from the first byte to the last, where its size is known and nobody waits for a part
+/// of it: the fewest requests, hashed as it comes. What is larger comes in ranges, so that a crash costs little of it.
+pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
 /// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
 /// so only the one request for a whole object is ever cut short.
 const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
@@ -38,8 +41,11 @@ const FILLERS_MAX: usize = 2;
 /// How a transfer ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
-    /// Every byte arrived and was verified; the copy is committed or was thrown away for a newer write.
-    Complete,
+    /// Every byte arrived and was verified; the copy was kept, or thrown away for a newer write.
+    Complete {
+        /// Whether the copy is the object now.
+        kept: bool,
+    },
     /// The key is not cold any more, its origin's object changed, or nobody needed more of it: look here again.
     Superseded,
     /// It broke off. What had arrived stays.
@@ -83,7 +89,6 @@ struct State {
     size: Option<u64>,
     /// Disjoint, by their offset.
     stored: BTreeMap<u64, StoredPiece>,
-    stored_bytes: u64,
     /// Everything before it is stored.
     frontier: u64,
     /// The fetches queued or under way, disjoint with each other and with what is stored.
@@ -158,11 +163,13 @@ pub(crate) struct Transfer {
     changed: News,
     /// Stops the transfer, whoever reads: its shadow was cleared, or the server stops.
     pub(crate) cancel: CancellationToken,
+    /// Whether its pieces have rows, so that another transfer can go on with them.
+    pub(crate) is_kept: bool,
 }
 
 impl Transfer {
-    pub(crate) fn new(cancel: CancellationToken) -> Self {
-        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
+    pub(crate) fn new(cancel: CancellationToken, is_kept: bool) -> Self {
+        Self { is_kept, state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -310,7 +317,7 @@ impl Transfer {
             (_, Some(End::Superseded)) => Some(Ok(None)),
             (Some(info), _) => Some(Ok(Some(info.clone()))),
             (None, Some(End::Failed(error))) => Some(Err(error.clone())),
-            (None, Some(End::Complete)) => Some(Ok(None)),
+            (None, Some(End::Complete { .. })) => Some(Ok(None)),
             (None, None) => None,
         })
         .await
@@ -363,7 +370,7 @@ impl Transfer {
                 _ if state.answered => Some(Ok(())),
                 Some(End::Failed(error)) => Some(Err(error.clone())),
                 Some(End::Superseded) => Some(Err(changed())),
-                Some(End::Complete) => Some(Ok(())),
+                Some(End::Complete { .. }) => Some(Ok(())),
                 None => None,
             })
             .await?;
@@ -399,7 +406,6 @@ impl State {
     }
 
     fn store(&mut self, piece: StoredPiece) {
-        self.stored_bytes += piece.size;
         self.stored.insert(piece.offset, piece);
         while let Some(piece) = self.stored.get(&self.frontier) {
             self.frontier = piece.end();
@@ -471,7 +477,7 @@ impl State {
     }
 
     fn is_complete(&self) -> bool {
-        self.small.is_some() || self.size == Some(self.stored_bytes)
+        self.small.is_some() || self.size == Some(self.frontier)
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -510,8 +516,8 @@ impl State {
             (Some((found, end)), _) if !is_withheld(end) => found,
             (_, Some(End::Failed(error))) => At::Failed(error.clone()),
             (_, Some(End::Superseded)) => At::Failed(changed()),
-            (None, Some(End::Complete)) => At::Failed(Error::internal("a transfer ended before its last byte")),
-            (Some((found, _)), Some(End::Complete)) => found,
+            (None, Some(End::Complete { .. })) => At::Failed(Error::internal("a transfer ended before its last byte")),
+            (Some((found, _)), Some(End::Complete { .. })) => found,
             (Some(_), None) => At::NotYet,
             (None, None) if is_coming => At::NotYet,
             (None, None) => At::Missing,

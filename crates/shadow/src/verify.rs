@@ -9,6 +9,7 @@ use umbra_store::{GetOptions, ListedObject, Stored};
 
 use crate::{
     Shadow,
+    both::Ahead,
     contents::{Compared, compare},
     difference::{DifferenceKind, Discrepancy},
     examine::{Look, Seen},
@@ -16,8 +17,6 @@ use crate::{
     slice::Slice,
 };
 
-/// Keys listed at once: what an origin gives at most.
-const PAGE: usize = 1000;
 /// How often a key is looked at that keeps changing.
 const ATTEMPTS_MAX: usize = 4;
 
@@ -54,8 +53,9 @@ impl Shadow {
         after: Option<&str>,
         deep: bool,
         slice: &Slice<'_>,
+        ahead: &mut Ahead,
     ) -> Result<Verified> {
-        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, PAGE).await?;
+        let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, ahead).await?;
         let (mut verified, mut answered) = (Verified::default(), false);
         let (mut begun, count) = (0_usize, page.keys.len());
         let keys = stream::iter(page.keys).take_while(|_| {

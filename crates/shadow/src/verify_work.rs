@@ -8,6 +8,7 @@ use umbra_core::{Error, ErrorKind, Result};
 
 use crate::{
     backfill::pace::Pace,
+    both::Ahead,
     examine::Look,
     jobs::{JobContext, JobCounts, Next, Progress, Work},
     record::{decode, encode},
@@ -25,6 +26,7 @@ const STRIKES_MAX: u32 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct VerifyWork {
     pace: Arc<Pace>,
+    ahead: Ahead,
     strikes: u32,
 }
 
@@ -44,7 +46,7 @@ impl Work for VerifyWork {
         let look = Look::of(job, &self.pace, PARALLEL, deep);
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
         let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
-        let mut verified = job.shadow.verify_page(&look, &job.job.prefix, after, deep, &slice).await?;
+        let mut verified = job.shadow.verify_page(&look, &job.job.prefix, after, deep, &slice, &mut self.ahead).await?;
         if let Some(silence) = verified.silence.take().filter(|_| self.strikes < STRIKES_MAX) {
             // Asked again before that is taken for its answer.
             self.strikes += 1;

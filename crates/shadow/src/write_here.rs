@@ -4,7 +4,14 @@ use umbra_core::{Body, ETag, ObjectKey, Preconditions, RequestContext, Result, U
 use umbra_meta::{Write, key};
 use umbra_store::{Bucket, CompleteUpload, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
-use crate::{Shadow, origin::Origin, shadow::writes_through, view::View, write_through::switched};
+use crate::{
+    Shadow,
+    origin::Origin,
+    record::{Intent, decode},
+    shadow::writes_through,
+    view::View,
+    write_through::switched,
+};
 
 impl Shadow {
     pub(crate) async fn put_here(
@@ -20,8 +27,10 @@ impl Shadow {
         let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
         let content = self.native().ingest(body, integrity).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        self.still_only_here(bucket).await?;
-        self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await
+        let (terms, left) = self.only_here(bucket, key, terms).await?;
+        let put = self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await?;
+        self.end_left_upload(bucket, left);
+        Ok(put)
     }
 
     pub(crate) async fn delete_here(
@@ -34,8 +43,9 @@ impl Shadow {
     ) -> Result<()> {
         let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        self.still_only_here(bucket).await?;
+        let (terms, left) = self.only_here(bucket, key, terms).await?;
         self.native().remove(bucket, key, &options.preconditions, terms).await?;
+        self.end_left_upload(bucket, left);
         Ok(())
     }
 
@@ -51,8 +61,9 @@ impl Shadow {
         let terms = self.judge(cx, bucket, key, &options.preconditions, Self::terms_of_put(key), origin).await?;
         let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        self.still_only_here(bucket).await?;
+        let (terms, left) = self.only_here(bucket, key, terms).await?;
         let completed = self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await?;
+        self.end_left_upload(bucket, left);
         self.end_mirror_of(bucket, upload).await?;
         Ok(completed)
     }
@@ -60,6 +71,30 @@ impl Shadow {
     /// Refuses to write behind the back of a write-through that was switched on meanwhile. The caller holds the key's lock.
     pub(crate) async fn still_only_here(&self, bucket: &Bucket) -> Result<()> {
         if writes_through(&*self.0.catalog.refresh(&bucket.name).await?) { Err(switched()) } else { Ok(()) }
+    }
+
+    /// Adds to `terms` what voids an intent left of the key, for ours is now the newest. Tells whether that leaves an upload open at the origin.
+    ///
+    /// The caller holds the key's lock.
+    async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<(Terms, bool)> {
+        self.still_only_here(bucket).await?;
+        let row = key::write_intent(key);
+        let entry = self.native().meta().get(bucket.partition, &row).await?;
+        // A damaged one is void as well.
+        let intent = entry.and_then(|entry| decode::<Intent>("intent", &entry.body).ok());
+        let intent = intent.filter(|intent| intent.generation == bucket.settings.generation);
+        let upload = intent.and_then(|intent| self.remember_upload_of(bucket, key, &intent));
+        let leaves_upload = upload.is_some();
+        terms.writes.extend(upload);
+        terms.writes.push(Write::Delete { key: row });
+        Ok((terms, leaves_upload))
+    }
+
+    /// Has an upload aborted soon that a write left open at the origin.
+    fn end_left_upload(&self, bucket: &Bucket, is_left: bool) {
+        if is_left {
+            self.0.repairs.look_at(&bucket.name);
+        }
     }
 
     /// Judges conditions, a cold object counting as existing, and binds the commit to what they were judged against.
@@ -72,8 +107,6 @@ impl Shadow {
         mut terms: Terms,
         origin: &dyn Origin,
     ) -> Result<Terms> {
-        // Ours is now the newest: an intent left from a time of write-through is void.
-        terms.writes.push(Write::Delete { key: key::write_intent(key) });
         if conditions.is_empty() {
             return Ok(terms);
         }

@@ -239,9 +239,10 @@ pub struct ListPage {
     pub objects: Vec<ListedObject>,
     /// Common prefixes in byte order.
     pub common_prefixes: Vec<String>,
-    /// An opaque token for the next page; `None` on the last. Never set on an empty page.
+    /// An opaque token for the next page; `None` on the last. Set on an empty page only where an origin lists very many keys that are gone here.
     pub next: Option<String>,
-    /// The last key or common prefix of this page, whichever is greater: the next `marker` of ListObjects v1.
+    /// The last key or common prefix of this page, whichever is greater, or the last name that was looked at behind it: the next `marker` of
+    /// ListObjects v1.
     pub last: Option<String>,
 }
 

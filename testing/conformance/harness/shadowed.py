@@ -34,10 +34,11 @@ class Shadowed:
         }
         return [part for key, value in values.items() if value is not None for part in (f"--shadow-{key}", value)]
 
-    def create(self, write_through=False):
-        """Creates the bucket with its shadow; the probe's traffic is forgotten."""
+    def create(self, write_through=False, direct=False):
+        """Creates the bucket with its shadow; the probe's traffic is forgotten. `direct` is past the proxy: for more requests than it can pass on."""
         more = ["--shadow-write-through"] if write_through else []
-        done = self.umbra.storage("create", "-n", self.name, "-o", self.org, *self.flags(), *more, "-y")
+        more += self.flags(endpoint=self.origin.endpoint) if direct else self.flags()
+        done = self.umbra.storage("create", "-n", self.name, "-o", self.org, *more, "-y")
         self.created = done.values()
         self.connect()
         self.proxy.forget()

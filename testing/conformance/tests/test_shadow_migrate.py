@@ -1,10 +1,13 @@
 """Moving the rest, as a person runs it: `umbra storage migrate`, with SeaweedFS as the origin."""
 
+import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from harness.clients import refused
 from harness.data import KIB, MIB, content
+from harness.terminal import Terminal
 from harness.threads import Background
 from harness.wait import stays, until
 
@@ -167,7 +170,7 @@ def test_what_is_left_costs_nothing_to_ask(pair):
     pair.put("k0101", b"ours")
     pair.proxy.forget()
     refusal = pair.update("--clear-shadow", check=False)
-    assert "111 object is still only at the origin" in refusal.err, refusal
+    assert "111 objects are still only at the origin" in refusal.err, refusal
     assert pair.proxy.count() == 0, pair.proxy.story()
 
 
@@ -184,3 +187,39 @@ def test_the_gate_looks_once_more(pair):
     migrate(pair, "--wait")
     pair.update("--clear-shadow")
     assert pair.read("late") == b"x"
+
+
+def test_a_progress_bar_on_a_terminal(pair):
+    """Holds "The command line shows a progress bar.": with how far it is, the rate and the time left; and nothing of it where nobody looks."""
+    fill(pair, 120)
+    more = fill(pair, 60, prefix="m")
+    pair.create()
+    with Terminal(pair.umbra, "storage", "migrate", f"{pair.name}/k", "--wait", "--max-rps", "30", "--parallel", "2") as terminal:
+        assert terminal.wait() == 0, terminal.text
+        assert re.search(r"\[=+>? *\] \d+ of 120 objects, \S+ KiB of \S+ KiB, \S+ \w+/s, \d+ s left", terminal.text), repr(terminal.text)
+        assert re.search(r"State += done", terminal.text), "the report follows"
+    done = pair.umbra.storage("migrate", pair.name, "--wait", "--max-rps", "60")
+    assert (done.err, "\x1b" in done.out, "[" in done.out) == ("", False, False)
+    assert f"{len(more)} objects" in done.out
+
+
+def test_the_status_shows_what_runs(pair):
+    """`status` tells how jobs stand, for programs too; `--watch` draws a bar on a terminal, again and again."""
+    fill(pair, 120)
+    pair.create()
+    assert pair.umbra.status(pair.name)["jobs"] == []
+    migrate(pair, "--max-rps", "20", "--parallel", "2")
+    bar = r"Backfill += \[=* *\] \d+%, \d+ of 120 objects, .* left"
+    with Terminal(pair.umbra, "storage", "status", pair.name, "--watch") as terminal:
+        terminal.shows(lambda text: len(re.findall(bar, text)) >= 2 and text.count("\x1b[2J") >= 2)
+        terminal.child.send_signal(signal.SIGINT)
+        terminal.wait()
+    told = pair.umbra.status(pair.name)["jobs"]
+    assert [job["kind"] for job in told if job["state"] == "running"] == ["backfill"]
+    plain = pair.umbra.storage("status", pair.name).out
+    assert re.search(r"Backfill += \d+ of 120 objects, ", plain) and "\x1b" not in plain and "[" not in plain, plain
+    migrate(pair, "--pause")
+    assert re.search(r"Backfill += paused \(on request\): ", pair.umbra.storage("status", pair.name).out)
+    migrate(pair, "--resume", "--max-rps", "10000")
+    until("the end", lambda: pair.umbra.status(pair.name)["jobs"][-1]["state"] == "done")
+    assert re.search(r"Backfill += done: 120 of 120 objects", pair.umbra.storage("status", pair.name).out)

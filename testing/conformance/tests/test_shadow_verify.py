@@ -1,6 +1,7 @@
 """Verify and rollback, as a person runs them, with SeaweedFS as the origin."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -189,6 +190,39 @@ def test_the_report_is_printed_written_and_kept(own_pair):
     for command in ("verify", "rollback"):
         done = pair.umbra.storage(command, "plain", check=False)
         assert done.status == 1 and done.err.startswith("error: ") and len(done.err.splitlines()) == 1, repr(done)
+
+
+def branches():
+    """Names that SeaweedFS, which keeps directories, lists in another order than that of their bytes; more than a page of them."""
+    keys = [f"docs/{n:03d}" for n in range(450)] + [f"docs-old/{n:03d}" for n in range(450)] + [f"docs-{n:03d}" for n in range(200)]
+    return keys + ["docs.txt", "docs!", "docs0", "photos/2024/a", "photos-2024", "photos/2024-old"]
+
+
+def test_names_of_directories_and_their_neighbours(own_pair):
+    """An origin that does not list in the order of bytes is compared all the same, and gets everything back, over a kill."""
+    pair = own_pair
+    keys = branches()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: pair.put_there(key, key.encode()), keys[::2]))
+    pair.create()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: pair.put(key, b"here"), keys[1::4]))
+        list(pool.map(pair.delete, keys[::10]))
+    expected = {key: "cold" for key in keys[::2]} | {key: "only-here" for key in keys[1::4]} | {key: "deleted-here" for key in keys[::10]}
+    told, found = verify(pair, "--report", pair.umbra.dir / "report.jsonl")
+    lines = [json.loads(line) for line in (pair.umbra.dir / "report.jsonl").read_text().splitlines()]
+    assert {line["key"]: line["kind"] for line in lines} == expected and len(lines) == told["job"]["objects_done"] == len(expected)
+    rule = pair.fault("PUT", "docs-old/303", hold_request=True)
+    running = Background(pair.umbra.storage, "rollback", pair.name, timeout=100)
+    rule.await_reached(60)
+    pair.umbra.kill()
+    pair.proxy.clear_rules()
+    pair.umbra.start()
+    pair.connect()
+    assert "The application can be pointed back" in running.result(100).out
+    assert keys_of(walk_v2(pair.there, pair.origin_name)) != sorted(pair.keys()), "it does list in another order"
+    assert sorted(keys_of(walk_v2(pair.there, pair.origin_name))) == pair.keys()
+    assert set(verify(pair)[1].values()) == {"cold"}
 
 
 def test_an_origin_that_is_away_is_waited_for(pair):

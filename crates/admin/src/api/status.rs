@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BucketView;
+use super::{BucketView, JobView};
 
 /// `GET /v1/buckets/{name}/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct BucketStatus {
     pub bytes: u64,
     /// How the migration is doing; `null` without a shadow.
     pub shadow: Option<ShadowStatusView>,
+    /// The latest job of each kind since the shadow was set.
+    #[serde(default)]
+    pub jobs: Vec<JobView>,
 }
 
 /// How the migration of a bucket is doing. Counts run since its generation began, restarts or not.

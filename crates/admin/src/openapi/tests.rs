@@ -85,7 +85,7 @@ fn every_field_of_a_bucket_is_described() {
     check(&document, "UpdateBucket", &update);
     check(&document, "ShadowView", &shadow_view());
     check(&document, "BucketView", &bucket());
-    check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None });
+    check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None, jobs: vec![] });
     check(&document, "ShadowStatusView", &ShadowStatusView::default());
     check(&document, "HealthView", &HealthView::default());
     check(&document, "OriginRequestsView", &OriginRequestsView::default());

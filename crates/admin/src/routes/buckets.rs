@@ -12,7 +12,7 @@ use crate::{
     api::{BucketList, BucketStatus, UncarriedList},
     caller::Caller,
     error::{ApiError, ApiResult},
-    routes::{convert, extract::Query, to_the_end},
+    routes::{convert, extract::Query, jobs, to_the_end},
     state::AdminState,
 };
 
@@ -41,7 +41,8 @@ pub(crate) async fn status(State(state): State<AdminState>, caller: Caller, Path
     let usage = state.catalog.usage(&bucket).await?;
     let price = bucket.settings.shadow.as_ref().and_then(|shadow| shadow.price_per_gb);
     let shadow = state.shadow.status(&bucket).await?.map(|status| convert::shadow_status(status, price));
-    Ok(Json(BucketStatus { bucket: convert::bucket(&bucket), objects: usage.objects, bytes: usage.bytes, shadow }))
+    let jobs = state.shadow.jobs(&bucket).await?.iter().map(jobs::view).collect();
+    Ok(Json(BucketStatus { bucket: convert::bucket(&bucket), objects: usage.objects, bytes: usage.bytes, shadow, jobs }))
 }
 
 /// Where a page begins, and how long it may be.
@@ -75,10 +76,7 @@ fn page_limit(asked: Option<usize>) -> ApiResult<usize> {
 pub(crate) async fn destroy(State(state): State<AdminState>, caller: Caller, Path(name): Path<String>) -> ApiResult<StatusCode> {
     let bucket = state.managed_bucket(&caller, &name).await?;
     to_the_end(async move {
-        state.shadow.leave_origin(&RequestContext::default(), &bucket).await;
-        state.catalog.current(&bucket).await?;
-        state.catalog.destroy_bucket(&bucket.name).await?;
-        state.shadow.forget(&bucket);
+        state.shadow.delete_bucket(&RequestContext::default(), &bucket, true).await?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rusqlite::{CachedStatement, Connection, Row, params};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::{SqliteSettings, failure::Failure, pace::Pace, row, schema};
 use crate::{
@@ -58,14 +58,33 @@ impl Readers {
         T: Send + 'static,
         R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| shut_down())?;
-        let this = Arc::clone(self);
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => Arc::clone(self).run_there(permit, read).await,
+            Err(TryAcquireError::Closed) => Err(shut_down()),
+            Err(TryAcquireError::NoPermits) => {
+                let this = Arc::clone(self);
+                // On a task of its own: a caller that was given its turn and is not polled just then would keep it from everybody else, and
+                // for ever if it is one of them that keeps the caller from being polled.
+                let waiting = tokio::spawn(async move {
+                    let permit = Arc::clone(&this.permits).acquire_owned().await.map_err(|_| shut_down())?;
+                    this.run_there(permit, read).await
+                });
+                waiting.await.map_err(ended_early)?
+            }
+        }
+    }
+
+    async fn run_there<T, R>(self: Arc<Self>, permit: OwnedSemaphorePermit, read: R) -> Result<T>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
         let work = move || {
-            let result = this.run_here(read);
+            let result = self.run_here(read);
             drop(permit);
             result
         };
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("a metadata read ended early: {error}")))?
+        tokio::task::spawn_blocking(work).await.map_err(ended_early)?
     }
 
     /// Runs `read` with a connection, on this thread.
@@ -99,6 +118,11 @@ impl Readers {
             idle.push(conn);
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what an error is mapped with")]
+fn ended_early(error: tokio::task::JoinError) -> Error {
+    Error::Unavailable(format!("a metadata read ended early: {error}"))
 }
 
 fn shut_down() -> Error {

@@ -1,6 +1,6 @@
 //! What the SQLite engine promises beyond the seam.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, task::Poll, time::Duration};
 
 use rusqlite::Connection;
 use umbra_core::ErrorKind;
@@ -200,4 +200,20 @@ async fn the_failing_store_fails_when_told() {
     store.heal();
     assert!(store.commit(Batch::new(P).delete("a").delete("b")).await.is_ok());
     assert_eq!(store.commits(), 9);
+}
+
+#[tokio::test]
+async fn a_read_that_is_not_polled_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = SqliteSettings { readers: 1, ..SqliteSettings::default() };
+    let store = SqliteMetaStore::open(&dir.path().join("meta"), settings).unwrap();
+    put(&store, "key", "body").await;
+    let range = || KeyRange { start: Vec::new(), end: None };
+    let mut begun: Vec<_> = (0..3).map(|_| store.scan(P, range(), 10, Projection::Full)).collect();
+    // Each takes its place in the queue, and is then left alone.
+    for read in &mut begun {
+        let _is_ready = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_ready())).await;
+    }
+    let found = tokio::time::timeout(Duration::from_secs(60), store.scan(P, range(), 10, Projection::Full)).await;
+    assert_eq!(found.expect("the others do not keep it waiting").unwrap().len(), 1);
 }

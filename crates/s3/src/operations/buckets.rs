@@ -111,13 +111,11 @@ pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<Hea
 /// Deletes an empty bucket, or any bucket by force.
 pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     let call = Call::of(&request)?;
-    let name = &call.bucket()?.name;
-    if extensions::is_on(&request.headers, extensions::FORCE_DELETE) {
-        operations.catalog.destroy_bucket(name).await?;
-    } else {
+    let force = extensions::is_on(&request.headers, extensions::FORCE_DELETE);
+    if !force {
         refuse_if_it_lists_anything(operations, &call).await?;
-        operations.catalog.delete_bucket(name).await?;
     }
+    operations.shadow.delete_bucket(&call.cx, call.bucket()?, force).await?;
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
@@ -127,10 +125,15 @@ async fn refuse_if_it_lists_anything(operations: &Operations, call: &Call) -> Re
     if bucket.settings.shadow.is_none() {
         return Ok(());
     }
-    let first =
-        ListOptions { prefix: String::new(), delimiter: String::new(), start: ListStart::First, limit: 1, source: ListSource::Merged };
-    if operations.objects.list(&call.cx, bucket, first).await?.objects.is_empty() {
-        return Ok(());
+    let mut start = ListStart::First;
+    loop {
+        let one = ListOptions { prefix: String::new(), delimiter: String::new(), start, limit: 1, source: ListSource::Merged };
+        let page = operations.objects.list(&call.cx, bucket, one).await?;
+        match page.next {
+            _ if !page.objects.is_empty() => break,
+            Some(next) => start = ListStart::Continue(next),
+            None => return Ok(()),
+        }
     }
     Err(umbra_core::Error::invalid(Fault::BucketNotEmpty, "the bucket you tried to delete is not empty"))
 }

@@ -36,8 +36,8 @@ pub(super) async fn list_objects(operations: &Operations, request: S3Request<Lis
     let page = operations.objects.list(&call.cx, bucket, options).await?;
     let owner = owner(&bucket.organization);
     let truncated = page.next.is_some();
-    // S3 tells the next marker only where a client could not find it: the last entry may be a common prefix.
-    let next_marker = page.last.filter(|_| truncated && delimiter.is_some());
+    // S3 tells the next marker only where a client could not find it: the last entry may be a common prefix, or the page empty.
+    let next_marker = page.last.filter(|_| truncated && (delimiter.is_some() || page.objects.is_empty()));
     let output = ListObjectsOutput {
         name: Some(bucket.name.to_string()),
         prefix: Some(writer.text(input.prefix.unwrap_or_default())),

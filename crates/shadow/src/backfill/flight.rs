@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use umbra_core::{Error, ErrorKind, Fault, ObjectKey, RequestContext, Result};
+use umbra_meta::key;
 use umbra_store::Bucket;
 
 use super::ATTEMPTS_MAX;
 use crate::{
     Shadow,
     hydrate::Wanted,
+    inventory::Cold,
     jobs::{JobKind, Note, reason},
     origin::{Origin, OriginList},
+    record::decode,
+    shadow::scope_of,
     transfer::End,
 };
 
@@ -69,16 +73,17 @@ impl Flight {
 
     async fn attempt(&self) -> Result<Outcome> {
         let (shadow, bucket, key) = (&self.shadow, &self.bucket, &self.key);
-        let noted = shadow.note(bucket, JobKind::Backfill, self.run, key).await?;
-        if !shadow.is_in_inventory(bucket, key).await? {
+        let (noted, is_cold) = self.look().await?;
+        if !is_cold {
             return Ok(Outcome::Gone(noted));
         }
         let mut changes = 0;
         let error = loop {
             match shadow.hydrate_wanting(&self.cx, bucket, key, &self.origin, Wanted::WholeOf(self.size)).ended().await {
                 End::Failed(error) => break error,
-                End::Complete | End::Superseded if !shadow.is_in_inventory(bucket, key).await? => return Ok(Outcome::Moved(noted)),
-                End::Complete => break Error::internal("the copy could not be kept"),
+                End::Complete { kept: true } => return Ok(Outcome::Moved(noted)),
+                End::Complete { .. } | End::Superseded if !shadow.is_in_inventory(bucket, key).await? => return Ok(Outcome::Moved(noted)),
+                End::Complete { .. } => break Error::internal("the copy could not be kept"),
                 // It changed at the origin, or something newer here.
                 End::Superseded if changes < CHANGES_MAX => changes += 1,
                 End::Superseded => break Error::internal("the object keeps changing"),
@@ -102,6 +107,18 @@ impl Flight {
             ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Throttled => Ok(Outcome::PushedBack(reason(&error))),
             _ => Ok(self.failed(&error, noted)),
         }
+    }
+
+    /// The note of an earlier failure, and whether the key is in the inventory.
+    async fn look(&self) -> Result<(Option<Note>, bool)> {
+        let (note, cold) = (key::job::note(JobKind::Backfill.code(), self.run, &self.key), key::inventory(&self.key));
+        let rows = self.shadow.native().meta().multi_get(self.bucket.partition, &[&note, &cold]).await?;
+        let mut rows = rows.into_iter();
+        let mut next = || rows.next().flatten();
+        let (note, cold) = (next(), next());
+        let note = note.map(|row| decode("note", &row.body)).transpose()?;
+        let cold = cold.map(|row| Cold::decode(&row)).transpose()?;
+        Ok((note, cold.is_some_and(|cold| cold.scope == scope_of(&self.bucket))))
     }
 
     /// Whether the origin answers when asked of the object: then it is this object that it cannot give.

@@ -41,32 +41,34 @@ impl Listing {
         let inventory = shadow.job(bucket, JobKind::Inventory).await?;
         let covers = |inventory: &Job| job.job.prefix.starts_with(&inventory.prefix);
         let since = job.job.started.saturating_sub(FRESH.as_millis() as i64);
+        let is_fit = |inventory: &Job| covers(inventory) && inventory.started >= since;
         let stuck = |inventory: &Job| {
             let reason = inventory.reason.as_deref().unwrap_or("for no reason given");
             Ok(Listed::Stuck(format!("the listing of the origin is {}: {reason}", inventory.state)))
         };
         match &inventory {
             Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,
-            Some(inventory) if inventory.state == JobState::Done && covers(inventory) && inventory.started >= since => {
-                self.is_through = true
-            }
+            Some(inventory) if inventory.state == JobState::Done && is_fit(inventory) => self.is_through = true,
             Some(inventory) if inventory.state == JobState::Running => return Ok(Listed::Going(inventory.reason.clone())),
             Some(inventory) if self.asked => return stuck(inventory),
-            Some(inventory)
-                if matches!(inventory.state, JobState::Paused | JobState::Failed) && (covers(inventory) || inventory.is_active()) =>
-            {
+            Some(inventory) if matches!(inventory.state, JobState::Paused | JobState::Failed) && is_fit(inventory) => {
                 self.asked = true;
                 shadow.resume_job(bucket, JobKind::Inventory, &JobOptions::default()).await?;
                 return Ok(Listed::Going(None));
             }
-            _ => {
-                self.asked = true;
+            other => {
+                if other.as_ref().is_some_and(Job::is_active) {
+                    // One that rests, and would not do if it came to its end: too old, or of other keys.
+                    shadow.cancel_job(bucket, JobKind::Inventory).await?;
+                }
                 let request = JobRequest { kind: JobKind::Inventory, prefix: job.job.prefix.clone(), options: JobOptions::default() };
                 match shadow.start_job(bucket, request).await {
                     // Somebody started one meanwhile.
                     Err(error) if !matches!(error.kind(), ErrorKind::Invalid(_)) => return Err(error),
-                    _ => return Ok(Listed::Going(None)),
+                    Err(_) => {}
+                    Ok(_) => self.asked = true,
                 }
+                return Ok(Listed::Going(None));
             }
         }
         Ok(Listed::Through)

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,8 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use umbra_core::{ObjectKey, Result};
 
 use super::{
@@ -31,7 +34,8 @@ const BEGUN_MAX: usize = 8192;
 /// What was begun. The cursor cannot pass what is not settled.
 #[derive(Default)]
 pub(super) struct UnderWay {
-    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    /// Tasks of their own, so that none holds anything while this one waits for something else.
+    flights: JoinSet<Landed>,
     begun: VecDeque<Begun>,
     next_number: u64,
 }
@@ -127,7 +131,7 @@ impl UnderWay {
             size: begun.size,
             origin: Arc::new(origin),
         };
-        self.flights.push(Box::pin(flight.fly()));
+        self.flights.spawn(flight.fly());
     }
 
     /// Why an object of `size` bytes is too much for the egress budget.
@@ -164,8 +168,9 @@ impl UnderWay {
             };
             tokio::select! {
                 biased;
-                flight = self.flights.next() => match flight {
-                    Some(flight) => landed.push(flight),
+                flight = self.flights.join_next() => match flight {
+                    Some(Ok(flight)) => landed.push(flight),
+                    Some(Err(error)) => resume_unwind(error.into_panic()),
                     None => break,
                 },
                 () = sleep_until(until) => {

@@ -102,7 +102,7 @@ pub struct JobOptions {
     /// Whether only to tell what would be done.
     #[n(6)]
     pub dry_run: Option<bool>,
-    /// Whether the job was started to find out whether a shadow can be cleared.
+    /// Whether the job was started to find out whether a shadow can be cleared, and has not rested since: what it listed before a rest is old.
     #[n(7)]
     pub for_detach: Option<bool>,
 }

@@ -131,6 +131,10 @@ impl Runner {
                 self.rest(wait).await;
                 continue;
             }
+            if now > job.updated.saturating_add(LEASE.as_millis() as i64) {
+                // It has rested: no process ran it.
+                job.options.for_detach = None;
+            }
             job.lease = Some(self.lease());
             let batch = self.batch(entry.revision).put(row.clone(), Bytes::new(), encode(&job));
             match self.shadow.native().meta().commit(batch).await {

@@ -3,7 +3,10 @@
 mod headers;
 mod origin;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::OnceCell;
@@ -68,6 +71,8 @@ pub struct S3Origin {
     has_weak_etags: AtomicBool,
     /// Whether it was seen not to know GetObjectAttributes.
     lacks_attributes: AtomicBool,
+    /// Whether it was seen to tell how many tags an object has.
+    tells_tag_counts: AtomicBool,
     judges_conditions: OnceCell<bool>,
     introduced: OnceCell<()>,
 }
@@ -78,6 +83,7 @@ impl S3Origin {
             client,
             has_weak_etags: AtomicBool::new(false),
             lacks_attributes: AtomicBool::new(false),
+            tells_tag_counts: AtomicBool::new(false),
             judges_conditions: OnceCell::new(),
             introduced: OnceCell::new(),
         }
@@ -101,6 +107,20 @@ impl S3Origin {
             headers.insert(HeaderName::from_static(SHADOW_PATH_HEADER), value);
         }
         self.client.with_headers(headers)
+    }
+
+    /// Whether the answer to a GET says for certain how many tags the object has: by a count, or by none, from a service that tells it wherever
+    /// there are tags. Amazon documents that, for whoever may read them; of others it must have been seen. Where it does not, each object costs
+    /// a second request.
+    fn tells_tags(&self, headers: &HeaderMap) -> bool {
+        let counts = headers.contains_key("x-amz-tagging-count");
+        if counts {
+            self.tells_tag_counts.store(true, Ordering::Relaxed);
+        }
+        counts
+            || self.tells_tag_counts.load(Ordering::Relaxed)
+            || is_amazon(self.client.endpoint())
+            || header_text(headers, "server").is_some_and(is_seaweedfs_4)
     }
 
     /// The headers of an object. A HEAD has no body to say what is missing or wrong: the bucket must be seen to be there, and for the rest one
@@ -203,6 +223,17 @@ fn of_read(error: umbra_client::Error) -> OriginError {
 fn is_about_customer_key(told: &umbra_client::S3Error) -> bool {
     let message = told.message.as_deref().unwrap_or_default().to_ascii_lowercase();
     told.status == 400 && told.code == "InvalidRequest" && (message.contains("server side encryption") || message.contains("sse-c"))
+}
+
+fn is_amazon(endpoint: &Endpoint) -> bool {
+    [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|suffix| endpoint.host().ends_with(suffix))
+}
+
+/// Whether a `Server` header is that of SeaweedFS from version 4 on, whose counts of tags the black-box tests hold: `SeaweedFS 8000GB 4.48`.
+fn is_seaweedfs_4(server: &str) -> bool {
+    let mut words = server.split(' ');
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    words.next() == Some("SeaweedFS") && words.next_back().and_then(major).is_some_and(|major| major >= 4)
 }
 
 /// Whether the provider documents the order of bytes for its listings.

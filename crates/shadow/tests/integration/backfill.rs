@@ -1,8 +1,8 @@
 //! semantics.md, "Moving the rest": backfill.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use umbra_core::ErrorKind;
+use umbra_core::{ErrorKind, ManualClock, Timestamp};
 use umbra_meta::key;
 use umbra_shadow::{
     Job, JobKind, JobOptions, JobOrder, JobState,
@@ -350,4 +350,26 @@ async fn newer_writes_win() {
             _ => assert_eq!(here.unwrap(), content(500)),
         }
     }
+}
+
+/// A listing that rests since long ago is made anew instead of waited for.
+#[tokio::test]
+async fn an_old_listing_that_rests_is_made_anew() {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let world = World::attached_by(clock.clone()).await;
+    for n in 0..1010 {
+        insert(&world, &format!("k{n:04}"), 1);
+    }
+    let lists = world.origin.hold_lists();
+    world.start(INVENTORY).await;
+    lists.add_permits(1);
+    world.eventually(async || (world.job(INVENTORY).await.counts.objects_done == 1000).then_some(())).await;
+    world.shadow.pause_job(&*world.bucket().await, INVENTORY).await.unwrap();
+    lists.add_permits(1000);
+    clock.advance(Duration::from_secs(86_400));
+    let before = world.job(INVENTORY).await.run;
+    world.start(BACKFILL).await;
+    let job = world.end(BACKFILL).await;
+    assert_eq!((job.state, job.reason.clone(), outcome(&job)), (JobState::Done, None, (1010, 0, Some(0))));
+    assert!(world.job(INVENTORY).await.run > before);
 }

@@ -13,7 +13,7 @@ use umbra_store::{
     copy_part,
 };
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 const MIB: usize = 1024 * 1024;
 

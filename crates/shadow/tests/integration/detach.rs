@@ -8,7 +8,7 @@ use umbra_shadow::{
     OriginFactory, Shadow, ShadowLimits, ShadowParts,
     origin::{Origin, OriginAttributes, memory::MemoryOrigin},
 };
-use umbra_store::{Bucket, DeleteOptions, GetOptions, ListSource, Objects, Secret};
+use umbra_store::{Bucket, CreateUpload, DeleteOptions, GetOptions, ListSource, Objects, Secret};
 
 use crate::world::{World, content, k, kind};
 
@@ -159,4 +159,45 @@ async fn an_origin_made_meanwhile_is_not_used() {
     origins.clears.set((shadow.clone(), bucket.clone())).unwrap();
     let head = shadow.head(&world.cx, &bucket, &k("cold"), GetOptions::default()).await;
     assert_eq!((kind(head), world.origin.requests()), (ErrorKind::Unavailable, requests));
+}
+
+/// What an origin has open for a bucket ends with the bucket, however that ends; and goes on if the bucket stays.
+#[tokio::test]
+async fn a_bucket_that_is_deleted_leaves_no_upload_at_the_origin() {
+    for force in [false, true] {
+        let world = World::attached(true).await;
+        let bucket = world.bucket().await;
+        world.shadow.create_upload(&world.cx, &bucket, &k("k"), CreateUpload::default()).await.unwrap();
+        world.put("here", "x").await.unwrap();
+        assert_eq!(world.origin.open_uploads(), 1);
+        if !force {
+            let refused = world.shadow.delete_bucket(&world.cx, &bucket, false).await;
+            assert_eq!((kind(refused), world.origin.open_uploads()), (ErrorKind::Invalid(S3Fault::BucketNotEmpty), 1));
+            world.delete("here").await.unwrap();
+        }
+        world.shadow.delete_bucket(&world.cx, &bucket, force).await.unwrap();
+        assert_eq!(world.origin.open_uploads(), 0);
+        let requests = world.origin.requests();
+        assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k("cold"), GetOptions::default()).await), ErrorKind::Unavailable);
+        assert_eq!(world.origin.requests(), requests, "the origin is left alone");
+    }
+}
+
+/// Also when a write takes longer than the request can wait: its rows go once it has ended.
+#[tokio::test(start_paused = true)]
+async fn rows_go_though_a_write_takes_long() {
+    let world = Arc::new(World::attached(true).await);
+    world.delete("gone").await.unwrap();
+    let gate = world.origin.hold_puts();
+    let writer = {
+        let world = world.clone();
+        tokio::spawn(async move { world.put("k", "x").await })
+    };
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    assert_eq!(kind(world.shadow.detach(&world.cx, &*world.bucket().await, true).await), ErrorKind::Unavailable);
+    assert_eq!((world.intents().await, world.rows(key::tombstone_range("")).await), (1, 1), "a write in progress still needs them");
+    gate.add_permits(1);
+    let _ = writer.await.unwrap();
+    world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
+    assert_eq!(world.intents().await, 0);
 }

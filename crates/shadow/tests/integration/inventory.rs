@@ -1,11 +1,11 @@
 //! semantics.md, "Moving the rest": the inventory, and the gate that relies on it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use umbra_core::{Entity, ErrorKind, SystemRandom};
+use umbra_core::{Entity, ErrorKind, ManualClock, SystemRandom, Timestamp};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::{
-    AttachRequest, JobKind, JobState, StillListing,
+    AttachRequest, JobKind, JobOptions, JobState, StillListing,
     origin::{OriginAttributes, memory::Fault},
 };
 use umbra_store::{CompleteUpload, CompletedPart, CopyOptions, CreateUpload, Integrity, Objects, PartAddress, copy};
@@ -329,4 +329,33 @@ async fn a_gate_that_waits_for_a_long_pass_says_so() {
     gate.add_permits(100);
     let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(refused.message().starts_with("1001 objects"), "{refused}");
+}
+
+/// What a pass listed before it rested is old: it does not open the gate, whoever let it go on.
+#[tokio::test]
+async fn a_pass_that_rested_does_not_open_the_gate() {
+    for resumed in [false, true] {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+        let world = World::attached_by(clock.clone()).await;
+        for n in 0..1500 {
+            insert(&world, &format!("k{n:04}"), 0);
+            world.put(&format!("k{n:04}"), "ours").await.unwrap();
+        }
+        let lists = world.origin.hold_lists();
+        let options = JobOptions { for_detach: Some(true), ..JobOptions::default() };
+        world.start_with(INVENTORY, "", options).await;
+        lists.add_permits(1);
+        world.eventually(async || (world.job(INVENTORY).await.counts.objects_done == 1000).then_some(())).await;
+        let bucket = world.bucket().await;
+        world.shadow.pause_job(&bucket, INVENTORY).await.unwrap();
+        lists.add_permits(1000);
+        clock.advance(Duration::from_secs(86_400));
+        insert(&world, "k0000-new", 1);
+        if resumed {
+            world.shadow.resume_job(&bucket, INVENTORY, &JobOptions::default()).await.unwrap();
+            world.job_is(INVENTORY, JobState::Done).await;
+        }
+        let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
+        assert!(refused.message().starts_with("1 object is"), "{refused}");
+    }
 }

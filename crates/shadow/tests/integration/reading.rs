@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
 use umbra_core::{
-    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, ReadSource, RequestContext,
+    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, RangeSpec, ReadSource, RequestContext,
     SystemHeaders, Tags, UserMetadata,
 };
 use umbra_meta::key;
@@ -476,4 +476,89 @@ async fn a_path_that_is_refused_is_its_own_requests_alone() {
     assert_eq!(kind(refused.await.unwrap()), ErrorKind::OriginRefused);
     assert_eq!(direct.await.unwrap().unwrap(), "x");
     assert_eq!((world.hydrated("k").await, world.origin.gets()), ("x".into(), 2));
+}
+
+/// A write-through that the origin refuses makes a reader begin a second transfer of a key beside the one that is under way: they keep apart,
+/// also over a restart, and only one of them becomes the object.
+#[tokio::test]
+async fn two_transfers_of_a_key_keep_apart() {
+    let size = 24 * MIB;
+    let whole = content(size);
+    for restarts in [false, true] {
+        let world = Arc::new(World::attached(true).await);
+        world.origin.insert("k", whole.clone(), &attributes());
+        // Nothing of this ETag tells whether the content is right.
+        world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
+        let gate = world.origin.slow_down();
+        let first = world.begin_get("k").await;
+        gate.add_permits(80);
+        world.eventually(async || (world.rows(key::all_pieces()).await > 1).then_some(())).await;
+        world.origin.fail_next("put", Fault::Refused);
+        assert_eq!(kind(world.put("k", "new").await), ErrorKind::OriginRefused);
+        let second = world.begin_get("k").await;
+        gate.add_permits(150);
+        world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
+        if restarts {
+            world.shadow.shutdown().await;
+            first.abort();
+            second.abort();
+            gate.add_permits(10_000);
+            let world = world.restarted().await;
+            assert!(world.get("k").await.unwrap() == whole);
+            assert!(world.hydrated("k").await == whole);
+        } else {
+            gate.add_permits(10_000);
+            assert!(first.await.unwrap().unwrap() == whole);
+            assert!(second.await.unwrap().unwrap() == whole);
+            assert!(world.hydrated("k").await == whole);
+            world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
+            let info = world.native.find(&*world.bucket().await, &k("k")).await.unwrap().unwrap();
+            let held = info.object.content.extents().len();
+            world.eventually(async || (world.blobs.len() == held).then_some(())).await;
+        }
+    }
+}
+
+/// What was kept of an object is not shown once its origin holds another, or none.
+#[tokio::test]
+async fn pieces_of_an_object_that_changed_are_not_shown() {
+    let world = World::attached(false).await;
+    let request = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
+    world.origin.insert("k", content(5 * MIB), &attributes());
+    assert_eq!(world.get_range("k", 0, 9).await.unwrap(), content(10));
+    world.eventually(async || (world.rows(key::all_pieces()).await == 2).then_some(())).await;
+    world.origin.insert("k", vec![7; 5 * MIB], &attributes());
+    // The transfer that brought it ends for want of readers; from then on the old is gone.
+    world.eventually(async || (world.get_range("k", 0, 9).await.unwrap() == vec![7; 10]).then_some(())).await;
+    world.origin.remove("k");
+    world.eventually(async || world.get_range("k", 0, 9).await.is_err().then_some(())).await;
+    assert_eq!(kind(world.get_range("k", 0, 9).await), ErrorKind::NotFound(Entity::Object));
+    world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
+}
+
+/// A small copy that could not be kept, here because its tags could not be read, is not brought again.
+#[tokio::test]
+async fn a_small_copy_that_was_not_kept_is_not_brought_again() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(MIB), &attributes());
+    for _ in 0..2 {
+        world.origin.fail_next("tags", Fault::Unavailable);
+        assert_eq!(world.get("k").await.unwrap(), content(MIB));
+        world.eventually(async || (world.rows(key::all_pieces()).await == 2).then_some(())).await;
+    }
+    world.eventually(async || (world.get("k").await.unwrap() == content(MIB) && world.here("k").await.is_some()).then_some(())).await;
+    assert_eq!((world.origin.bytes(), world.rows(key::all_pieces()).await), (MIB as u64, 0));
+    a_hydrated_object_is_whole(&world).await;
+}
+
+/// Numbers beyond every object are refused, whoever sends them.
+#[tokio::test]
+async fn numbers_beyond_every_object_are_refused() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(1000), &attributes());
+    for (first, last) in [(u64::MAX - 5, None), (u64::MAX - 5, Some(u64::MAX)), (1 << 50, None)] {
+        let options = GetOptions { range: Some(RangeSpec::From { first, last }), ..GetOptions::default() };
+        assert_eq!(kind(world.get_with("k", options).await), ErrorKind::Invalid(S3Fault::InvalidRange));
+    }
 }

@@ -2,8 +2,11 @@
 //! key read through the origin until repaired, across crashes. The repair queue is visible in status."
 
 use umbra_core::{Clock, Entity, ErrorKind, SystemClock, Tags};
-use umbra_meta::{CommitFault, Write, key};
-use umbra_shadow::origin::{OriginAttributes, memory::Fault};
+use umbra_meta::{Batch, CommitFault, MetaStore, Projection, Write, key};
+use umbra_shadow::{
+    JobKind,
+    origin::{OriginAttributes, memory::Fault},
+};
 use umbra_store::{ListOptions, ListSource, ListStart, Objects};
 
 use crate::world::{World, content, k, kind};
@@ -298,4 +301,27 @@ async fn half_done_tags_leave_our_object_in_the_listing() {
     let options = ListOptions { prefix: "".into(), delimiter: "".into(), start: ListStart::First, limit: 5, source: ListSource::Merged };
     let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
     assert_eq!(page.objects.iter().map(|object| &object.etag).collect::<Vec<_>>(), [&ours.etag]);
+}
+
+/// One damaged row keeps neither the server from starting, nor other keys from being repaired, nor other listings from being made.
+#[tokio::test]
+async fn a_damaged_row_stands_in_the_way_of_its_own_key_alone() {
+    let world = World::attached(true).await;
+    world.origin.insert("other/cold", "x", &OriginAttributes::default());
+    world.run(JobKind::Verify).await;
+    fail_applying(&world, CommitFault::Unavailable);
+    world.put("half", "new").await.unwrap_err();
+    world.meta.heal();
+    let partition = world.bucket().await.partition;
+    let jobs = world.meta.scan(partition, key::job::all(), 1, Projection::Head).await.unwrap();
+    let damaged = |row: Vec<u8>| Batch::new(partition).put(row, "", vec![1, 0xff]);
+    world.meta.commit(damaged(key::write_intent(&k("bad")))).await.unwrap();
+    world.meta.commit(damaged(jobs[0].key.to_vec())).await.unwrap();
+    let world = world.restarted().await;
+    world.eventually(async || (world.here("half").await.as_deref() == Some(b"new")).then_some(())).await;
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    assert_eq!(world.list("other/", "", 10, ListSource::Merged).await.unwrap(), ["other/cold"]);
+    assert_eq!(kind(world.get("bad").await), ErrorKind::Corrupt);
+    world.hydrated_by_reading("other/cold").await;
+    assert_eq!(kind(world.shadow.detach(&world.cx, &*world.bucket().await, false).await), ErrorKind::Corrupt, "nobody knows what is to be repaired");
 }

@@ -7,9 +7,14 @@ use umbra_core::{Body, ErrorKind, PartNumber, SystemHeaders, Tags, UserMetadata}
 use umbra_meta::key;
 use umbra_shadow::{
     Job, JobKind, JobOptions, JobState,
-    origin::{OriginAttributes, memory::Fault},
+    origin::{
+        ListOrder, OriginAttributes,
+        memory::{Fault, Listing},
+    },
 };
-use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions};
+use umbra_store::{
+    Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions,
+};
 
 use crate::world::{World, content, k};
 
@@ -101,6 +106,37 @@ async fn changed() -> World {
     }
     world.origin.remove("gone-at-both");
     world
+}
+
+/// The same before an origin that lists by directories, in pages of any length.
+#[tokio::test]
+async fn an_origin_that_lists_by_directories_gets_everything() {
+    for page_max in [1, 2, 7, 1000] {
+        let world = World::attached(false).await;
+        world.origin.list_as(Listing { actual: ListOrder::Directories, known: ListOrder::Unknown, passes_over: true, page_max });
+        let names = |n: usize| [format!("docs/{n}"), format!("docs-old/{n}"), format!("docs-{n}"), format!("docs.{n}/a")];
+        let keys: Vec<_> = (0..6).flat_map(names).chain(["docs".to_owned(), "docs-old".to_owned()]).collect();
+        let mut expected = (0, 0);
+        for (n, key) in keys.iter().enumerate() {
+            if n % 3 > 0 {
+                world.origin.insert(key, "old", &OriginAttributes::default());
+            }
+            match n % 4 {
+                0 => {
+                    world.put(key, "newer").await.unwrap();
+                    expected.0 += 1;
+                }
+                1 => {
+                    world.delete(key).await.unwrap();
+                    expected.1 += u64::from(n % 3 > 0);
+                }
+                _ => {}
+            }
+        }
+        let job = run(&world).await;
+        assert_eq!((tally(&job, "copied").0, tally(&job, "deleted").0), expected, "in pages of {page_max}");
+        assert_equal(&world).await;
+    }
 }
 
 #[tokio::test]
@@ -380,4 +416,31 @@ async fn switching_write_through_off_ends_it() {
 fn bad_request() -> umbra_shadow::JobRequest {
     let options = JobOptions { deep: Some(true), ..JobOptions::default() };
     umbra_shadow::JobRequest { kind: JobKind::Rollback, prefix: String::new(), options }
+}
+
+/// A write of the key that an abandoned copy was of takes the place of its record, and the upload is aborted all the same.
+#[tokio::test]
+async fn a_write_over_an_abandoned_copy_leaves_no_upload_behind() {
+    for write_through in [false, true] {
+        let world = Arc::new(World::attached(false).await);
+        multipart(&world, "parts", CreateUpload::default()).await;
+        world.attach(true).await;
+        let _gate = world.origin.hold_puts();
+        world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
+        world.eventually(async || (world.origin.open_uploads() == 1 && world.intents().await == 1).then_some(())).await;
+        let next = world.beside("local").await;
+        next.shadow.cancel_job(&*next.bucket().await, JobKind::Rollback).await.unwrap();
+        if !write_through {
+            // It is switched off, and does not live to see the copy end.
+            let world = world.clone();
+            tokio::spawn(async move { world.attach(false).await });
+            let is_off = |bucket: &Bucket| bucket.settings.shadow.as_ref().is_some_and(|shadow| !shadow.write_through);
+            next.eventually(async || is_off(&*next.catalog.refresh(&name()).await.unwrap()).then_some(())).await;
+        }
+        next.delete("parts").await.unwrap();
+        assert_eq!(next.rows(key::all_origin_uploads()).await, 1);
+        next.shadow.start().await.unwrap();
+        next.eventually(async || (next.origin.open_uploads() == 0).then_some(())).await;
+        next.eventually(async || (next.rows(key::all_origin_uploads()).await == 0).then_some(())).await;
+    }
 }

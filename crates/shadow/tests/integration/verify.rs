@@ -7,7 +7,10 @@ use umbra_core::{ETag, SystemHeaders, Tags, Timestamp, UserMetadata};
 use umbra_meta::{CommitFault, Write};
 use umbra_shadow::{
     Job, JobKind, JobOptions, JobState,
-    origin::{OriginAttributes, memory::Fault},
+    origin::{
+        ListOrder, OriginAttributes,
+        memory::{Fault, Listing},
+    },
 };
 use umbra_store::Objects;
 
@@ -200,6 +203,58 @@ async fn a_restart_in_the_middle_loses_and_doubles_nothing() {
     let tally = |name: &str| job.counts.tallies().iter().find(|tally| tally.name == name).map_or(0, |tally| tally.objects);
     assert_eq!((job.state, job.counts.objects_done, tally("cold"), tally("only-here")), (JobState::Done, 2501, 834, 1666));
     assert_eq!(world.notes(JobKind::Verify).await.len(), 2500);
+}
+
+/// An origin that lists by directories is compared all the same: in pages, over a restart, each key once.
+#[tokio::test]
+async fn an_origin_that_lists_by_directories_is_compared() {
+    let world = World::attached(false).await;
+    let listing = Listing { actual: ListOrder::Directories, known: ListOrder::Unknown, passes_over: true, page_max: 7 };
+    world.origin.list_as(listing);
+    let mut expected = BTreeMap::new();
+    let names = |n: usize| {
+        [format!("docs/{n:02}"), format!("docs-old/{n:02}"), format!("docs-{n:02}"), format!("docs.{n}/a/b"), format!("docs!/{n}")]
+    };
+    let keys: Vec<_> = (0..30).flat_map(names).chain(["docs".to_owned(), "docs-old".to_owned()]).collect();
+    for (n, key) in keys.iter().enumerate() {
+        if n % 5 < 4 {
+            world.origin.insert(key, content(70_000), &attributes());
+        }
+        let kind = match (n / 5 + n) % 5 {
+            0 => "cold",
+            1 => "same",
+            2 => "newer-here",
+            3 => "deleted-here",
+            _ => "only-here",
+        };
+        match (kind, n % 5) {
+            ("only-here" | "newer-here", at) => {
+                world.put(key, content(9)).await.unwrap();
+                expected.insert(key.clone(), (if at == 4 { "only-here" } else { "newer-here" }.to_owned(), true));
+            }
+            ("deleted-here", at) => {
+                world.delete(key).await.unwrap();
+                expected.extend((at < 4).then(|| (key.clone(), ("deleted-here".to_owned(), true))));
+            }
+            ("same", 0..4) => drop(world.hydrated_by_reading(key).await),
+            (_, 0..4) => drop(expected.insert(key.clone(), ("cold".to_owned(), true))),
+            _ => {}
+        }
+    }
+    assert_eq!(found(&world, JobOptions::default()).await.1, expected);
+    let same = world.job(JobKind::Verify).await.counts.objects_done - expected.len() as u64;
+    // Every object is two chunks: after some, the step under way hangs until the process is gone.
+    let gate = world.origin.slow_down();
+    gate.add_permits(2 * 10);
+    let gets = world.origin.gets();
+    world.start_with(JobKind::Verify, "", deep()).await;
+    world.eventually(async || (world.origin.gets() > gets + 10).then_some(())).await;
+    let world = world.restarted().await;
+    gate.add_permits(10_000);
+    let job = world.end(JobKind::Verify).await;
+    assert_eq!((job.state, job.counts.objects_done), (JobState::Done, same + expected.len() as u64));
+    let noted: Vec<_> = world.notes(JobKind::Verify).await.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(noted, expected.into_keys().collect::<Vec<_>>());
 }
 
 /// Writes under way are no differences.

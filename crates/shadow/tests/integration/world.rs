@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use umbra_blob::MemoryBlobStore;
-use umbra_core::{Body, BucketName, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
+use umbra_core::{Body, BucketName, Clock, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
 use umbra_meta::{FailingMetaStore, MemoryMetaStore, MetaStore, Projection, key};
 use umbra_shadow::{
     AttachRequest, Job, JobKind, JobOptions, JobRequest, JobState, Note, Shadow, ShadowLimits, ShadowParts,
@@ -66,13 +66,29 @@ impl World {
         world
     }
 
+    /// A bucket with a shadow, by a clock of the test's.
+    pub(crate) async fn attached_by(clock: Arc<dyn Clock>) -> Self {
+        let meta = Arc::new(FailingMetaStore::new(Arc::new(MemoryMetaStore::new())));
+        let world = Self::on("local", meta, Arc::new(MemoryBlobStore::new()), Arc::new(MemoryOrigin::default()), clock).await;
+        world.catalog.ensure_organization("org").await.unwrap();
+        world.catalog.create_bucket(&name(), "org", BucketSettings::default()).await.unwrap();
+        world.attach(false).await;
+        world
+    }
+
     async fn over(meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
-        Self::on("local", meta, blobs, origin).await
+        Self::on("local", meta, blobs, origin, Arc::new(SystemClock)).await
     }
 
     /// A process on `node` of those that share the store.
-    async fn on(node: &str, meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    async fn on(
+        node: &str,
+        meta: Arc<FailingMetaStore>,
+        blobs: Arc<MemoryBlobStore>,
+        origin: Arc<MemoryOrigin>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let random = Arc::new(SystemRandom);
         let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
         let as_meta: Arc<dyn MetaStore> = meta.clone();
         let catalog = Arc::new(Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await.unwrap());
@@ -102,7 +118,7 @@ impl World {
 
     /// Another node over the same store, while this one goes on.
     pub(crate) async fn beside(&self, node: &str) -> Self {
-        Self::on(node, self.meta.clone(), self.blobs.clone(), self.origin.clone()).await
+        Self::on(node, self.meta.clone(), self.blobs.clone(), self.origin.clone(), Arc::new(SystemClock)).await
     }
 
     /// Starts a job over all keys.

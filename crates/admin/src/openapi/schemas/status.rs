@@ -11,6 +11,7 @@ pub(super) fn status() -> Vec<(&'static str, Value)> {
         ("objects", count("How many objects are here.")),
         ("bytes", count("How many bytes they hold.")),
         ("shadow", nullable(reference("ShadowStatusView"))),
+        ("jobs", list("JobView")),
     ]);
     let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
     let health = object(&[

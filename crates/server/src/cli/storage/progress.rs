@@ -16,8 +16,9 @@ use crate::cli::{
     table::{bytes, vertical},
 };
 
-/// How often a job is looked at.
+/// How often a job is looked at; at first more often, for what is done at once.
 const INTERVAL: Duration = Duration::from_millis(500);
+const FIRST_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a server may be away, starting again perhaps, before waiting is given up.
 const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Keys of which a report says why they failed.
@@ -26,12 +27,13 @@ const NOTES_SHOWN: usize = 20;
 /// Waits until a job does not run any more, showing how far it is if a person looks.
 pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> Outcome<JobView> {
     let bar = io::stderr().is_terminal().then(bar);
-    let (mut job, mut away_since) = (started, None);
+    let (mut job, mut away_since, mut interval) = (started, None, FIRST_INTERVAL);
     while job.state == "running" {
         if let Some(bar) = &bar {
             show(bar, &job);
         }
-        tokio::time::sleep(INTERVAL).await;
+        tokio::time::sleep(interval).await;
+        interval = (interval * 2).min(INTERVAL);
         match client.job(name, &job.kind).await {
             Ok(now) if now.run != job.run => return Err(Failure::new(format!("the {} was ended and another one started", job.kind))),
             Ok(now) => (job, away_since) = (now, None),
@@ -57,30 +59,41 @@ fn bar() -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, job: &JobView) {
-    let settled = job.bytes_done + job.bytes_failed;
-    if let Some(left) = job.bytes_left {
-        bar.set_length((settled + left).max(1));
+    if let Some((settled, all)) = extent(job) {
+        bar.set_length(all);
         bar.set_position(settled);
     }
     bar.set_message(progress(job));
 }
 
-/// How far a job is, in one line.
+/// How many bytes are settled, and of how many, once that is known.
+fn extent(job: &JobView) -> Option<(u64, u64)> {
+    let settled = job.bytes_done + job.bytes_failed;
+    job.bytes_left.map(|left| (settled, (settled + left).max(1)))
+}
+
+/// How a job stands, in one line; with a bar if it runs and its extent is known.
+pub(super) fn summary(job: &JobView, with_bar: bool) -> String {
+    if job.state == "running" {
+        let bar = extent(job).filter(|_| with_bar).map(drawn).unwrap_or_default();
+        return format!("{bar}{}", progress(job));
+    }
+    let reason = job.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let ended = job.ended.as_ref().map(|ended| format!(", ended {ended}")).unwrap_or_default();
+    format!("{}{reason}: {}{}{ended}", job.state, counts(job), findings(job))
+}
+
+/// A bar as text, for what is drawn anew as a whole.
+fn drawn((settled, all): (u64, u64)) -> String {
+    const WIDTH: u128 = 20;
+    let share = |whole: u128| u128::from(settled.min(all)) * whole / u128::from(all);
+    let filled = usize::try_from(share(WIDTH)).unwrap_or_default();
+    format!("[{:<20}] {}%, ", "=".repeat(filled), share(100))
+}
+
+/// How far a job that runs is, in one line.
 fn progress(job: &JobView) -> String {
-    let mut line = match (job.objects_left, job.bytes_left) {
-        (Some(objects), Some(left)) => {
-            let (all_objects, all_bytes) = (job.objects_done + job.objects_failed + objects, job.bytes_done + job.bytes_failed + left);
-            format!("{} of {all_objects} objects, {} of {}", job.objects_done, bytes(job.bytes_done), bytes(all_bytes))
-        }
-        _ => format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)),
-    };
-    line.push_str(&format!(", {}/s", bytes(job.bytes_per_second)));
-    if job.objects_failed > 0 && job.kind != "verify" {
-        line.push_str(&format!(", {} failed", job.objects_failed));
-    }
-    for tally in &job.tallies {
-        line.push_str(&format!(", {} {}", tally.objects, tally.name));
-    }
+    let mut line = format!("{}, {}/s{}", counts(job), bytes(job.bytes_per_second), findings(job));
     match (&job.reason, job.seconds_left) {
         (Some(reason), _) => line.push_str(&format!(" ({reason})")),
         (None, Some(seconds)) => line.push_str(&format!(", {} left", duration(seconds))),
@@ -88,6 +101,27 @@ fn progress(job: &JobView) -> String {
         (None, None) => {}
     }
     line
+}
+
+fn counts(job: &JobView) -> String {
+    match (job.objects_left, job.bytes_left) {
+        (Some(objects), Some(left)) => {
+            let (all_objects, all_bytes) = (job.objects_done + job.objects_failed + objects, job.bytes_done + job.bytes_failed + left);
+            format!("{} of {all_objects} objects, {} of {}", job.objects_done, bytes(job.bytes_done), bytes(all_bytes))
+        }
+        _ => format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)),
+    }
+}
+
+fn findings(job: &JobView) -> String {
+    let mut text = String::new();
+    if job.objects_failed > 0 && job.kind != "verify" {
+        text.push_str(&format!(", {} failed", job.objects_failed));
+    }
+    for tally in &job.tallies {
+        text.push_str(&format!(", {} {}", tally.objects, tally.name));
+    }
+    text
 }
 
 /// The report of a job: as JSON, or as a table with the first of those that failed.
@@ -132,8 +166,16 @@ fn render(name: &str, job: &JobView, notes: &[JobNote]) -> String {
     for note in notes {
         row("  Failed", format!("{} (tried {} times): {}", note.key, note.attempts, note.reason));
     }
-    let title = format!("{}{}", job.kind[..1].to_uppercase(), &job.kind[1..]);
-    vertical(&title, &rows)
+    vertical(&title(job), &rows)
+}
+
+/// What a job does, as a heading.
+pub(super) fn title(job: &JobView) -> String {
+    let mut title = job.kind.clone();
+    if let Some(first) = title.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    title
 }
 
 /// What a job that was waited for means for the exit status.
@@ -157,12 +199,12 @@ fn duration(seconds: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use umbra_admin::api::{JobNote, JobSettings, JobView, TallyView};
 
-    use super::{duration, judge, progress, render};
+    use super::{duration, judge, progress, render, summary};
 
-    fn job() -> JobView {
+    pub(in crate::cli::storage) fn job() -> JobView {
         JobView {
             kind: "backfill".into(),
             run: 1,
@@ -196,6 +238,20 @@ mod tests {
         assert_eq!(progress(&verify), "10 objects, 2.0 KiB, 1.0 KiB/s, 3 cold");
         let held_up = JobView { objects_failed: 2, reason: Some("the origin is away".into()), ..known };
         assert_eq!(progress(&held_up), "10 of 42 objects, 2.0 KiB of 8.0 KiB, 1.0 KiB/s, 2 failed (the origin is away)");
+    }
+
+    #[test]
+    fn the_summary_says_how_it_stands() {
+        let running = JobView { objects_left: Some(30), bytes_left: Some(6144), seconds_left: Some(65), ..job() };
+        let line = "10 of 40 objects, 2.0 KiB of 8.0 KiB, 1.0 KiB/s, 1 min 5 s left";
+        assert_eq!(summary(&running, false), line);
+        assert_eq!(summary(&running, true), format!("[=====               ] 25%, {line}"));
+        assert_eq!(summary(&job(), true), progress(&job()), "no bar without an extent");
+        let paused = JobView { state: "paused".into(), reason: Some("on request".into()), ..running };
+        assert_eq!(summary(&paused, true), "paused (on request): 10 of 40 objects, 2.0 KiB of 8.0 KiB");
+        let ended = Some("2026-01-01T01:00:00Z".to_owned());
+        let done = JobView { state: "done".into(), objects_failed: 2, ended, ..job() };
+        assert_eq!(summary(&done, true), "done: 10 objects, 2.0 KiB, 2 failed, ended 2026-01-01T01:00:00Z");
     }
 
     #[test]

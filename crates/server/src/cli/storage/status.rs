@@ -8,6 +8,7 @@ use umbra_admin::{
     api::{BucketStatus, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedSummaryView},
 };
 
+use super::progress;
 use crate::cli::{
     Outcome, interval, out,
     table::{bytes, objects, vertical, yes_no},
@@ -46,7 +47,7 @@ impl Status {
                 out::json(&status)?;
             } else {
                 let clear = if self.watch && out::is_terminal() { CLEAR } else { "" };
-                out::text_of(format_args!("{clear}{}", render(&status)))?;
+                out::text_of(format_args!("{clear}{}", render(&status, out::is_terminal())))?;
             }
             if !self.watch {
                 return Ok(());
@@ -80,8 +81,8 @@ fn shown(key: &str) -> String {
     if key.chars().any(char::is_control) { format!("{key:?}") } else { key.to_owned() }
 }
 
-/// The status as a table, in the way of `flyctl storage status`, with what Umbra knows besides.
-pub(super) fn render(status: &BucketStatus) -> String {
+/// The status as a table, in the way of `flyctl storage status`, with what Umbra knows besides; with bars where jobs run.
+pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
     let bucket = &status.bucket;
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
@@ -103,6 +104,9 @@ pub(super) fn render(status: &BucketStatus) -> String {
     row("Size", bytes(status.bytes));
     if bucket.shadow.as_ref().is_some_and(|shadow| shadow.write_through) {
         row("Not Written Through", "what was written here before it was on: `umbra storage rollback` copies it back".to_owned());
+    }
+    for job in &status.jobs {
+        row(&progress::title(job), progress::summary(job, with_bars));
     }
     status.shadow.iter().for_each(|shadow| rows.extend(migration(shadow)));
     vertical("Status", &rows)
@@ -183,10 +187,12 @@ fn not_carried(summary: &UncarriedSummaryView) -> String {
 #[cfg(test)]
 mod tests {
     use umbra_admin::api::{
-        BucketStatus, BucketView, HealthView, OriginRequestsView, PendingRepairView, ShadowStatusView, ShadowView, UncarriedSummaryView,
+        BucketStatus, BucketView, HealthView, JobView, OriginRequestsView, PendingRepairView, ShadowStatusView, ShadowView,
+        UncarriedSummaryView,
     };
 
     use super::render;
+    use crate::cli::storage::progress::tests::job;
 
     fn status() -> BucketStatus {
         let view = ShadowView {
@@ -230,12 +236,12 @@ mod tests {
             uncarried: vec![UncarriedSummaryView { reason: "archived".into(), objects: 7, keys: vec!["a\nb".into(), "c".into()] }],
             ..ShadowStatusView::default()
         };
-        BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow) }
+        BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow), jobs: vec![] }
     }
 
     #[test]
     fn the_table_begins_as_flyctl_does() {
-        let shown = render(&status());
+        let shown = render(&status(), false);
         let first: Vec<&str> = shown.lines().take(7).collect();
         let expected = [
             "Status",
@@ -264,10 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn jobs_are_shown_with_their_progress() {
+        let job = JobView { objects_left: Some(30), bytes_left: Some(2048), ..job() };
+        let ended = JobView { kind: "verify".into(), state: "done".into(), ended: Some("2026-01-01T01:00:00Z".into()), ..job.clone() };
+        let status = BucketStatus { jobs: vec![job, ended], ..status() };
+        let bar = "Backfill                    = [==========          ] 50%, 10 of 40 objects, 2.0 KiB of 4.0 KiB, 1.0 KiB/s\n";
+        let shown = render(&status, true);
+        assert!(shown.contains(bar), "{shown}");
+        assert!(shown.contains("Verify                      = done: 10 of 40 objects"), "{shown}");
+        assert!(!render(&status, false).contains('['), "only where a person looks");
+    }
+
+    #[test]
     fn without_a_shadow_nothing_is_said_of_one() {
         let mut status = status();
         (status.bucket.shadow, status.shadow) = (None, None);
-        let shown = render(&status);
+        let shown = render(&status, false);
         assert!(shown.contains("= ready\n") && !shown.contains("Shadow") && !shown.contains("Origin"), "{shown}");
     }
 }

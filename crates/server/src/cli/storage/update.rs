@@ -61,7 +61,7 @@ impl Update {
             tokio::time::sleep(LISTING_INTERVAL).await;
         }
         let status = client.bucket_status(&name).await?;
-        if target.json { out::json(&status) } else { out::text_of(status::render(&status)) }
+        if target.json { out::json(&status) } else { out::text_of(status::render(&status, false)) }
     }
 
     fn request(self, sources: &mut Sources<'_>) -> Outcome<UpdateBucket> {

@@ -44,7 +44,7 @@ impl Origin for S3Origin {
         }
         Ok(OriginObject {
             etag_is_md5: etag_is_md5(&headers),
-            tags_known: headers.contains_key("x-amz-tagging-count"),
+            tags_known: self.tells_tags(&headers),
             uncarried: uncarried(&headers),
             size,
             range: content_range.map(|content_range| content_range.range),
