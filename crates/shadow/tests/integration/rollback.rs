@@ -435,7 +435,7 @@ async fn a_write_over_an_abandoned_copy_leaves_no_upload_behind() {
             let world = world.clone();
             tokio::spawn(async move { world.attach(false).await });
             let is_off = |bucket: &Bucket| bucket.settings.shadow.as_ref().is_some_and(|shadow| !shadow.write_through);
-            next.eventually(async || is_off(&*next.catalog.refresh(&name()).await.unwrap()).then_some(())).await;
+            next.eventually(async || is_off(&*next.catalog.refresh(&next.bucket().await.name).await.unwrap()).then_some(())).await;
         }
         next.delete("parts").await.unwrap();
         assert_eq!(next.rows(key::all_origin_uploads()).await, 1);
