@@ -21,6 +21,17 @@ const LANES: usize = 8;
 struct Flight {
     current: Option<Arc<Transfer>>,
     earlier: Vec<Arc<Transfer>>,
+    /// The shadows that the request had passed which began the current one: the origin is told of them.
+    path: Vec<String>,
+}
+
+/// A visit to a transfer.
+pub(crate) struct Joined {
+    pub(crate) visit: Visit,
+    /// Nobody had begun it: the caller has to run it.
+    pub(crate) is_new: bool,
+    /// It was begun by a request that had passed other shadows. If the origin refuses it, that may be for those.
+    pub(crate) is_of_another_path: bool,
 }
 
 /// Transfers that have ended and are yet to land.
@@ -44,23 +55,25 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// A visit to the transfer of `key`; of a new one, which the caller has to run, also those before it that are yet to land. It is stopped
-    /// together with `stopping`.
+    /// A visit to the transfer of `key` by a request that has passed `path`, and what a new one has to wait for, which is stopped together with
+    /// `stopping`.
     ///
     /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one still brings some does without, and
     /// one that begins while earlier ones only have to land waits for them, and goes on with what they leave.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, Option<Earlier>) {
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> (Joined, Earlier) {
         let mut transfers = self.transfers.lock();
         let flight = transfers.entry((partition, key.clone())).or_default();
         if let Some(visit) = flight.current.as_ref().and_then(Transfer::enter) {
-            return (visit, None);
+            return (Joined { visit, is_new: false, is_of_another_path: flight.path != path }, Earlier(Vec::new()));
         }
         flight.earlier.extend(flight.current.take());
         let is_kept = flight.earlier.iter().all(|earlier| earlier.has_ended());
         let landing = if is_kept { flight.earlier.clone() } else { Vec::new() };
         let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept));
         flight.current = Some(transfer.clone());
-        (transfer.enter().expect("a new transfer has not ended"), Some(Earlier(landing)))
+        path.clone_into(&mut flight.path);
+        let visit = transfer.enter().expect("a new transfer has not ended");
+        (Joined { visit, is_new: true, is_of_another_path: false }, Earlier(landing))
     }
 
     /// Whether a transfer of `key` is under way.
@@ -71,7 +84,7 @@ impl Flights {
     /// Takes `transfer`, which is over, out.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
         if let Entry::Occupied(mut flight) = self.transfers.lock().entry((partition, key.clone())) {
-            let Flight { current, earlier } = flight.get_mut();
+            let Flight { current, earlier, .. } = flight.get_mut();
             current.take_if(|current| Arc::ptr_eq(current, transfer));
             earlier.retain(|other| !Arc::ptr_eq(other, transfer));
             if current.is_none() && earlier.is_empty() {

@@ -75,7 +75,7 @@ impl Shadow {
         let Some(copy) = view.object.as_ref().filter(|_| view.intent.is_none()) else { return true };
         let revalidates = bucket.settings.shadow.as_ref().is_some_and(|shadow| shadow.revalidate.is_some());
         if revalidates {
-            self.0.revalidations.remember_outdated(bucket.partition, key, copy.revision, self.now());
+            self.0.revalidations.remember_outdated(bucket, key, copy.revision, self.now());
         }
         revalidates
     }

@@ -10,7 +10,7 @@ use umbra_store::{GetOptions, Objects};
 
 use crate::{
     held_meta::HeldMeta,
-    world::{World, content, k, name},
+    world::{World, content, k},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -22,7 +22,7 @@ async fn a_transfer_that_only_has_to_land_leaves_its_pieces_to_the_next() {
     let world = Arc::new(World::bare_over(meta.clone()).await);
     world.attach(false).await;
     let request = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), request).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
     world.origin.insert("k", content(5 * MIB), &OriginAttributes::default());
     let options = GetOptions { range: Some(RangeSpec::From { first: 0, last: Some(9) }), ..GetOptions::default() };
     let first = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), options).await.unwrap();
