@@ -15,8 +15,9 @@ use crate::{
 
 /// What is stored at once of an answer to a request for a range.
 const PIECE_BYTES: u64 = 1024 * 1024;
-/// What is stored at once of a longer answer.
+/// What is stored at once of a longer answer, and how many such pieces are at a time.
 const STORE_BYTES: u64 = 2 * PIECE_BYTES;
+const STORES_MAX: u64 = 3;
 /// The longest answer to a request for a range, and the largest object that is kept in memory until it is whole.
 const SMALL_BYTES: u64 = 4 * PIECE_BYTES;
 /// What is not worth storing of a transfer that broke off.
@@ -121,9 +122,11 @@ impl Excuses<'_> {
         if is_whole && earlier.size <= SMALL_BYTES && (is_cut || is_away || failures().next().is_some()) {
             return all;
         }
-        let gathered = if earlier.range.is_some_and(|range| range.len() <= SMALL_BYTES) { PIECE_BYTES } else { STORE_BYTES };
+        let is_long = earlier.range.is_none_or(|range| range.len() > SMALL_BYTES);
+        let (piece, pieces) = if is_long { (STORE_BYTES, STORES_MAX) } else { (PIECE_BYTES, 1) };
         match (is_cut, is_away) {
-            (true, _) => 2 * (gathered + CHUNK_MAX as u64),
+            // One that is gathered, and those being stored.
+            (true, _) => (1 + pieces) * (piece + CHUNK_MAX as u64),
             (false, true) => REST_BYTES + CHUNK_MAX as u64,
             (false, false) => 0,
         }
