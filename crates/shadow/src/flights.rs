@@ -34,7 +34,7 @@ pub(crate) struct Joined {
     pub(crate) is_of_another_path: bool,
 }
 
-/// Transfers that have ended and are yet to land.
+/// Transfers that have ended, or were stopped, and are yet to land.
 #[derive(Debug)]
 pub(crate) struct Earlier(Vec<Arc<Transfer>>);
 
@@ -67,7 +67,7 @@ impl Flights {
             return (Joined { visit, is_new: false, is_of_another_path: flight.path != path }, Earlier(Vec::new()));
         }
         flight.earlier.extend(flight.current.take());
-        let is_kept = flight.earlier.iter().all(|earlier| earlier.has_ended());
+        let is_kept = flight.earlier.iter().all(|earlier| earlier.brings_no_more());
         let landing = if is_kept { flight.earlier.clone() } else { Vec::new() };
         let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept));
         flight.current = Some(transfer.clone());

@@ -353,9 +353,9 @@ impl Transfer {
         self.update(|state| state.wants_whole = true);
     }
 
-    /// Whether it has ended, though it may not have landed.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.state.lock().end.is_some()
+    /// Whether it has ended or been stopped, though it may not have landed.
+    pub(crate) fn brings_no_more(&self) -> bool {
+        self.cancel.is_cancelled() || self.state.lock().end.is_some()
     }
 
     /// Whether it ended without a failure: the object is to be looked for here again.
