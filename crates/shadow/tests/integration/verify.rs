@@ -14,7 +14,7 @@ use umbra_shadow::{
 };
 use umbra_store::Objects;
 
-use crate::world::{World, content, k};
+use crate::world::{World, content, k, name};
 
 fn deep() -> JobOptions {
     JobOptions { deep: Some(true), ..JobOptions::default() }
@@ -286,4 +286,40 @@ async fn writes_during_a_run_are_no_differences() {
         writer.await.unwrap();
     }
     assert_eq!(found(&world, deep()).await.1, BTreeMap::new());
+}
+
+/// A run that is cancelled keeps what it found so far, over a restart too, and stands in the way of nothing.
+#[tokio::test]
+async fn a_cancelled_run_keeps_its_report_so_far() {
+    let world = World::attached(false).await;
+    for n in 0..2500 {
+        world.origin.insert(&format!("k{n:04}"), "x", &attributes());
+    }
+    let gate = world.origin.hold_lists();
+    gate.add_permits(1);
+    world.start(JobKind::Verify).await;
+    world.eventually(async || (world.job(JobKind::Verify).await.counts.objects_done == 1000).then_some(())).await;
+    let bucket = world.bucket().await;
+    let cancelled = world.shadow.cancel_job(&bucket, JobKind::Verify).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.reason.as_deref(), cancelled.complete), (JobState::Cancelled, Some("on request"), None));
+    let world = world.restarted().await;
+    gate.add_permits(100);
+    // A page that was under way may still count.
+    let is_whole = async || {
+        let counts = world.job(JobKind::Verify).await.counts;
+        (counts.objects_done == world.notes(JobKind::Verify).await.len() as u64).then_some(counts.objects_done)
+    };
+    let kept = world.eventually(is_whole).await;
+    assert!((1000..2500).contains(&kept) && world.job(JobKind::Verify).await.state == JobState::Cancelled, "{kept}");
+    let again = world.run(JobKind::Verify).await;
+    assert_eq!((again.counts.objects_done, world.notes(JobKind::Verify).await.len()), (2500, 2500));
+    // Nor does one that is cancelled keep the shadow.
+    let more = world.origin.hold_lists();
+    more.add_permits(1);
+    world.start(JobKind::Verify).await;
+    world.eventually(async || (world.job(JobKind::Verify).await.counts.objects_done == 1000).then_some(())).await;
+    world.shadow.cancel_job(&bucket, JobKind::Verify).await.unwrap();
+    more.add_permits(100);
+    world.origin.keys().iter().for_each(|key| world.origin.remove(key));
+    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
 }
