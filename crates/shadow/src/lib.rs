@@ -60,6 +60,7 @@ mod jobs;
 mod key_locks;
 mod late_mirror;
 mod list;
+mod list_advance;
 mod list_level;
 mod list_merge;
 mod list_order;

@@ -43,7 +43,7 @@ impl Work for VerifyWork {
     async fn step(&mut self, job: &JobContext) -> Result<Progress> {
         let cursor: Option<Cursor> = job.job.cursor.as_deref().map(|cursor| decode("verify cursor", cursor)).transpose()?;
         let deep = job.job.options.deep == Some(true);
-        let look = Look::of(job, &self.pace, PARALLEL, deep);
+        let look = Look::of(job, &self.pace, PARALLEL, deep).comparing();
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
         let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
         let mut verified = job.shadow.verify_page(&look, &job.job.prefix, after, deep, &slice, &mut self.ahead).await?;

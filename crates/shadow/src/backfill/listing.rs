@@ -44,7 +44,8 @@ impl Listing {
         let is_fit = |inventory: &Job| covers(inventory) && inventory.started >= since;
         let stuck = |inventory: &Job| {
             let reason = inventory.reason.as_deref().unwrap_or("for no reason given");
-            Ok(Listed::Stuck(format!("the listing of the origin is {}: {reason}", inventory.state)))
+            let ended = if inventory.state == JobState::Failed { "failed".to_owned() } else { format!("is {}", inventory.state) };
+            Ok(Listed::Stuck(format!("the listing of the origin {ended}: {reason}")))
         };
         match &inventory {
             Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,

@@ -95,6 +95,8 @@ pub struct MemoryOrigin {
     /// Whether GetObjectAttributes is not known here.
     hides_parts: AtomicBool,
     listing: Mutex<Listing>,
+    /// When set, listings show nothing behind this key and do not end; their tokens repeat after so many.
+    stalled: Mutex<Option<(String, u64)>>,
     /// How often writes let other tasks go first, at most.
     jitter: AtomicU64,
     gets: AtomicU64,
@@ -173,6 +175,16 @@ impl MemoryOrigin {
     /// From now on it lists in this way.
     pub fn list_as(&self, listing: Listing) {
         *self.listing.lock() = listing;
+    }
+
+    /// From now on listings show nothing behind `key` and do not end: page after page has nothing on it, and leads to one of `tokens` others.
+    pub fn stall_lists(&self, key: &str, tokens: u64) {
+        *self.stalled.lock() = Some((key.to_owned(), tokens));
+    }
+
+    /// From now on listings end again.
+    pub fn unstall_lists(&self) {
+        *self.stalled.lock() = None;
     }
 
     /// From now on nothing tells the parts of an object but a HEAD of each.
@@ -511,7 +523,10 @@ impl Origin for MemoryOrigin {
     async fn list(&self, _: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
         self.fault("list", &ObjectKey::parse("list").expect("a valid key"))?;
         let listing = *self.listing.lock();
-        let page = listing.page(&self.state.lock().objects, list)?;
+        let mut page = listing.page(&self.state.lock().objects, list)?;
+        if let Some((behind, tokens)) = &*self.stalled.lock() {
+            stall(&mut page, list, behind, *tokens);
+        }
         let gate = self.held_lists.lock().clone();
         if let Some(gate) = gate {
             gate.acquire().await.expect("the gate stays").forget();
@@ -587,6 +602,17 @@ impl Origin for MemoryOrigin {
         self.state.lock().uploads.remove(upload);
         Ok(())
     }
+}
+
+/// Makes of a page one that shows nothing behind a key and is not the last.
+fn stall(page: &mut OriginPage, list: &OriginList, behind: &str, tokens: u64) {
+    if page.next.as_deref().is_some_and(|next| next < behind) {
+        return;
+    }
+    page.objects.retain(|object| object.key.as_str() <= behind);
+    page.common_prefixes.retain(|prefix| prefix.as_str() <= behind);
+    let turn = list.token.as_deref().and_then(|token| token.strip_prefix(behind)?.strip_prefix('\0')?.parse().ok()).unwrap_or(0_u64);
+    page.next = Some(format!("{behind}\0{}", (turn + 1) % tokens));
 }
 
 fn no_upload() -> OriginError {

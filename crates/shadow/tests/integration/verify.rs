@@ -73,6 +73,28 @@ async fn what_was_moved_and_written_through_is_the_same() {
     assert_eq!(world.origin.writes(), before.1);
 }
 
+/// What is compared moves nothing: whatever a verification reads, each byte that was moved left the origin once.
+#[tokio::test]
+async fn what_is_read_to_compare_is_counted_apart() {
+    let world = hydrated(false, 5).await;
+    world.origin.insert("cold", content(10), &attributes());
+    world.shadow.save_counts().await;
+    let counts = async || world.shadow.status(&*world.bucket().await).await.unwrap().unwrap().counts;
+    let before = counts().await;
+    let moved = 100 + 101 + 102 + 103 + 104;
+    assert_eq!((before.origin_bytes, before.moved_bytes, before.compared_bytes), (moved, moved, 0));
+    found(&world, JobOptions::default()).await;
+    assert_eq!(counts().await.compared_bytes, 0);
+    for round in 1..=2 {
+        let job = found(&world, deep()).await.0;
+        assert_eq!(job.counts.bytes_egress, moved);
+        let counts = counts().await;
+        let told = (counts.origin_bytes, counts.moved_bytes, counts.compared_bytes, counts.egress_ratio());
+        assert_eq!(told, (moved, moved, round * moved, Some(1.0)));
+        assert_eq!(counts.charged_bytes(), world.origin.bytes());
+    }
+}
+
 #[tokio::test]
 async fn every_kind_of_difference_is_found() {
     let world = hydrated(false, 12).await;

@@ -120,7 +120,7 @@ fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
     row("Shadow Access Key", shadow.access_key.clone());
     row("Shadow Generation", shadow.generation.to_string());
     row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.moved_bytes)));
-    row("Left The Origin", format!("{}{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow), money(shadow.money_spent.as_ref())));
+    row("Left The Origin", left(shadow));
     row("Spared The Origin", format!("{}{}", bytes(shadow.saved_bytes), money(shadow.money_saved.as_ref())));
     row("Requests To The Origin", requests(shadow));
     row("Reads From Here", format!("{}, {}", shadow.local_reads, bytes(shadow.local_bytes)));
@@ -148,6 +148,13 @@ fn pending(repair: &PendingRepairView) -> String {
     let times = if *attempts == 1 { "attempt" } else { "attempts" };
     let error = repair.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     format!("{key} ({operation} since {since}, {attempts} {times}){error}")
+}
+
+/// What left the origin: to be read or to stay, only to be compared, and what all of it cost.
+fn left(shadow: &ShadowStatusView) -> String {
+    let compared = Some(shadow.compared_bytes).filter(|compared| *compared > 0);
+    let compared = compared.map(|compared| format!(", and {} to be compared", bytes(compared))).unwrap_or_default();
+    format!("{}{}{compared}{}", bytes(shadow.origin_bytes), egress_ratio(shadow), money(shadow.money_spent.as_ref()))
 }
 
 /// How many bytes left the origin for each that was moved: 1.000 when none left it twice.
@@ -257,6 +264,10 @@ mod tests {
         assert!(shown.contains("Shadow Revalidate           = 10m\n"), "{shown}");
         assert!(shown.contains("= 3 objects, 2.0 KiB\n"), "{shown}");
         assert!(shown.contains("= 2.4 KiB (1.250 per byte moved), about 0.02\n"), "{shown}");
+        let mut compared = status();
+        compared.shadow.as_mut().unwrap().compared_bytes = 1024;
+        let shown_compared = render(&compared, false);
+        assert!(shown_compared.contains("= 2.4 KiB (1.250 per byte moved), and 1.0 KiB to be compared, about 0.02\n"), "{shown_compared}");
         assert!(shown.contains("Spared The Origin           = 4.0 KiB\n"), "{shown}");
         assert!(shown.contains("Requests To The Origin      = 7 (5 get, 2 list)\n"), "{shown}");
         assert!(shown.contains("Health                      = degraded: 1 writes are half done\n"), "{shown}");
