@@ -11,13 +11,14 @@
 //! | `b` | the bucket's settings and fence | [`settings`] |
 //! | `o/` key | the current object of a key | [`object`] |
 //! | `s/` key | a tombstone: gone here, so the origin must not bring it back | [`tombstone`] |
-//! | `w/` key | the intent of a write-through | [`write_intent`] |
+//! | `w/` key | the intent of a write-through or a copy back | [`write_intent`] |
 //! | `h/` key⁺ | a hydration that is not complete | [`hydration`] |
 //! | `h/` key⁺ piece:`u64` | one of its pieces | [`piece`] |
 //! | `m/` upload⁺ | a multipart upload | [`upload`] |
 //! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
-//! | `u/` upload | an upload at the origin that mirrors ours and is not known to have ended | [`origin_upload`] |
+//! | `u/` upload | an upload at the origin that mirrors ours of this name, and is not known to have ended | [`origin_upload`] |
+//! | `u/copy-` 32 hex | the same of one that a copy back began and left: no upload of ours has such a name | [`origin_upload`] |
 //! | `n/` key | a note of what of the origin's object could not be carried over | [`uncarried`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
@@ -281,7 +282,7 @@ pub fn parse_upload_index(bytes: &[u8]) -> Option<(ObjectKey, UploadId)> {
     Some((object_key(key)?, upload_id(rest)?))
 }
 
-/// The upload at the origin that mirrors `upload`.
+/// The upload at the origin that mirrors `upload`, or that a copy back left, under a name made for it.
 pub fn origin_upload(upload: &UploadId) -> Vec<u8> {
     joined(ORIGIN_UPLOAD, upload.as_str().as_bytes())
 }
