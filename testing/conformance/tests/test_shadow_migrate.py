@@ -149,7 +149,7 @@ def test_failures_have_reasons(pair):
     pair.create()
     rule = pair.fault("GET", "k0007", status=403)
     done = pair.umbra.storage("migrate", pair.name, "--wait", check=False, timeout=120)
-    assert done.status == 1 and "1 objects could not be moved" in done.err, done
+    assert done.status == 1 and "1 object could not be moved" in done.err, done
     assert "k0007 (tried 4 times)" in done.out, done
     refusal = pair.update("--clear-shadow", check=False)
     assert "1 object is still only at the origin (\"k0007\")" in refusal.err, refusal

@@ -258,7 +258,7 @@ async fn what_fails_for_good_stands_in_the_way_with_its_reason() {
     let job = run(&world).await;
     assert_eq!(world.origin.content("good").unwrap(), "x");
     assert_eq!(job.counts.objects_failed, 1);
-    assert_eq!(job.reason.as_deref(), Some("1 keys could not be brought to the origin"));
+    assert_eq!(job.reason.as_deref(), Some("1 key could not be brought to the origin"));
     let notes = world.notes(JobKind::Rollback).await;
     assert_eq!((notes.len(), notes[0].0.as_str()), (1, "bad"));
     assert!(notes[0].1.reason.contains("refuses") && notes[0].1.attempts > 1, "{notes:?}");

@@ -10,7 +10,7 @@ use umbra_admin::{
 use super::job;
 use crate::cli::{
     Failure, Outcome, out,
-    table::{bytes, table, vertical},
+    table::{bytes, counted, table, vertical},
     target::Target,
 };
 
@@ -88,12 +88,14 @@ async fn first_notes(client: &AdminClient, name: &str) -> Outcome<Vec<JobNote>> 
 
 /// What stands in the way of pointing the application back.
 fn obstacle(job: &JobView, status: &BucketStatus) -> Option<String> {
-    let repairs = status.shadow.as_ref().map_or(0, |shadow| shadow.pending_repairs.len());
+    let repairs = status.shadow.as_ref().map_or(0, |shadow| shadow.pending_repairs.len() as u64);
+    let not_yet = |why: String| Some(format!("the application cannot be pointed back yet: {why}"));
     match (job.objects_failed, repairs) {
         (0, 0) => None,
-        (0, repairs) => Some(format!("the application cannot be pointed back yet: {repairs} repairs are pending; run this again")),
-        (failed, _) => Some(format!(
-            "the application cannot be pointed back yet: {failed} keys could not be brought to the origin; mend what is told of them and run this again"
+        (0, repairs) => not_yet(format!("{} pending; run this again", counted(repairs, "repair is", "repairs are"))),
+        (failed, _) => not_yet(format!(
+            "{} could not be brought to the origin; mend what is told above and run this again",
+            counted(failed, "key", "keys")
         )),
     }
 }

@@ -12,7 +12,7 @@ use umbra_admin::{
 use super::job;
 use crate::cli::{
     Failure, Outcome, out,
-    table::{bytes, table, vertical},
+    table::{bytes, counted, table, vertical},
     target::Target,
 };
 
@@ -177,8 +177,7 @@ fn verdict(job: &JobView) -> Outcome {
     }
     match job.objects_failed {
         0 => Ok(()),
-        1 => Err(Failure::new("1 key differs in a way that the migration does not explain")),
-        n => Err(Failure::new(format!("{n} keys differ in a way that the migration does not explain"))),
+        n => Err(Failure::new(format!("{} in a way that the migration does not explain", counted(n, "key differs", "keys differ")))),
     }
 }
 
