@@ -19,6 +19,7 @@
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
 //! | `u/` upload | an upload at the origin that mirrors ours of this name, and is not known to have ended | [`origin_upload`] |
 //! | `u/copy-` 32 hex | the same of one that a copy back began and left: no upload of ours has such a name | [`origin_upload`] |
+//! | `a/` key | an order: an object that a client asked to be brought here | [`order`] |
 //! | `n/` key | a note of what of the origin's object could not be carried over | [`uncarried`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
@@ -57,6 +58,7 @@ const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
 const INVENTORY: &[u8] = b"i/";
 const PIECE: &[u8] = b"h/";
+const ORDER: &[u8] = b"a/";
 const UNCARRIED: &[u8] = b"n/";
 const UPLOAD: &[u8] = b"m/";
 const PART: u8 = b'p';
@@ -184,6 +186,21 @@ pub fn all_pieces() -> KeyRange {
 pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u64)> {
     let (key, rest) = closed::split(bytes.strip_prefix(PIECE)?)?;
     Some((object_key(key)?, u64::from_be_bytes(rest.try_into().ok()?)))
+}
+
+/// The order to bring `key` here.
+pub fn order(key: &ObjectKey) -> Vec<u8> {
+    joined(ORDER, key.as_str().as_bytes())
+}
+
+/// All orders, by key.
+pub fn all_orders() -> KeyRange {
+    KeyRange::prefix(ORDER)
+}
+
+/// The key whose order `bytes` name.
+pub fn parse_order(bytes: &[u8]) -> Option<ObjectKey> {
+    ObjectKey::parse(text_behind(ORDER, bytes)?).ok()
 }
 
 /// The note of what of `key` could not be carried over.

@@ -88,6 +88,11 @@ impl Jobs {
         Self { owner, slots: KeyLocks::default(), stops: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &str {
+        self.owner.rsplit_once('/').map_or(self.owner.as_str(), |(node, _)| node)
+    }
+
     /// Stops the runners of a bucket's jobs: its shadow was cleared.
     pub(crate) fn stop(&self, partition: Partition) {
         for ((of, _), stop) in self.stops.lock().iter() {

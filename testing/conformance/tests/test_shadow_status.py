@@ -100,7 +100,7 @@ def test_what_is_compared_is_counted_apart(shadowed):
     assert sample(shadowed, "umbra_shadow_compared_bytes_total") == 10 * MIB
     assert sample(shadowed, "umbra_shadow_egress_ratio") == 1.0
     shown = shadowed.umbra.storage("status", shadowed.name).out
-    assert re.search(r"Left The Origin +.*1\.000 per byte moved\), and 10\.0 MiB to be compared, about 1\.89", shown), shown
+    assert re.search(r"Left The Origin +.*1\.000 per byte moved\), and 10\.0 MiB to be compared, about 1\.88", shown), shown
 
 
 def test_settings_of_its_own_change_while_the_origin_is_down(shadowed):
