@@ -285,12 +285,12 @@ pub(crate) fn note_of(row: &Entry) -> Result<Option<(ObjectKey, Note)>> {
 }
 
 fn active(job: &Job) -> Error {
-    let (kind, state) = (job.kind, job.state);
-    Error::invalid(Fault::InvalidRequest, format!("the {kind} of this bucket is {state} already; resume or cancel it first"))
+    let first = if job.state == JobState::Paused { "resume or cancel it first" } else { "wait for its end or cancel it first" };
+    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket {} already; {first}", job.kind, job.state.said()))
 }
 
 fn over(job: &Job) -> Error {
-    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket is {}; start a new one", job.kind, job.state))
+    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket {}; start a new one", job.kind, job.state.said()))
 }
 
 fn contended() -> Error {

@@ -80,7 +80,7 @@ impl RollbackWork {
         {
             // Rather a fault of the origin than of those keys: tried again before it is held against them.
             self.strikes += 1;
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin takes nothing back now").because(error.clone()));
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin takes none of the objects back now").because(error.clone()));
         }
         self.strikes = 0;
         let counts = JobCounts { objects_done: page.same, ..JobCounts::default() };

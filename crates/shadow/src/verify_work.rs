@@ -50,7 +50,8 @@ impl Work for VerifyWork {
         if let Some(silence) = verified.silence.take().filter(|_| self.strikes < STRIKES_MAX) {
             // Asked again before that is taken for its answer.
             self.strikes += 1;
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys and tells nothing of them").because(silence));
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys, but answers nothing that is asked of them")
+                .because(silence));
         }
         self.strikes = 0;
         Ok(progress(job, verified, look.received()))

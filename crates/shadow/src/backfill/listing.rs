@@ -44,8 +44,7 @@ impl Listing {
         let is_fit = |inventory: &Job| covers(inventory) && inventory.started >= since;
         let stuck = |inventory: &Job| {
             let reason = inventory.reason.as_deref().unwrap_or("for no reason given");
-            let ended = if inventory.state == JobState::Failed { "failed".to_owned() } else { format!("is {}", inventory.state) };
-            Ok(Listed::Stuck(format!("the listing of the origin {ended}: {reason}")))
+            Ok(Listed::Stuck(format!("the listing of the origin {}: {reason}", inventory.state.said())))
         };
         match &inventory {
             Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,

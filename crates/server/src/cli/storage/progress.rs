@@ -11,7 +11,7 @@ use umbra_admin::{
     api::{JobNote, JobView},
 };
 
-use super::job::shown;
+use super::job::{said, shown};
 use crate::cli::{
     Failure, Outcome, out,
     table::{bytes, counted, objects, vertical},
@@ -185,7 +185,7 @@ pub(super) fn judge(job: &JobView) -> Outcome {
     match job.state.as_str() {
         "done" if job.objects_failed == 0 => Ok(()),
         "done" => Err(Failure::new(format!("{} could not be moved", objects(job.objects_failed)))),
-        state => Err(Failure::new(format!("the {} is {state}{reason}", job.kind))),
+        _ => Err(Failure::new(format!("the {} {}{reason}", job.kind, said(job)))),
     }
 }
 

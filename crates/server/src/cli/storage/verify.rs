@@ -173,7 +173,7 @@ fn title(kind: &str) -> String {
 /// Exit status 1 unless everything is as it should be.
 fn verdict(job: &JobView) -> Outcome {
     if job.state != "done" {
-        return Err(Failure::new(format!("the verify is {}: this report is not complete", job.state)));
+        return Err(Failure::new(format!("the verify {}: this report is not complete", job::said(job))));
     }
     match job.objects_failed {
         0 => Ok(()),
