@@ -81,6 +81,10 @@ pub struct MemoryOrigin {
     held_requests: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
+    /// When set, every read waits for a permit before it is answered.
+    held_gets: Mutex<Option<Arc<Semaphore>>>,
+    /// The hop that no read may have passed.
+    refused_hop: Mutex<Option<String>>,
     /// Whether the ETags of what is written are no MD5s.
     has_odd_etags: AtomicBool,
     /// Whether answers keep their length to themselves.
@@ -273,6 +277,18 @@ impl MemoryOrigin {
         let gate = Arc::new(Semaphore::new(0));
         *self.held_lists.lock() = Some(gate.clone());
         gate
+    }
+
+    /// From now on every read waits for a permit.
+    pub fn hold_gets(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held_gets.lock() = Some(gate.clone());
+        gate
+    }
+
+    /// From now on reads are refused that have passed `hop`.
+    pub fn refuse_hop(&self, hop: &str) {
+        *self.refused_hop.lock() = Some(hop.to_owned());
     }
 
     /// From now on answers do not tell their length.

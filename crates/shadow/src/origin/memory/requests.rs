@@ -93,8 +93,15 @@ impl MemoryOrigin {
 
 #[async_trait]
 impl Origin for MemoryOrigin {
-    async fn get(&self, _: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
+    async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         self.gets.fetch_add(1, Ordering::SeqCst);
+        let gate = self.held_gets.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+        if self.refused_hop.lock().as_ref().is_some_and(|hop| path.0.contains(hop)) {
+            return Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "shadow loop")));
+        }
         let fault = self.fault("get", key)?;
         let found = self.find(key);
         self.pass("get").await;
