@@ -185,7 +185,7 @@ async fn a_listing_that_stands_still_ends_a_job() {
         world.origin.list_as(Listing { actual: order, known: order, ..Listing::default() });
         let reason = format!("the origin's listing does not advance: {why}");
         world.origin.stall_lists("k00002", tokens);
-        let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+        let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
         assert!(refused.message().ends_with(&reason), "{refused}");
         world.start(JobKind::Backfill).await;
         let paused = world.job_is(JobKind::Backfill, JobState::Paused).await;

@@ -473,5 +473,5 @@ async fn a_cancelled_run_leaves_nothing_half_done() {
     assert_eq!((job.state, job.counts.objects_failed), (JobState::Done, 0), "{job:?}");
     assert_equal(&world).await;
     world.eventually(async || (world.intents().await == 0).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }

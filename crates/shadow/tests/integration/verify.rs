@@ -14,7 +14,7 @@ use umbra_shadow::{
 };
 use umbra_store::Objects;
 
-use crate::world::{World, content, k, name};
+use crate::world::{World, content, k};
 
 fn deep() -> JobOptions {
     JobOptions { deep: Some(true), ..JobOptions::default() }
@@ -343,5 +343,5 @@ async fn a_cancelled_run_keeps_its_report_so_far() {
     world.shadow.cancel_job(&bucket, JobKind::Verify).await.unwrap();
     more.add_permits(100);
     world.origin.keys().iter().for_each(|key| world.origin.remove(key));
-    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }
