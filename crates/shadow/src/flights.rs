@@ -34,6 +34,19 @@ pub(crate) struct Joined {
     pub(crate) is_of_another_path: bool,
 }
 
+/// Transfers that have ended and are yet to land.
+#[derive(Debug)]
+pub(crate) struct Earlier(Vec<Arc<Transfer>>);
+
+impl Earlier {
+    /// Waits until what they leave is as it stays.
+    pub(crate) async fn land(self) {
+        for transfer in self.0 {
+            transfer.landed.cancelled().await;
+        }
+    }
+}
+
 /// The transfers under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
@@ -42,21 +55,25 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// A visit to the transfer of `key` by a request that has passed `path`. A new one is stopped together with `stopping`.
+    /// A visit to the transfer of `key` by a request that has passed `path`, and what a new one has to wait for, which is stopped together with
+    /// `stopping`.
     ///
-    /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one is still under way does without.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> Joined {
+    /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one still brings some does without, and
+    /// one that begins while earlier ones only have to land waits for them, and goes on with what they leave.
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> (Joined, Earlier) {
         let mut transfers = self.transfers.lock();
         let flight = transfers.entry((partition, key.clone())).or_default();
         if let Some(visit) = flight.current.as_ref().and_then(Transfer::enter) {
-            return Joined { visit, is_new: false, is_of_another_path: flight.path != path };
+            return (Joined { visit, is_new: false, is_of_another_path: flight.path != path }, Earlier(Vec::new()));
         }
         flight.earlier.extend(flight.current.take());
-        let transfer = Arc::new(Transfer::new(stopping.child_token(), flight.earlier.is_empty()));
+        let is_kept = flight.earlier.iter().all(|earlier| earlier.has_ended());
+        let landing = if is_kept { flight.earlier.clone() } else { Vec::new() };
+        let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept));
         flight.current = Some(transfer.clone());
         path.clone_into(&mut flight.path);
         let visit = transfer.enter().expect("a new transfer has not ended");
-        Joined { visit, is_new: true, is_of_another_path: false }
+        (Joined { visit, is_new: true, is_of_another_path: false }, Earlier(landing))
     }
 
     /// Whether a transfer of `key` is under way.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use parking_lot::Mutex;
-use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Tags, Timestamp};
+use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result, Tags, Timestamp, UserMetadata};
 use umbra_meta::{Batch, Check, Expect, Partition, Revision, Write, key};
 use umbra_store::{Bucket, Terms};
 
@@ -29,6 +29,8 @@ pub(crate) enum Intended {
         etag: ETag,
         /// Bytes of content.
         size: u64,
+        /// What [`mark_of_metadata`] makes of its user metadata.
+        metadata: String,
     },
     /// An object is deleted.
     Delete,
@@ -40,29 +42,58 @@ pub(crate) enum Intended {
 
 impl Intended {
     fn record(self, generation: u64, now: Timestamp, before: Option<Intent>) -> Intent {
-        let (operation, mark, size) = match self {
-            Self::Put { etag, size } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size)),
-            Self::Delete => (Operation::Delete, None, None),
-            Self::Tag(tags) => (Operation::Tag, Some(mark_of_tags(&tags)), None),
-            Self::CopyBack(upload) => (Operation::CopyBack, upload, None),
+        let (operation, mark, size, metadata) = match self {
+            Self::Put { etag, size, metadata } => (Operation::Put, Some(etag.as_str().to_owned()), Some(size), Some(metadata)),
+            Self::Delete => (Operation::Delete, None, None, None),
+            Self::Tag(tags) => (Operation::Tag, Some(mark_of_tags(&tags)), None, None),
+            Self::CopyBack(upload) => (Operation::CopyBack, upload, None, None),
         };
-        Intent { generation, at: now.as_millis(), operation, mark, size, before: before.map(Box::new) }
+        Intent { generation, at: now.as_millis(), operation, mark, size, before: before.map(Box::new), metadata }
     }
 }
 
 /// What tells one set of tags from another.
 pub(crate) fn mark_of_tags(tags: &Tags) -> String {
+    mark_of(tags.iter())
+}
+
+/// What tells the user metadata of one object from that of another, whoever hands it over: what is not plain ASCII comes back from some origins in
+/// other words, and counts for nothing.
+pub(crate) fn mark_of_metadata(metadata: &UserMetadata) -> String {
+    let is_plain = |text: &str| text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && !text.starts_with("=?");
+    mark_of(metadata.iter().map(|(name, value)| (name, value.trim())).filter(|(name, value)| is_plain(name) && is_plain(value)))
+}
+
+fn mark_of<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut hash = Md5::new();
-    for text in tags.iter().flat_map(|(key, value)| [key, value]) {
+    for text in entries.flat_map(|(name, value)| [name, value]) {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }
     ETag::from_md5(hash.finalize().into()).to_string()
 }
 
-/// Keys whose intent belongs to somebody in this process, each with the row that its intent takes the place of: until then that one is still there,
-/// and belongs to nobody.
-pub(crate) type LiveIntents = HashMap<(Partition, ObjectKey), Option<Revision>>;
+/// Keys whose intent belongs to somebody in this process.
+pub(crate) type LiveIntents = HashMap<(Partition, ObjectKey), Live>;
+
+/// Which row is the intent of somebody in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Live {
+    /// It is being written in the place of this one: until then that one is still there, and belongs to nobody.
+    Beginning(Option<Revision>),
+    /// It is the row of this revision. One that comes after it belongs to nobody again.
+    Begun(Revision),
+}
+
+impl Live {
+    /// Whether the row of `revision` is it. The row has to have been there when this was looked up.
+    pub(crate) fn owns(self, revision: Revision) -> bool {
+        match self {
+            Self::Beginning(replaced) => replaced != Some(revision),
+            Self::Begun(ours) => ours == revision,
+        }
+    }
+}
 
 /// The intent of a write in progress. Dropped before it is settled it becomes one of a dead owner.
 pub(crate) struct IntentGuard {
@@ -98,7 +129,7 @@ impl Shadow {
         let leaves_upload = upload.is_some();
         let batch = Batch { writes: batch.writes.into_iter().chain(upload).collect(), ..batch };
         // Alive before the row is there: no reader may take it for a dead one.
-        self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()), view.base.intent);
+        self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()), Live::Beginning(view.base.intent));
         if self.holds_writes_back(bucket) {
             self.0.live(intent.operation).lock().remove(&(bucket.partition, key.clone()));
             return Err(switched());
@@ -115,6 +146,7 @@ impl Shadow {
         match self.native().meta().commit(batch).await {
             Ok(committed) => {
                 guard.revision = committed.revision;
+                self.0.live(intent.operation).lock().insert((bucket.partition, key.clone()), Live::Begun(committed.revision));
                 if leaves_upload {
                     self.0.repairs.look_at(&bucket.name);
                 }

@@ -61,7 +61,7 @@ impl Shadow {
             }
         };
         let path = self.path(cx, bucket);
-        let mut sides = Sides::begin(self, cx, bucket, origin, &path, &options, after).await?;
+        let mut sides = Sides::begin(self, cx, bucket, origin, &path, &options, after.clone()).await?;
         let mut page = Vec::new();
         loop {
             let checked = page.len();
@@ -76,6 +76,7 @@ impl Shadow {
                 break;
             }
         }
+        sides.add_missed(&mut page, after.as_deref()).await?;
         let more = page.len() > options.limit;
         page.truncate(options.limit);
         let stopped = if more { None } else { sides.stopped_short()?.cloned() };

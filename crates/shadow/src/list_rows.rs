@@ -1,15 +1,16 @@
 //! What the rows here say of keys that an origin lists: which are gone, which are here by now, and of which the origin alone holds the newest.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, future, stream};
-use umbra_core::{ObjectKey, RequestContext, Result};
+use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, RequestContext, Result};
 use umbra_meta::{Entry, KeyRange, Projection, key};
 use umbra_store::{Bucket, ListedObject, Stored};
 
 use crate::{
     Shadow,
     origin::Origin,
+    read_through::ATTEMPTS_MAX,
     record::{Operation, Tombstone, decode},
 };
 
@@ -55,16 +56,26 @@ impl Shadow {
     ///
     /// What becomes half done later was under way when this was asked: either answer is right for its key.
     pub(crate) async fn has_half_done(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<bool> {
+        let rows = self.intents_behind(bucket, prefix, after).await?;
+        // More than fit are taken for half done: that costs a closer look, and changes nothing.
+        Ok(rows.len() == ROWS_AT_ONCE || !self.half_done(bucket, &rows)?.is_empty())
+    }
+
+    /// The first keys that begin with `prefix`, behind `after`, of which a write to the origin is under way or half done.
+    pub(crate) async fn keys_being_written(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<Vec<ObjectKey>> {
+        let rows = self.intents_behind(bucket, prefix, after).await?;
+        Ok(rows.iter().filter_map(|row| key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok())).collect())
+    }
+
+    async fn intents_behind(&self, bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<Vec<Entry>> {
         let mut range = key::write_intent_range(prefix);
         if let Some(after) = after {
             range = range.after(&key::write_intent_prefix(after));
         }
         if range.end.as_ref().is_some_and(|end| range.start >= *end) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
-        let rows = self.native().meta().scan(bucket.partition, range, ROWS_AT_ONCE, Projection::Full).await?;
-        // More than fit are taken for half done: that costs a closer look, and changes nothing.
-        Ok(rows.len() == ROWS_AT_ONCE || !self.half_done(bucket, &rows)?.is_empty())
+        Ok(self.native().meta().scan(bucket.partition, range, ROWS_AT_ONCE, Projection::Full).await?)
     }
 
     /// Which of `keys` have a half-done write.
@@ -75,22 +86,44 @@ impl Shadow {
         Ok(half_done.filter(|key| names.contains(key.as_str())).collect())
     }
 
-    /// Of which of `keys`, which had a half-done write, the origin alone holds the newest, because it applied that.
+    /// What those of `keys` hold, which had a half-done write, of which the origin alone has the newest, because it applied that; `None` where
+    /// that was a delete.
     pub(crate) async fn unsettled(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,
         keys: HashSet<ObjectKey>,
         origin: &dyn Origin,
-    ) -> Result<HashSet<ObjectKey>> {
+    ) -> Result<HashMap<ObjectKey, Option<ListedObject>>> {
         let judged = stream::iter(keys).map(|key| async move {
-            let view = self.view(bucket, &key).await?;
-            // Of a cold key everything is read at the origin in any case.
-            let Some(intent) = view.unsettled().filter(|_| !view.is_cold()) else { return Ok(None) };
-            let applied = self.applied(cx, bucket, &key, intent, origin).await?;
-            Ok::<_, umbra_core::Error>(matches!(applied, Some(Operation::Put | Operation::Delete)).then_some(key))
+            let newest = self.newest_there(cx, bucket, &key, origin).await?;
+            Ok::<_, Error>(newest.map(|newest| (key, newest)))
         });
         judged.buffer_unordered(PARALLEL).try_filter_map(|key| future::ready(Ok(key))).try_collect().await
+    }
+
+    /// What the origin holds of a key, if a half-done write made it the newest.
+    async fn newest_there(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        origin: &dyn Origin,
+    ) -> Result<Option<Option<ListedObject>>> {
+        let mut view = self.view(bucket, key).await?;
+        for _ in 0..ATTEMPTS_MAX {
+            // Of a cold key everything is read at the origin in any case.
+            let Some(intent) = view.unsettled().filter(|_| !view.is_cold()) else { return Ok(None) };
+            let (applied, there) = self.applied_of(cx, bucket, key, intent, origin).await?;
+            // What the origin said may be of a later write than the one it was asked about.
+            let now = self.view(bucket, key).await?;
+            if now.base == view.base {
+                let is_newest = matches!(applied, Some(Operation::Put | Operation::Delete));
+                return Ok(is_newest.then(|| there.map(|info| listed(key, info))));
+            }
+            view = now;
+        }
+        Err(Error::new(ErrorKind::Conflict, "an object keeps changing; please try again"))
     }
 
     /// The rows of `keys` that there are, and perhaps some between them.
@@ -114,6 +147,10 @@ impl Shadow {
 /// Whether a tombstone is of the bucket's generation.
 fn hides(bucket: &Bucket, row: &Entry) -> Result<bool> {
     Ok(decode::<Tombstone>("tombstone", &row.body)?.generation == bucket.settings.generation)
+}
+
+fn listed(key: &ObjectKey, ObjectInfo { size, etag, last_modified, headers, .. }: ObjectInfo) -> ListedObject {
+    ListedObject { key: key.clone(), size, etag, last_modified, storage_class: headers.storage_class }
 }
 
 fn standing(bucket: &Bucket, key: &ObjectKey, object: Option<&Entry>, tombstone: Option<&Entry>) -> Result<Standing> {

@@ -4,11 +4,11 @@
 //! read, and what is shown from the origin is held once more, at the end, against object and tombstone as of one moment: a key that was gone
 //! when we looked for objects, and here when we looked for tombstones, was never cold.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use umbra_core::{Error, ErrorKind, ObjectKey, RequestContext, Result};
 use umbra_meta::{Projection, key};
-use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, Objects};
+use umbra_store::{Bucket, ListOptions, ListPage, ListSource, ListStart, ListedObject, Objects};
 
 use crate::{
     Shadow,
@@ -16,10 +16,14 @@ use crate::{
     list_origin::{ORIGIN_PAGE, OriginItems},
     list_rows::Standing,
     origin::{Origin, OriginList, ShadowPath},
+    shadow::writes_through,
 };
 
 /// How many pages of the origin one page of ours may cost: a quarter of a million keys that are gone here.
 const ORIGIN_PAGES_MAX: usize = 256;
+
+/// What the origin alone has of keys, and newest.
+type Newest = HashMap<ObjectKey, Option<ListedObject>>;
 
 /// An item and whose it is.
 pub(crate) type Shown = (ListSource, Item);
@@ -41,8 +45,8 @@ pub(crate) struct Sides<'a> {
     options: &'a ListOptions,
     /// Whether there are half-done writes to look out for: almost never.
     is_careful: bool,
-    /// Keys of which the origin alone holds the newest.
-    unsettled: HashSet<ObjectKey>,
+    /// Keys of which the origin alone has the newest, and what that is. Those among our own items are shown as one of these.
+    unsettled: Newest,
     local: Local,
     theirs: OriginItems<'a>,
     /// What they have listed and was not held yet against what is gone here.
@@ -76,7 +80,7 @@ impl<'a> Sides<'a> {
             path,
             options,
             is_careful: shadow.has_half_done(bucket, &options.prefix, after.as_deref()).await?,
-            unsettled: HashSet::new(),
+            unsettled: HashMap::new(),
             local: Local { items: VecDeque::new(), after: after.clone(), ended: options.source == ListSource::Origin },
             theirs: OriginItems::new(origin, path, &options.prefix, &options.delimiter, after),
             their_unread: VecDeque::new(),
@@ -121,7 +125,7 @@ impl<'a> Sides<'a> {
             return Ok(());
         }
         let cold = |(source, item): &Shown| match item {
-            Item::Object(object) if *source == ListSource::Origin && !self.unsettled.contains(&object.key) => Some(object.key.clone()),
+            Item::Object(object) if *source == ListSource::Origin && !self.unsettled.contains_key(&object.key) => Some(object.key.clone()),
             _ => None,
         };
         let keys: Vec<_> = page[checked..].iter().filter_map(cold).collect();
@@ -137,6 +141,44 @@ impl<'a> Sides<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Adds to `page` what is here and both looks missed: brought here after our own side was read, and being deleted at the origin when that was.
+    /// Such a key has an intent, or is gone by now.
+    pub(crate) async fn add_missed(&self, page: &mut Vec<Shown>, after: Option<&str>) -> Result<()> {
+        if self.options.source == ListSource::Origin || !writes_through(self.bucket) {
+            return Ok(());
+        }
+        let end = page.last().map(|(_, item)| item.name().to_owned()).filter(|_| page.len() > self.options.limit || self.is_spent);
+        let end = end.or_else(|| self.looked_through.clone().filter(|_| self.is_spent));
+        let shown: HashSet<&str> = page.iter().map(|(_, item)| item.name()).collect();
+        let is_missed = |key: &ObjectKey| end.as_deref().is_none_or(|end| key.as_str() <= end) && !shown.contains(key.as_str());
+        let written = self.shadow.keys_being_written(self.bucket, &self.options.prefix, after).await?;
+        let missed: Vec<_> = written.into_iter().filter(|key| is_missed(key) && !self.unsettled.contains_key(key)).collect();
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let standings = self.shadow.standing(self.bucket, &missed.iter().collect::<Vec<_>>()).await?;
+        for standing in standings {
+            if let Standing::Here(object) = standing {
+                let item = self.rolled(object);
+                let is_behind = after.is_none_or(|after| item.name() > after);
+                if is_behind && let Err(at) = page.binary_search_by(|(_, shown)| shown.name().as_bytes().cmp(item.name().as_bytes())) {
+                    page.insert(at, (ListSource::Local, item));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a listing shows of an object: the common prefix it lies in, where it does.
+    fn rolled(&self, object: ListedObject) -> Item {
+        let ListOptions { prefix, delimiter, .. } = self.options;
+        let rest = object.key.as_str().strip_prefix(prefix.as_str()).unwrap_or_default();
+        match rest.find(delimiter.as_str()).filter(|_| !delimiter.is_empty()) {
+            Some(at) => Item::Prefix(object.key.as_str()[..prefix.len() + at + delimiter.len()].to_owned()),
+            None => Item::Object(object),
+        }
     }
 
     async fn read_local(&mut self, wanted: usize) -> Result<()> {
@@ -155,8 +197,12 @@ impl<'a> Sides<'a> {
                 page.objects.retain(|object| !is_beyond(object.key.as_str()));
                 page.common_prefixes.retain(|prefix| !is_beyond(prefix));
             }
-            page.objects.retain(|object| !unsettled.contains(&object.key));
-            self.unsettled.extend(unsettled);
+            page.objects.retain(|object| !unsettled.contains_key(&object.key));
+            let end = page.last.as_deref().filter(|_| page.next.is_some());
+            for (key, newest) in unsettled.into_iter().filter(|(key, _)| end.is_none_or(|end| key.as_str() <= end)) {
+                page.objects.extend(newest.clone());
+                self.unsettled.insert(key, newest);
+            }
         }
         self.local.ended = page.next.is_none();
         self.local.after = page.last.or(self.local.after.take());
@@ -209,26 +255,36 @@ impl<'a> Sides<'a> {
             }
         }
         self.looked_through = found.back().map(|item| item.name().to_owned()).or(self.looked_through.take());
+        // What our own side tells of a key counts.
+        found.retain(|item| !matches!(item, Item::Object(object) if self.unsettled.contains_key(&object.key)));
         let keys: Vec<_> = found.iter().filter_map(|item| if let Item::Object(object) = item { Some(&object.key) } else { None }).collect();
         let (keys_gone, unsettled) = self.gone_among(&keys, self.is_careful).await?;
         gone.extend(keys_gone.into_iter().map(|key| key.as_str().to_owned()));
-        self.unsettled.extend(unsettled);
         found.retain(|item| !gone.contains(item.name()));
+        for item in &mut found {
+            if let Item::Object(object) = item
+                && let Some(Some(newest)) = unsettled.get(&object.key)
+            {
+                *object = newest.clone();
+            }
+        }
+        self.unsettled.extend(unsettled);
         Ok(found)
     }
 
     /// Which of `keys`, which the origin lists, are gone here, and which are not though a tombstone says so, because a half-done put is the newest.
-    async fn gone_among<'k>(&self, keys: &[&'k ObjectKey], is_careful: bool) -> Result<(HashSet<&'k ObjectKey>, HashSet<ObjectKey>)> {
+    async fn gone_among<'k>(&self, keys: &[&'k ObjectKey], is_careful: bool) -> Result<(HashSet<&'k ObjectKey>, Newest)> {
         let half_done = if is_careful { self.shadow.half_done_among(self.bucket, keys).await? } else { HashSet::new() };
         let mut gone = self.shadow.hidden(self.bucket, keys).await?;
         let doubtful: Vec<_> = gone.extract_if(|key| half_done.contains(*key)).collect();
         if doubtful.is_empty() {
-            return Ok((gone, HashSet::new()));
+            return Ok((gone, HashMap::new()));
         }
         let unsettled = self.shadow.unsettled(self.cx, self.bucket, doubtful.iter().copied().cloned().collect(), self.origin).await?;
         // Looked at again, since one may have been settled before it was judged.
         let still_hidden = self.shadow.hidden(self.bucket, &doubtful).await?;
-        gone.extend(still_hidden.into_iter().filter(|key| !unsettled.contains(*key)));
+        let is_there = |key: &ObjectKey| unsettled.get(key).is_some_and(Option::is_some);
+        gone.extend(still_hidden.into_iter().filter(|key| !is_there(key)));
         Ok((gone, unsettled))
     }
 

@@ -4,7 +4,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use umbra_core::{Body, ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId};
+use umbra_core::{
+    Body, ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Preconditions, RequestContext, Result, UploadId, UserMetadata,
+};
 use umbra_meta::{Write, key};
 use umbra_store::{
     Bucket, CompleteUpload, CompletionPlan, Content, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
@@ -12,9 +14,9 @@ use umbra_store::{
 
 use crate::{
     Shadow,
-    intent::Intended,
+    intent::{Intended, mark_of_metadata},
     late_mirror::part_lock,
-    origin::{Origin, OriginAttributes, OriginError, ShadowPath},
+    origin::{Origin, OriginAttributes, OriginError, OriginHead, ShadowPath},
     tee::{Outcome, store_on_both},
     write_through::{finish, merge, origin_failed},
 };
@@ -129,7 +131,8 @@ impl Shadow {
             Matched::All(parts) => Some(parts),
             Matched::Gone => None,
         };
-        let put = Intended::Put { etag: plan.etag().clone(), size: plan.size() };
+        let metadata = plan.metadata().map(mark_of_metadata).unwrap_or_default();
+        let put = Intended::Put { etag: plan.etag().clone(), size: plan.size(), metadata };
         let intent = self.begin_intent(&bucket, key, &view, put).await?;
         let etag = match complete(&**origin, &path, key, &theirs, parts, &plan).await {
             Ok(etag) => etag,
@@ -200,7 +203,7 @@ async fn origin_parts(origin: &dyn Origin, path: &ShadowPath, key: &ObjectKey, t
 }
 
 /// Completes the upload at the origin. An upload the origin does not know may have been completed by an attempt whose answer was lost:
-/// then the object there has the ETag of these parts.
+/// then the object there has the ETag of these parts, and the user metadata that the upload was begun with.
 async fn complete(
     origin: &dyn Origin,
     path: &ShadowPath,
@@ -216,8 +219,9 @@ async fn complete(
         },
         None => OriginError::certain(Error::not_found(Entity::Upload)),
     };
+    let is_named_so = |theirs: &UserMetadata| plan.metadata().is_none_or(|ours| mark_of_metadata(theirs) == mark_of_metadata(ours));
     match origin.head(path, key).await {
-        Ok(head) if head.info.etag == *plan.etag() => Ok(head.info.etag),
+        Ok(OriginHead { info, .. }) if info.etag == *plan.etag() && is_named_so(&info.metadata) => Ok(info.etag),
         Ok(_) => Err(gone),
         Err(error) if error.is_not_found() => Err(gone),
         Err(error) => Err(OriginError { outcome_unknown: true, ..error }),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a read starts over because the key changed under it.
-const ATTEMPTS_MAX: usize = 16;
+pub(crate) const ATTEMPTS_MAX: usize = 16;
 
 /// Where a key is to be read.
 enum Place {
@@ -192,12 +192,13 @@ impl Shadow {
     /// A transfer tells the origin which shadows the request had passed that began it, for a circle of shadows ends only where it is told of.
     /// Whoever joins by another path and sees it fail begins anew: a path that is too long, or leads in a circle, is its own request's alone.
     fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Joined {
-        let joined = self.0.flights.join(bucket.partition, key, &cx.shadow_path, &self.0.stopping);
+        let (joined, earlier) = self.0.flights.join(bucket.partition, key, &cx.shadow_path, &self.0.stopping);
         if joined.is_new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
             let flight = Arc::clone(&joined.visit);
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
+                earlier.land().await;
                 shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
                 drop(landed);
             });
@@ -368,5 +369,6 @@ impl Drop for Landing<'_> {
         self.shadow.0.flights.leave(self.bucket.partition, self.key, self.flight);
         // Only if the task was torn down before it could say how it ended.
         self.flight.finish(End::Failed(Error::new(ErrorKind::Unavailable, "the server is stopping")));
+        self.flight.landed.cancel();
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Intent {
     /// The intent of a dead owner that this one took the place of: if the origin did not apply this one, it may have applied that one.
     #[n(5)]
     pub(crate) before: Option<Box<Intent>>,
+    /// For a put: what tells its user metadata from that of another object of the same content.
+    #[n(6)]
+    pub(crate) metadata: Option<String>,
 }
 
 /// What a write-through does.
@@ -158,7 +161,15 @@ mod tests {
     fn records_of_the_first_format_are_read() {
         let golden: [&[u8]; 2] = [&[1, 0x82, 7, 0x18, 0x2a], &[1, 0x85, 7, 0x18, 0x2a, 0, 0x61, b'e', 3]];
         let tombstone = Tombstone { generation: 7, at: 42 };
-        let intent = Intent { generation: 7, at: 42, operation: Operation::Put, mark: Some("e".into()), size: Some(3), before: None };
+        let intent = Intent {
+            generation: 7,
+            at: 42,
+            operation: Operation::Put,
+            mark: Some("e".into()),
+            size: Some(3),
+            before: None,
+            metadata: None,
+        };
         assert_eq!(encode(&tombstone), golden[0]);
         assert_eq!(encode(&intent), golden[1]);
         assert_eq!(decode::<Tombstone>("t", golden[0]).unwrap(), tombstone);
@@ -170,6 +181,10 @@ mod tests {
         let golden = [1, 0x86, 7, 0x18, 0x2a, 1, 0xf6, 0xf6, 0x85, 7, 0x18, 0x2a, 0, 0x61, b'e', 3];
         assert_eq!(encode(&second), golden);
         assert_eq!(decode::<Intent>("i", &golden).unwrap(), second);
+        let with_metadata = Intent { operation: Operation::Put, before: None, metadata: Some("m".into()), ..second };
+        let golden = [1, 0x87, 7, 0x18, 0x2a, 0, 0xf6, 0xf6, 0xf6, 0x61, b'm'];
+        assert_eq!(encode(&with_metadata), golden);
+        assert_eq!(decode::<Intent>("i", &golden).unwrap(), with_metadata);
         let upload = OriginUpload { generation: 7, at: 42, key: "k".into(), upload: "id".into() };
         let golden = [1, 0x84, 7, 0x18, 0x2a, 0x61, b'k', 0x62, b'i', b'd'];
         assert_eq!(encode(&upload), golden);

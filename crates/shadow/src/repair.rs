@@ -9,7 +9,7 @@ use umbra_store::{Bucket, Terms};
 use crate::{
     Shadow,
     hydrate::Wanted,
-    intent::mark_of_tags,
+    intent::{mark_of_metadata, mark_of_tags},
     origin::Origin,
     record::{Intent, Operation, decode},
     repairs::PendingRepair,
@@ -106,7 +106,8 @@ impl Shadow {
         for row in rows {
             let intent: Intent = decode("intent", &row.body)?;
             let Some(key) = key::parse_write_intent(&row.key).and_then(|key| ObjectKey::parse(key).ok()) else { continue };
-            let is_live = self.0.live(intent.operation).lock().contains_key(&(bucket.partition, key.clone()));
+            let live = self.0.live(intent.operation).lock().get(&(bucket.partition, key.clone())).copied();
+            let is_live = live.is_some_and(|live| live.owns(row.revision));
             if intent.generation == bucket.settings.generation && wanted(&intent, is_live) {
                 found.push((key, intent));
             }
@@ -117,7 +118,8 @@ impl Shadow {
     /// What the origin applied of a write whose owner died, or of the one that it took the place of.
     ///
     /// A put is recognised by the ETag it would have. Where the origin's ETags are not MD5s, an object of the right size that is not older than
-    /// the write counts as it: the write was not acknowledged, so either answer is one the client must reckon with.
+    /// the write counts as it: the write was not acknowledged, so either answer is one the client must reckon with. What has other user metadata
+    /// was there before, with the same content: it must not undo what was acknowledged here since.
     pub(crate) async fn applied(
         &self,
         cx: &RequestContext,
@@ -126,6 +128,18 @@ impl Shadow {
         intent: &Intent,
         origin: &dyn Origin,
     ) -> Result<Option<Operation>> {
+        Ok(self.applied_of(cx, bucket, key, intent, origin).await?.0)
+    }
+
+    /// Like [`Shadow::applied`]; gives what the origin holds as well.
+    pub(crate) async fn applied_of(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        intent: &Intent,
+        origin: &dyn Origin,
+    ) -> Result<(Option<Operation>, Option<ObjectInfo>)> {
         let there = match origin.head(&self.path(cx, bucket), key).await {
             Ok(head) => Some(head.info),
             Err(error) if error.is_not_found() => None,
@@ -134,11 +148,11 @@ impl Shadow {
         let mut next = Some(intent);
         while let Some(intent) = next {
             if self.shows(cx, bucket, key, intent, there.as_ref(), origin).await? {
-                return Ok(Some(intent.operation));
+                return Ok((Some(intent.operation), there));
             }
             next = intent.before.as_deref();
         }
-        Ok(None)
+        Ok((None, there))
     }
 
     /// Whether what the origin holds, `there`, is what `intent` was to make of it.
@@ -156,7 +170,8 @@ impl Shadow {
             (Operation::Put, Some(info)) => {
                 let is_later = info.last_modified.plus(CLOCK_SKEW).as_millis() >= intent.at;
                 let may_be_it = info.etag.as_md5().is_none() && intent.size == Some(info.size) && is_later;
-                intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it
+                let is_named_so = intent.metadata.as_ref().is_none_or(|mark| *mark == mark_of_metadata(&info.metadata));
+                is_named_so && (intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it)
             }
             (Operation::Tag, Some(_)) => match origin.tags(&self.path(cx, bucket), key).await {
                 Ok(tags) => intent.mark == Some(mark_of_tags(&tags)),

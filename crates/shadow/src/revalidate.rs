@@ -95,6 +95,11 @@ impl Revalidations {
         self.marks.lock().forget(partition);
     }
 
+    /// The copy of `revision` is known to be outdated, from before a restart.
+    pub(crate) fn remember_outdated(&self, bucket: &Bucket, key: &ObjectKey, revision: Revision, now: Timestamp) {
+        self.remember(bucket.partition, key, Mark { at: now, scope: scope_of(bucket), revision, found: Found::Changed });
+    }
+
     /// The new object cannot be had: what is here counts again, for a while. Tells whether the copy was known to be outdated.
     fn doubt(&self, partition: Partition, key: &ObjectKey, now: Timestamp) -> bool {
         let (mut marks, key) = (self.marks.lock(), (partition, key.clone()));

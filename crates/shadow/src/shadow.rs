@@ -18,7 +18,7 @@ use umbra_store::{
 use crate::{
     flights::Flights,
     hydrate::{PERMIT_BYTES, PERMITS_MIN},
-    intent::LiveIntents,
+    intent::{Live, LiveIntents},
     jobs::Jobs,
     key_locks::KeyLocks,
     origin::{Origin, ShadowPath},
@@ -198,18 +198,16 @@ impl Shadow {
     /// The rows of a key, and whether its intent is dead.
     pub(crate) async fn view(&self, bucket: &Bucket, key: &ObjectKey) -> Result<View> {
         let mut view = View::read(&**self.native().meta(), bucket, key).await?;
-        let is_live = |view: &View| {
-            let live = self.0.live_intents.lock().get(&(bucket.partition, key.clone())).copied();
-            live.is_some_and(|replaced| view.base.intent != replaced)
-        };
         loop {
-            if view.intent.is_none() || is_live(&view) {
+            let Some(revision) = view.base.intent.filter(|_| view.intent.is_some()) else { return Ok(view) };
+            let live = self.0.live_intents.lock().get(&(bucket.partition, key.clone())).copied();
+            if live == Some(Live::Begun(revision)) {
                 return Ok(view);
             }
-            // Its owner may have ended between the two looks: dead is only what is still there.
+            // The row may be gone by now, and another's intent on its way. What was looked up is true of one that was there before and after.
             let again = View::read(&**self.native().meta(), bucket, key).await?;
             if again.base.intent == view.base.intent {
-                return Ok(View { is_dead: !is_live(&again), ..again });
+                return Ok(View { is_dead: !live.is_some_and(|live| live.owns(revision)), ..again });
             }
             view = again;
         }

@@ -10,6 +10,7 @@ use crate::{
     Shadow,
     partial::{self, Found, Partial},
     read_through::hydrates_whole,
+    view::View,
 };
 
 /// How often hydrations are looked for that nobody goes on with.
@@ -68,13 +69,24 @@ impl Shadow {
         Ok(())
     }
 
+    /// Whether what is being brought may become the object. Where a copy is here already it is one in its place, which the origin was found to have:
+    /// that is remembered again, for a restart forgets it.
+    fn may_replace(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> bool {
+        let Some(copy) = view.object.as_ref().filter(|_| view.intent.is_none()) else { return true };
+        let revalidates = bucket.settings.shadow.as_ref().is_some_and(|shadow| shadow.revalidate.is_some());
+        if revalidates {
+            self.0.revalidations.remember_outdated(bucket, key, copy.revision, self.now());
+        }
+        revalidates
+    }
+
     async fn sweep_key(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
         if self.0.flights.is_under_way(bucket.partition, key) {
             return Ok(());
         }
         let Some(Partial { record, revision, pieces }) = partial::load(self.native(), bucket, key).await? else { return Ok(()) };
         let view = self.view(bucket, key).await?;
-        let is_of_now = record.is_of(bucket, &view.base_for_copy());
+        let is_of_now = record.is_of(bucket, &view.base_for_copy()) && self.may_replace(bucket, key, &view);
         match self.origin(bucket)? {
             Some(origin) if is_of_now => {
                 if hydrates_whole(bucket) {

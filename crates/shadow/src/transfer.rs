@@ -167,11 +167,14 @@ pub(crate) struct Transfer {
     pub(crate) cancel: CancellationToken,
     /// Whether its pieces have rows, so that another transfer can go on with them.
     pub(crate) is_kept: bool,
+    /// Told when it has ended and nothing of it is under way any more.
+    pub(crate) landed: CancellationToken,
 }
 
 impl Transfer {
     pub(crate) fn new(cancel: CancellationToken, is_kept: bool) -> Self {
-        Self { is_kept, state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel }
+        let landed = CancellationToken::new();
+        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel, is_kept, landed }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -348,6 +351,11 @@ impl Transfer {
     /// Asks for every byte, whether or not anybody reads them.
     pub(crate) fn want_whole(&self) {
         self.update(|state| state.wants_whole = true);
+    }
+
+    /// Whether it has ended, though it may not have landed.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.lock().end.is_some()
     }
 
     /// Whether it ended without a failure: the object is to be looked for here again.

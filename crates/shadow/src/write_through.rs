@@ -10,7 +10,7 @@ use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptio
 
 use crate::{
     Shadow,
-    intent::{Intended, IntentGuard, half_done},
+    intent::{Intended, IntentGuard, half_done, mark_of_metadata},
     key_locks::KeyGuard,
     origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
     shadow::writes_through,
@@ -88,7 +88,8 @@ impl Shadow {
             let conditions = shadow.conditions_there(&path, &view, terms.cold, &preconditions, &*origin).await?;
             let write = |size, body| origin.put(&path, &key, size, body, &attributes, &conditions);
             let journal = |content: &Content| {
-                let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size };
+                let mark = mark_of_metadata(&attributes.metadata);
+                let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size, metadata: mark };
                 shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)
             };
             match store_on_both(shadow.native(), body, integrity, write, journal).await {

@@ -30,7 +30,7 @@ pub(crate) struct Case<'a> {
     /// What began to be read from the origin, and when.
     pub(crate) fetches: Vec<(u64, Value)>,
     pub(crate) life_ends: Vec<u64>,
-    /// Whether an object may have several pieces: those that a life has brought show in the next without being read again.
+    /// Whether an object may be kept in pieces: those that a life has brought show in the next without being read again.
     pub(crate) keeps_pieces: bool,
     /// Whether copies are held against the origin after a while.
     pub(crate) revalidates: bool,

@@ -15,8 +15,11 @@ use crate::{
 
 /// What is stored at once of an answer to a request for a range.
 const PIECE_BYTES: u64 = 1024 * 1024;
-/// What is stored at once of a longer answer. No larger object is kept in memory until it is whole.
-const STORE_BYTES: u64 = 4 * PIECE_BYTES;
+/// What is stored at once of a longer answer, and how many such pieces are at a time.
+const STORE_BYTES: u64 = 2 * PIECE_BYTES;
+const STORES_MAX: u64 = 3;
+/// The longest answer to a request for a range, and the largest object that is kept in memory until it is whole.
+const SMALL_BYTES: u64 = 4 * PIECE_BYTES;
 /// What is not worth storing of a transfer that broke off.
 const REST_BYTES: u64 = 64 * 1024;
 /// How many requests in a row must fail before a transfer gives up.
@@ -55,7 +58,7 @@ impl Excuses<'_> {
                 for later in &fetches[index + 1..] {
                     let Some(overlap) = overlap(earlier, later).filter(|_| !self.is_discarded(earlier, later)) else { continue };
                     again.push(overlap);
-                    allowed = allowed.max(self.lost(earlier, later));
+                    allowed = allowed.max(self.lost(earlier, later, self.beginning(&fetches, index)));
                     latest = Some(later);
                 }
                 let sent_again = union(again);
@@ -85,9 +88,24 @@ impl Excuses<'_> {
             || self.changes.iter().any(|change| change.key == earlier.key && during.contains(&change.tick))
     }
 
-    /// How much of what `earlier` brought may not have been stored when it was cut off before `later` was asked for.
-    fn lost(&self, earlier: &Fetch, later: &Fetch) -> u64 {
-        let during = earlier.begun..=later.begun;
+    /// Since when something may have gone wrong with the transfer that a fetch is of, which cut that off later: since the first of those that were
+    /// under way together with it began, or the one before it, of which the last was still to be stored.
+    fn beginning(&self, fetches: &[&Fetch], index: usize) -> u64 {
+        let fetch = fetches[index];
+        if fetch.ending != Ending::Dropped {
+            return fetch.begun;
+        }
+        let life_end = |other: &Fetch| self.history.life_ends.iter().copied().find(|end| *end > other.begun);
+        let is_with_it = |at: usize| {
+            let ended = if at + 1 == index { life_end(fetches[at]) } else { fetches[at].ended.or_else(|| life_end(fetches[at])) };
+            ended.is_none_or(|ended| ended >= fetch.begun)
+        };
+        (0..index).find(|at| is_with_it(*at)).map_or(fetch.begun, |at| fetches[at].begun)
+    }
+
+    /// How much of what `earlier` brought may not have been stored when it was cut off, `since` then, before `later` was asked for.
+    fn lost(&self, earlier: &Fetch, later: &Fetch, since: u64) -> u64 {
+        let during = since..=later.begun;
         let happened = |ticks: &[u64]| ticks.iter().any(|tick| during.contains(tick));
         let all = earlier.size;
         let failures = || self.failures.iter().filter(|failed| failed.key == earlier.key && during.contains(&failed.tick));
@@ -99,12 +117,16 @@ impl Excuses<'_> {
             return all;
         }
         // Kept in memory until it is the object: any failure on the way there costs it.
-        if earlier.size <= STORE_BYTES && (is_cut || is_away || failures().next().is_some()) {
+        // Or what was left of it, asked for when the answer before broke off.
+        let is_whole = earlier.range.is_none_or(|range| range.end == earlier.size);
+        if is_whole && earlier.size <= SMALL_BYTES && (is_cut || is_away || failures().next().is_some()) {
             return all;
         }
-        let gathered = if earlier.range.is_some_and(|range| range.len() <= STORE_BYTES) { PIECE_BYTES } else { STORE_BYTES };
+        let is_long = earlier.range.is_none_or(|range| range.len() > SMALL_BYTES);
+        let (piece, pieces) = if is_long { (STORE_BYTES, STORES_MAX) } else { (PIECE_BYTES, 1) };
         match (is_cut, is_away) {
-            (true, _) => 2 * (gathered + CHUNK_MAX as u64),
+            // One that is gathered, and those being stored.
+            (true, _) => (1 + pieces) * (piece + CHUNK_MAX as u64),
             (false, true) => REST_BYTES + CHUNK_MAX as u64,
             (false, false) => 0,
         }

@@ -67,7 +67,9 @@ impl Dials {
         let write_through = rng.random_bool(0.5);
         let sizes = [8, 100, 6_000, 40_000];
         let size_max = sizes[rng.random_range(0..sizes.len())];
-        let big = rng.random_bool(0.12);
+        // What is lost of copies and pieces is looked for where they are, and where nobody writes so that they had to go.
+        let (no_copies, no_pieces) = (mutation == Some(Mutation::RefuseCopies), mutation == Some(Mutation::ForgetPieces));
+        let big = rng.random_bool(0.12) || no_pieces;
         Self {
             keys: all[..count].iter().map(|key| (*key).to_owned()).collect(),
             clients: rng.random_range(2..=5),
@@ -76,11 +78,11 @@ impl Dials {
             write_through,
             admin: rng.random_bool(0.3),
             owner: rng.random_bool(0.35),
-            reads_only: rng.random_bool(0.15),
+            reads_only: rng.random_bool(0.15) || no_copies || no_pieces,
             size_max,
             origin_size_max: if big { BIG_MAX } else { size_max },
             big,
-            touched: rng.random_bool(0.2),
+            touched: rng.random_bool(0.2) || no_pieces,
             revalidates: rng.random_bool(0.15),
             jobs: rng.random_bool(0.35),
             rolls_back: rng.random_bool(0.3),

@@ -46,13 +46,14 @@ pub(crate) fn judge(world: &World, history: &History, egress: EgressRule) -> Vec
 
 impl Record<'_> {
     fn judge_key(&self, key: &str) -> Option<String> {
-        let placed = self.place(key);
+        let (placed, dials) = (self.place(key), &self.world.env.dials);
         let case = Case {
             items: placed.iter().map(|placed| placed.item.clone()).collect(),
             fetches: self.fetched(key),
             life_ends: self.history.life_ends.clone(),
-            keeps_pieces: self.world.env.dials.big || self.world.env.dials.hides_length || self.world.env.dials.touched,
-            revalidates: self.world.env.dials.revalidates,
+            // Of a small object, where it could not become the object at once.
+            keeps_pieces: dials.big || dials.hides_length || dials.touched || dials.store_faults > 0.0,
+            revalidates: dials.revalidates,
             writes: &self.world.writes,
         };
         match case.check() {
@@ -109,10 +110,6 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
-            // A page is not one look: it may leave out a key whose delete is under way, and
-            (Outcome::Saw(Seen::Absent), _) if op.what.starts_with("LIST") && self.is_written(op) => None,
-            // of a key that is written meanwhile it may tell the size of another moment.
-            (Outcome::Saw(Seen::Listed(..)), _) if self.is_written(op) => item(Effect::See(Seen::Present), true),
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
@@ -121,13 +118,6 @@ impl Record<'_> {
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
-    }
-
-    /// Whether another operation may have written the key meanwhile.
-    fn is_written(&self, op: &Op) -> bool {
-        let ended = op.ended.unwrap_or(u64::MAX);
-        let overlaps = |other: &Op| other.begun <= ended && other.ended.is_none_or(|other| other >= op.begun);
-        self.history.ops.iter().any(|other| other.key == op.key && other.intended.is_some() && overlaps(other))
     }
 
     /// A write that was not acknowledged: with write-through, what the origin holds decides.
@@ -149,6 +139,10 @@ impl Record<'_> {
             // A delete of what the origin does not hold leaves it as if it had been applied.
             (None, Intended::Delete(_)) if through_only && self.lacks(&op.key, begun, ended) => {
                 Some(Item { begun, ended, effect: intended.half_done(), required: false })
+            }
+            // Tags of what the origin does not hold are put here alone.
+            (None, Intended::PutTags(_)) if through_only && self.lacks(&op.key, begun, ended) => {
+                Some(Item { begun, ended, effect: intended.effect(), required: false })
             }
             (None, _) if through_only => None,
             (Some(change), Intended::PutTags(_)) => {

@@ -22,6 +22,9 @@ const STEPS_MAX: [u64; 3] = [100, 1_000, 6_000];
 /// How long the actors of a life may take, in the world's own time, before it counts as stuck.
 const LIFE_MAX: Duration = Duration::from_secs(3_600);
 
+/// How long it takes a server to stop once everything is answered, in the world's own time.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// A world in which something was wrong.
 #[derive(Clone)]
 pub struct Failure {
@@ -62,8 +65,8 @@ pub fn run(seed: u64, mutation: Option<Mutation>, egress: EgressRule) -> Result<
 }
 
 /// Everything that happens in the world of `seed`.
-pub fn story(seed: u64) -> String {
-    let world = simulate(seed, None);
+pub fn story(seed: u64, mutation: Option<Mutation>) -> String {
+    let world = simulate(seed, mutation);
     let history = world.history.lock();
     format!("{:?}\n{}", world.env.dials, trace(&world, &history, None))
 }
@@ -174,6 +177,8 @@ async fn act(world: &World) -> Result<()> {
     // Half of the time what is under way comes to its end; else it is cut off here.
     if world.env.chance(0.5) {
         life.shadow.shutdown().await;
+        // What those who have just left leave behind is deleted by tasks of its own.
+        tokio::time::sleep(LEAVING).await;
     } else {
         world.history.lock().crashes += 1;
     }

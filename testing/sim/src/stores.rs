@@ -69,7 +69,9 @@ impl MetaStore for SimMeta {
         let commit = tokio::spawn(async move {
             env.step().await;
             if env.dials.mutation.is_some_and(|mutation| !mutation.alter(&mut batch)) {
-                return Err(umbra_meta::Error::Conflict { key: b"b".to_vec(), current: None });
+                // As if the key had been written meanwhile.
+                let key = batch.checks.first().map(|check| check.key.to_vec()).unwrap_or_default();
+                return Err(umbra_meta::Error::Conflict { key, current: None });
             }
             let committed = inner.commit(batch).await;
             env.step().await;

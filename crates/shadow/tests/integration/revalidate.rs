@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use umbra_core::{ErrorKind, HydratePolicy, ObjectInfo, ReadSource, Result};
+use umbra_core::{ErrorKind, HydratePolicy, ObjectInfo, ReadSource, Result, Tags};
+use umbra_meta::key;
 use umbra_shadow::{
     AttachRequest, ShadowCounts,
     origin::{OriginAttributes, memory::Fault},
@@ -172,6 +173,22 @@ async fn an_origin_that_does_not_answer_changes_nothing() {
     assert_eq!(head(&world, "a").await.unwrap().size, 5);
     assert_eq!(world.here("a").await.unwrap(), "first");
     world.eventually(async || (world.get("a").await.unwrap() == "second").then_some(())).await;
+}
+
+/// What was brought in the place of an outdated copy, and could not take it at once, does so after a restart without leaving the origin again.
+#[tokio::test]
+async fn what_was_brought_in_the_place_of_a_copy_survives_a_restart() {
+    let world = world(MOMENT).await;
+    hydrate(&world, "a", "first").await;
+    let tags = Tags::new([("a".to_owned(), "b".to_owned())]);
+    world.origin.insert("a", "second", &OriginAttributes { tags, ..OriginAttributes::default() });
+    world.origin.fail_next("tags", Fault::Unavailable);
+    assert_eq!(world.get("a").await.unwrap(), "second");
+    world.eventually(async || (world.rows(key::all_pieces()).await == 2).then_some(())).await;
+    let bytes = world.origin.bytes();
+    let world = world.restarted().await;
+    world.eventually(async || world.here("a").await.filter(|here| here == "second")).await;
+    assert_eq!((world.origin.bytes(), world.rows(key::all_pieces()).await), (bytes, 0));
 }
 
 /// What was found out counts only while it is asked for, and for the shadow it was found out in: an object that is here stays readable.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use md5::{Digest as _, Md5};
 use umbra_core::{
     Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, ObjectKey, PartInfo, PartNumber, Result, Timestamp, UploadId,
-    check_write, limits,
+    UserMetadata, check_write, limits,
 };
 use umbra_meta::{Partition, Revision, key};
 
@@ -51,6 +51,14 @@ impl CompletionPlan {
         match &self.planned {
             Planned::Ready(ready) => &ready.object.etag,
             Planned::Done(object, _) => &object.etag,
+        }
+    }
+
+    /// The user metadata the object is to have; `None` when the upload has been completed before.
+    pub fn metadata(&self) -> Option<&UserMetadata> {
+        match &self.planned {
+            Planned::Ready(ready) => Some(&ready.object.metadata),
+            Planned::Done(..) => None,
         }
     }
 
