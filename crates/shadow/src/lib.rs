@@ -32,6 +32,7 @@
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
 //! go on from their cursors (`jobs.rs`).
 
+mod ancestor;
 mod arriving;
 mod attach;
 mod backfill;

@@ -96,7 +96,7 @@ impl Shadow {
                 Outcome::Failed { error, journal } => Err(origin_failed(journal.intent, error).await),
                 Outcome::Stored { content, written, journal } => {
                     let Journalled { _lock, bucket, terms, intent } = journal;
-                    let terms = intent.settle_with(Terms { etag: Some(written), ..merge(terms, Self::terms_of_put(&key)) });
+                    let terms = intent.settle_with(merge(terms, shadow.terms_of_put_through(&bucket, &key, written, Some(&tags))));
                     let new = NewObject { headers, metadata, tags };
                     // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
                     let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
@@ -145,7 +145,7 @@ impl Shadow {
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }
-            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete(&bucket, &key)));
+            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
             let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
             finish(intent, removed.map(|_| ()))
         })
@@ -164,7 +164,8 @@ impl Shadow {
         if !writes_through(bucket) {
             let _lock = self.0.locks.lock(bucket.partition, key).await;
             self.still_only_here(bucket).await?;
-            return self.native().replace_tags_here(bucket, key, tags, Terms::default()).await;
+            let writes = self.ancestor_before_write(bucket, key, None).await?.into_iter().collect();
+            return self.native().replace_tags_here(bucket, key, tags, Terms { writes, ..Terms::default() }).await;
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
@@ -176,7 +177,10 @@ impl Shadow {
                 Err(error) => return Err(origin_failed(intent, error).await),
                 Ok(()) => true,
             };
-            let terms = intent.settle_with(Terms::default());
+            let mut terms = intent.settle_with(Terms::default());
+            if is_there {
+                terms.writes.extend(shadow.retagged_ancestor(&bucket, &key, &tags).await?);
+            }
             match shadow.native().replace_tags(&bucket, &key, tags, terms).await {
                 // Deleted before this write got the key's lock.
                 Err(error) if !is_there && matches!(error.kind(), ErrorKind::NotFound(_)) => {
@@ -234,6 +238,7 @@ pub(crate) fn merge(mut terms: Terms, more: Terms) -> Terms {
     terms.checks.extend(more.checks);
     terms.writes.extend(more.writes);
     terms.removal = more.removal.or(terms.removal);
+    terms.etag = more.etag.or(terms.etag);
     terms
 }
 
