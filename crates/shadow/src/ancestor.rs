@@ -68,7 +68,10 @@ impl Ancestor {
 
     /// Of an object that was copied in: the original.
     fn of_copy(generation: u64, now: Timestamp, object: &ObjectRecord) -> Self {
-        Self { last_modified: Some(object.last_modified.as_millis()), ..Self::of_written(generation, now, &object.etag, Some(&object.tags)) }
+        Self {
+            last_modified: Some(object.last_modified.as_millis()),
+            ..Self::of_written(generation, now, &object.etag, Some(&object.tags))
+        }
     }
 
     /// Of what was just written to the origin.
@@ -242,7 +245,8 @@ mod tests {
             change(&mut other);
             other
         };
-        let (same, again) = (there.clone(), alter(|there| there.last_modified = there.last_modified.plus(std::time::Duration::from_secs(2))));
+        let (same, again) =
+            (there.clone(), alter(|there| there.last_modified = there.last_modified.plus(std::time::Duration::from_secs(2))));
         let other = alter(|there| there.etag = ETag::parse("f"));
         let undated = alter(|there| there.last_modified = Timestamp::default());
         let cases = [

@@ -225,7 +225,11 @@ fn conflict(difference: Discrepancy, why: &str) -> Discrepancy {
         DifferenceKind::OnlyHere => DifferenceKind::DeletedAtOrigin,
         _ => DifferenceKind::ChangedAtOrigin,
     };
-    Discrepancy { kind, detail: format!("{why}; write or delete it here once more, which goes to the origin now, if it is to be as it is here"), ..difference }
+    Discrepancy {
+        kind,
+        detail: format!("{why}; write or delete it here once more, which goes to the origin now, if it is to be as it is here"),
+        ..difference
+    }
 }
 
 #[cfg(test)]

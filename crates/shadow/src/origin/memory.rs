@@ -86,6 +86,10 @@ pub struct MemoryOrigin {
     held_puts: Mutex<Option<Arc<Semaphore>>>,
     /// Requests of these kinds wait for a permit.
     held_requests: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
+    /// How many of them wait.
+    waiting: AtomicU64,
+    /// Whether conditions of a put are taken no notice of.
+    ignores_conditions: AtomicBool,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// Whether the ETags of what is written are no MD5s.
@@ -295,7 +299,17 @@ impl MemoryOrigin {
         self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
-    /// From now on each `get` waits for a permit once it has looked, or each `tags` before it looks.
+    /// From now on it takes no notice of the conditions of a put.
+    pub fn ignore_conditions(&self) {
+        self.ignores_conditions.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests wait for a permit of [`MemoryOrigin::hold`].
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// From now on each `get` or `head` waits for a permit once it has looked, or each `tags` before it looks.
     pub fn hold(&self, doing: &'static str) -> Arc<Semaphore> {
         self.held_requests.lock().entry(doing).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
     }
@@ -303,7 +317,9 @@ impl MemoryOrigin {
     async fn pass(&self, doing: &'static str) {
         let gate = self.held_requests.lock().get(doing).cloned();
         if let Some(gate) = gate {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
             gate.acquire().await.expect("the gate stays").forget();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -423,7 +439,9 @@ impl Origin for MemoryOrigin {
 
     async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.fault("head", key)?;
-        let Held { info, uncarried, .. } = self.find(key)?;
+        let found = self.find(key);
+        self.pass("head").await;
+        let Held { info, uncarried, .. } = found?;
         Ok(OriginHead { info, uncarried })
     }
 
@@ -458,7 +476,7 @@ impl Origin for MemoryOrigin {
     }
 
     async fn judges_conditions(&self, _: &ShadowPath) -> Result<bool> {
-        Ok(true)
+        Ok(!self.ignores_conditions.load(Ordering::SeqCst))
     }
 
     fn order(&self) -> ListOrder {
