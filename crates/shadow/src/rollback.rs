@@ -221,15 +221,8 @@ impl Shadow {
 
 /// A difference that must not be settled, and how a person can.
 fn conflict(difference: Discrepancy, why: &str) -> Discrepancy {
-    let kind = match difference.kind {
-        DifferenceKind::OnlyHere => DifferenceKind::DeletedAtOrigin,
-        _ => DifferenceKind::ChangedAtOrigin,
-    };
-    Discrepancy {
-        kind,
-        detail: format!("{why}; write or delete it here once more, which goes to the origin now, if it is to be as it is here"),
-        ..difference
-    }
+    let detail = format!("{why}; write or delete it here once more, which goes to the origin now, if it is to be as it is here");
+    Discrepancy { detail, ..difference }
 }
 
 #[cfg(test)]

@@ -176,7 +176,8 @@ fn done(job: &JobContext, progress: &mut Progress, key: ObjectKey, rolled: Rolle
             progress.counts.bytes_failed += difference.size;
             progress.counts.tally(CONFLICT, difference.size);
             let (key, note) = difference.note(false, job.shadow.native().clock().now());
-            return progress.notes.push((key, Some(note)));
+            let finding = Some(Finding { name: CONFLICT.to_owned(), explained: false });
+            return progress.notes.push((key, Some(Note { finding, ..note })));
         }
         Rolled::Left(difference) => {
             progress.counts.objects_done += 1;

@@ -24,24 +24,16 @@ impl World {
         self.origin.alter(key, |info| info.last_modified = at);
     }
 
-    /// The keys told as conflicts, with the kind of difference.
-    async fn conflicts(&self) -> Vec<(String, String)> {
+    /// The keys told as conflicts.
+    async fn conflicts(&self) -> Vec<String> {
         let notes = self.notes(JobKind::Rollback).await.into_iter();
-        notes
-            .map(|(key, note)| (key, note.finding.unwrap()))
-            .filter(|(_, found)| !found.explained)
-            .map(|(key, found)| (key, found.name))
-            .collect()
+        notes.filter(|(_, note)| note.finding.as_ref().is_some_and(|found| found.name == "conflict")).map(|(key, _)| key).collect()
     }
 
     async fn tag(&self, key: &str, value: &str) {
         let tags = Tags::new([("t".into(), value.into())]);
         self.shadow.put_tags(&self.cx, &*self.bucket().await, &k(key), tags).await.unwrap();
     }
-}
-
-fn named(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected.iter().map(|(key, kind)| ((*key).to_owned(), (*kind).to_owned())).collect()
 }
 
 /// Runs a rollback that ends with so many conflicts and changes nothing at the origin.
@@ -76,7 +68,7 @@ async fn what_others_did_to_an_original_stands() {
     }
     let job = run_into(&world, 4).await;
     assert_eq!(job.reason.as_deref(), Some("4 keys could not be brought to the origin"));
-    assert_eq!(world.conflicts().await, named(&keys.map(|key| (key, "changed-at-origin"))));
+    assert_eq!(world.conflicts().await, keys);
     let notes = world.notes(JobKind::Rollback).await;
     assert!(notes.iter().all(|(_, note)| note.attempts == 1 && note.reason.contains("by somebody else")), "{notes:?}");
     assert_eq!((world.here("overwritten").await.unwrap(), world.here("deleted").await), ("ours 1".into(), None), "and so is what is here");
@@ -112,8 +104,7 @@ async fn what_others_did_to_what_we_put_there_stands() {
     }
     let job = run(&world).await;
     let changed = ["copied", "copied-and-gone", "deleted", "gone", "overwritten", "parts", "through"];
-    let kind = |key: &'static str| (key, if key.contains("gone") { "deleted-at-origin" } else { "changed-at-origin" });
-    assert_eq!(world.conflicts().await, named(&changed.map(kind)));
+    assert_eq!(world.conflicts().await, changed);
     assert_eq!((tally(&job, "conflict").0, tally(&job, "copied").0), (7, 1));
     assert_eq!(world.origin.content("gone-and-overwritten").unwrap(), "ours, and newer", "nothing of anybody's is lost by that");
     assert_eq!((world.origin.content("gone"), world.origin.content("deleted").unwrap()), (None, "theirs".into()));
@@ -143,8 +134,8 @@ async fn of_cold_keys_only_what_is_known_or_older_is_replaced() {
         let job = run(&world).await;
         let (copied, deleted) = if listed { (3, 2) } else { (1, 1) };
         assert_eq!((tally(&job, "copied").0, tally(&job, "deleted").0), (copied, deleted), "{listed}");
-        let expected = [("deleted", "changed-at-origin"), ("new", "changed-at-origin"), ("undated", "changed-at-origin")];
-        assert_eq!(world.conflicts().await, named(if listed { &[] } else { &expected }));
+        let expected = ["deleted", "new", "undated"];
+        assert_eq!(world.conflicts().await, if listed { &[] } else { &expected[..] });
         assert_eq!((world.origin.content("old").unwrap(), world.origin.content("old-deleted")), ("ours".into(), None));
         assert_eq!(world.origin.content("new").unwrap(), if listed { "ours" } else { "original" });
     }
@@ -161,7 +152,7 @@ async fn what_was_here_before_is_judged_by_its_date() {
     world.insert_now("later-there", "theirs");
     world.attach(false).await;
     assert_eq!(tally(&run(&world).await, "copied").0, 2);
-    assert_eq!(world.conflicts().await, named(&[("later-there", "changed-at-origin")]));
+    assert_eq!(world.conflicts().await, ["later-there"]);
     assert_eq!(world.origin.content("later-there").unwrap(), "theirs");
 }
 
@@ -228,7 +219,7 @@ async fn a_dry_run_tells_conflicts() {
     world.put("k", "ours").await.unwrap();
     world.insert_now("k", "theirs");
     let job = world.run_with(JobKind::Rollback, dry_run()).await;
-    assert_eq!((tally(&job, "conflict").0, world.conflicts().await), (1, named(&[("k", "changed-at-origin")])));
+    assert_eq!((tally(&job, "conflict").0, world.conflicts().await), (1, vec!["k".to_owned()]));
     assert_eq!(world.origin.writes(), Vec::<String>::new());
     assert!(world.rows(key::all_ancestors()).await > 0);
     world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
