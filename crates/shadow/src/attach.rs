@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use umbra_core::{Body, BucketName, Error, ErrorKind, Fault, HydratePolicy, Money, ObjectKey, RequestContext, Result, ShadowSettings};
+use umbra_core::{Body, Error, ErrorKind, Fault, HydratePolicy, Money, ObjectKey, RequestContext, Result, ShadowSettings};
 use umbra_store::{Bucket, Secret};
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     origins::seal_context,
 };
 
-/// What the key begins with that a probe writes to an origin, and deletes there.
+/// What the key begins with that a probe writes to an origin, and deletes there. No listing of the origin shows such keys.
 pub const PROBE_KEY_PREFIX: &str = ".umbra-probe-";
 
 /// What is to be set. `None` keeps what is set already.
@@ -41,8 +41,10 @@ pub struct AttachRequest {
 
 impl Shadow {
     /// Attaches an origin to a bucket, or changes the one it has. Probes the origin first and refuses, saying which right is missing.
-    pub async fn attach(&self, cx: &RequestContext, name: &BucketName, request: AttachRequest) -> Result<Arc<Bucket>> {
-        let bucket = self.0.catalog.bucket(name).await?;
+    ///
+    /// `bucket` is the one that the caller may change: refuses if another has its name meanwhile.
+    pub async fn attach(&self, cx: &RequestContext, bucket: &Bucket, request: AttachRequest) -> Result<Arc<Bucket>> {
+        let bucket = self.0.catalog.current(bucket).await?;
         let (settings, secret) = self.wanted(&bucket, &request)?;
         refuse_to_forget_cold_objects(&bucket, &settings)?;
         self.refuse_to_forget_repairs(&bucket, &settings).await?;
@@ -52,7 +54,8 @@ impl Shadow {
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
         }
         let before = &bucket.settings.shadow;
-        if before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint) {
+        let moves = before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint);
+        if moves {
             self.leave_origin(cx, &bucket).await;
         }
         let held = match before {
@@ -64,7 +67,7 @@ impl Shadow {
         let updated = self
             .0
             .catalog
-            .update_bucket(name, &mut |current| {
+            .update_bucket(&bucket, &mut |current| {
                 if current.shadow != *before {
                     return Err(Error::new(ErrorKind::Conflict, "the bucket's shadow was changed by somebody else; please try again"));
                 }
@@ -75,6 +78,12 @@ impl Shadow {
                 Ok(())
             })
             .await?;
+        self.0.revalidations.forget(updated.partition);
+        if moves {
+            // What was begun at the origin before ends, and nothing begins there any more.
+            self.0.flights.cancel(updated.partition);
+            self.0.origins.replace(&updated);
+        }
         drop(held);
         // Known from now on, to the metrics for one.
         self.stats(&updated);
@@ -82,7 +91,7 @@ impl Shadow {
             // Off is off: what had begun to go through is over before this is acknowledged.
             self.writes_in_progress_end(&bucket).await?;
         }
-        tracing::info!(bucket = %name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
+        tracing::info!(bucket = %updated.name, endpoint = %settings.endpoint, origin = %settings.bucket, write_through = settings.write_through, "shadow attached");
         Ok(updated)
     }
 

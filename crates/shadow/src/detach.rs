@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{BucketName, Error, ErrorKind, RequestContext, Result};
+use umbra_core::{Error, ErrorKind, RequestContext, Result};
 use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, is_outcome_unknown, key};
 use umbra_store::{Bucket, BucketSettings};
 
@@ -25,8 +25,10 @@ impl Shadow {
     ///
     /// Refuses, naming how many, while cold objects remain or repairs are pending, unless `force`. While the origin is still being listed
     /// to find that out the error holds a [`crate::StillListing`]: ask again.
-    pub async fn detach(&self, cx: &RequestContext, name: &BucketName, force: bool) -> Result<Arc<Bucket>> {
-        let bucket = self.0.catalog.bucket(name).await?;
+    ///
+    /// `bucket` is the one that the caller may change: refuses if another has its name meanwhile.
+    pub async fn detach(&self, cx: &RequestContext, bucket: &Bucket, force: bool) -> Result<Arc<Bucket>> {
+        let bucket = self.0.catalog.current(bucket).await?;
         if bucket.settings.shadow.is_none() {
             return Ok(bucket);
         }
@@ -49,11 +51,11 @@ impl Shadow {
             current.generation += 1;
             Ok(())
         };
-        let detached = match self.0.catalog.update_bucket(name, &mut clear).await {
+        let detached = match self.0.catalog.update_bucket(&bucket, &mut clear).await {
             Ok(detached) => detached,
             Err(error) => {
                 // If it came to pass all the same, nothing goes to the origin either.
-                if is_outcome_unknown(&error) && self.0.catalog.refresh(name).await?.settings.generation > generation {
+                if is_outcome_unknown(&error) && self.0.catalog.refresh(&bucket.name).await?.settings.generation > generation {
                     self.forget(&bucket);
                 }
                 return Err(error);
@@ -61,7 +63,7 @@ impl Shadow {
         };
         drop(held);
         self.forget(&bucket);
-        tracing::info!(bucket = %name, force, "shadow cleared");
+        tracing::info!(bucket = %bucket.name, force, "shadow cleared");
         // Also when the writes in progress take longer than this request can.
         let (shadow, cleared) = (self.clone(), detached.clone());
         self.0.tasks.spawn(async move { shadow.clean_up(&cleared).await });
@@ -88,6 +90,7 @@ impl Shadow {
             // Read before, for its rows go with the bucket, and aborted afterwards, for it may be refused.
             let open = shadow.uploads_at_origin(&bucket).await?;
             let catalog = &shadow.0.catalog;
+            catalog.current(&bucket).await?;
             if force {
                 catalog.destroy_bucket(&bucket.name).await?
             } else {
@@ -108,6 +111,7 @@ impl Shadow {
         self.0.stats.forget(bucket.partition);
         self.0.repairs.forget(bucket.partition);
         self.0.schedule.forget(bucket.partition);
+        self.0.revalidations.forget(bucket.partition);
     }
 
     /// Drops the tombstones, intents, ancestors, hydrations, notes, counts and jobs of a cleared shadow, its inventory, and what was remembered of

@@ -21,6 +21,17 @@ const LANES: usize = 8;
 struct Flight {
     current: Option<Arc<Transfer>>,
     earlier: Vec<Arc<Transfer>>,
+    /// The shadows that the request had passed which began the current one: the origin is told of them.
+    path: Vec<String>,
+}
+
+/// A visit to a transfer.
+pub(crate) struct Joined {
+    pub(crate) visit: Visit,
+    /// Nobody had begun it: the caller has to run it.
+    pub(crate) is_new: bool,
+    /// It was begun by a request that had passed other shadows. If the origin refuses it, that may be for those.
+    pub(crate) is_of_another_path: bool,
 }
 
 /// The transfers under way.
@@ -31,19 +42,21 @@ pub(crate) struct Flights {
 }
 
 impl Flights {
-    /// A visit to the transfer of `key`, and whether that is new, so that the caller has to run it. It is stopped together with `stopping`.
+    /// A visit to the transfer of `key` by a request that has passed `path`. A new one is stopped together with `stopping`.
     ///
     /// Only one transfer of a key at a time keeps its pieces by rows: one that begins while an earlier one is still under way does without.
-    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> (Visit, bool) {
+    pub(crate) fn join(&self, partition: Partition, key: &ObjectKey, path: &[String], stopping: &CancellationToken) -> Joined {
         let mut transfers = self.transfers.lock();
         let flight = transfers.entry((partition, key.clone())).or_default();
         if let Some(visit) = flight.current.as_ref().and_then(Transfer::enter) {
-            return (visit, false);
+            return Joined { visit, is_new: false, is_of_another_path: flight.path != path };
         }
         flight.earlier.extend(flight.current.take());
         let transfer = Arc::new(Transfer::new(stopping.child_token(), flight.earlier.is_empty()));
         flight.current = Some(transfer.clone());
-        (transfer.enter().expect("a new transfer has not ended"), true)
+        path.clone_into(&mut flight.path);
+        let visit = transfer.enter().expect("a new transfer has not ended");
+        Joined { visit, is_new: true, is_of_another_path: false }
     }
 
     /// Whether a transfer of `key` is under way.
@@ -54,7 +67,7 @@ impl Flights {
     /// Takes `transfer`, which is over, out.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
         if let Entry::Occupied(mut flight) = self.transfers.lock().entry((partition, key.clone())) {
-            let Flight { current, earlier } = flight.get_mut();
+            let Flight { current, earlier, .. } = flight.get_mut();
             current.take_if(|current| Arc::ptr_eq(current, transfer));
             earlier.retain(|other| !Arc::ptr_eq(other, transfer));
             if current.is_none() && earlier.is_empty() {

@@ -134,6 +134,8 @@ impl Hydration {
     pub(crate) async fn run(self: Arc<Self>, transfer: &Arc<Transfer>, wanted: Wanted) {
         let mut fetches = JoinSet::new();
         let done = self.drive(transfer, wanted, &mut fetches).await;
+        // The origin says that it is closed, or the transfer that it is cancelled: whichever is seen first, it is over.
+        let is_cut_off = transfer.cancel.is_cancelled() && !self.stopping.is_cancelled();
         // What is still under way is not needed, or is stored as far as it came before it is decided what becomes of it.
         transfer.cancel.cancel();
         while fetches.join_next().await.is_some() {}
@@ -145,7 +147,7 @@ impl Hydration {
                 transfer.finish(End::Superseded);
             }
             Err(Failure::Other(error)) => {
-                if error.kind() == ErrorKind::Cancelled && !self.stopping.is_cancelled() {
+                if is_cut_off {
                     self.leave(transfer, "the shadow was cleared").await;
                     return transfer.finish(End::Failed(cut_off()));
                 }

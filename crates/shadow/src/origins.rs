@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use umbra_client::S3Client;
 use umbra_core::{Clock, Result, ShadowSettings};
-use umbra_meta::Partition;
+use umbra_meta::{Partition, Revision};
 use umbra_store::{Bucket, Catalog, Secret};
 
 use crate::{
@@ -38,8 +38,12 @@ pub(crate) struct Origins {
 #[derive(Debug, Default)]
 struct State {
     made: HashMap<Partition, Made>,
+    /// Stops every origin made for a bucket so far, whoever still holds it.
+    open: HashMap<Partition, CancellationToken>,
     /// The last generation of each bucket whose shadow was cleared in this process: a request that still means it comes too late.
     cleared: HashMap<Partition, u64>,
+    /// The revision that changed the origin of a bucket for another in this process: so does a request that means an earlier one.
+    replaced: HashMap<Partition, Revision>,
 }
 
 /// An origin, and what it was made of.
@@ -48,13 +52,19 @@ struct Made {
     settings: ShadowSettings,
     generation: u64,
     origin: Arc<dyn Origin>,
-    /// Stops every origin made for this generation, whoever still holds it.
-    closed: CancellationToken,
 }
 
 impl State {
     fn is_cleared(&self, bucket: &Bucket) -> bool {
         self.cleared.get(&bucket.partition).is_some_and(|cleared| bucket.settings.generation <= *cleared)
+            || self.replaced.get(&bucket.partition).is_some_and(|replaced| bucket.revision < *replaced)
+    }
+
+    fn close(&mut self, partition: Partition) {
+        self.made.remove(&partition);
+        if let Some(open) = self.open.remove(&partition) {
+            open.cancel();
+        }
     }
 }
 
@@ -67,26 +77,29 @@ impl Origins {
     pub(crate) fn of(&self, bucket: &Bucket, settings: &ShadowSettings, notes: Notes) -> Result<Arc<dyn Origin>> {
         let generation = bucket.settings.generation;
         let closed = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             if state.is_cleared(bucket) {
                 return Err(switched());
             }
-            match state.made.get(&bucket.partition).filter(|made| made.generation == generation) {
-                Some(made) if made.settings == *settings => return Ok(made.origin.clone()),
-                Some(made) => made.closed.clone(),
-                None => CancellationToken::new(),
+            match state.made.get(&bucket.partition) {
+                Some(made) if made.generation == generation && made.settings == *settings => return Ok(made.origin.clone()),
+                _ => state.open.entry(bucket.partition).or_default().clone(),
             }
         };
         let secret = self.catalog.sealer().open(&seal_context(bucket.partition), &settings.secret_key)?;
         let origin = self.factory.origin(settings, &secret)?;
         let origin = ObservedOrigin::new(origin, notes.stats.clone(), notes.clock.clone(), closed.clone()).noting(notes);
         let origin: Arc<dyn Origin> = Arc::new(origin);
-        let made = Made { settings: settings.clone(), generation, origin: origin.clone(), closed };
-        self.state.lock().made.insert(bucket.partition, made);
+        let mut state = self.state.lock();
+        // The shadow may have been cleared since the first look: what is kept now would never be closed.
+        if closed.is_cancelled() || state.is_cleared(bucket) {
+            return Err(switched());
+        }
+        state.made.insert(bucket.partition, Made { settings: settings.clone(), generation, origin: origin.clone() });
         Ok(origin)
     }
 
-    /// Whether the shadow that `bucket` tells of was cleared meanwhile.
+    /// Whether the shadow that `bucket` tells of was cleared meanwhile, or its origin changed for another.
     pub(crate) fn is_cleared(&self, bucket: &Bucket) -> bool {
         self.state.lock().is_cleared(bucket)
     }
@@ -112,9 +125,14 @@ impl Origins {
     pub(crate) fn forget(&self, bucket: &Bucket) {
         let mut state = self.state.lock();
         state.cleared.insert(bucket.partition, bucket.settings.generation);
-        if let Some(made) = state.made.remove(&bucket.partition) {
-            made.closed.cancel();
-        }
+        state.close(bucket.partition);
+    }
+
+    /// The same when the origin was changed for another: `bucket` is the first to tell of that one.
+    pub(crate) fn replace(&self, bucket: &Bucket) {
+        let mut state = self.state.lock();
+        state.replaced.insert(bucket.partition, bucket.revision);
+        state.close(bucket.partition);
     }
 }
 

@@ -11,10 +11,11 @@ use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 use crate::{
     Shadow,
     cold_parts::Parts,
+    flights::Joined,
     hydrate::{Hydration, HydrationParts, Wanted, same_shadow},
     origin::Origin,
     record::Operation,
-    transfer::{End, Transfer, Visit},
+    transfer::{End, Transfer},
     view::{Base, View},
 };
 
@@ -58,7 +59,7 @@ impl Shadow {
             }
         }
         Ok(match view {
-            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket.partition, key, stored.revision) => Place::Origin,
+            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket, key, stored.revision) => Place::Origin,
             View { object: Some(_), .. } => Place::Here,
             View { gone: true, .. } => Place::Nowhere,
             _ => Place::Origin,
@@ -136,30 +137,35 @@ impl Shadow {
             check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
         }
         let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
-        let (transfer, is_new) = self.join(cx, bucket, key, origin, wanted);
-        if hydrates_whole(bucket) {
-            transfer.want_whole();
-        }
-        let info = match transfer.info().await {
-            Ok(Some(info)) => info,
-            Ok(None) => return Ok(None),
-            Err(error) if first && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
-                // The origin was asked before this read began, and may have been given the object since.
-                self.0.flights.leave(bucket.partition, key, &transfer);
-                return Ok(None);
+        for _ in 0..ATTEMPTS_MAX {
+            let Joined { visit: transfer, is_new, is_of_another_path } = self.join(cx, bucket, key, origin, wanted);
+            if hydrates_whole(bucket) {
+                transfer.want_whole();
             }
-            Err(error) => return Err(error),
-        };
-        check_read(&options.preconditions, &info)?;
-        let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
-        let span = range.unwrap_or(ByteRange::new(0, info.size));
-        let mut reader = transfer.read(self.native().blobs().clone(), span);
-        match reader.prime().await {
-            Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
-            // Nothing has been answered yet: a clean restart.
-            Err(_) if reader.is_over() => Ok(None),
-            Err(error) => Err(error),
+            let info = match transfer.info().await {
+                Ok(Some(info)) => info,
+                Ok(None) => return Ok(None),
+                Err(error) if first && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
+                    // The origin was asked before this read began, and may have been given the object since.
+                    self.0.flights.leave(bucket.partition, key, &transfer);
+                    return Ok(None);
+                }
+                Err(_) if is_of_another_path => continue,
+                Err(error) => return Err(error),
+            };
+            check_read(&options.preconditions, &info)?;
+            let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
+            let span = range.unwrap_or(ByteRange::new(0, info.size));
+            let mut reader = transfer.read(self.native().blobs().clone(), span);
+            return match reader.prime().await {
+                Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
+                // Nothing has been answered yet: a clean restart.
+                Err(_) if reader.is_over() => Ok(None),
+                Err(_) if is_of_another_path => continue,
+                Err(error) => Err(error),
+            };
         }
+        Err(keeps_failing())
     }
 
     /// Brings in the whole of a cold key, or joins whoever does. It goes on whoever leaves.
@@ -176,36 +182,27 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
         wanted: Wanted,
     ) -> Arc<Transfer> {
-        self.hydrate_or_join(cx, bucket, key, origin, wanted).0
-    }
-
-    /// Like [`Shadow::hydrate_wanting`]; tells whether the transfer is new.
-    fn hydrate_or_join(
-        &self,
-        cx: &RequestContext,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        origin: &Arc<dyn Origin>,
-        wanted: Wanted,
-    ) -> (Arc<Transfer>, bool) {
-        let (transfer, is_new) = self.join(cx, bucket, key, origin, wanted);
+        let transfer = self.join(cx, bucket, key, origin, wanted).visit;
         transfer.want_whole();
-        (Arc::clone(&transfer), is_new)
+        Arc::clone(&transfer)
     }
 
-    /// Joins the transfer of a cold key, or starts one that begins with `wanted`; tells whether it is new.
-    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> (Visit, bool) {
-        let (transfer, new) = self.0.flights.join(bucket.partition, key, &self.0.stopping);
-        if new {
+    /// Joins the transfer of a cold key, or starts one that begins with `wanted`.
+    ///
+    /// A transfer tells the origin which shadows the request had passed that began it, for a circle of shadows ends only where it is told of.
+    /// Whoever joins by another path and sees it fail begins anew: a path that is too long, or leads in a circle, is its own request's alone.
+    fn join(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &Arc<dyn Origin>, wanted: Wanted) -> Joined {
+        let joined = self.0.flights.join(bucket.partition, key, &cx.shadow_path, &self.0.stopping);
+        if joined.is_new {
             let (shadow, cx, bucket, key, origin) = (self.clone(), cx.clone(), bucket.clone(), key.clone(), origin.clone());
-            let flight = Arc::clone(&transfer);
+            let flight = Arc::clone(&joined.visit);
             self.0.tasks.spawn(async move {
                 let landed = Landing { shadow: &shadow, bucket: &bucket, key: &key, flight: &flight };
                 shadow.run_transfer(&cx, &bucket, &key, origin, &flight, wanted).await;
                 drop(landed);
             });
         }
-        (transfer, new)
+        joined
     }
 
     async fn run_transfer(
@@ -308,12 +305,16 @@ impl Shadow {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
                 Place::Origin => {
-                    let (transfer, is_new) = self.hydrate_or_join(cx, bucket, key, origin, Wanted::Whole);
+                    let Joined { visit, is_new, is_of_another_path } = self.join(cx, bucket, key, origin, Wanted::Whole);
+                    visit.want_whole();
+                    let transfer = Arc::clone(&visit);
+                    drop(visit);
                     match transfer.ended().await {
                         // As in a read: the origin was asked before this began.
                         End::Failed(error) if attempt == 0 && !is_new && matches!(error.kind(), ErrorKind::NotFound(_)) => {
                             self.0.flights.leave(bucket.partition, key, &transfer);
                         }
+                        End::Failed(_) if is_of_another_path => {}
                         End::Failed(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
                         End::Failed(error) => return Err(error),
                         End::Complete { .. } | End::Superseded => {}
@@ -343,6 +344,10 @@ impl Shadow {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn keeps_failing() -> Error {
+    Error::new(ErrorKind::Unavailable, "the object could not be brought in for any of those who asked; please try again")
 }
 
 /// Whether what nobody asked for is brought in as well, once a part of an object was.

@@ -6,8 +6,9 @@
 //! the object is gone, it goes here as well. An origin that does not say anything changes nothing: what is here is served, and asked about
 //! again soon.
 //!
-//! What was found out is remembered in memory only, for so many keys at most; what is forgotten is asked again. Objects written here are
-//! never asked about. A change of metadata or tags that leaves the ETag alone is not seen.
+//! What was found out is remembered in memory only, for so many keys at most; what is forgotten is asked again. It counts for the origin and
+//! the generation it was found out in, and only while an interval is set. Objects written here are never asked about. A change of metadata or
+//! tags that leaves the ETag alone is not seen.
 
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use umbra_core::{ETag, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestC
 use umbra_meta::{Check, Expect, Partition, Revision, key};
 use umbra_store::{Bucket, GetObject, GetOptions, Stored, Terms};
 
-use crate::{Shadow, key_locks::KeyLocks, origin::Origin, read_through::hydrates_whole, view::View};
+use crate::{Shadow, key_locks::KeyLocks, origin::Origin, read_through::hydrates_whole, shadow::scope_of, view::View};
 
 /// How long a reader waits for the origin to say whether an object changed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -42,6 +43,8 @@ enum Found {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     at: Timestamp,
+    /// The origin and generation it was found out in.
+    scope: u64,
     /// The revision of the object it is about.
     revision: Revision,
     found: Found,
@@ -73,13 +76,23 @@ impl Marks {
         }
         self.young.insert(key, mark);
     }
+
+    fn forget(&mut self, partition: Partition) {
+        self.young.retain(|(of, _), _| *of != partition);
+        self.old.retain(|(of, _), _| *of != partition);
+    }
 }
 
 impl Revalidations {
     /// Whether the copy of `revision` is known to be outdated.
-    pub(crate) fn is_outdated(&self, partition: Partition, key: &ObjectKey, revision: Revision) -> bool {
-        let mark = self.marks.lock().get(&(partition, key.clone()));
-        mark.is_some_and(|mark| mark.found == Found::Changed && mark.revision == revision)
+    pub(crate) fn is_outdated(&self, bucket: &Bucket, key: &ObjectKey, revision: Revision) -> bool {
+        let is_so = |mark: Mark| mark.found == Found::Changed && mark.revision == revision && mark.scope == scope_of(bucket);
+        interval_of(bucket).is_some() && self.marks.lock().get(&(bucket.partition, key.clone())).is_some_and(is_so)
+    }
+
+    /// Forgets all keys of a bucket.
+    pub(crate) fn forget(&self, partition: Partition) {
+        self.marks.lock().forget(partition);
     }
 
     /// The new object cannot be had: what is here counts again, for a while. Tells whether the copy was known to be outdated.
@@ -93,8 +106,9 @@ impl Revalidations {
         self.marks.lock().set((partition, key.clone()), mark);
     }
 
-    fn is_due(&self, partition: Partition, key: &ObjectKey, interval: Duration, now: Timestamp) -> bool {
-        self.marks.lock().get(&(partition, key.clone())).is_none_or(|mark| {
+    fn is_due(&self, bucket: &Bucket, key: &ObjectKey, interval: Duration, now: Timestamp) -> bool {
+        let mark = self.marks.lock().get(&(bucket.partition, key.clone()));
+        mark.filter(|mark| mark.scope == scope_of(bucket)).is_none_or(|mark| {
             let rest = if mark.found == Found::Unknown { interval.min(ASK_AGAIN_AFTER) } else { interval };
             now >= mark.at.plus(rest)
         })
@@ -155,11 +169,11 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
     ) -> Result<bool> {
         let (known, partition) = (&self.0.revalidations, bucket.partition);
-        if !known.is_due(partition, key, interval, self.0.clock.now()) {
+        if !known.is_due(bucket, key, interval, self.0.clock.now()) {
             return Ok(false);
         }
         let _asking = known.asking.lock(partition, key).await;
-        if !known.is_due(partition, key, interval, self.0.clock.now()) {
+        if !known.is_due(bucket, key, interval, self.0.clock.now()) {
             return Ok(false);
         }
         let view = self.view(bucket, key).await?;
@@ -171,7 +185,7 @@ impl Shadow {
             Some(hydrated) if now < hydrated.plus(interval) => (hydrated, Found::Same),
             Some(_) => (now, self.ask(cx, bucket, key, &view, stored, origin).await?),
         };
-        known.remember(partition, key, Mark { at, revision: stored.revision, found });
+        known.remember(partition, key, Mark { at, scope: scope_of(bucket), revision: stored.revision, found });
         Ok(found == Found::Changed)
     }
 
@@ -228,16 +242,21 @@ mod tests {
     fn memory_is_bounded_and_keeps_the_latest() {
         let known = Revalidations::default();
         let key = |n: usize| ObjectKey::parse(&format!("key-{n}")).unwrap();
-        let mark = |n: usize| Mark { at: Timestamp::from_millis(0), revision: Revision(n as u64), found: Found::Changed };
+        let mark = |n: usize| Mark { at: Timestamp::from_millis(0), scope: 0, revision: Revision(n as u64), found: Found::Changed };
         let many = 3 * REMEMBERED_MAX;
         for n in 0..many {
             known.remember(Partition(1), &key(n), mark(n));
         }
-        let outdated = |n: usize| known.is_outdated(Partition(1), &key(n), Revision(n as u64));
-        assert!((many - REMEMBERED_MAX..many).all(outdated) && !outdated(0));
-        assert!(!known.is_outdated(Partition(1), &key(many - 1), Revision(0)), "another revision is another object");
-        assert!(!known.is_outdated(Partition(2), &key(many - 1), Revision(many as u64 - 1)));
-        let marks = known.marks.lock();
-        assert!(marks.young.len() <= REMEMBERED_MAX && marks.old.len() <= REMEMBERED_MAX);
+        let remembers = |n: usize| known.marks.lock().get(&(Partition(1), key(n))).is_some_and(|mark| mark.revision.0 == n as u64);
+        assert!((many - REMEMBERED_MAX..many).all(remembers) && !remembers(0));
+        let sizes = || {
+            let marks = known.marks.lock();
+            (marks.young.len(), marks.old.len())
+        };
+        assert!(sizes().0 <= REMEMBERED_MAX && sizes().1 <= REMEMBERED_MAX);
+        known.forget(Partition(2));
+        assert!(remembers(many - 1), "another bucket is none of ours");
+        known.forget(Partition(1));
+        assert_eq!(sizes(), (0, 0));
     }
 }

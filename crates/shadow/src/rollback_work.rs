@@ -108,7 +108,7 @@ async fn begin(job: &JobContext) -> Result<Progress> {
     let mut progress = Progress { cursor: Some(encode(&Cursor { round: 0, after: None })), ..Progress::default() };
     if !is_dry_run(job) && !writes_through(&job.bucket) {
         let on = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
-        job.shadow.attach(&job.cx, &job.bucket.name, on).await?;
+        job.shadow.attach(&job.cx, &job.bucket, on).await?;
         progress.counts.tally("write-through-switched-on", 0);
     }
     Ok(progress)

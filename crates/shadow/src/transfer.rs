@@ -529,7 +529,10 @@ impl State {
 
 /// What readers are told whose transfer was stopped with its shadow.
 pub(crate) fn cut_off() -> Error {
-    Error::new(ErrorKind::Unavailable, "the bucket's shadow was cleared while the object came in from its origin; please try again")
+    Error::new(
+        ErrorKind::Unavailable,
+        "the bucket's shadow was cleared or changed while the object came in from its origin; please try again",
+    )
 }
 
 /// The object changed at the origin, or a newer one took its place here, and this reader had begun.

@@ -9,7 +9,7 @@ use umbra_store::Secret;
 use crate::{
     env::{BIG_MIN, Dials},
     history::{Mode, Switch},
-    life::{Life, World, bucket_name},
+    life::{Life, World},
     reference::{Effect, Value},
     writes::content,
 };
@@ -48,7 +48,7 @@ impl Life {
             match mode {
                 Mode::Detached => self.switch(wanted, false).await,
                 // Credentials are changed alone. Whether that came to pass makes no difference to anybody.
-                _ if env.chance(0.2) => drop(self.shadow.attach(&self.cx, &bucket_name(), rotation()).await),
+                _ if env.chance(0.2) => drop(self.attach(rotation()).await),
                 _ if env.chance(0.4) => self.switch(Mode::Detached, env.chance(0.6)).await,
                 _ => self.switch(wanted, false).await,
             }
@@ -81,10 +81,18 @@ impl Life {
 
     async fn try_switch(&self, mode: Mode, forced: bool) -> Result<()> {
         let write_through = match mode {
-            Mode::Detached => return self.shadow.detach(&self.cx, &bucket_name(), forced).await.map(drop),
+            Mode::Detached => {
+                let bucket = self.bucket().await?;
+                return self.shadow.detach(&self.cx, &bucket, forced).await.map(drop);
+            }
             mode => mode == Mode::Through,
         };
-        self.shadow.attach(&self.cx, &bucket_name(), attach_request(&self.world.env.dials, write_through)).await.map(drop)
+        self.attach(attach_request(&self.world.env.dials, write_through)).await
+    }
+
+    async fn attach(&self, request: AttachRequest) -> Result<()> {
+        let bucket = self.bucket().await?;
+        self.shadow.attach(&self.cx, &bucket, request).await.map(drop)
     }
 }
 

@@ -79,7 +79,9 @@ async fn create_bucket(state: &AdminState, plan: &Plan) -> ApiResult<CreatedBuck
     let made = state.catalog.create_bucket(&plan.name, &plan.organization, plan.settings.clone()).await?;
     let outcome = furnish(state, plan, Arc::clone(&made)).await;
     if outcome.is_err() {
-        undone("bucket", state.catalog.destroy_bucket(&plan.name).await);
+        if state.catalog.current(&made).await.is_ok() {
+            undone("bucket", state.catalog.destroy_bucket(&plan.name).await);
+        }
         state.shadow.forget(&made);
     }
     outcome
@@ -88,7 +90,7 @@ async fn create_bucket(state: &AdminState, plan: &Plan) -> ApiResult<CreatedBuck
 /// Gives a new bucket its origin and its key.
 async fn furnish(state: &AdminState, plan: &Plan, mut bucket: Arc<Bucket>) -> ApiResult<CreatedBucket> {
     if let Some(attach) = &plan.attach {
-        bucket = state.shadow.attach(&context(plan.request_id.clone()), &plan.name, attach.clone()).await?;
+        bucket = state.shadow.attach(&context(plan.request_id.clone()), &bucket, attach.clone()).await?;
     }
     let key = NewKey { organization: Some(plan.organization.clone()), role: Role::Editor, bucket: Some(plan.name.clone()), fixed: None };
     let key = state.catalog.create_key(key).await?;

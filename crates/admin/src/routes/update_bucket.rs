@@ -44,10 +44,10 @@ async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, r
     let mut latest = None;
     // What the origin has a say in comes first: if it fails, nothing has changed.
     if request.clear_shadow {
-        latest = Some(state.shadow.detach(&context(request_id), &bucket.name, request.force).await?);
+        latest = Some(state.shadow.detach(&context(request_id), bucket, request.force).await?);
     } else if let Some(shadow) = request.shadow.filter(|shadow| !shadow.is_empty()) {
         let attach = if bucket.settings.shadow.is_some() { convert::attach(shadow)? } else { complete(shadow, &bucket.name)? };
-        latest = Some(state.shadow.attach(&context(request_id), &bucket.name, attach).await?);
+        latest = Some(state.shadow.attach(&context(request_id), bucket, attach).await?);
     }
     if request.public.is_some() || request.location.is_some() {
         let mut change = |settings: &mut umbra_store::BucketSettings| {
@@ -57,7 +57,7 @@ async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, r
             }
             Ok(())
         };
-        latest = Some(state.catalog.update_bucket(&bucket.name, &mut change).await?);
+        latest = Some(state.catalog.update_bucket(bucket, &mut change).await?);
     }
     latest.map(|bucket| convert::bucket(&bucket)).ok_or_else(|| ApiError::invalid("nothing to change"))
 }

@@ -51,7 +51,7 @@ async fn set(operations: &Operations, call: &Call, rules: Vec<CorsRule>) -> Resu
         Arc::make_mut(&mut settings.extras).cors.clone_from(&rules);
         Ok(())
     };
-    operations.catalog.update_bucket(&call.bucket()?.name, &mut change).await?;
+    operations.catalog.update_bucket(call.bucket()?, &mut change).await?;
     Ok(())
 }
 

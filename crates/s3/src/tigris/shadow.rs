@@ -55,8 +55,8 @@ pub(super) fn taken(document: Value) -> Result<Option<Change>, Failure> {
 /// Carries the change out. The origin has a say in it.
 pub(super) async fn carry_out(change: Change, shadow: &Shadow, cx: &RequestContext, bucket: &Bucket) -> Result<(), Failure> {
     match change {
-        Change::Attach(request) => shadow.attach(cx, &bucket.name, request).await.map(drop).map_err(told),
-        Change::Detach => shadow.detach(cx, &bucket.name, false).await.map(drop).map_err(|error| refused(error, bucket)),
+        Change::Attach(request) => shadow.attach(cx, bucket, request).await.map(drop).map_err(told),
+        Change::Detach => shadow.detach(cx, bucket, false).await.map(drop).map_err(|error| refused(error, bucket)),
     }
 }
 

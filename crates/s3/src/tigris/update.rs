@@ -56,7 +56,7 @@ pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, doc
             changes.iter().for_each(|change| change.apply(settings));
             Ok(())
         };
-        catalog.update_bucket(&bucket.name, &mut apply).await?;
+        catalog.update_bucket(&bucket, &mut apply).await?;
         Ok::<_, Failure>(())
     });
     work.await.unwrap_or_else(|error| Err(Error::internal("the request was cut short").because(error).into()))?;

@@ -84,9 +84,9 @@ impl World {
     }
 
     pub(crate) async fn make_public(&self, bucket: &str) {
-        let name = BucketName::parse(bucket).unwrap();
+        let bucket = self.catalog.bucket(&BucketName::parse(bucket).unwrap()).await.unwrap();
         self.catalog
-            .update_bucket(&name, &mut |settings| {
+            .update_bucket(&bucket, &mut |settings| {
                 settings.public = true;
                 Ok(())
             })

@@ -92,6 +92,10 @@ pub struct MemoryOrigin {
     ignores_conditions: AtomicBool,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
+    /// When set, every read waits for a permit before it is answered.
+    held_gets: Mutex<Option<Arc<Semaphore>>>,
+    /// The hop that no read may have passed.
+    refused_hop: Mutex<Option<String>>,
     /// Whether the ETags of what is written are no MD5s.
     has_odd_etags: AtomicBool,
     /// Whether answers keep their length to themselves.
@@ -274,6 +278,18 @@ impl MemoryOrigin {
         gate
     }
 
+    /// From now on every read waits for a permit.
+    pub fn hold_gets(&self) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        *self.held_gets.lock() = Some(gate.clone());
+        gate
+    }
+
+    /// From now on reads are refused that have passed `hop`.
+    pub fn refuse_hop(&self, hop: &str) {
+        *self.refused_hop.lock() = Some(hop.to_owned());
+    }
+
     /// From now on answers do not tell their length.
     pub fn hide_length(&self) {
         self.hides_length.store(true, Ordering::SeqCst);
@@ -415,8 +431,15 @@ async fn collect(body: Body) -> Result<Bytes> {
 
 #[async_trait]
 impl Origin for MemoryOrigin {
-    async fn get(&self, _: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
+    async fn get(&self, path: &ShadowPath, key: &ObjectKey, range: Option<ByteRange>, if_match: Option<&ETag>) -> Result<OriginObject> {
         self.gets.fetch_add(1, Ordering::SeqCst);
+        let gate = self.held_gets.lock().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+        if self.refused_hop.lock().as_ref().is_some_and(|hop| path.0.contains(hop)) {
+            return Err(OriginError::certain(Error::new(ErrorKind::OriginRefused, "shadow loop")));
+        }
         let fault = self.fault("get", key)?;
         let found = self.find(key);
         self.pass("get").await;

@@ -14,6 +14,7 @@ use super::{
     PutConditions, Result, ShadowPath, Uncarried,
 };
 use crate::{
+    attach::PROBE_KEY_PREFIX,
     stats::{Count, OriginFault, Stats},
     uncarried::Notes,
     write_through::switched,
@@ -169,7 +170,11 @@ impl Origin for ObservedOrigin {
     }
 
     async fn list(&self, path: &ShadowPath, list: &OriginList) -> Result<OriginPage> {
-        self.observe("list", self.inner.list(path, list)).await
+        let mut page = self.observe("list", self.inner.list(path, list)).await?;
+        // What a probe could not delete is ours, not the owner's: nobody is shown it, and nothing waits for it to come here.
+        page.objects.retain(|object| !object.key.as_str().starts_with(PROBE_KEY_PREFIX));
+        page.common_prefixes.retain(|prefix| !prefix.starts_with(PROBE_KEY_PREFIX));
+        Ok(page)
     }
 
     async fn tags(&self, path: &ShadowPath, key: &ObjectKey) -> Result<Tags> {

@@ -1,15 +1,16 @@
 //! semantics.md, "Life of a shadow": attaching and changing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use umbra_core::{ErrorKind, Fault as S3Fault, HydratePolicy, Money};
+use umbra_meta::key;
 use umbra_shadow::{
-    AttachRequest,
+    AttachRequest, JobKind,
     origin::{OriginAttributes, memory::Fault},
 };
-use umbra_store::Secret;
+use umbra_store::{BucketSettings, GetOptions, ListSource, Objects, Secret};
 
-use crate::world::{World, kind, name, request};
+use crate::world::{World, content, k, kind, name, request};
 
 /// "Attach at bucket creation or to an existing bucket, whether or not it holds objects: objects already here win over the origin's of the
 /// same key."
@@ -32,14 +33,14 @@ async fn a_missing_right_is_named() {
     {
         let world = World::bare().await;
         world.origin.fail_next(doing, Fault::Refused);
-        let error = world.shadow.attach(&world.cx, &name(), request(write_through)).await.unwrap_err();
+        let error = world.shadow.attach(&world.cx, &*world.bucket().await, request(write_through)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
         assert!(error.message().contains(says), "{error}");
         assert_eq!(world.bucket().await.settings.shadow, None);
     }
     let world = World::bare().await;
     world.origin.fail_next("list", Fault::Unavailable);
-    assert_eq!(kind(world.shadow.attach(&world.cx, &name(), request(false)).await), ErrorKind::OriginUnavailable);
+    assert_eq!(kind(world.shadow.attach(&world.cx, &*world.bucket().await, request(false)).await), ErrorKind::OriginUnavailable);
     assert_eq!(world.origin.writes(), Vec::<String>::new(), "without write-through the origin is never written");
 }
 
@@ -49,12 +50,12 @@ async fn another_bucket_of_the_origin_needs_a_detach_first() {
     let world = World::attached(false).await;
     world.origin.insert("cold", "x", &OriginAttributes::default());
     let another = AttachRequest { bucket: Some("another".into()), ..AttachRequest::default() };
-    let error = world.shadow.attach(&world.cx, &name(), another.clone()).await.unwrap_err();
+    let error = world.shadow.attach(&world.cx, &*world.bucket().await, another.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
     assert!(error.message().contains("clear that shadow before it shadows another"), "{error}");
     assert_eq!(world.get("cold").await.unwrap(), "x");
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
-    world.shadow.attach(&world.cx, &name(), AttachRequest { bucket: another.bucket, ..request(false) }).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, AttachRequest { bucket: another.bucket, ..request(false) }).await.unwrap();
 }
 
 /// "Settings can change one at a time (credentials rotated alone, write-through toggled alone) without retyping the rest."
@@ -63,9 +64,9 @@ async fn settings_change_one_at_a_time() {
     let world = World::attached(false).await;
     let before = world.bucket().await.settings.clone();
     let toggle = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), toggle).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, toggle).await.unwrap();
     let rotate = AttachRequest { access_key: Some("key2".into()), secret_key: Some(Secret::new("secret2")), ..AttachRequest::default() };
-    let after = world.shadow.attach(&world.cx, &name(), rotate).await.unwrap().settings.clone();
+    let after = world.shadow.attach(&world.cx, &*world.bucket().await, rotate).await.unwrap().settings.clone();
     let (before_shadow, after_shadow) = (before.shadow.unwrap(), after.shadow.unwrap());
     assert_eq!((after_shadow.access_key.as_str(), after_shadow.write_through), ("key2", true));
     assert_eq!((after_shadow.endpoint, after_shadow.bucket), (before_shadow.endpoint, before_shadow.bucket));
@@ -77,14 +78,75 @@ async fn settings_change_one_at_a_time() {
         price_per_gb: Some(Money { micros: 90_000 }),
         ..AttachRequest::default()
     };
-    let own = world.shadow.attach(&world.cx, &name(), own).await.expect("what is ours alone is not asked of the origin");
+    let own = world.shadow.attach(&world.cx, &*world.bucket().await, own).await.expect("what is ours alone is not asked of the origin");
     let own = own.settings.shadow.clone().unwrap();
     assert_eq!((own.hydrate, own.revalidate), (HydratePolicy::Touched, Some(Duration::from_secs(60))));
     assert_eq!((own.price_per_gb, own.access_key.as_str()), (Some(Money { micros: 90_000 }), "key2"));
     let off = AttachRequest { revalidate: Some(Duration::ZERO), price_per_gb: Some(Money::default()), ..AttachRequest::default() };
-    let off = world.shadow.attach(&world.cx, &name(), off).await.unwrap().settings.shadow.clone().unwrap();
+    let off = world.shadow.attach(&world.cx, &*world.bucket().await, off).await.unwrap().settings.shadow.clone().unwrap();
     assert_eq!((off.hydrate, off.revalidate, off.price_per_gb), (HydratePolicy::Touched, None, None));
     let world = World::bare().await;
     let toggle = AttachRequest { write_through: Some(true), ..AttachRequest::default() };
-    assert_eq!(kind(world.shadow.attach(&world.cx, &name(), toggle).await), ErrorKind::Invalid(S3Fault::InvalidArgument));
+    assert_eq!(kind(world.shadow.attach(&world.cx, &*world.bucket().await, toggle).await), ErrorKind::Invalid(S3Fault::InvalidArgument));
+}
+
+/// What was allowed on a bucket is not done to another that has its name by the time the origin has answered.
+#[tokio::test]
+async fn a_slow_probe_does_not_attach_to_another_bucket_of_the_name() {
+    let world = Arc::new(World::bare().await);
+    let (before, gate, requests) = (world.bucket().await, world.origin.hold_lists(), world.origin.requests());
+    let attaching = {
+        let (world, bucket) = (world.clone(), before.clone());
+        tokio::spawn(async move { world.shadow.attach(&world.cx, &bucket, request(false)).await })
+    };
+    world.eventually(async || (world.origin.requests() > requests).then_some(())).await;
+    world.catalog.delete_bucket(&name()).await.unwrap();
+    world.catalog.ensure_organization("other").await.unwrap();
+    world.catalog.create_bucket(&name(), "other", BucketSettings::default()).await.unwrap();
+    gate.add_permits(10);
+    assert_eq!(kind(attaching.await.unwrap()), ErrorKind::Conflict);
+    assert_eq!(world.bucket().await.settings.shadow, None);
+    for error in [
+        world.shadow.attach(&world.cx, &before, request(false)).await.unwrap_err(),
+        world.shadow.detach(&world.cx, &before, true).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+    }
+}
+
+/// An origin changed for another in place: what was under way from the old one ends, and nothing begins there any more.
+#[tokio::test]
+async fn another_origin_ends_what_the_old_one_was_asked() {
+    let world = Arc::new(World::attached(false).await);
+    world.origin.insert("k", content(12 * 1024 * 1024), &OriginAttributes::default());
+    let (before, gate) = (world.bucket().await, world.origin.slow_down());
+    let reader = world.begin_get("k").await;
+    gate.add_permits(150);
+    world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
+    let other = AttachRequest { endpoint: Some("https://other.example".into()), ..AttachRequest::default() };
+    world.shadow.attach(&world.cx, &before, other).await.unwrap();
+    world.origin.insert("k", "new", &OriginAttributes::default());
+    gate.add_permits(10_000);
+    assert_eq!(kind(reader.await.unwrap()), ErrorKind::Unavailable);
+    world.eventually(async || world.blobs.is_empty().then_some(())).await;
+    let requests = world.origin.requests();
+    assert_eq!(kind(world.shadow.head(&world.cx, &before, &k("k"), GetOptions::default()).await), ErrorKind::Unavailable);
+    assert_eq!(world.origin.requests(), requests, "a request from before does not go to the old origin");
+    assert_eq!(world.get("k").await.unwrap(), "new");
+}
+
+/// What a probe left behind at the origin is nobody's object: it is in no listing, and detaching does not wait for it.
+#[tokio::test]
+async fn what_a_probe_left_is_hidden() {
+    let world = World::bare().await;
+    world.origin.fail_next("delete", Fault::Refused);
+    world.shadow.attach(&world.cx, &*world.bucket().await, request(true)).await.unwrap_err();
+    assert_eq!(world.origin.keys().len(), 1, "it is there");
+    world.attach(false).await;
+    for delimiter in ["", "/"] {
+        assert_eq!(world.list("", delimiter, 10, ListSource::Merged).await.unwrap(), Vec::<String>::new());
+    }
+    world.run(JobKind::Inventory).await;
+    assert_eq!(world.cold().await, (0, 0));
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }

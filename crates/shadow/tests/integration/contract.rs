@@ -13,7 +13,7 @@ use umbra_store::{
     copy_part,
 };
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 const MIB: usize = 1024 * 1024;
 
@@ -62,7 +62,7 @@ async fn a_shadow_has_three_states_and_each_attachment_a_generation() {
         if attached {
             world.attach(false).await;
         } else {
-            world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+            world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
         }
         let settings = world.bucket().await.settings.clone();
         assert_eq!(settings.shadow.is_some(), attached);
@@ -204,7 +204,7 @@ async fn detaching_waits_for_writes_that_had_begun() {
     let (writer, rest_of_body) = begin_put(&world, MIB).await;
     let detach = {
         let world = world.clone();
-        tokio::spawn(async move { world.shadow.detach(&world.cx, &name(), true).await.map(drop) })
+        tokio::spawn(async move { world.shadow.detach(&world.cx, &*world.bucket().await, true).await.map(drop) })
     };
     world.eventually(async || world.bucket().await.settings.shadow.is_none().then_some(())).await;
     for _ in 0..100 {
@@ -239,10 +239,10 @@ async fn pending_repairs_keep_a_shadow_unless_forced() {
         world.put(key, "new").await.unwrap_err();
     }
     world.meta.heal();
-    let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(refused.message().starts_with("2 repairs"), "{refused}");
     assert!(world.bucket().await.settings.shadow.is_some());
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     assert_eq!(world.bucket().await.settings.shadow, None);
 }
 

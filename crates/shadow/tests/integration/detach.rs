@@ -1,13 +1,16 @@
 //! semantics.md, "Life of a shadow": detaching.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
+use umbra_core::{Entity, ErrorKind, Fault as S3Fault, Result, ShadowSettings, SystemClock};
 use umbra_meta::{CommitFault, Write, key};
-use umbra_shadow::origin::OriginAttributes;
-use umbra_store::{CreateUpload, DeleteOptions, GetOptions, ListSource, Objects};
+use umbra_shadow::{
+    OriginFactory, Shadow, ShadowLimits, ShadowParts,
+    origin::{Origin, OriginAttributes, memory::MemoryOrigin},
+};
+use umbra_store::{Bucket, CreateUpload, DeleteOptions, GetOptions, ListSource, Objects, Secret};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 /// "It refuses while cold objects remain or repairs are pending, naming how many, unless forced".
 #[tokio::test]
@@ -19,7 +22,7 @@ async fn the_gate_counts_what_remains() {
     world.get("cold0").await.unwrap();
     world.hydrated("cold0").await;
     world.delete("cold1").await.unwrap();
-    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let error = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
     assert!(error.message().starts_with("3 objects"), "{error}");
     for n in 2..5 {
@@ -32,10 +35,10 @@ async fn the_gate_counts_what_remains() {
     });
     world.put("half", "x").await.unwrap_err();
     world.meta.heal();
-    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let error = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(error.message().contains("still only at the origin") || error.message().contains("1 repair"), "{error}");
     world.put("half", "x").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
     assert_eq!(world.bucket().await.settings.shadow, None);
 }
 
@@ -46,7 +49,7 @@ async fn after_detaching_the_origin_is_left_alone() {
     world.origin.insert("cold", "x", &OriginAttributes::default());
     world.put("here", "y").await.unwrap();
     world.delete("gone").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     let requests = world.origin.requests();
     assert_eq!(kind(world.get("cold").await), ErrorKind::NotFound(Entity::Object));
     world.put("new", "z").await.unwrap();
@@ -66,7 +69,7 @@ async fn hydrations_under_way_leave_nothing_behind() {
     let reader = world.begin_get("k").await;
     gate.add_permits(150);
     world.eventually(async || (world.rows(key::all_pieces()).await > 0).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     gate.add_permits(10_000);
     let error = reader.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "the server goes on");
@@ -81,7 +84,7 @@ async fn a_new_generation_begins_anew() {
     let world = World::attached(false).await;
     world.origin.insert("k", "x", &OriginAttributes::default());
     world.delete("k").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.attach(false).await;
     assert_eq!(world.list("", "", 10, ListSource::Merged).await.unwrap(), ["k"]);
     assert_eq!(world.get("k").await.unwrap(), "x");
@@ -96,7 +99,7 @@ async fn a_request_from_before_does_not_go_there_afterwards() {
     world.origin.insert("gone", "x", &OriginAttributes::default());
     let before = world.bucket().await;
     world.delete("gone").await.unwrap();
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     let requests = world.origin.requests();
     for key in ["cold", "gone"] {
@@ -120,10 +123,44 @@ async fn a_listing_under_way_ends_with_the_shadow() {
         tokio::spawn(async move { world.list("", "", 10, ListSource::Merged).await })
     };
     world.eventually(async || (world.origin.requests() > 2).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 0).then_some(())).await;
     gate.add_permits(1);
     assert_eq!(kind(listing.await.unwrap()), ErrorKind::Unavailable);
+}
+
+/// Makes an origin, and finds the shadow cleared meanwhile.
+#[derive(Debug)]
+struct Overtaken {
+    origin: Arc<MemoryOrigin>,
+    clears: OnceLock<(Shadow, Arc<Bucket>)>,
+}
+
+impl OriginFactory for Overtaken {
+    fn origin(&self, _: &ShadowSettings, _: &Secret) -> Result<Arc<dyn Origin>> {
+        let (shadow, bucket) = self.clears.get().unwrap();
+        shadow.forget(bucket);
+        Ok(self.origin.clone())
+    }
+}
+
+/// An origin that is being made while the shadow is cleared is not used either.
+#[tokio::test]
+async fn an_origin_made_meanwhile_is_not_used() {
+    let world = World::attached(false).await;
+    world.origin.insert("cold", "x", &OriginAttributes::default());
+    let origins = Arc::new(Overtaken { origin: world.origin.clone(), clears: OnceLock::new() });
+    let shadow = Shadow::new(ShadowParts {
+        native: world.native.clone(),
+        catalog: world.catalog.clone(),
+        origins: origins.clone(),
+        clock: Arc::new(SystemClock),
+        settings: ShadowLimits::default(),
+    });
+    let (bucket, requests) = (world.bucket().await, world.origin.requests());
+    origins.clears.set((shadow.clone(), bucket.clone())).unwrap();
+    let head = shadow.head(&world.cx, &bucket, &k("cold"), GetOptions::default()).await;
+    assert_eq!((kind(head), world.origin.requests()), (ErrorKind::Unavailable, requests));
 }
 
 /// What an origin has open for a bucket ends with the bucket, however that ends; and goes on if the bucket stays.
@@ -159,7 +196,7 @@ async fn rows_go_though_a_write_takes_long() {
         tokio::spawn(async move { world.put("k", "x").await })
     };
     world.eventually(async || (world.intents().await == 1).then_some(())).await;
-    assert_eq!(kind(world.shadow.detach(&world.cx, &name(), true).await), ErrorKind::Unavailable);
+    assert_eq!(kind(world.shadow.detach(&world.cx, &*world.bucket().await, true).await), ErrorKind::Unavailable);
     assert_eq!((world.intents().await, world.rows(key::tombstone_range("")).await), (1, 1), "a write in progress still needs them");
     gate.add_permits(1);
     let _ = writer.await.unwrap();
@@ -174,7 +211,7 @@ async fn rows_of_an_earlier_generation_go_all_the_same() {
     for key in ["a", "b"] {
         world.delete(key).await.unwrap();
     }
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.attach(false).await;
     world.delete("b").await.unwrap();
     world.eventually(async || (world.rows(key::tombstone_range("")).await == 1).then_some(())).await;
@@ -183,7 +220,7 @@ async fn rows_of_an_earlier_generation_go_all_the_same() {
         let drops = batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"s/")));
         if drops { CommitFault::Unavailable } else { CommitFault::None }
     });
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.attach(false).await;
     world.meta.heal();
     world.delete("c").await.unwrap();
@@ -203,7 +240,7 @@ async fn a_write_that_ends_badly_meanwhile_is_counted() {
     world.eventually(async || (world.intents().await == 1).then_some(())).await;
     let detach = {
         let world = world.clone();
-        tokio::spawn(async move { world.shadow.detach(&world.cx, &name(), false).await })
+        tokio::spawn(async move { world.shadow.detach(&world.cx, &*world.bucket().await, false).await })
     };
     // Writes are held back from the moment on that the gate stands open.
     world.eventually(async || (kind_of(world.delete("other").await) == Some(ErrorKind::Unavailable)).then_some(())).await;
@@ -219,6 +256,6 @@ async fn a_write_that_ends_badly_meanwhile_is_counted() {
     world.delete("other").await.unwrap();
 }
 
-fn kind_of<T>(result: umbra_core::Result<T>) -> Option<ErrorKind> {
+fn kind_of<T>(result: Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }

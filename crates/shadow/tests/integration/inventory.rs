@@ -10,7 +10,7 @@ use umbra_shadow::{
 };
 use umbra_store::{CompleteUpload, CompletedPart, CopyOptions, CreateUpload, Integrity, Objects, PartAddress, copy};
 
-use crate::world::{World, content, k, kind, name, request};
+use crate::world::{World, content, k, kind, request};
 
 const INVENTORY: JobKind = JobKind::Inventory;
 
@@ -247,18 +247,18 @@ async fn another_origin_or_generation_begins_anew() {
     insert(&world, "a", 3);
     world.run(INVENTORY).await;
     let other = AttachRequest { endpoint: Some("https://other.example".into()), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), other).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, other).await.unwrap();
     assert_eq!(world.cold().await, (0, 0));
     assert!(world.shadow.job(&*world.bucket().await, INVENTORY).await.unwrap().is_none());
     world.put("a", "ours").await.unwrap();
     insert(&world, "b", 4);
     world.run(INVENTORY).await;
     expect(&world, &BTreeMap::from([("b".to_owned(), 4)])).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::inventory_range("")).await == 0).then_some(())).await;
     world.eventually(async || (world.rows(key::counter_range("cold/")).await == 0).then_some(())).await;
     world.eventually(async || (world.rows(key::job::all()).await == 0).then_some(())).await;
-    world.shadow.attach(&world.cx, &name(), request(false)).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, request(false)).await.unwrap();
     assert_eq!(world.cold().await, (0, 0));
 }
 
@@ -287,7 +287,7 @@ async fn the_gate_lists_the_origin_before_it_lets_go() {
     insert(&world, "a", 3);
     world.run(INVENTORY).await;
     let requests = world.origin.requests();
-    let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(refused.message().starts_with("1 object is still only at the origin (\"a\")"), "{refused}");
     assert_eq!(world.origin.requests(), requests, "known without asking");
     world.get("a").await.unwrap();
@@ -296,15 +296,15 @@ async fn the_gate_lists_the_origin_before_it_lets_go() {
     let world = world.restarted().await;
     world.origin.fail_next("list", Fault::Refused);
     age_passes(&world).await;
-    let error = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let error = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OriginRefused);
     insert(&world, "new", 3);
-    let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(refused.message().starts_with("1 object "), "{refused}");
     assert_eq!(StillListing::of(&refused), None);
     world.get("new").await.unwrap();
     world.hydrated("new").await;
-    world.shadow.detach(&world.cx, &name(), false).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }
 
 /// Takes the record of the passes away, as if they were long ago.
@@ -323,11 +323,11 @@ async fn a_gate_that_waits_for_a_long_pass_says_so() {
     }
     let gate = world.origin.hold_lists();
     gate.add_permits(1);
-    let still = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let still = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert_eq!(still.kind(), ErrorKind::Unavailable);
     assert_eq!(StillListing::of(&still), Some(StillListing { listed: 1000, cold: 1000 }));
     gate.add_permits(100);
-    let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+    let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
     assert!(refused.message().starts_with("1001 objects"), "{refused}");
 }
 
@@ -355,7 +355,7 @@ async fn a_pass_that_rested_does_not_open_the_gate() {
             world.shadow.resume_job(&bucket, INVENTORY, &JobOptions::default()).await.unwrap();
             world.job_is(INVENTORY, JobState::Done).await;
         }
-        let refused = world.shadow.detach(&world.cx, &name(), false).await.unwrap_err();
+        let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
         assert!(refused.message().starts_with("1 object is"), "{refused}");
     }
 }

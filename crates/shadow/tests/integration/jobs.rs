@@ -4,7 +4,7 @@ use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
 use umbra_meta::{CommitFault, key};
 use umbra_shadow::{JobKind, JobOptions, JobRequest, JobState, origin::OriginAttributes};
 
-use crate::world::{World, kind, name};
+use crate::world::{World, kind};
 
 const INVENTORY: JobKind = JobKind::Inventory;
 
@@ -159,7 +159,7 @@ async fn a_cleared_shadow_ends_its_jobs() {
     gate.add_permits(1);
     world.start(INVENTORY).await;
     world.eventually(async || (world.job(INVENTORY).await.counts.objects_done == 1000).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     gate.add_permits(100);
     world.eventually(async || (world.rows(key::job::all()).await == 0).then_some(())).await;
     world.eventually(async || (world.rows(key::inventory_range("")).await == 0).then_some(())).await;

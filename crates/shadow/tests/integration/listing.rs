@@ -147,7 +147,7 @@ async fn a_token_of_another_generation_is_refused() {
     let options = |start| ListOptions { prefix: String::new(), delimiter: String::new(), start, limit: 1, source: ListSource::Merged };
     let page = world.shadow.list(&world.cx, &*world.bucket().await, options(ListStart::First)).await.unwrap();
     let token = page.next.unwrap();
-    world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.attach(false).await;
     for token in [token, "garbage".into(), String::new()] {
         let listed = world.shadow.list(&world.cx, &*world.bucket().await, options(ListStart::Continue(token))).await;

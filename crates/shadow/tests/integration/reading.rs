@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
 use umbra_core::{
-    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, RangeSpec, ReadSource, SystemHeaders,
-    Tags, UserMetadata,
+    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, RangeSpec, ReadSource, RequestContext,
+    SystemHeaders, Tags, UserMetadata,
 };
 use umbra_meta::key;
 use umbra_shadow::{
@@ -14,7 +14,7 @@ use umbra_shadow::{
 };
 use umbra_store::{GetOptions, Objects};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 const MIB: usize = 1024 * 1024;
 
@@ -348,7 +348,7 @@ async fn parts_of_a_cold_object_are_read() {
 async fn only_what_is_touched_comes_in() {
     let world = World::attached(false).await;
     let request = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), request).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
     let size = 5 * MIB + 99;
     world.origin.insert("k", content(size), &attributes());
     let (first, last) = (2 * MIB as u64 + 5, 2 * MIB as u64 + 9);
@@ -450,6 +450,34 @@ async fn ranges_in_any_order_cost_each_byte_once() {
     }
 }
 
+/// A reader whose request has passed shadows that the origin refuses does not make those fail who share the transfer with it.
+#[tokio::test]
+async fn a_path_that_is_refused_is_its_own_requests_alone() {
+    let world = Arc::new(World::attached(false).await);
+    world.origin.insert("k", "x", &OriginAttributes::default());
+    world.origin.refuse_hop("elsewhere/photos");
+    let (gate, bucket) = (world.origin.hold_gets(), world.bucket().await);
+    let cx = RequestContext { shadow_path: vec!["elsewhere/photos".into()], ..RequestContext::default() };
+    let refused = {
+        let (world, bucket) = (world.clone(), bucket.clone());
+        tokio::spawn(async move { world.shadow.get(&cx, &bucket, &k("k"), GetOptions::default()).await })
+    };
+    world.eventually(async || (world.origin.gets() == 1).then_some(())).await;
+    let direct = {
+        let world = world.clone();
+        tokio::spawn(async move { world.get("k").await })
+    };
+    // Without a path a request joins, and asks nothing of its own.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.origin.gets(), 1);
+    gate.add_permits(10);
+    assert_eq!(kind(refused.await.unwrap()), ErrorKind::OriginRefused);
+    assert_eq!(direct.await.unwrap().unwrap(), "x");
+    assert_eq!((world.hydrated("k").await, world.origin.gets()), ("x".into(), 2));
+}
+
 /// A write-through that the origin refuses makes a reader begin a second transfer of a key beside the one that is under way: they keep apart,
 /// also over a restart, and only one of them becomes the object.
 #[tokio::test]
@@ -496,7 +524,7 @@ async fn two_transfers_of_a_key_keep_apart() {
 async fn pieces_of_an_object_that_changed_are_not_shown() {
     let world = World::attached(false).await;
     let request = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), request).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
     world.origin.insert("k", content(5 * MIB), &attributes());
     assert_eq!(world.get_range("k", 0, 9).await.unwrap(), content(10));
     world.eventually(async || (world.rows(key::all_pieces()).await == 2).then_some(())).await;

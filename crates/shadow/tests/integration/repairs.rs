@@ -11,7 +11,7 @@ use umbra_shadow::{
 };
 use umbra_store::{GetOptions, ListOptions, ListSource, ListStart, Objects};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 /// The commit that applies a write here fails, the journal's does not.
 fn fail_applying(world: &World, fault: CommitFault) {
@@ -172,7 +172,7 @@ async fn an_intent_of_an_earlier_generation_counts_for_nothing() {
     world.origin.fail_next("put", Fault::LoseRequest);
     world.put("k", "lost").await.unwrap_err();
     world.meta.fail_after(1, CommitFault::Unavailable);
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.meta.heal();
     world.put("k", "kept").await.unwrap();
     world.attach(true).await;
@@ -325,7 +325,11 @@ async fn a_damaged_row_stands_in_the_way_of_its_own_key_alone() {
     assert_eq!(world.list("other/", "", 10, ListSource::Merged).await.unwrap(), ["other/cold"]);
     assert_eq!(kind(world.get("bad").await), ErrorKind::Corrupt);
     world.hydrated_by_reading("other/cold").await;
-    assert_eq!(kind(world.shadow.detach(&world.cx, &name(), false).await), ErrorKind::Corrupt, "nobody knows what is to be repaired");
+    assert_eq!(
+        kind(world.shadow.detach(&world.cx, &*world.bucket().await, false).await),
+        ErrorKind::Corrupt,
+        "nobody knows what is to be repaired"
+    );
 }
 
 /// "makes the key read through the origin until repaired": also while another write of it is under way.

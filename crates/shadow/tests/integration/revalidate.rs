@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use umbra_core::{ErrorKind, ObjectInfo, ReadSource, Result};
+use umbra_core::{ErrorKind, HydratePolicy, ObjectInfo, ReadSource, Result};
 use umbra_shadow::{
     AttachRequest, ShadowCounts,
     origin::{OriginAttributes, memory::Fault},
 };
 use umbra_store::{GetOptions, Objects};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// So short that it is over whenever a test looks again.
@@ -24,7 +24,7 @@ async fn world(interval: Duration) -> World {
 
 async fn set(world: &World, interval: Duration) {
     let request = AttachRequest { revalidate: Some(interval), ..AttachRequest::default() };
-    world.shadow.attach(&world.cx, &name(), request).await.unwrap();
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
 }
 
 /// A world whose origin has changed an object that is here.
@@ -172,4 +172,25 @@ async fn an_origin_that_does_not_answer_changes_nothing() {
     assert_eq!(head(&world, "a").await.unwrap().size, 5);
     assert_eq!(world.here("a").await.unwrap(), "first");
     world.eventually(async || (world.get("a").await.unwrap() == "second").then_some(())).await;
+}
+
+/// What was found out counts only while it is asked for, and for the shadow it was found out in: an object that is here stays readable.
+#[tokio::test]
+async fn what_is_known_to_be_outdated_is_forgotten_with_the_interval() {
+    let world = world(MOMENT).await;
+    let touched = AttachRequest { hydrate: Some(HydratePolicy::Touched), ..AttachRequest::default() };
+    world.shadow.attach(&world.cx, &*world.bucket().await, touched).await.unwrap();
+    hydrate(&world, "a", "first").await;
+    world.origin.insert("a", "the second", &OriginAttributes::default());
+    assert_eq!(head(&world, "a").await.unwrap().size, 10);
+    let outdated = world.bucket().await;
+    set(&world, Duration::ZERO).await;
+    world.origin.remove("a");
+    let requests = world.origin.requests();
+    assert_eq!(world.get("a").await.unwrap(), "first");
+    assert_eq!((head(&world, "a").await.unwrap().size, world.origin.requests()), (5, requests));
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
+    world.attach(false).await;
+    assert_ne!(world.bucket().await.settings.generation, outdated.settings.generation);
+    assert_eq!(world.get("a").await.unwrap(), "first");
 }

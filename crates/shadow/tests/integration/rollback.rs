@@ -16,7 +16,7 @@ use umbra_store::{
     Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions,
 };
 
-use crate::world::{World, content, k, name};
+use crate::world::{World, content, k};
 
 /// The smallest part that may have one behind it.
 const PART: usize = 5 * 1024 * 1024;
@@ -377,7 +377,7 @@ async fn detaching_ends_it() {
     let gate = world.origin.hold_puts();
     world.start_with(JobKind::Rollback, "", JobOptions::default()).await;
     world.eventually(async || (world.intents().await == 2).then_some(())).await;
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     let requests = world.origin.requests();
     gate.add_permits(100);
     world.eventually(async || (world.rows(key::job::all()).await == 0 && world.intents().await == 0).then_some(())).await;
@@ -435,7 +435,7 @@ async fn a_write_over_an_abandoned_copy_leaves_no_upload_behind() {
             let world = world.clone();
             tokio::spawn(async move { world.attach(false).await });
             let is_off = |bucket: &Bucket| bucket.settings.shadow.as_ref().is_some_and(|shadow| !shadow.write_through);
-            next.eventually(async || is_off(&next.catalog.refresh(&name()).await.unwrap()).then_some(())).await;
+            next.eventually(async || is_off(&next.catalog.refresh(&next.bucket().await.name).await.unwrap()).then_some(())).await;
         }
         next.delete("parts").await.unwrap();
         assert_eq!(next.rows(key::all_origin_uploads()).await, 1);

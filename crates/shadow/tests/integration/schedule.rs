@@ -4,7 +4,7 @@ use umbra_core::{ErrorKind, ObjectInfo, ReadSource, Result};
 use umbra_shadow::origin::memory::Fault;
 use umbra_store::{GetOptions, Objects};
 
-use crate::world::{World, content, k, kind, name};
+use crate::world::{World, content, k, kind};
 
 async fn order(world: &World, key: &str) -> Result<ObjectInfo> {
     world.shadow.head_and_schedule(&world.cx, &*world.bucket().await, &k(key), GetOptions::default()).await
@@ -112,7 +112,7 @@ async fn orders_end_with_the_shadow() {
     for key in &keys {
         order(&world, key).await.unwrap();
     }
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     let asked = world.origin.gets();
     permits.add_permits(100_000);
     world.shadow.shutdown().await;

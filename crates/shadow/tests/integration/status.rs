@@ -10,7 +10,7 @@ use umbra_shadow::{
 };
 use umbra_store::{BucketSettings, DeleteOptions, GetOptions, ListSource, Objects};
 
-use crate::world::{World, content, k, kind, name, request};
+use crate::world::{World, content, k, kind, request};
 
 async fn status(world: &World) -> ShadowStatus {
     world.shadow.status(&*world.bucket().await).await.unwrap().unwrap()
@@ -71,7 +71,7 @@ async fn a_generation_counts_for_itself() {
     world.shadow.save_counts().await;
     let old = world.bucket().await;
     assert!(world.rows(key::counter_range("shadow/")).await > 0 && world.rows(key::uncarried_range("")).await == 1);
-    world.shadow.detach(&world.cx, &name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::counter_range("shadow/")).await == 0).then_some(())).await;
     assert_eq!(world.rows(key::uncarried_range("")).await, 0);
     // A request that still works with the earlier generation counts for nobody.
@@ -237,8 +237,8 @@ async fn a_hundred_buckets_have_series() {
     let world = World::attached(false).await;
     let names: Vec<_> = (0..metrics::BUCKETS_MAX).map(|n| BucketName::parse(&format!("a-{n:03}")).unwrap()).collect();
     for name in &names {
-        world.catalog.create_bucket(name, "org", BucketSettings::default()).await.unwrap();
-        world.shadow.attach(&world.cx, name, request(false)).await.unwrap();
+        let bucket = world.catalog.create_bucket(name, "org", BucketSettings::default()).await.unwrap();
+        world.shadow.attach(&world.cx, &bucket, request(false)).await.unwrap();
     }
     world.catalog.create_bucket(&BucketName::parse("a-plain").unwrap(), "org", BucketSettings::default()).await.unwrap();
     // After a restart as before it, whoever was used first.

@@ -234,7 +234,7 @@ async fn clearing_a_shadow_aborts_what_is_open_there() {
         if !reachable {
             world.origin.fail_next("abort", Fault::Unavailable);
         }
-        world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+        world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
         assert_eq!(world.origin.open_uploads(), usize::from(!reachable));
         world.eventually(async || (remembered(&world).await == 0).then_some(())).await;
         let parts = [part(&world, &upload, 1, 5).await.unwrap()];

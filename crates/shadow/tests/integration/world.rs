@@ -159,7 +159,7 @@ impl World {
     }
 
     pub(crate) async fn attach(&self, write_through: bool) {
-        self.shadow.attach(&self.cx, &name(), request(write_through)).await.unwrap();
+        self.shadow.attach(&self.cx, &*self.bucket().await, request(write_through)).await.unwrap();
     }
 
     pub(crate) async fn bucket(&self) -> Arc<Bucket> {

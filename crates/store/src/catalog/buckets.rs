@@ -52,6 +52,11 @@ impl Catalog {
         found.ok_or_else(no_bucket)
     }
 
+    /// `bucket` as it is now. Refuses if it was deleted meanwhile and another has its name: what was allowed on the one is not on the other.
+    pub async fn current(&self, bucket: &Bucket) -> Result<Arc<Bucket>> {
+        same_bucket(bucket, self.bucket(&bucket.name).await?)
+    }
+
     /// Creates a bucket for `organization`, which must exist. The settings' state does not matter: a new bucket is active.
     ///
     /// The error of a name that is taken does not tell by whom.
@@ -62,14 +67,15 @@ impl Catalog {
     }
 
     /// Changes the settings of a bucket: reads them, applies `change`, and stores them unless they were changed meanwhile; then it
-    /// begins again. `change` may therefore be called more than once. What it does to the state is ignored.
+    /// begins again. `change` may therefore be called more than once. What it does to the state is ignored. Refuses like
+    /// [`Catalog::current`].
     pub async fn update_bucket(
         &self,
-        name: &BucketName,
+        bucket: &Bucket,
         change: &mut (dyn FnMut(&mut BucketSettings) -> Result<()> + Send),
     ) -> Result<Arc<Bucket>> {
         for _ in 0..ATTEMPTS_MAX {
-            let bucket = self.refresh(name).await?;
+            let bucket = same_bucket(bucket, self.refresh(&bucket.name).await?)?;
             let mut settings = bucket.settings.clone();
             change(&mut settings)?;
             settings.state = bucket.settings.state;
@@ -252,6 +258,13 @@ impl Shared {
             tracing::warn!(?error, partition = bucket.partition.0, "the settings of a bucket that was not created stay behind");
         }
     }
+}
+
+fn same_bucket(before: &Bucket, now: Arc<Bucket>) -> Result<Arc<Bucket>> {
+    if now.partition == before.partition {
+        return Ok(now);
+    }
+    Err(Error::new(ErrorKind::Conflict, "the bucket was deleted meanwhile, and another has its name now"))
 }
 
 /// The error of a bucket that is not there, or not for the caller to know of.

@@ -88,7 +88,7 @@ fn its_futures_can_change_threads() {
     fn check<T: Send>(_: impl FnOnce(Catalog) -> T) {}
     check(|catalog: Catalog| async move { catalog.bucket(&name("bucket")).await });
     check(|catalog: Catalog| async move { catalog.buckets(Some("acme"), None, 1).await });
-    check(|catalog: Catalog| async move { catalog.update_bucket(&name("bucket"), &mut |_| Ok(())).await });
+    check(|catalog: Catalog| async move { catalog.update_bucket(&*catalog.bucket(&name("bucket")).await?, &mut |_| Ok(())).await });
     check(|catalog: Catalog| async move { catalog.delete_organization("acme").await });
     check(|catalog: Catalog| async move { catalog.keys(None).await });
     check(|_| async move { open(&memory()).await });

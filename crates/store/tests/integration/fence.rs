@@ -19,7 +19,7 @@ async fn writers_follow_changed_settings() {
     for public in [true, false] {
         store
             .catalog
-            .update_bucket(&old.name, &mut |settings| {
+            .update_bucket(&old, &mut |settings| {
                 settings.public = public;
                 Ok(())
             })
@@ -37,12 +37,12 @@ async fn settings_that_change_all_the_time_do_not_hinder_writers() {
     let store = Arc::new(Store::in_memory().await);
     let bucket = store.bucket().await;
     let changer = {
-        let (store, name) = (Arc::clone(&store), bucket.name.clone());
+        let (store, bucket) = (Arc::clone(&store), bucket.clone());
         tokio::spawn(async move {
             for round in 0..50 {
                 store
                     .catalog
-                    .update_bucket(&name, &mut |settings| {
+                    .update_bucket(&bucket, &mut |settings| {
                         settings.public = round % 2 == 0;
                         Ok(())
                     })
@@ -111,7 +111,7 @@ async fn nothing_is_written_under_another_shadow() {
         settings.generation += 1;
         Ok(())
     };
-    let new = store.catalog.update_bucket(&old.name, attach).await.unwrap();
+    let new = store.catalog.update_bucket(&old, attach).await.unwrap();
     let deleted = store.native.delete(&store.cx, &old, &key("a"), DeleteOptions::default()).await;
     assert_eq!(deleted.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.put(&old, "a", &content(100_000, 2)).await.unwrap_err().kind(), ErrorKind::Unavailable);

@@ -101,15 +101,15 @@ async fn of_many_who_create_one_name_exactly_one_wins() {
 async fn no_change_is_lost() {
     on_every_engine(|meta| async move {
         let catalogs = [open_with_organizations(&meta).await, open_seeded(&meta, 2).await.unwrap()];
-        catalogs[0].create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        let bucket = catalogs[0].create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
         let changes = (0..20).map(|n| {
-            let catalog = catalogs[n % 2].clone();
+            let (catalog, bucket) = (catalogs[n % 2].clone(), bucket.clone());
             tokio::spawn(async move {
                 let mut increment = |settings: &mut BucketSettings| {
                     settings.generation += 1;
                     Ok(())
                 };
-                catalog.update_bucket(&name("bucket"), &mut increment).await.map(drop)
+                catalog.update_bucket(&bucket, &mut increment).await.map(drop)
             })
         });
         for change in futures::future::join_all(changes).await {
@@ -132,19 +132,39 @@ async fn a_change_is_seen_at_once_and_can_refuse() {
             settings.state = BucketState::Deleting;
             Ok(())
         };
-        let after = catalog.update_bucket(&name("bucket"), &mut publish).await.unwrap();
+        let after = catalog.update_bucket(&before, &mut publish).await.unwrap();
         assert!(after.settings.public && after.settings.state == BucketState::Active && after.revision > before.revision);
         assert_eq!(catalog.bucket(&name("bucket")).await.unwrap(), after);
-        let unchanged = catalog.update_bucket(&name("bucket"), &mut publish).await.unwrap();
+        let unchanged = catalog.update_bucket(&before, &mut publish).await.unwrap();
         assert_eq!(unchanged.revision, after.revision, "nothing to change, nothing written");
         let mut refuse = |settings: &mut BucketSettings| {
             settings.public = false;
             Err(Error::invalid(Fault::InvalidRequest, "no"))
         };
-        assert_eq!(kind(catalog.update_bucket(&name("bucket"), &mut refuse).await), Some(ErrorKind::Invalid(Fault::InvalidRequest)));
+        assert_eq!(kind(catalog.update_bucket(&before, &mut refuse).await), Some(ErrorKind::Invalid(Fault::InvalidRequest)));
         assert_eq!(catalog.refresh(&name("bucket")).await.unwrap(), after);
-        let missing = catalog.update_bucket(&name("missing"), &mut publish).await;
+        catalog.delete_bucket(&before.name).await.unwrap();
+        let missing = catalog.update_bucket(&before, &mut publish).await;
         assert_eq!(kind(missing), Some(ErrorKind::NotFound(Entity::Bucket)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_meant_for_one_bucket_does_not_reach_another_of_its_name() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let before = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        catalog.delete_bucket(&before.name).await.unwrap();
+        let other = catalog.create_bucket(&before.name, "acme", settings()).await.unwrap();
+        let mut publish = |settings: &mut BucketSettings| {
+            settings.public = true;
+            Ok(())
+        };
+        assert_eq!(kind(catalog.update_bucket(&before, &mut publish).await), Some(ErrorKind::Conflict));
+        assert_eq!(kind(catalog.current(&before).await), Some(ErrorKind::Conflict));
+        assert_eq!(catalog.refresh(&before.name).await.unwrap(), other);
+        assert_eq!(catalog.current(&other).await.unwrap(), other);
     })
     .await;
 }

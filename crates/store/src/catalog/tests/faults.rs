@@ -40,7 +40,10 @@ async fn make(catalog: &Catalog, change: Change) -> bool {
                 settings.public = true;
                 Ok(())
             };
-            catalog.update_bucket(&bucket, &mut publish).await.map(drop)
+            match catalog.bucket(&bucket).await {
+                Ok(bucket) => catalog.update_bucket(&bucket, &mut publish).await.map(drop),
+                Err(error) => Err(error),
+            }
         }
         Change::Delete | Change::DeleteInUse => catalog.delete_bucket(&bucket).await,
         Change::Destroy => catalog.destroy_bucket(&bucket).await,

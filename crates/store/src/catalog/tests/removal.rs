@@ -196,7 +196,7 @@ async fn a_protected_bucket_is_not_deleted() {
                 Arc::make_mut(&mut settings.extras).protected = protected;
                 Ok(())
             };
-            catalog.update_bucket(&bucket, &mut change).await.unwrap();
+            catalog.update_bucket(&catalog.bucket(&bucket).await.unwrap(), &mut change).await.unwrap();
         };
         protect(true).await;
         assert_eq!(kind(catalog.delete_bucket(&bucket).await), Some(ErrorKind::Denied));
