@@ -222,6 +222,6 @@ async fn a_dry_run_tells_conflicts() {
     assert_eq!((tally(&job, "conflict").0, world.conflicts().await), (1, vec!["k".to_owned()]));
     assert_eq!(world.origin.writes(), Vec::<String>::new());
     assert!(world.rows(key::all_ancestors()).await > 0);
-    world.shadow.detach(&world.cx, &crate::world::name(), true).await.unwrap();
+    world.shadow.detach(&world.cx, &*world.bucket().await, true).await.unwrap();
     world.eventually(async || (world.rows(key::all_ancestors()).await == 0).then_some(())).await;
 }
