@@ -85,6 +85,7 @@ mod repairs;
 mod revalidate;
 mod rollback;
 mod rollback_work;
+mod same_bucket;
 mod schedule;
 mod shadow;
 mod slice;

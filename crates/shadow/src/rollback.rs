@@ -142,25 +142,45 @@ impl Shadow {
                 (Plan::Copy, Some(stored)) => (Change::Object(stored), Rolled::Copied(stored.object.size)),
                 (Plan::Tag, Some(stored)) => (Change::Tags(stored), Rolled::Tagged),
                 (Plan::Delete, None) => (Change::Absence, Rolled::Deleted(difference.size)),
-                (Plan::Leave, _) => return Ok(Rolled::Left(difference)),
+                (Plan::Leave, _) => match self.still_differs(look, key, &view).await? {
+                    Some((difference, _)) => return Ok(Rolled::Left(difference)),
+                    None => continue,
+                },
                 _ => return Ok(Rolled::Same),
             };
-            if let Some(why) = self.ancestor(look.bucket, key, &view).await?.forbids(view.local(), there.as_ref(), tags.as_ref()) {
+            if self.ancestor(look.bucket, key, &view).await?.forbids(view.local(), there.as_ref(), tags.as_ref()).is_some() {
                 match (&view.object, &there) {
                     (Some(stored), Some(there)) if self.is_ours_there(look, key, stored, there, &difference).await? => {
                         if dry_run || self.adopt(look, key, stored, there).await? {
                             return Ok(Rolled::Same);
                         }
-                        continue;
                     }
-                    _ => return Ok(Rolled::Conflict(conflict(difference, why))),
+                    _ => {
+                        if let Some((difference, Some(why))) = self.still_differs(look, key, &view).await? {
+                            return Ok(Rolled::Conflict(conflict(difference, why)));
+                        }
+                    }
                 }
+                continue;
             }
             if dry_run || self.copy_back(look, key, change, there.as_ref()).await? == CopyEnd::Copied {
                 return Ok(rolled);
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the object keeps changing"))
+    }
+
+    /// How the two sides differ, and why ours must not go to the origin, if so: looked at once more under the key's lock, for then no write is
+    /// between them. `None` if one has been since `before`.
+    async fn still_differs(&self, look: &Look<'_>, key: &ObjectKey, before: &View) -> Result<Option<(Discrepancy, Option<&'static str>)>> {
+        let _lock = self.0.locks.lock(look.bucket.partition, key).await;
+        let view = self.view(look.bucket, key).await?;
+        if view.base != before.base {
+            return Ok(None);
+        }
+        let Seen { difference, there, tags } = self.examine(look, &**look.direct(), key, &view).await?;
+        let ancestor = self.ancestor(look.bucket, key, &view).await?;
+        Ok(difference.map(|difference| (difference, ancestor.forbids(view.local(), there.as_ref(), tags.as_ref()))))
     }
 
     /// Keeps in mind that the origin holds what was written here: by a copy whose answer was lost, for one.

@@ -13,7 +13,7 @@ use crate::{
     intent::{Intended, IntentGuard, half_done},
     key_locks::KeyGuard,
     origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
-    shadow::writes_through,
+    shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
     view::View,
     write_here::current_etag,
@@ -37,7 +37,8 @@ impl Shadow {
     /// The bucket as it stands now; the shadow may have changed since the request resolved it.
     pub(crate) async fn fresh(&self, bucket: &Bucket) -> Result<Bucket> {
         let fresh = self.0.catalog.refresh(&bucket.name).await?;
-        if !writes_through(&fresh) || fresh.settings.generation != bucket.settings.generation || fresh.partition != bucket.partition {
+        // Also what began to go to another address of the origin ends: it would not be known by which one it came.
+        if !writes_through(&fresh) || scope_of(&fresh) != scope_of(bucket) || fresh.partition != bucket.partition {
             return Err(switched());
         }
         Ok((*fresh).clone())

@@ -170,6 +170,10 @@ impl Life {
         let mut writes = history.ops.iter().filter(|op| op.key == key && op.intended.is_some()).peekable();
         let any = writes.peek().is_some();
         // What its owner took away nothing is lost of.
-        if any && last.now.is_some() && writes.all(|op| op.ended.is_some_and(|ended| ended < last.tick)) { Last::OwnersAfterOurs } else { Last::Owners }
+        if any && last.now.is_some() && writes.all(|op| op.ended.is_some_and(|ended| ended < last.tick)) {
+            Last::OwnersAfterOurs
+        } else {
+            Last::Owners
+        }
     }
 }

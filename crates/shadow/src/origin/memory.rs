@@ -84,8 +84,14 @@ pub struct MemoryOrigin {
     slow: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every put of an object or a part waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
+    /// A put of one of these keys waits like that.
+    held_keys: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     /// Requests of these kinds wait for a permit.
     held_requests: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
+    /// Whether `a//b` is taken for `a/b`.
+    folds_paths: AtomicBool,
+    /// Other origins, by the endpoint that leads there.
+    elsewhere: Mutex<BTreeMap<String, Arc<MemoryOrigin>>>,
     /// How many of them wait.
     waiting: AtomicU64,
     /// Whether conditions of a put are taken no notice of.
@@ -271,6 +277,11 @@ impl MemoryOrigin {
         gate
     }
 
+    /// The same of the puts of one key.
+    pub fn hold_put(&self, key: &str) -> Arc<Semaphore> {
+        self.held_keys.lock().entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
+    }
+
     /// From now on every listing waits, made and not yet answered, for a permit of the semaphore this gives.
     pub fn hold_lists(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
@@ -315,6 +326,21 @@ impl MemoryOrigin {
         self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
+    /// From now on `a//b` is taken for `a/b`.
+    pub fn fold_paths(&self) {
+        self.folds_paths.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on `endpoint` leads to another origin.
+    pub fn lead_elsewhere(&self, endpoint: &str, other: &Arc<Self>) {
+        self.elsewhere.lock().insert(endpoint.to_owned(), other.clone());
+    }
+
+    fn place(&self, key: &ObjectKey) -> String {
+        let name = key.as_str();
+        if self.folds_paths.load(Ordering::SeqCst) { name.replace("//", "/") } else { name.to_owned() }
+    }
+
     /// From now on it takes no notice of the conditions of a put.
     pub fn ignore_conditions(&self) {
         self.ignores_conditions.store(true, Ordering::SeqCst);
@@ -339,9 +365,9 @@ impl MemoryOrigin {
         }
     }
 
-    async fn pass_gate(&self) {
-        let gate = self.held_puts.lock().clone();
-        if let Some(gate) = gate {
+    async fn pass_gate(&self, key: &ObjectKey) {
+        let gates = [self.held_puts.lock().clone(), self.held_keys.lock().get(key.as_str()).cloned()];
+        for gate in gates.into_iter().flatten() {
             gate.acquire().await.expect("the gate stays").forget();
         }
     }
@@ -379,7 +405,7 @@ impl MemoryOrigin {
     }
 
     fn find(&self, key: &ObjectKey) -> Result<Held> {
-        self.state.lock().objects.get(key.as_str()).cloned().ok_or_else(|| OriginError::certain(Error::not_found(Entity::Object)))
+        self.state.lock().objects.get(&self.place(key)).cloned().ok_or_else(|| OriginError::certain(Error::not_found(Entity::Object)))
     }
 
     fn body(&self, content: Bytes, fault: Option<Fault>) -> Body {
@@ -517,7 +543,7 @@ impl Origin for MemoryOrigin {
     ) -> Result<ETag> {
         let fault = self.fault("put", key)?;
         let content = collect(body).await?;
-        self.pass_gate().await;
+        self.pass_gate(key).await;
         if self.state.lock().refused.contains(key.as_str()) {
             return Err(OriginError::certain(refused()));
         }
@@ -530,7 +556,7 @@ impl Origin for MemoryOrigin {
             if (conditions.if_absent && now.is_some()) || (conditions.if_match.is_some() && conditions.if_match.as_ref() != now) {
                 return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "a condition of the write does not hold")));
             }
-            state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));
+            state.objects.insert(self.place(key), held(key, content, attributes, etag.clone()));
             state.writes.push(format!("put {key}"));
         }
         self.dawdle().await;
@@ -542,7 +568,7 @@ impl Origin for MemoryOrigin {
         self.dawdle().await;
         {
             let mut state = self.state.lock();
-            state.objects.remove(key.as_str());
+            state.objects.remove(&self.place(key));
             state.writes.push(format!("delete {key}"));
         }
         self.dawdle().await;
@@ -589,7 +615,7 @@ impl Origin for MemoryOrigin {
     async fn put_part(&self, _: &ShadowPath, key: &ObjectKey, upload: &str, number: PartNumber, _: u64, body: Body) -> Result<ETag> {
         let fault = self.fault("put_part", key)?;
         let content = collect(body).await?;
-        self.pass_gate().await;
+        self.pass_gate(key).await;
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
         state.uploads.get_mut(upload).ok_or_else(no_upload)?.parts.insert(number, content);
@@ -639,7 +665,8 @@ fn no_upload() -> OriginError {
 pub struct OneOrigin(pub Arc<MemoryOrigin>);
 
 impl OriginFactory for OneOrigin {
-    fn origin(&self, _: &ShadowSettings, _: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
-        Ok(self.0.clone())
+    fn origin(&self, settings: &ShadowSettings, _: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
+        let elsewhere = self.0.elsewhere.lock().get(&settings.endpoint).cloned();
+        Ok(elsewhere.unwrap_or_else(|| self.0.clone()))
     }
 }
