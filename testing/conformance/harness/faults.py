@@ -50,6 +50,8 @@ class Fault:
         length = head.get("content-length")
         if self.length_delta and length:
             head.set("Content-Length", int(length) + self.length_delta)
+            # Said aloud: a client that took the answer for whole would else begin its next request on a connection that is ending.
+            head.set("Connection", "close")
             return True
         return False
 

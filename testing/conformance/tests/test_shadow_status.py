@@ -24,7 +24,7 @@ def move(pair, key, body):
 
 
 def sample(pair, name, **labels):
-    """The value of one sample of the metrics of this bucket."""
+    """The value of one sample of the metrics of this bucket, on a server of its own: only the first hundred buckets have series."""
     labels = {"bucket": pair.name, **labels}
     for line in pair.umbra.metrics().splitlines():
         found = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line)
@@ -36,21 +36,22 @@ def sample(pair, name, **labels):
 # -- egress accounting -----------------------------------------------------------------------------------------
 
 
-def test_egress_is_accounted_for(shadowed):
+def test_egress_is_accounted_for(own_pair):
     """Holds "egress (`origin bytes / unique bytes moved`, aiming at 1.000)," and "bytes served from here that did not leave the origin,"."""
-    move(shadowed, "k", content(3 * MIB))
+    own_pair.create()
+    move(own_pair, "k", content(3 * MIB))
     for _ in range(4):
-        shadowed.read("k")
-    told = status(shadowed)
-    assert told["origin_bytes"] == shadowed.proxy.body_bytes("k") == 3 * MIB
+        own_pair.read("k")
+    told = status(own_pair)
+    assert told["origin_bytes"] == own_pair.proxy.body_bytes("k") == 3 * MIB
     assert (told["moved_bytes"], told["egress_ratio"]) == (3 * MIB, 1.0)
     assert (told["local_bytes"], told["saved_bytes"]) == (4 * 3 * MIB, 4 * 3 * MIB)
     kinds = told["origin_requests_by_kind"]
     assert told["origin_requests"] == sum(kinds.values())
-    assert kinds["get"] == shadowed.proxy.count("GET", "k", lambda e: "tagging" not in e.query)
-    assert sample(shadowed, "umbra_shadow_origin_bytes_total") == 3 * MIB
-    assert sample(shadowed, "umbra_shadow_egress_ratio") == 1.0
-    assert sample(shadowed, "umbra_shadow_reads_total", source="local") >= 4
+    assert kinds["get"] == own_pair.proxy.count("GET", "k", lambda e: "tagging" not in e.query)
+    assert sample(own_pair, "umbra_shadow_origin_bytes_total") == 3 * MIB
+    assert sample(own_pair, "umbra_shadow_egress_ratio") == 1.0
+    assert sample(own_pair, "umbra_shadow_reads_total", source="local") >= 4
 
 
 def test_counts_survive_restarts(own_pair):
@@ -102,21 +103,22 @@ def test_settings_of_its_own_change_while_the_origin_is_down(shadowed):
 # -- what is wrong ---------------------------------------------------------------------------------------------
 
 
-def test_the_status_has_a_verdict(shadowed):
+def test_the_status_has_a_verdict(own_pair):
     """Holds "health."."""
-    move(shadowed, "k", b"x")
-    assert status(shadowed)["health"]["verdict"] == "ok"
-    assert sample(shadowed, "umbra_shadow_health") == 0
-    shadowed.put_there("other", b"y")
-    rules = [shadowed.fault("GET", "other", status=403, code="AccessDenied"), shadowed.fault("HEAD", "other", status=403)]
-    assert refused(shadowed.get, "other").status == 503
-    health = status(shadowed)["health"]
+    own_pair.create()
+    move(own_pair, "k", b"x")
+    assert status(own_pair)["health"]["verdict"] == "ok"
+    assert sample(own_pair, "umbra_shadow_health") == 0
+    own_pair.put_there("other", b"y")
+    rules = [own_pair.fault("GET", "other", status=403, code="AccessDenied"), own_pair.fault("HEAD", "other", status=403)]
+    assert refused(own_pair.get, "other").status == 503
+    health = status(own_pair)["health"]
     assert health["verdict"] == "failing" and "failed" in health["reason"], health
-    assert sample(shadowed, "umbra_shadow_health") == 2
-    assert re.search(r"Health +.*= failing: ", shadowed.umbra.storage("status", shadowed.name).out)
-    shadowed.proxy.clear_rules()
-    assert rules and shadowed.read("other") == b"y"
-    health = status(shadowed)["health"]
+    assert sample(own_pair, "umbra_shadow_health") == 2
+    assert re.search(r"Health +.*= failing: ", own_pair.umbra.storage("status", own_pair.name).out)
+    own_pair.proxy.clear_rules()
+    assert rules and own_pair.read("other") == b"y"
+    health = status(own_pair)["health"]
     assert health["verdict"] == "degraded" and "answers again" in health["reason"], health
 
 
