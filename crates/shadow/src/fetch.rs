@@ -4,7 +4,10 @@ use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
 use umbra_blob::StoredBlob;
 use umbra_core::{Body, ByteRange, Error, ErrorKind, Result};
 use umbra_store::Extent;
@@ -17,6 +20,9 @@ use crate::{
 
 /// Bytes of a long answer that are stored at once: as many as keep a flush cheap.
 pub(crate) const STORE_BYTES: u64 = 2 * PIECE_BYTES;
+/// How many such pieces of one answer are being stored at a time, memory permitting: their flushes are shared, and the origin's bytes need not
+/// wait for each. All of them are lost in a crash.
+const STORES_MAX: usize = 3;
 /// The largest object that is kept in memory until it is whole, and needs no piece of its own.
 const SMALL_BYTES_MAX: u64 = 4 * PIECE_BYTES;
 /// What is worth storing of a fetch that broke off.
@@ -56,8 +62,11 @@ pub(crate) struct Fetch {
     gathered_size: u64,
     /// Where what was gathered begins.
     gathered_start: u64,
-    /// What is being stored.
+    /// The last piece that is being stored; it ends after those before it.
     storing: Option<JoinHandle<Result<()>>>,
+    /// The places for pieces that are being stored.
+    stores: Arc<Semaphore>,
+    /// For a piece being gathered and one being stored.
     memory: Option<OwnedSemaphorePermit>,
     /// For ranges, held until the last byte is stored.
     _lane: Option<OwnedSemaphorePermit>,
@@ -82,14 +91,16 @@ impl Fetch {
             Some(Opened { body, lane }) => (Some(body), lane),
             None => (None, hydration.lane().await),
         };
+        let is_long = range.len() > FETCH_BYTES;
         let fetch = Self {
             is_small: range.start == 0 && range.end <= SMALL_BYTES_MAX && hydration.size() == Some(range.end),
-            store_bytes: if range.len() > FETCH_BYTES { STORE_BYTES } else { PIECE_BYTES },
+            store_bytes: if is_long { STORE_BYTES } else { PIECE_BYTES },
             hashes: transfer.take_hashes(range.start),
             gathered: Vec::new(),
             gathered_size: 0,
             gathered_start: range.start,
             storing: None,
+            stores: Arc::new(Semaphore::new(if is_long { STORES_MAX } else { 1 })),
             memory: None,
             _lane: lane,
             hydration,
@@ -103,13 +114,22 @@ impl Fetch {
 
     async fn bring(mut self, first: Option<Body>) -> Result<(), Failure> {
         let outcome = self.take_all(first).await;
-        if let Some(hashes) = self.hashes.take() {
-            self.transfer.put_hashes(hashes);
-        }
+        let hashes = self.hashes.take();
         match outcome {
-            Ok(()) if self.is_small => self.transfer.keep_in_memory(self.id),
-            Ok(()) => self.store_rest().await?,
+            Ok(()) if self.is_small => {
+                hashes.into_iter().for_each(|hashes| self.transfer.put_hashes(hashes));
+                self.transfer.keep_in_memory(self.id);
+            }
+            Ok(()) => {
+                self.store_gathered().await?;
+                if let Some(hashes) = hashes {
+                    // Readers wait for this, and not for the disk.
+                    self.hydration.verify_early(&self.transfer, hashes).await;
+                }
+                self.finish_storing().await?;
+            }
             Err(failure) => {
+                hashes.into_iter().for_each(|hashes| self.transfer.put_hashes(hashes));
                 if self.is_small || self.gathered_size < REST_BYTES_MIN {
                     self.gathered.clear();
                 }
@@ -210,6 +230,8 @@ impl Fetch {
             return Ok(false);
         }
         if let Some(hashes) = &mut self.hashes {
+            // Readers first: their tasks wait behind this one, which would else go on for as long as the origin's bytes keep coming.
+            tokio::task::yield_now().await;
             hashes.update(&chunk).await;
         }
         self.gathered_size += taken as u64;
@@ -222,32 +244,56 @@ impl Fetch {
 
     /// Has what was gathered stored, and goes on meanwhile.
     async fn store_gathered(&mut self) -> Result<()> {
-        self.finish_storing().await?;
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let room = self.room().await?;
         let (pieces, start) = (mem::take(&mut self.gathered), self.gathered_start);
         self.gathered_start += mem::take(&mut self.gathered_size);
-        let (hydration, transfer, id) = (self.hydration.clone(), self.transfer.clone(), self.id);
+        let (hydration, transfer, id, before) = (self.hydration.clone(), self.transfer.clone(), self.id, self.storing.take());
         self.storing = Some(tokio::spawn(async move {
-            let StoredBlob { id: blob, size } = hydration.native.blobs().put(pieces).await?;
-            hydration.record_piece(&transfer, start, &Extent { blob: blob.clone(), size }).await?;
-            transfer.store(id, StoredPiece { offset: start, size, blob });
+            let stored = async {
+                let StoredBlob { id: blob, size } = hydration.native.blobs().put(pieces).await?;
+                hydration.record_piece(&transfer, start, &Extent { blob: blob.clone(), size }).await?;
+                Ok::<_, Error>(StoredPiece { offset: start, size, blob })
+            };
+            let stored = stored.await;
+            if let Some(before) = before {
+                ended(before).await?;
+            }
+            transfer.store(id, stored?);
+            drop(room);
             Ok(())
         }));
         Ok(())
     }
 
+    /// Waits for room to store what was gathered: a place, and memory besides that of the fetch while another piece is being stored.
+    async fn room(&mut self) -> Result<(Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>)> {
+        let place = self.stores.clone().acquire_owned().await.ok();
+        let is_idle = self.storing.as_ref().is_none_or(JoinHandle::is_finished);
+        let spare = if is_idle { None } else { self.hydration.spare_memory(self.gathered_size) };
+        if spare.is_none() {
+            self.finish_storing().await?;
+        }
+        Ok((place, spare))
+    }
+
     async fn finish_storing(&mut self) -> Result<()> {
         match self.storing.take() {
-            Some(storing) => storing.await.map_err(|error| Error::internal("a piece could not be stored").because(error))?,
+            Some(storing) => ended(storing).await,
             None => Ok(()),
         }
     }
 
     async fn store_rest(&mut self) -> Result<()> {
-        if !self.gathered.is_empty() {
-            self.store_gathered().await?;
-        }
+        self.store_gathered().await?;
         self.finish_storing().await
     }
+}
+
+async fn ended(storing: JoinHandle<Result<()>>) -> Result<()> {
+    storing.await.map_err(|error| Error::internal("a piece could not be stored").because(error))?
 }
 
 fn cancelled() -> Error {

@@ -70,7 +70,24 @@ impl Hydration {
         }
     }
 
+    /// Verifies the whole before it is stored, if one answer brought it from the first byte to the last: readers need not wait for the disk.
+    pub(crate) async fn verify_early(&self, transfer: &Transfer, hashes: Hashes) {
+        let Pinned { info, is_whole, .. } = self.pinned();
+        let size = hashes.position();
+        if !is_whole || self.size() != Some(size) {
+            return transfer.put_hashes(hashes);
+        }
+        let sums = hashes.verify(&ObjectInfo { size, ..info.clone() }).await;
+        if sums.is_ok() {
+            transfer.verified();
+        }
+        transfer.put_sums(sums);
+    }
+
     async fn verify(&self, transfer: &Transfer, info: &ObjectInfo) -> Result<Sums> {
+        if let Some(sums) = transfer.take_sums() {
+            return sums;
+        }
         let Pinned { etag_is_md5, is_whole, .. } = self.pinned();
         let mut hashes = match transfer.last_hashes() {
             Some(hashes) if *is_whole => hashes,

@@ -32,6 +32,7 @@ enum Parts {
 }
 
 /// What the hashes of the whole came to.
+#[derive(Debug)]
 pub(crate) struct Sums {
     /// The CRC-64/NVME.
     pub(crate) crc: Checksum,

@@ -364,10 +364,16 @@ impl Hydration {
 
     // === What fetches need ===
 
-    /// The share of the memory budget for bringing `range`: at most a piece being gathered and one being stored.
+    /// The share of the memory budget for bringing `range`: a piece being gathered and one being stored.
     pub(crate) async fn memory_for(&self, range: ByteRange) -> Option<OwnedSemaphorePermit> {
         let permits = u32::try_from(range.len().min(2 * STORE_BYTES).div_ceil(PERMIT_BYTES)).expect("two pieces are few permits");
         self.memory.clone().acquire_many_owned(permits).await.ok()
+    }
+
+    /// Memory for `size` bytes more, if there is some to spare.
+    pub(crate) fn spare_memory(&self, size: u64) -> Option<OwnedSemaphorePermit> {
+        let permits = u32::try_from(size.div_ceil(PERMIT_BYTES)).ok()?;
+        self.memory.clone().try_acquire_many_owned(permits).ok()
     }
 
     /// A place among the requests for ranges of this bucket's objects.

@@ -17,7 +17,7 @@ use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
 
 use crate::{
     arriving::Arriving,
-    hashes::Hashes,
+    hashes::{Hashes, Sums},
     news::News,
     reader::{At, Reader},
 };
@@ -98,6 +98,8 @@ struct State {
     /// The whole, when it came by one fetch and is small enough to be kept in memory.
     small: Option<Vec<Bytes>>,
     hashes: Option<Hashes>,
+    /// What they came to, once every byte passed them.
+    sums: Option<Result<Sums>>,
     readers: usize,
     /// Somebody needs every byte.
     wants_whole: bool,
@@ -216,6 +218,16 @@ impl Transfer {
     /// Takes the hashes, wherever they are.
     pub(crate) fn last_hashes(&self) -> Option<Hashes> {
         self.state.lock().hashes.take()
+    }
+
+    /// Keeps what the hashes of the whole came to.
+    pub(crate) fn put_sums(&self, sums: Result<Sums>) {
+        self.state.lock().sums = Some(sums);
+    }
+
+    /// Takes what the hashes of the whole came to, if they are done.
+    pub(crate) fn take_sums(&self) -> Option<Result<Sums>> {
+        self.state.lock().sums.take()
     }
 
     /// Shows readers the next bytes of a fetch; gives how many of them it still owns.
