@@ -103,6 +103,9 @@ impl Life {
         if verify.state != JobState::Done {
             self.world.complain("", format!("a verification does not come to its end: {verify:?}"));
         }
+        if let Some(key) = notes.keys().find(|key| !sides.contains_key(*key)) {
+            self.world.complain(key, "a verification finds a key that nobody put there");
+        }
         for (key, sides) in &sides {
             let found = notes.get(key).map(|note| note.finding.as_ref().map_or("a failure", |finding| finding.name.as_str()));
             if !sides.findings().contains(&found) {

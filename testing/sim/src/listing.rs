@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use umbra_core::Result;
-use umbra_shadow::PROBE_KEY_PREFIX;
 use umbra_store::{ListOptions, ListPage, ListSource, ListStart, Objects};
 
 use crate::{client::Client, history::Outcome, life::Begun, reference::Seen};
@@ -86,8 +85,7 @@ impl Client {
         }
         for name in &names {
             let known = begun.keys().any(|key| key == name || listing.rolled(key) == Some(*name));
-            // A probe that could not be taken away again is the origin's to show.
-            if (!known && !name.starts_with(PROBE_KEY_PREFIX)) || *name <= after {
+            if !known || *name <= after {
                 world.complain(name, format!("a listing behind {after:?} shows {name:?}, which nobody put there"));
             }
         }

@@ -240,11 +240,6 @@ impl FaultyOrigin {
         self.lock().objects.get(key).map(|held| (held.info.clone(), held.tags.clone(), held.content.clone()))
     }
 
-    /// Probes that could not be taken away again: they are like any object.
-    pub(crate) fn probes(&self) -> Vec<String> {
-        self.lock().objects.keys().filter(|key| key.starts_with(PROBE_KEY_PREFIX)).cloned().collect()
-    }
-
     /// From now on nothing that is sent counts.
     pub(crate) fn is_looked_at(&self) {
         self.lock().is_looked_at = true;

@@ -63,8 +63,6 @@ impl Sides {
             (None, Some(_)) => &[Some("cold")],
             (Some(_), None) if self.is_copy => &[Some("deleted-at-origin")],
             (Some(_), None) => &[Some("only-here")],
-            // One probe is like another, but for its date.
-            (Some(here), Some(there)) if here.is(there) && here.write.is_none() => &[None, Some("changed-at-origin")],
             (Some(here), Some(there)) if here.is(there) && here.etag == there.etag => &[None],
             // What changed there within the same second looks like a copy that is not as it should be.
             (Some(_), Some(_)) if self.is_copy => &[Some("changed-at-origin"), Some("metadata"), Some("size"), Some("etag")],
@@ -94,7 +92,7 @@ impl Life {
     pub(crate) async fn both_sides(&self) -> Result<BTreeMap<String, Sides>> {
         let bucket = self.bucket().await?;
         let mut all = BTreeMap::new();
-        for name in self.world.env.dials.keys.iter().cloned().chain(self.world.origin.probes()) {
+        for name in self.world.env.dials.keys.iter().cloned() {
             let key = object_key(&name);
             let here = match self.native.get(&self.cx, &bucket, &key, GetOptions::default()).await {
                 Ok(object) => {
