@@ -11,14 +11,16 @@
 //! | `b` | the bucket's settings and fence | [`settings`] |
 //! | `o/` key | the current object of a key | [`object`] |
 //! | `s/` key | a tombstone: gone here, so the origin must not bring it back | [`tombstone`] |
-//! | `w/` key | the intent of a write-through | [`write_intent`] |
-//! | `a/` key | what the origin was known to hold of a key when it was written here or there | [`ancestor`] |
+//! | `w/` key | the intent of a write-through or a copy back | [`write_intent`] |
+//! | `k/` key | what the origin was known to hold of a key when it was written here or there | [`ancestor`] |
 //! | `h/` key⁺ | a hydration that is not complete | [`hydration`] |
 //! | `h/` key⁺ piece:`u64` | one of its pieces | [`piece`] |
 //! | `m/` upload⁺ | a multipart upload | [`upload`] |
 //! | `m/` upload⁺ `p` number:`u16` | one of its parts | [`part`] |
 //! | `M/` key⁺ upload | an upload found by its key | [`upload_index`] |
-//! | `u/` upload | an upload at the origin that mirrors ours and is not known to have ended | [`origin_upload`] |
+//! | `u/` upload | an upload at the origin that mirrors ours of this name, and is not known to have ended | [`origin_upload`] |
+//! | `u/copy-` 32 hex | the same of one that a copy back began and left: no upload of ours has such a name | [`origin_upload`] |
+//! | `a/` key | an order: an object that a client asked to be brought here | [`order`] |
 //! | `n/` key | a note of what of the origin's object could not be carried over | [`uncarried`] |
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
@@ -55,9 +57,10 @@ const SETTINGS: &[u8] = b"b";
 const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
-const ANCESTOR: &[u8] = b"a/";
+const ANCESTOR: &[u8] = b"k/";
 const INVENTORY: &[u8] = b"i/";
 const PIECE: &[u8] = b"h/";
+const ORDER: &[u8] = b"a/";
 const UNCARRIED: &[u8] = b"n/";
 const UPLOAD: &[u8] = b"m/";
 const PART: u8 = b'p';
@@ -187,6 +190,21 @@ pub fn parse_piece(bytes: &[u8]) -> Option<(ObjectKey, u64)> {
     Some((object_key(key)?, u64::from_be_bytes(rest.try_into().ok()?)))
 }
 
+/// The order to bring `key` here.
+pub fn order(key: &ObjectKey) -> Vec<u8> {
+    joined(ORDER, key.as_str().as_bytes())
+}
+
+/// All orders, by key.
+pub fn all_orders() -> KeyRange {
+    KeyRange::prefix(ORDER)
+}
+
+/// The key whose order `bytes` name.
+pub fn parse_order(bytes: &[u8]) -> Option<ObjectKey> {
+    ObjectKey::parse(text_behind(ORDER, bytes)?).ok()
+}
+
 /// The note of what of `key` could not be carried over.
 pub fn uncarried(key: &ObjectKey) -> Vec<u8> {
     uncarried_prefix(key.as_str())
@@ -293,7 +311,7 @@ pub fn parse_upload_index(bytes: &[u8]) -> Option<(ObjectKey, UploadId)> {
     Some((object_key(key)?, upload_id(rest)?))
 }
 
-/// The upload at the origin that mirrors `upload`.
+/// The upload at the origin that mirrors `upload`, or that a copy back left, under a name made for it.
 pub fn origin_upload(upload: &UploadId) -> Vec<u8> {
     joined(ORIGIN_UPLOAD, upload.as_str().as_bytes())
 }

@@ -1,6 +1,6 @@
 //! What the origin is known to have held of a key: what a rollback may replace there.
 //!
-//! An object that was copied in says so itself, by its ETag and date. For a key that was written or deleted here a row `a/` does. While
+//! An object that was copied in says so itself, by its ETag and date. For a key that was written or deleted here a row `k/` does. While
 //! writes stay here the first one of a key puts it, with what was known of the origin's object by then, and those that follow leave it as it
 //! is. What goes to the origin, by write-through or a copy back, puts one that tells what is there from then on.
 //!
@@ -23,7 +23,7 @@ use crate::{
     view::View,
 };
 
-/// What the origin is known to have held of a key. Row `a/<key>`.
+/// What the origin is known to have held of a key. Row `k/<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
 pub(crate) struct Ancestor {
     /// The generation it belongs to.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use futures::{StreamExt, future, stream};
 use umbra_core::{Error, ErrorKind, ObjectKey, Result};
 use umbra_meta::{KeyRange, Projection, key};
 use umbra_store::{Bucket, ListedObject};
@@ -14,6 +15,7 @@ use crate::{
     list_merge::Item,
     list_origin::{OriginItems, Parked},
     origin::{Origin, ShadowPath},
+    slice::Slice,
 };
 
 /// Rows of each family read at once: as many keys as an origin lists at most.
@@ -26,6 +28,35 @@ pub(crate) struct BothPage {
     pub(crate) keys: Vec<(ObjectKey, Option<ListedObject>)>,
     /// Behind which key the next page begins; `None` on the last.
     pub(crate) next: Option<String>,
+}
+
+impl BothPage {
+    /// Has `work` done on each key, `parallel` at once, on as many as the slice of time allows and on one at least; hands what comes of them to
+    /// `take`, in the order of the keys. Gives the key behind which the next page begins; `None` when that was the last.
+    pub(crate) async fn work_through<T, W>(
+        self,
+        parallel: usize,
+        slice: &Slice<'_>,
+        work: impl FnMut((ObjectKey, Option<ListedObject>)) -> W,
+        mut take: impl FnMut(ObjectKey, T) -> Result<()>,
+    ) -> Result<Option<String>>
+    where
+        W: Future<Output = (ObjectKey, T)>,
+    {
+        let (mut begun, count) = (0_usize, self.keys.len());
+        let keys = stream::iter(self.keys).take_while(|_| {
+            let goes_on = begun == 0 || !slice.is_over();
+            begun += usize::from(goes_on);
+            future::ready(goes_on)
+        });
+        let mut worked = keys.map(work).buffered(parallel);
+        let (mut ended, mut last) = (0, None);
+        while let Some((key, outcome)) = worked.next().await {
+            (ended, last) = (ended + 1, Some(key.as_str().to_owned()));
+            take(key, outcome)?;
+        }
+        Ok(if ended == count { self.next } else { last })
+    }
 }
 
 /// What the origin lists, as far as it was read: at most one page of its own.

@@ -40,6 +40,14 @@ impl<'a> Look<'a> {
         Look { cx: &job.cx, bucket: &job.bucket, paced, path, all_tags, parallel: parallel.max(1) }
     }
 
+    /// Looks at contents only to compare them: they move nothing, and are counted apart.
+    pub(crate) fn comparing(mut self) -> Self {
+        if let Some(origin) = self.paced.inner.for_comparing() {
+            self.paced.inner = origin;
+        }
+        self
+    }
+
     /// The origin as it is: for what is done while a key is locked, when a user may be waiting.
     pub(crate) const fn direct(&self) -> &Arc<dyn Origin> {
         &self.paced.inner

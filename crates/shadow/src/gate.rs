@@ -46,7 +46,7 @@ impl StillListing {
 
 impl fmt::Display for StillListing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} objects so far, {} of them only there", self.listed, self.cold)
+        write!(f, "{} so far, {} only there", counted(self.listed, "object", "objects"), self.cold)
     }
 }
 
@@ -81,10 +81,11 @@ impl Shadow {
             some.push("…".to_owned());
         }
         let message = format!(
-            "{} still only at the origin ({}); move them with `umbra storage migrate`, or clear the shadow with --force to \
-            leave them behind",
+            "{} still only at the origin ({}); move {them} with `umbra storage migrate`, or clear the shadow with --force to \
+            leave {them} behind",
             counted(cold, "object is", "objects are"),
-            some.join(", ")
+            some.join(", "),
+            them = if cold == 1 { "it" } else { "them" }
         );
         Err(Error::invalid(Fault::InvalidRequest, message))
     }
@@ -95,8 +96,9 @@ impl Shadow {
             return Ok(());
         }
         let message = format!(
-            "{} pending; wait until it shows none in `umbra storage status`, or clear the shadow with --force to give up",
-            counted(repairs, "repair is", "repairs are")
+            "{} pending; wait until `umbra storage status` shows none, or clear the shadow with --force to give {} up",
+            counted(repairs, "repair is", "repairs are"),
+            if repairs == 1 { "it" } else { "them" }
         );
         Err(Error::invalid(Fault::InvalidRequest, message))
     }

@@ -2,7 +2,7 @@
 
 use umbra_core::Timestamp;
 
-use crate::stats::OriginFault;
+use crate::{detach::counted, stats::OriginFault};
 
 /// Faults older than this do not tell of now, once the origin has answered again.
 const RECENT_MS: i64 = 5 * 60 * 1000;
@@ -61,7 +61,7 @@ pub(crate) fn judge(signs: Signs<'_>) -> Health {
     let recent = faults.iter().rfind(|fault| now.as_millis() - fault.at.as_millis() <= RECENT_MS);
     let mut reasons = Vec::new();
     if repairs > 0 {
-        reasons.push(format!("{repairs} writes are half done and wait for repair"));
+        reasons.push(format!("{}, to be repaired", counted(repairs as u64, "write is half done", "writes are half done")));
     }
     if let Some(fault) = recent {
         reasons.push(format!("the origin answers again, but {}", told(fault)));
@@ -99,6 +99,7 @@ mod tests {
                 Verdict::Degraded,
                 "read failed 100 s ago: refused",
             ),
+            ("one repair", (Some(at(9_990)), 0), vec![], 1, Verdict::Degraded, "1 write is half done, to be repaired"),
             ("repairs", (Some(at(9_990)), 0), vec![], 2, Verdict::Degraded, "2 writes"),
             ("failing", (Some(at(9_000)), 1), vec![fault(9_900)], 0, Verdict::Failing, "read failed 100 s ago: refused"),
             ("failing for long", (Some(at(1)), 3), vec![fault(2)], 2, Verdict::Failing, "refused"),

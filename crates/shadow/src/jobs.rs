@@ -88,6 +88,11 @@ impl Jobs {
         Self { owner, slots: KeyLocks::default(), stops: Mutex::default(), changed: watch::Sender::new(()) }
     }
 
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &str {
+        self.owner.rsplit_once('/').map_or(self.owner.as_str(), |(node, _)| node)
+    }
+
     /// Stops the runners of a bucket's jobs: its shadow was cleared.
     pub(crate) fn stop(&self, partition: Partition) {
         for ((of, _), stop) in self.stops.lock().iter() {
@@ -280,12 +285,12 @@ pub(crate) fn note_of(row: &Entry) -> Result<Option<(ObjectKey, Note)>> {
 }
 
 fn active(job: &Job) -> Error {
-    let (kind, state) = (job.kind, job.state);
-    Error::invalid(Fault::InvalidRequest, format!("the {kind} of this bucket is {state} already; resume or cancel it first"))
+    let first = if job.state == JobState::Paused { "resume or cancel it first" } else { "wait for its end or cancel it first" };
+    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket {} already; {first}", job.kind, job.state.said()))
 }
 
 fn over(job: &Job) -> Error {
-    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket is {}; start a new one", job.kind, job.state))
+    Error::invalid(Fault::InvalidRequest, format!("the {} of this bucket {}; start a new one", job.kind, job.state.said()))
 }
 
 fn contended() -> Error {

@@ -29,7 +29,7 @@
 //!
 //! # Crash consistency
 //! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
-//! Uploads at the origin (`u/`) whose own is gone are aborted there.
+//! Uploads at the origin (`u/`) whose own is gone are aborted there. Hydrations that were ordered (`a/`) are queued again.
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
 //! go on from their cursors (`jobs.rs`).
 
@@ -62,6 +62,7 @@ mod jobs;
 mod key_locks;
 mod late_mirror;
 mod list;
+mod list_advance;
 mod list_level;
 mod list_merge;
 mod list_order;

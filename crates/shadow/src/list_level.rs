@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use umbra_core::Result;
 
 use crate::{
+    list_advance::{Advance, EMPTY_PAGES_FOR_ONE_MAX},
     list_merge::{Item, items},
     list_order::{Shown, by_directory, end_of_neighbours, is_in_directory, is_neighbour, names_before},
-    list_walk::{EMPTY_PAGES_MAX, does_not_advance, only_under},
+    list_walk::only_under,
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Level {
     limit: usize,
     waiting: Vec<Waiting>,
     shown: Shown,
+    advance: Advance,
     is_read: bool,
     /// The last item shown, or the name to begin behind.
     cursor: Option<String>,
@@ -52,7 +54,17 @@ impl Level {
             waiting.extend(names.map(|name| Waiting { name: name.to_owned(), is_seen: false }));
         }
         let shown = Shown::behind(within.clone());
-        Self { prefix: prefix.to_owned(), after: within, token: None, limit, waiting, shown, is_read: is_over, cursor: after }
+        Self {
+            prefix: prefix.to_owned(),
+            after: within,
+            token: None,
+            limit,
+            waiting,
+            shown,
+            advance: Advance::default(),
+            is_read: is_over,
+            cursor: after,
+        }
     }
 
     /// The last item shown.
@@ -136,6 +148,7 @@ impl Level {
         if order == ListOrder::Bytes {
             return Ok(None);
         }
+        self.advance.take(page.objects.is_empty() && page.common_prefixes.is_empty(), page.next.as_deref())?;
         self.is_read = page.next.is_none();
         self.token = page.next;
         let mut page = Vec::from(items(page.objects, page.common_prefixes));
@@ -150,15 +163,16 @@ impl Level {
         if waiting.is_seen {
             return Ok(Some(Item::Prefix(prefix)));
         }
-        for _ in 0..EMPTY_PAGES_MAX {
+        let mut advance = Advance::new(EMPTY_PAGES_FOR_ONE_MAX);
+        loop {
             let mut page = origin.list(path, &list).await?;
             only_under(&prefix, &mut page)?;
+            advance.take(page.objects.is_empty(), page.next.as_deref())?;
             match page.next {
                 _ if !page.objects.is_empty() => return Ok(Some(Item::Prefix(prefix))),
                 Some(token) => list.token = Some(token),
                 None => return Ok(None),
             }
         }
-        Err(does_not_advance())
     }
 }

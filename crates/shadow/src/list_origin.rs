@@ -6,10 +6,11 @@ use umbra_core::Result;
 use umbra_store::ListedObject;
 
 use crate::{
+    list_advance::Advance,
     list_level::{self, Level},
     list_merge::{Item, items},
     list_order::{Shown, end_of},
-    list_walk::{Step, Walk, does_not_advance},
+    list_walk::{Step, Walk},
     origin::{ListOrder, Origin, OriginList, ShadowPath},
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Parked {
 #[derive(Debug)]
 enum Way {
     /// As it lists: in the order of bytes.
-    Pages { after: Option<String>, token: Option<String>, shown: Shown },
+    Pages { after: Option<String>, token: Option<String>, shown: Shown, advance: Advance },
     /// Key by key, by an origin that may list by directories.
     Walk(Walk),
     /// The same, rolled up here: such an origin knows one delimiter only.
@@ -75,7 +76,7 @@ impl<'a> OriginItems<'a> {
     }
 
     fn pages(after: Option<String>) -> Way {
-        Way::Pages { shown: Shown::behind(after.clone()), after, token: None }
+        Way::Pages { shown: Shown::behind(after.clone()), after, token: None, advance: Advance::default() }
     }
 
     fn carefully(&self, after: Option<String>) -> Way {
@@ -117,7 +118,7 @@ impl<'a> OriginItems<'a> {
     }
 
     async fn next_page(&mut self) -> Result<VecDeque<Item>> {
-        let Way::Pages { after, token, shown } = &mut self.way else { return Ok(VecDeque::new()) };
+        let Way::Pages { after, token, shown, advance } = &mut self.way else { return Ok(VecDeque::new()) };
         let list = OriginList {
             prefix: self.prefix.clone(),
             delimiter: self.delimiter.clone(),
@@ -134,9 +135,7 @@ impl<'a> OriginItems<'a> {
         let prefixes = page.common_prefixes.iter().map(String::as_str).collect();
         shown.take(ListOrder::Bytes, &[keys, prefixes])?;
         let found = items(page.objects, page.common_prefixes);
-        if found.is_empty() && page.next.is_some() && page.next == list.token {
-            return Err(does_not_advance());
-        }
+        advance.take(found.is_empty(), page.next.as_deref())?;
         *after = found.back().map(|item| item.name().to_owned()).or(after.take());
         match page.next {
             Some(next) => *token = Some(next),

@@ -11,12 +11,10 @@ use umbra_core::{Error, ErrorKind, Result};
 use umbra_store::ListedObject;
 
 use crate::{
+    list_advance::{Advance, EMPTY_PAGES_FOR_ONE_MAX},
     list_order::{Shown, end_of_directory, end_of_neighbours, is_in_directory, is_neighbour, names_around, names_before},
     origin::{ListOrder, Origin, OriginList, OriginPage, ShadowPath},
 };
-
-/// How many empty pages in a row an origin may answer with where one key would do.
-pub(crate) const EMPTY_PAGES_MAX: usize = 64;
 
 /// What one step of a walk came to.
 pub(crate) enum Step {
@@ -49,13 +47,14 @@ struct Frame {
     after: Option<String>,
     token: Option<String>,
     shown: Shown,
+    advance: Advance,
     is_read: bool,
 }
 
 impl Frame {
     fn new(prefix: String, after: Option<String>, held: Vec<String>) -> Self {
         let shown = Shown::behind(after.clone());
-        Self { prefix, held, page: VecDeque::new(), after, token: None, shown, is_read: false }
+        Self { prefix, held, page: VecDeque::new(), after, token: None, shown, advance: Advance::default(), is_read: false }
     }
 
     /// Goes on behind `after` instead of where the last page ended.
@@ -165,6 +164,7 @@ async fn read(frame: &mut Frame, origin: &dyn Origin, path: &ShadowPath, limit: 
     if order != known {
         origin.learn_order(order);
     }
+    frame.advance.take(page.objects.is_empty(), page.next.as_deref())?;
     frame.is_read = page.next.is_none();
     frame.token = page.next;
     frame.page = page.objects.into();
@@ -186,11 +186,6 @@ pub(crate) fn only_under(prefix: &str, page: &mut OriginPage) -> Result<()> {
     page.objects.retain(|object| object.key.as_str().starts_with(prefix));
     page.next = None;
     Ok(())
-}
-
-/// What is said of an origin that shows page after page with nothing on it.
-pub(crate) fn does_not_advance() -> Error {
-    Error::new(ErrorKind::OriginUnavailable, "the origin's listing does not advance")
 }
 
 /// The directories not held yet of which neighbours may be to come behind `last`, where a page ended.
@@ -229,16 +224,17 @@ async fn unfinished(
 /// Whether a name has neighbours behind its directory. An origin that lists in the order of bytes has none there.
 async fn has_neighbours(name: &str, origin: &dyn Origin, path: &ShadowPath) -> Result<bool> {
     let mut list = OriginList { prefix: name.to_owned(), after: Some(end_of_directory(name)), limit: 1, ..OriginList::default() };
-    for _ in 0..EMPTY_PAGES_MAX {
+    let mut advance = Advance::new(EMPTY_PAGES_FOR_ONE_MAX);
+    loop {
         let mut page = origin.list(path, &list).await?;
         only_under(name, &mut page)?;
+        advance.take(page.objects.is_empty(), page.next.as_deref())?;
         match (page.objects.first(), page.next) {
             (Some(object), _) => return Ok(is_neighbour(name, object.key.as_str())),
             (None, Some(token)) => list.token = Some(token),
             (None, None) => return Ok(false),
         }
     }
-    Err(does_not_advance())
 }
 
 #[cfg(test)]

@@ -57,6 +57,7 @@ struct Metrics {
     buckets: Gauge,
     requests: Count<OfKind>,
     origin_bytes: Count<OfBucket>,
+    compared_bytes: Count<OfBucket>,
     moved_bytes: Count<OfBucket>,
     hydrated_objects: Count<OfBucket>,
     hydrated_bytes: Count<OfBucket>,
@@ -87,7 +88,8 @@ impl Metrics {
         let all = &mut registry;
         add(all, "buckets", "Buckets with a shadow; of these, the first hundred by name have series", &self.buckets);
         add(all, "origin_requests", "Requests to the origin, by kind", &self.requests);
-        add(all, "origin_bytes", "Bytes of content that left the origin", &self.origin_bytes);
+        add(all, "origin_bytes", "Bytes of content that left the origin to be read here or to stay", &self.origin_bytes);
+        add(all, "compared_bytes", "Bytes of content that left the origin only to be compared with what is here", &self.compared_bytes);
         add(all, "moved_bytes", "Bytes of content brought here and kept, each counted once", &self.moved_bytes);
         add(all, "hydrated_objects", "Objects brought here whole", &self.hydrated_objects);
         add(all, "hydrated_bytes", "Bytes of the objects brought here whole", &self.hydrated_bytes);
@@ -122,6 +124,7 @@ impl Metrics {
         }
         for (family, count) in [
             (&self.origin_bytes, counts.origin_bytes),
+            (&self.compared_bytes, counts.compared_bytes),
             (&self.moved_bytes, counts.moved_bytes),
             (&self.hydrated_objects, counts.hydrated_objects),
             (&self.hydrated_bytes, counts.hydrated_bytes),

@@ -1,6 +1,6 @@
 //! The origin: a bucket elsewhere, a subset of S3.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use umbra_core::{Body, ByteRange, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, SystemHeaders, Tags, UserMetadata};
@@ -206,6 +206,11 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
 
     /// Deletes an object; deleting what is absent is no error.
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()>;
+
+    /// The same origin for one who reads only to compare, where such reads are counted apart.
+    fn for_comparing(&self) -> Option<Arc<dyn Origin>> {
+        None
+    }
 
     /// The order of its listings, as far as it is known.
     fn order(&self) -> ListOrder {

@@ -76,6 +76,7 @@ impl Shadow {
             return Ok(());
         }
         self.start_jobs(bucket).await?;
+        self.take_up_orders(bucket);
         // Known from now on, to the metrics for one.
         self.stats(bucket);
         match self.has_work(bucket).await {

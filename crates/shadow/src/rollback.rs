@@ -4,7 +4,6 @@
 //! sides and brought to the origin (`copy_back.rs`). What somebody else changed or deleted at the origin is left as it is there and told: of
 //! a copy that is all; of a key that was written or deleted here too it is a conflict, which stands in the way (`ancestor.rs`).
 
-use futures::{StreamExt, future, stream};
 use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, Result};
 use umbra_meta::{Batch, Check, Expect, key};
 use umbra_store::{GetOptions, ListedObject, Stored, Terms};
@@ -85,26 +84,19 @@ impl Shadow {
     ) -> Result<RolledPage> {
         let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, ahead).await?;
         let mut rolled = RolledPage { next: None, same: 0, keys: Vec::new() };
-        let (mut begun, count) = (0_usize, page.keys.len());
-        let keys = stream::iter(page.keys).take_while(|_| {
-            let goes_on = begun == 0 || !slice.is_over();
-            begun += usize::from(goes_on);
-            future::ready(goes_on)
-        });
         let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
-            (self.roll_back_listed(look, &key, listed.as_ref(), dry_run).await, key)
+            let outcome = self.roll_back_listed(look, &key, listed.as_ref(), dry_run).await;
+            (key, outcome)
         };
-        let mut worked = keys.map(work).buffered(look.parallel);
-        let (mut ended, mut last) = (0, None);
-        while let Some((outcome, key)) = worked.next().await {
-            (ended, last) = (ended + 1, Some(key.clone()));
+        let take = |key: ObjectKey, outcome: Result<Rolled>| {
             match outcome {
                 Ok(Rolled::Same) => rolled.same += 1,
                 outcome => rolled.keys.push((key, outcome)),
             }
-        }
-        rolled.next = if ended == count { page.next } else { last.map(|key| key.as_str().to_owned()) };
-        Ok(rolled)
+            Ok(())
+        };
+        let next = page.work_through(look.parallel, slice, work, take).await?;
+        Ok(RolledPage { next, ..rolled })
     }
 
     /// Asks the origin only about what was changed here, or is listed otherwise than it is here.

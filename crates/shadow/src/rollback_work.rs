@@ -13,6 +13,7 @@ use crate::{
     AttachRequest, Note,
     backfill::pace::Pace,
     both::Ahead,
+    detach::counted,
     examine::Look,
     jobs::{Finding, JobContext, JobCounts, JobKind, Next, Progress, Work, reason},
     record::{decode, encode},
@@ -81,7 +82,7 @@ impl RollbackWork {
         {
             // Rather a fault of the origin than of those keys: tried again before it is held against them.
             self.strikes += 1;
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin takes nothing back now").because(error.clone()));
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin takes none of the objects back now").because(error.clone()));
         }
         self.strikes = 0;
         let counts = JobCounts { objects_done: page.same, ..JobCounts::default() };
@@ -153,7 +154,7 @@ fn end_round(job: &JobContext, progress: &mut Progress, round: u32) {
         return;
     }
     progress.next = Next::Done;
-    progress.trouble = (failed > 0).then(|| format!("{failed} keys could not be brought to the origin"));
+    progress.trouble = (failed > 0).then(|| format!("{} could not be brought to the origin", counted(failed, "key", "keys")));
 }
 
 /// Keys that stand among the failed ones and are not tried again: a person has to say which side is right.

@@ -1,8 +1,10 @@
 //! Hydrations that were ordered: a queue for each bucket, served in turn, a few at a time.
 //!
-//! An order changes nothing that a reader would see but what a read would change too: it goes through the same transfer. It is not kept
-//! across a restart; whoever ordered it asks again. A copy that failed for good is remembered for a while, so that whoever waits for
-//! it learns of it.
+//! An order changes nothing that a reader would see but what a read would change too: it goes through the same transfer. It has a row until it
+//! is carried out, so that a restart forgets none (`kept.rs`). A copy that failed for good is remembered for a while, so that whoever waits
+//! for it learns of it.
+
+mod kept;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,6 +18,7 @@ use umbra_core::{BucketName, Error, ErrorKind, ObjectInfo, ObjectKey, ReadSource
 use umbra_meta::Partition;
 use umbra_store::{Bucket, GetOptions, Objects};
 
+pub(crate) use self::kept::generation_of;
 use crate::Shadow;
 
 /// Orders that are queued or carried out at most, over all buckets.
@@ -164,27 +167,31 @@ impl Shadow {
 
     async fn schedule(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
         let schedule = &self.0.schedule;
-        let place = (bucket.partition, key.clone());
-        if schedule.state.lock().pending.contains(&place) {
+        if schedule.state.lock().pending.contains(&(bucket.partition, key.clone())) {
             return Ok(());
         }
-        let permit = tokio::time::timeout(PLACE_WITHIN, schedule.places.clone().acquire_owned()).await;
-        let permit = permit.map_err(|_| Error::new(ErrorKind::Throttled, "too many copies are waiting to be made; please try again"))?;
-        let permit = permit.expect("the places are never closed");
+        let place = tokio::time::timeout(PLACE_WITHIN, schedule.places.clone().acquire_owned()).await;
+        let place = place.map_err(|_| Error::new(ErrorKind::Throttled, "too many copies are waiting to be made; please try again"))?;
+        self.keep_order(bucket, key).await?;
+        self.enqueue(cx, bucket, key, place.expect("the places are never closed"));
+        Ok(())
+    }
+
+    /// Queues an order that is kept.
+    fn enqueue(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, place: OwnedSemaphorePermit) {
         let order = Order {
             cx: cx.clone(),
             bucket: bucket.name.clone(),
             partition: bucket.partition,
             generation: bucket.settings.generation,
             key: key.clone(),
-            _place: permit,
+            _place: place,
         };
-        let mut state = schedule.state.lock();
-        if state.pending.insert(place) && state.add(order) {
+        let mut state = self.0.schedule.state.lock();
+        if state.pending.insert((bucket.partition, key.clone())) && state.add(order) {
             let shadow = self.clone();
             self.0.tasks.spawn(async move { shadow.carry_out_orders().await });
         }
-        Ok(())
     }
 
     /// Carries orders out until there are none.
@@ -194,6 +201,10 @@ impl Shadow {
             // A task of its own, so that a panic ends one order and not the runner.
             let outcome = self.0.tasks.spawn(async move { shadow.carry_out(&order).await }).await;
             let outcome = outcome.unwrap_or_else(|error| Err(Error::internal("a hydration was cut short").because(error)));
+            if outcome.is_ok() || !self.0.stopping.is_cancelled() {
+                // Before the key may be ordered again: that order has a row of its own.
+                self.forget_order(&place).await;
+            }
             let mut state = self.0.schedule.state.lock();
             state.pending.remove(&place);
             // That there is no such object anywhere the next HEAD finds out itself, and whether it is still so.

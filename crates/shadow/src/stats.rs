@@ -96,7 +96,7 @@ counts! {
     origin_tags,
     /// Requests of multipart uploads: create, put a part, list parts, complete, abort.
     origin_multiparts,
-    /// Bytes of content that left the origin: what its provider charges for.
+    /// Bytes of content that left the origin to be read here or to stay.
     origin_bytes,
     /// Bytes of content brought here and kept, each counted once.
     moved_bytes,
@@ -120,6 +120,8 @@ counts! {
     revalidations,
     /// Times that it was not.
     revalidated_changes,
+    /// Bytes of content that left the origin only to be compared with what is here.
+    compared_bytes,
 }
 
 impl ShadowCounts {
@@ -134,7 +136,13 @@ impl ShadowCounts {
             + self.origin_multiparts
     }
 
+    /// Bytes of content that left the origin for whatever reason: what its provider charges for.
+    pub const fn charged_bytes(&self) -> u64 {
+        self.origin_bytes.saturating_add(self.compared_bytes)
+    }
+
     /// How many bytes left the origin for each one moved here, in thousandths: 1000 when none left it twice. `None` before anything moved.
+    /// What was only compared moved nothing and is left out.
     pub fn egress_thousandths(&self) -> Option<u64> {
         let moved = u128::from(self.moved_bytes);
         (moved > 0).then(|| u64::try_from((u128::from(self.origin_bytes) * 1000 + moved / 2) / moved).unwrap_or(u64::MAX))
@@ -283,7 +291,7 @@ impl StatsByBucket {
 
 #[cfg(test)]
 mod tests {
-    use super::ShadowCounts;
+    use super::{Counts, ShadowCounts};
 
     #[test]
     fn egress_is_told_in_thousandths() {
@@ -319,4 +327,23 @@ mod tests {
         counts.add("of_a_later_release", 7);
         assert_eq!((counts.origin_gets, counts.origin_lists, counts.origin_requests()), (2, 3, 5));
     }
+
+    #[test]
+    fn what_is_compared_costs_and_moves_nothing() {
+        let counts =
+            ShadowCounts { origin_bytes: 1000, moved_bytes: 1000, compared_bytes: 500, cold_bytes: 1200, ..ShadowCounts::default() };
+        assert_eq!((counts.egress_thousandths(), counts.charged_bytes(), counts.saved_bytes()), (Some(1000), 1500, 200));
+    }
+
+    /// A count's name is that of its row: once released it is read for ever. New ones come behind.
+    #[test]
+    fn the_names_of_counts_stay() {
+        let counts = Counts::default();
+        let names: Vec<_> = counts.each().map(|(name, _)| name).collect();
+        assert_eq!(names.join(" "), GOLDEN_NAMES);
+    }
+
+    const GOLDEN_NAMES: &str = "origin_gets origin_heads origin_lists origin_puts origin_deletes origin_tags origin_multiparts origin_bytes \
+        moved_bytes hydrated_objects hydrated_bytes discarded_copies discarded_bytes local_reads local_bytes cold_reads cold_bytes \
+        revalidations revalidated_changes compared_bytes";
 }

@@ -3,7 +3,6 @@
 //! What differs is looked at once more under the key's lock before it is reported: then no write is between the two sides. Nothing here
 //! writes anywhere, and without `deep` no content moves.
 
-use futures::{StreamExt, future, stream};
 use umbra_core::{ETag, Error, ErrorKind, ObjectKey, Result};
 use umbra_store::{GetOptions, ListedObject, Stored};
 
@@ -57,18 +56,11 @@ impl Shadow {
     ) -> Result<Verified> {
         let page = self.both_sides(look.bucket, &look.paced, &look.path, prefix, after, ahead).await?;
         let (mut verified, mut answered) = (Verified::default(), false);
-        let (mut begun, count) = (0_usize, page.keys.len());
-        let keys = stream::iter(page.keys).take_while(|_| {
-            let goes_on = begun == 0 || !slice.is_over();
-            begun += usize::from(goes_on);
-            future::ready(goes_on)
-        });
         let work = |(key, listed): (ObjectKey, Option<ListedObject>)| async move {
-            (self.verify_key(look, &key, listed.as_ref(), deep).await, key)
+            let outcome = self.verify_key(look, &key, listed.as_ref(), deep).await;
+            (key, outcome)
         };
-        let mut compared = keys.map(work).buffered(look.parallel);
-        let (mut ended, mut last) = (0, None);
-        while let Some((outcome, key)) = compared.next().await {
+        let take = |key: ObjectKey, outcome: Result<Found>| {
             match outcome {
                 Ok(found) => {
                     answered |= !matches!(&found, Found::Differs(found) if found.kind == DifferenceKind::Cold);
@@ -80,11 +72,11 @@ impl Shadow {
                 }
                 Err(error) => return Err(error),
             }
-            (ended, last) = (ended + 1, Some(key));
-        }
-        verified.silence = verified.silence.take().filter(|_| !answered);
-        verified.next = if ended == count { page.next } else { last.map(|key| key.as_str().to_owned()) };
-        Ok(verified)
+            Ok(())
+        };
+        let next = page.work_through(look.parallel, slice, work, take).await?;
+        let silence = verified.silence.take().filter(|_| !answered);
+        Ok(Verified { next, silence, ..verified })
     }
 
     async fn verify_key(&self, look: &Look<'_>, key: &ObjectKey, listed: Option<&ListedObject>, deep: bool) -> Result<Found> {

@@ -43,14 +43,15 @@ impl Work for VerifyWork {
     async fn step(&mut self, job: &JobContext) -> Result<Progress> {
         let cursor: Option<Cursor> = job.job.cursor.as_deref().map(|cursor| decode("verify cursor", cursor)).transpose()?;
         let deep = job.job.options.deep == Some(true);
-        let look = Look::of(job, &self.pace, PARALLEL, deep);
+        let look = Look::of(job, &self.pace, PARALLEL, deep).comparing();
         let slice = Slice::new(job.shadow.native().clock(), &job.stop);
         let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
         let mut verified = job.shadow.verify_page(&look, &job.job.prefix, after, deep, &slice, &mut self.ahead).await?;
         if let Some(silence) = verified.silence.take().filter(|_| self.strikes < STRIKES_MAX) {
             // Asked again before that is taken for its answer.
             self.strikes += 1;
-            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys and tells nothing of them").because(silence));
+            return Err(Error::new(ErrorKind::OriginUnavailable, "the origin lists its keys, but answers nothing that is asked of them")
+                .because(silence));
         }
         self.strikes = 0;
         Ok(progress(job, verified, look.received()))

@@ -87,6 +87,26 @@ def test_killed_in_the_middle(own_pair):
     all_here(pair, bodies)
 
 
+def test_orders_survive_a_kill(own_pair):
+    """What `X-Tigris-Schedule-Migration` asked for and was answered comes, though the server is killed before it is begun; then nothing of it is left."""
+    pair = own_pair
+    bodies = fill(pair, 20)
+    pair.create()
+    pair.fault("GET", when=lambda e: e.is_object, hold_request=True)
+    pair.here.meta.events.register("before-sign.s3.HeadObject", lambda request, **_: request.headers.add_header("X-Tigris-Schedule-Migration", "true"))
+    for key in bodies:
+        assert pair.is_cold(key)
+    pair.umbra.kill()
+    pair.proxy.clear_rules()
+    pair.proxy.forget()
+    pair.umbra.start()
+    pair.connect()
+    until("all to be here", lambda: pair.umbra.status(pair.name)["objects"] == len(bodies))
+    pair.umbra.restart()
+    pair.connect()
+    all_here(pair, bodies)
+
+
 def test_pause_resume_cancel(pair):
     """Holds "start, pause, resume, cancel": a pause lasts until it is resumed, and readers do not notice."""
     bodies = fill(pair, 200)
@@ -149,7 +169,7 @@ def test_failures_have_reasons(pair):
     pair.create()
     rule = pair.fault("GET", "k0007", status=403)
     done = pair.umbra.storage("migrate", pair.name, "--wait", check=False, timeout=120)
-    assert done.status == 1 and "1 objects could not be moved" in done.err, done
+    assert done.status == 1 and "1 object could not be moved" in done.err, done
     assert "k0007 (tried 4 times)" in done.out, done
     refusal = pair.update("--clear-shadow", check=False)
     assert "1 object is still only at the origin (\"k0007\")" in refusal.err, refusal

@@ -245,6 +245,30 @@ def test_an_origin_that_is_away_is_waited_for(pair):
     assert running.result(60)[1] == {}
 
 
+def test_a_verify_is_cancelled(pair):
+    """It ends with its report so far, keeps it, and stands in the way neither of another run nor of letting the origin go."""
+    bodies = {f"k{n}": content(KIB, n) for n in range(5)}
+    for key, body in bodies.items():
+        pair.put_there(key, body)
+    pair.create()
+    hydrate(pair, *bodies)
+    rule = pair.fault("HEAD", "k3", hold_request=True)
+    running = Background(pair.umbra.storage, "verify", pair.name, check=False, timeout=60)
+    rule.await_reached(30)
+    told, _ = verify(pair, "--cancel")
+    assert told["job"]["state"] == "cancelled"
+    followed = running.result(60)
+    assert followed.status == 1 and "is cancelled: on request" in followed.err, followed
+    pair.proxy.clear_rules()
+    last = pair.umbra.storage("verify", pair.name, "--last", check=False)
+    assert last.status == 1 and "the verify is cancelled: this report is not complete" in last.err, last
+    told, found = verify(pair)
+    assert (told["job"]["state"], told["job"]["objects_done"], found) == ("done", 5, {})
+    assert verify(pair, "--cancel")[0]["job"]["state"] == "done", "what is over stays as it is"
+    pair.update("--clear-shadow")
+    assert pair.umbra.storage("verify", pair.name, "--cancel", check=False).status == 1, "there is none any more"
+
+
 def _job(pair, kind):
     done = pair.umbra.storage(kind, pair.name, "--last", "--json", check=False)
     return done.json()["job"] if done.out else {}
@@ -414,3 +438,23 @@ def test_writes_during_a_rollback_win(pair):
     assert running.result(100)["can_point_back"]
     assert_equal(pair)
     assert verify(pair, "--deep")[1] == {}
+
+
+def test_a_rollback_is_cancelled(pair):
+    """It ends with what it did so far; what it had under way is settled, and another run finishes; then the origin can be let go."""
+    pair.create()
+    for n in range(5):
+        pair.put(f"k{n}", content(KIB, n), **LABELS)
+    rule = pair.fault("PUT", "k3", hold_request=True)
+    running = Background(pair.umbra.storage, "rollback", pair.name, check=False, timeout=60)
+    rule.await_reached(30)
+    told = rollback(pair, "--cancel")
+    assert (told["job"]["state"], told["can_point_back"]) == ("cancelled", False)
+    followed = running.result(60)
+    assert followed.status == 1 and "is cancelled: on request" in followed.err, followed
+    pair.proxy.clear_rules()
+    assert rollback(pair)["can_point_back"]
+    assert_equal(pair)
+    assert rollback(pair, "--cancel")["can_point_back"], "what is over stays as it is"
+    until("no repair to be pending", lambda: pair.umbra.status(pair.name)["shadow"]["pending_repairs"] == [])
+    pair.update("--clear-shadow")

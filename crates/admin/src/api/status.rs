@@ -34,15 +34,17 @@ pub struct ShadowStatusView {
     pub origin_requests: u64,
     /// The same by kind.
     pub origin_requests_by_kind: OriginRequestsView,
-    /// Bytes of content that left the origin: what its provider charges for.
+    /// Bytes of content that left the origin to be read here or to stay.
     pub origin_bytes: u64,
+    /// Bytes of content that left it only to be compared with what is here; its provider charges for both.
+    pub compared_bytes: u64,
     /// Bytes of content brought in and kept, each counted once.
     pub moved_bytes: u64,
     /// Bytes that left the origin for each that was moved, to three decimals: 1.0 when none left it twice; `null` before anything moved.
     pub egress_ratio: Option<f64>,
     /// Bytes sent to readers that did not leave the origin for it.
     pub saved_bytes: u64,
-    /// What the bytes that left the origin cost, at the price that was set; `null` without one.
+    /// What the bytes that left the origin cost, those compared too, at the price that was set; `null` without one.
     pub money_spent: Option<String>,
     /// What the bytes that did not leave it would have cost; `null` without a price.
     pub money_saved: Option<String>,

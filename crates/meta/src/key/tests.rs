@@ -20,12 +20,13 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 17] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 18] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
         ("write intent", write_intent(&key), b"w/a\0b"),
         ("note", uncarried(&key), b"n/a\0b"),
+        ("order", order(&key), b"a/a\0b"),
         ("inventory", inventory(&key), b"i/a\0b"),
         ("job", job::record(b'x'), b"q/x"),
         ("note", job::note(b'x', 258, &key), b"q/xn\0\0\0\0\0\0\x01\x02a\0b"),
@@ -97,6 +98,8 @@ proptest! {
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
         prop_assert_eq!(parse_part(&part(&upload_id, number)), Some((upload_id.clone(), number)));
         prop_assert_eq!(parse_origin_upload(&origin_upload(&upload_id)), Some(upload_id.clone()));
+        prop_assert_eq!(parse_order(&order(&key)), Some(key.clone()));
+        prop_assert!(contains(&all_orders(), &order(&key)));
         prop_assert!(contains(&all_origin_uploads(), &origin_upload(&upload_id)));
         prop_assert_eq!(parse_upload_index(&upload_index(&key, &upload_id)), Some((key, upload_id)));
         prop_assert_eq!(parse_counter(&counter(&text)).map(str::to_owned), Some(text.clone()));

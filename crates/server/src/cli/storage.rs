@@ -39,7 +39,7 @@ enum StorageCommand {
     Status(status::Status),
     /// Look at an origin before attaching it: reachability, rights, order, ranges, clock.
     Doctor(doctor::Doctor),
-    /// Bring what is left at the origin here in the background; pause, resume or cancel that.
+    /// Bring what is left at the origin here in the background; pause, resume or cancel the run.
     Migrate(migrate::Migrate),
     /// Compare a bucket with its origin, and keep a report of every difference.
     Verify(verify::Verify),

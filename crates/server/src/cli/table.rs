@@ -46,7 +46,12 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A number of objects, as people say it.
 pub(crate) fn objects(count: u64) -> String {
-    format!("{count} {}", if count == 1 { "object" } else { "objects" })
+    counted(count, "object", "objects")
+}
+
+/// A number and what it counts, as people say it.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A yes or no, as flyctl writes it.

@@ -44,7 +44,7 @@ impl Listing {
         let is_fit = |inventory: &Job| covers(inventory) && inventory.started >= since;
         let stuck = |inventory: &Job| {
             let reason = inventory.reason.as_deref().unwrap_or("for no reason given");
-            Ok(Listed::Stuck(format!("the listing of the origin is {}: {reason}", inventory.state)))
+            Ok(Listed::Stuck(format!("the listing of the origin {}: {reason}", inventory.state.said())))
         };
         match &inventory {
             Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,

@@ -1,5 +1,7 @@
 //! A listing pass: the origin's keys, a page a step, compared with what is here.
 
+use std::collections::VecDeque;
+
 use async_trait::async_trait;
 use umbra_core::{Error, ErrorKind, Result};
 
@@ -8,6 +10,7 @@ use crate::{
     jobs::{JobContext, JobCounts, Next, Progress, Work},
     list_merge::Item,
     list_origin::{OriginItems, Parked},
+    slice::Slice,
 };
 
 /// The work of an inventory. Its cursor is the last key of the page before; the listing is in the order of bytes, whatever the origin's own.
@@ -26,7 +29,11 @@ impl Work for InventoryPass {
             Some((of, parked)) if of == after => OriginItems::resume(&*job.origin, &path, parked),
             _ => OriginItems::new(&*job.origin, &path, &job.job.prefix, "", after.clone()),
         };
-        let page = items.next().await?;
+        let slice = Slice::new(job.shadow.native().clock(), &job.stop);
+        let mut page = items.next().await?;
+        while page.as_ref().is_some_and(VecDeque::is_empty) && !slice.is_over() {
+            page = items.next().await?;
+        }
         let is_last = page.is_none();
         let object = |item| if let Item::Object(object) = item { Some(object) } else { None };
         let objects: Vec<_> = page.into_iter().flatten().filter_map(object).collect();

@@ -115,17 +115,17 @@ impl JobOptions {
             return invalid(&format!("parallel must be between 1 and {PARALLEL_MAX}"));
         }
         if self.bytes_per_second == Some(0) || self.requests_per_second == Some(0) {
-            return invalid("a limit of 0 a second would never end; pause the job instead");
+            return invalid("with a limit of 0 a second the job would never end; pause it instead");
         }
         let backfill = self.egress_bytes.is_some() || self.order.is_some();
         if kind != JobKind::Backfill && backfill {
-            return invalid("an egress budget and an order are for a backfill");
+            return invalid("only a backfill has an egress budget and an order");
         }
         if kind != JobKind::Verify && self.deep.is_some() {
-            return invalid("deep is for a verify");
+            return invalid("only a verify can be deep");
         }
         if kind != JobKind::Rollback && self.dry_run.is_some() {
-            return invalid("dry_run is for a rollback");
+            return invalid("only a rollback can be a dry run");
         }
         Ok(())
     }

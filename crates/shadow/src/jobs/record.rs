@@ -253,6 +253,19 @@ impl Job {
     }
 }
 
+impl JobState {
+    /// What is said of a job in this state.
+    pub(crate) const fn said(self) -> &'static str {
+        match self {
+            Self::Running => "is running",
+            Self::Paused => "is paused",
+            Self::Done => "is done",
+            Self::Cancelled => "is cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl fmt::Display for JobState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

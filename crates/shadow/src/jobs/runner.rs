@@ -12,6 +12,7 @@ use umbra_store::Bucket;
 use super::{Job, JobContext, JobKind, JobState, Lease, Next, Progress, Work, work::work_of};
 use crate::{
     Shadow,
+    list_advance::Stalled,
     record::{decode, encode},
     shadow::scope_of,
 };
@@ -298,6 +299,8 @@ fn failed(error: &Error, delay: &mut Delay) -> (Outcome, Option<Duration>) {
     let reason = reason(error);
     let state = match error.kind() {
         ErrorKind::Cancelled => JobState::Running,
+        // Asking again would cost as much again and come to the same.
+        _ if Stalled::is_source_of(error) => JobState::Failed,
         kind if kind.is_retryable() => JobState::Running,
         ErrorKind::OriginRefused | ErrorKind::DiskFull => JobState::Paused,
         _ => JobState::Failed,

@@ -21,21 +21,23 @@ use crate::{
 };
 
 /// Counts what goes to and comes from an origin.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ObservedOrigin {
     inner: Arc<dyn Origin>,
     stats: Arc<Stats>,
     clock: Arc<dyn Clock>,
     notes: Option<Notes>,
-    order: RwLock<ListOrder>,
-    folding: Folding,
+    order: Arc<RwLock<ListOrder>>,
+    /// Whether what is read is only compared.
+    compares: bool,
+    folding: Arc<Folding>,
     /// Set once the shadow was cleared: no request begins any more.
     closed: CancellationToken,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>, closed: CancellationToken) -> Self {
-        Self { inner, stats, clock, order: RwLock::default(), folding: Folding::default(), notes: None, closed }
+        Self { inner, stats, clock, order: Arc::default(), folding: Arc::default(), compares: false, notes: None, closed }
     }
 
     /// Notes from now on what cannot be carried over.
@@ -117,10 +119,10 @@ impl Origin for ObservedOrigin {
         let answer = self.observe("read", self.inner.get(path, key, range, if_match)).await;
         let mut object = self.note_unreadable(key, answer).await?;
         self.note_uncarried(key, &object.uncarried).await;
-        let (stats, clock) = (self.stats.clone(), self.clock.clone());
+        let (stats, clock, compares) = (self.stats.clone(), self.clock.clone(), self.compares);
         object.body = object.body.map_stream(|stream| {
             stream.inspect(move |chunk| match chunk {
-                Ok(chunk) => stats.origin_bytes.add(chunk.len() as u64),
+                Ok(chunk) => if compares { &stats.compared_bytes } else { &stats.origin_bytes }.add(chunk.len() as u64),
                 Err(error) => note(&stats, &*clock, "read", error),
             })
         });
@@ -164,6 +166,10 @@ impl Origin for ObservedOrigin {
 
     async fn judges_conditions(&self, path: &ShadowPath) -> Result<bool> {
         self.observe("try a condition", self.inner.judges_conditions(path)).await
+    }
+
+    fn for_comparing(&self) -> Option<Arc<dyn Origin>> {
+        Some(Arc::new(Self { compares: true, ..self.clone() }))
     }
 
     fn order(&self) -> ListOrder {

@@ -36,7 +36,7 @@ pub(crate) struct Note {
 }
 
 /// Notes of one bucket in one generation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Notes {
     pub(crate) meta: Arc<dyn MetaStore>,
     pub(crate) clock: Arc<dyn Clock>,

@@ -2,7 +2,10 @@
 
 use umbra_core::{Entity, ErrorKind, Fault as S3Fault};
 use umbra_meta::{CommitFault, key};
-use umbra_shadow::{JobKind, JobOptions, JobRequest, JobState, origin::OriginAttributes};
+use umbra_shadow::{
+    JobKind, JobOptions, JobRequest, JobState,
+    origin::{ListOrder, OriginAttributes, memory::Listing},
+};
 
 use crate::world::{World, kind};
 
@@ -167,4 +170,38 @@ async fn a_cleared_shadow_ends_its_jobs() {
     world.attach(false).await;
     assert!(world.shadow.job(&*world.bucket().await, INVENTORY).await.unwrap().is_none());
     assert_eq!(world.run(INVENTORY).await.counts.objects_done, 3000);
+}
+
+/// An origin whose listing never ends, and shows nothing more, ends a pass with that as its reason; it goes on when it is told to.
+#[tokio::test]
+async fn a_listing_that_stands_still_ends_a_job() {
+    for (order, tokens, why) in [
+        (ListOrder::Unknown, u64::MAX, "10000 pages in a row had nothing on them"),
+        (ListOrder::Bytes, u64::MAX, "10000 pages in a row had nothing on them"),
+        (ListOrder::Directories, 1, "it leads back to where it was"),
+        (ListOrder::Bytes, 3, "it leads back to where it was"),
+    ] {
+        let world = world(5).await;
+        world.origin.list_as(Listing { actual: order, known: order, ..Listing::default() });
+        let reason = format!("the origin's listing does not advance: {why}");
+        world.origin.stall_lists("k00002", tokens);
+        let refused = world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap_err();
+        assert!(refused.message().ends_with(&reason), "{refused}");
+        world.start(JobKind::Backfill).await;
+        let paused = world.job_is(JobKind::Backfill, JobState::Paused).await;
+        assert_eq!(paused.reason, Some(format!("the listing of the origin failed: {reason}")));
+        for kind in [INVENTORY, JobKind::Verify, JobKind::Rollback] {
+            world.origin.stall_lists("k00002", tokens);
+            let before = world.origin.requests();
+            world.start(kind).await;
+            let job = world.job_is(kind, JobState::Failed).await;
+            assert_eq!(job.reason.as_ref(), Some(&reason), "{kind} {order:?}");
+            assert!(world.origin.requests() - before < 10_100, "{kind} {order:?}");
+            world.origin.unstall_lists();
+            let bucket = world.bucket().await;
+            world.shadow.resume_job(&bucket, kind, &JobOptions::default()).await.unwrap();
+            let job = world.job_is(kind, JobState::Done).await;
+            assert_eq!(job.counts.objects_done, 5, "{kind} {order:?}");
+        }
+    }
 }

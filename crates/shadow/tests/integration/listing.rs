@@ -265,4 +265,22 @@ async fn an_origin_of_empty_pages_is_not_listed_for_ever() {
             assert_eq!(kind(world.list("", delimiter, 10, ListSource::Merged).await), ErrorKind::OriginUnavailable);
         }
     }
+    // Nor is one whose pages have something on them at first, or lead round and round.
+    for (order, tokens) in
+        [(ListOrder::Bytes, u64::MAX), (ListOrder::Bytes, 1), (ListOrder::Directories, u64::MAX), (ListOrder::Directories, 3)]
+    {
+        let world = World::attached(false).await;
+        ["a/b", "b", "c/d"].iter().for_each(|key| world.origin.insert(key, "x", &OriginAttributes::default()));
+        world.origin.list_as(Listing { actual: order, known: order, ..Listing::default() });
+        world.origin.stall_lists("b", tokens);
+        for delimiter in ["", "/"] {
+            let before = world.origin.requests();
+            let start = ListStart::After("b".to_owned());
+            let options =
+                ListOptions { prefix: String::new(), delimiter: delimiter.to_owned(), start, limit: 10, source: ListSource::Merged };
+            let page = world.shadow.list(&world.cx, &*world.bucket().await, options).await;
+            assert_eq!(kind(page), ErrorKind::OriginUnavailable, "{order:?} {tokens}");
+            assert!(world.origin.requests() - before < 600, "{order:?} {tokens}");
+        }
+    }
 }

@@ -258,7 +258,7 @@ async fn what_fails_for_good_stands_in_the_way_with_its_reason() {
     let job = run(&world).await;
     assert_eq!(world.origin.content("good").unwrap(), "x");
     assert_eq!(job.counts.objects_failed, 1);
-    assert_eq!(job.reason.as_deref(), Some("1 keys could not be brought to the origin"));
+    assert_eq!(job.reason.as_deref(), Some("1 key could not be brought to the origin"));
     let notes = world.notes(JobKind::Rollback).await;
     assert_eq!((notes.len(), notes[0].0.as_str()), (1, "bad"));
     assert!(notes[0].1.reason.contains("refuses") && notes[0].1.attempts > 1, "{notes:?}");
@@ -443,4 +443,35 @@ async fn a_write_over_an_abandoned_copy_leaves_no_upload_behind() {
         next.eventually(async || (next.origin.open_uploads() == 0).then_some(())).await;
         next.eventually(async || (next.rows(key::all_origin_uploads()).await == 0).then_some(())).await;
     }
+}
+
+/// A run that is cancelled keeps its counts so far; copies that it cut off are settled; and it stands in the way of nothing.
+#[tokio::test]
+async fn a_cancelled_run_leaves_nothing_half_done() {
+    let world = World::attached(false).await;
+    for n in 0..1100 {
+        world.put(&format!("k{n:04}"), content(10)).await.unwrap();
+    }
+    world.attach(true).await;
+    let gate = world.origin.hold_puts();
+    gate.add_permits(1050);
+    world.start(JobKind::Rollback).await;
+    world
+        .eventually(async || {
+            (world.job(JobKind::Rollback).await.counts.objects_done > 0 && world.origin.keys().len() == 1050).then_some(())
+        })
+        .await;
+    let bucket = world.bucket().await;
+    let cancelled = world.shadow.cancel_job(&bucket, JobKind::Rollback).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.reason.as_deref()), (JobState::Cancelled, Some("on request")));
+    assert_eq!(tally(&cancelled, "copied").0, cancelled.counts.objects_done);
+    assert!(cancelled.counts.objects_done < 1100, "{cancelled:?}");
+    // Those under way are cut off, as they do not come to their end by themselves.
+    world.start(JobKind::Rollback).await;
+    gate.add_permits(1000);
+    let job = world.end(JobKind::Rollback).await;
+    assert_eq!((job.state, job.counts.objects_failed), (JobState::Done, 0), "{job:?}");
+    assert_equal(&world).await;
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! Ordered hydrations: at once, in the background, and never for ever.
 
 use umbra_core::{ErrorKind, ObjectInfo, ReadSource, Result};
+use umbra_meta::key;
 use umbra_shadow::origin::memory::Fault;
 use umbra_store::{GetOptions, Objects};
 
@@ -118,4 +119,58 @@ async fn orders_end_with_the_shadow() {
     world.shadow.shutdown().await;
     assert_eq!(world.origin.gets(), asked, "no order was carried out behind the detachment");
     assert_eq!(world.here(&keys[29]).await, None);
+    assert_eq!(world.rows(key::all_orders()).await, 0);
+}
+
+/// What was acknowledged is durable: a restart, in order or not, forgets no order, and what is carried out leaves nothing behind.
+#[tokio::test]
+async fn orders_survive_restarts() {
+    for in_order in [true, false] {
+        let world = World::attached(false).await;
+        let keys: Vec<String> = (0..30).map(|n| format!("k{n:03}")).collect();
+        for key in &keys {
+            world.origin.insert(key, content(100_000), &Default::default());
+        }
+        let permits = world.origin.slow_down();
+        for key in &keys {
+            order(&world, key).await.unwrap();
+        }
+        assert_eq!(world.rows(key::all_orders()).await, 30);
+        if in_order {
+            world.shadow.shutdown().await;
+        }
+        let world = world.restarted().await;
+        permits.add_permits(100_000);
+        for key in &keys {
+            assert_eq!(world.hydrated(key).await, content(100_000));
+        }
+        world.eventually(async || (world.rows(key::all_orders()).await == 0).then_some(())).await;
+    }
+}
+
+/// An order that failed for good is not carried out again by every start.
+#[tokio::test]
+async fn an_order_that_failed_is_not_kept() {
+    let world = World::attached(false).await;
+    world.origin.insert("key", "content", &Default::default());
+    world.origin.fail_next("get", Fault::Refused);
+    order(&world, "key").await.unwrap();
+    world.eventually(async || head(&world, "key").await.err()).await;
+    assert_eq!(world.rows(key::all_orders()).await, 0);
+}
+
+/// Another node's orders are its own.
+#[tokio::test]
+async fn a_node_leaves_the_orders_of_others_alone() {
+    let world = World::attached(false).await;
+    world.origin.insert("key", content(300_000), &Default::default());
+    let permits = world.origin.slow_down();
+    order(&world, "key").await.unwrap();
+    world.eventually(async || (world.origin.gets() == 1).then_some(())).await;
+    let other = world.beside("other").await;
+    other.shadow.start().await.unwrap();
+    permits.add_permits(1000);
+    world.hydrated("key").await;
+    other.shadow.shutdown().await;
+    assert_eq!(world.origin.gets(), 1);
 }

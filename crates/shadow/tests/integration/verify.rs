@@ -73,6 +73,28 @@ async fn what_was_moved_and_written_through_is_the_same() {
     assert_eq!(world.origin.writes(), before.1);
 }
 
+/// What is compared moves nothing: whatever a verification reads, each byte that was moved left the origin once.
+#[tokio::test]
+async fn what_is_read_to_compare_is_counted_apart() {
+    let world = hydrated(false, 5).await;
+    world.origin.insert("cold", content(10), &attributes());
+    world.shadow.save_counts().await;
+    let counts = async || world.shadow.status(&*world.bucket().await).await.unwrap().unwrap().counts;
+    let before = counts().await;
+    let moved = 100 + 101 + 102 + 103 + 104;
+    assert_eq!((before.origin_bytes, before.moved_bytes, before.compared_bytes), (moved, moved, 0));
+    found(&world, JobOptions::default()).await;
+    assert_eq!(counts().await.compared_bytes, 0);
+    for round in 1..=2 {
+        let job = found(&world, deep()).await.0;
+        assert_eq!(job.counts.bytes_egress, moved);
+        let counts = counts().await;
+        let told = (counts.origin_bytes, counts.moved_bytes, counts.compared_bytes, counts.egress_ratio());
+        assert_eq!(told, (moved, moved, round * moved, Some(1.0)));
+        assert_eq!(counts.charged_bytes(), world.origin.bytes());
+    }
+}
+
 #[tokio::test]
 async fn every_kind_of_difference_is_found() {
     let world = hydrated(false, 12).await;
@@ -286,4 +308,40 @@ async fn writes_during_a_run_are_no_differences() {
         writer.await.unwrap();
     }
     assert_eq!(found(&world, deep()).await.1, BTreeMap::new());
+}
+
+/// A run that is cancelled keeps what it found so far, over a restart too, and stands in the way of nothing.
+#[tokio::test]
+async fn a_cancelled_run_keeps_its_report_so_far() {
+    let world = World::attached(false).await;
+    for n in 0..2500 {
+        world.origin.insert(&format!("k{n:04}"), "x", &attributes());
+    }
+    let gate = world.origin.hold_lists();
+    gate.add_permits(1);
+    world.start(JobKind::Verify).await;
+    world.eventually(async || (world.job(JobKind::Verify).await.counts.objects_done == 1000).then_some(())).await;
+    let bucket = world.bucket().await;
+    let cancelled = world.shadow.cancel_job(&bucket, JobKind::Verify).await.unwrap();
+    assert_eq!((cancelled.state, cancelled.reason.as_deref(), cancelled.complete), (JobState::Cancelled, Some("on request"), None));
+    let world = world.restarted().await;
+    gate.add_permits(100);
+    // A page that was under way may still count.
+    let is_whole = async || {
+        let counts = world.job(JobKind::Verify).await.counts;
+        (counts.objects_done == world.notes(JobKind::Verify).await.len() as u64).then_some(counts.objects_done)
+    };
+    let kept = world.eventually(is_whole).await;
+    assert!((1000..2500).contains(&kept) && world.job(JobKind::Verify).await.state == JobState::Cancelled, "{kept}");
+    let again = world.run(JobKind::Verify).await;
+    assert_eq!((again.counts.objects_done, world.notes(JobKind::Verify).await.len()), (2500, 2500));
+    // Nor does one that is cancelled keep the shadow.
+    let more = world.origin.hold_lists();
+    more.add_permits(1);
+    world.start(JobKind::Verify).await;
+    world.eventually(async || (world.job(JobKind::Verify).await.counts.objects_done == 1000).then_some(())).await;
+    world.shadow.cancel_job(&bucket, JobKind::Verify).await.unwrap();
+    more.add_permits(100);
+    world.origin.keys().iter().for_each(|key| world.origin.remove(key));
+    world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
 }

@@ -30,13 +30,18 @@ pub(super) async fn start_or_join(client: &AdminClient, name: &str, kind: &str, 
     }
 }
 
+/// What is said of a job in its state.
+pub(super) fn said(job: &JobView) -> String {
+    if job.state == "failed" { job.state.clone() } else { format!("is {}", job.state) }
+}
+
 /// Follows a job until it is done. One that ends otherwise is a failure.
 pub(super) async fn follow(client: &AdminClient, name: &str, job: JobView) -> Outcome<JobView> {
     let job = progress::wait(client, name, job).await?;
     match (job.state.as_str(), &job.reason) {
         ("done", _) => Ok(job),
-        (state, Some(reason)) => Err(Failure::new(format!("the {} of {name} is {state}: {reason}", job.kind))),
-        (state, None) => Err(Failure::new(format!("the {} of {name} is {state}", job.kind))),
+        (_, Some(reason)) => Err(Failure::new(format!("the {} of {name} {}: {reason}", job.kind, said(&job)))),
+        (_, None) => Err(Failure::new(format!("the {} of {name} {}", job.kind, said(&job)))),
     }
 }
 

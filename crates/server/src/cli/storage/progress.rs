@@ -11,9 +11,10 @@ use umbra_admin::{
     api::{JobNote, JobView},
 };
 
+use super::job::{said, shown};
 use crate::cli::{
     Failure, Outcome, out,
-    table::{bytes, vertical},
+    table::{bytes, counted, objects, vertical},
 };
 
 /// How often a job is looked at; at first more often, for what is done at once.
@@ -105,11 +106,11 @@ fn progress(job: &JobView) -> String {
 
 fn counts(job: &JobView) -> String {
     match (job.objects_left, job.bytes_left) {
-        (Some(objects), Some(left)) => {
-            let (all_objects, all_bytes) = (job.objects_done + job.objects_failed + objects, job.bytes_done + job.bytes_failed + left);
-            format!("{} of {all_objects} objects, {} of {}", job.objects_done, bytes(job.bytes_done), bytes(all_bytes))
+        (Some(objects_left), Some(left)) => {
+            let (all, all_bytes) = (job.objects_done + job.objects_failed + objects_left, job.bytes_done + job.bytes_failed + left);
+            format!("{} of {}, {} of {}", job.objects_done, objects(all), bytes(job.bytes_done), bytes(all_bytes))
         }
-        _ => format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)),
+        _ => format!("{}, {}", objects(job.objects_done), bytes(job.bytes_done)),
     }
 }
 
@@ -146,12 +147,12 @@ fn render(name: &str, job: &JobView, notes: &[JobNote]) -> String {
     }
     let reason = job.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     row("State", format!("{}{reason}", job.state));
-    row("Done", format!("{} objects, {}", job.objects_done, bytes(job.bytes_done)));
+    row("Done", format!("{}, {}", objects(job.objects_done), bytes(job.bytes_done)));
     match (job.objects_left, job.bytes_left) {
-        (Some(objects), Some(left)) => row("Left", format!("{objects} objects, {}", bytes(left))),
+        (Some(left), Some(left_bytes)) => row("Left", format!("{}, {}", objects(left), bytes(left_bytes))),
         _ => row("Left", "not known before the origin is listed".to_owned()),
     }
-    row("Failed", format!("{} objects, {}", job.objects_failed, bytes(job.bytes_failed)));
+    row("Failed", format!("{}, {}", objects(job.objects_failed), bytes(job.bytes_failed)));
     row("Left The Origin", bytes(job.bytes_egress));
     if job.state == "running" {
         row("Rate", format!("{}/s", bytes(job.bytes_per_second)));
@@ -164,7 +165,7 @@ fn render(name: &str, job: &JobView, notes: &[JobNote]) -> String {
         row("Ended", ended.clone());
     }
     for note in notes {
-        row("  Failed", format!("{} (tried {} times): {}", note.key, note.attempts, note.reason));
+        row("  Failed", format!("{} (tried {}): {}", shown(&note.key), counted(note.attempts.into(), "time", "times"), note.reason));
     }
     vertical(&title(job), &rows)
 }
@@ -183,8 +184,8 @@ pub(super) fn judge(job: &JobView) -> Outcome {
     let reason = job.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
     match job.state.as_str() {
         "done" if job.objects_failed == 0 => Ok(()),
-        "done" => Err(Failure::new(format!("{} objects could not be moved", job.objects_failed))),
-        state => Err(Failure::new(format!("the {} is {state}{reason}", job.kind))),
+        "done" => Err(Failure::new(format!("{} could not be moved", objects(job.objects_failed)))),
+        _ => Err(Failure::new(format!("the {} {}{reason}", job.kind, said(job)))),
     }
 }
 
@@ -268,11 +269,11 @@ pub(super) mod tests {
         };
         let shown = render("photos", &failed, &[note]);
         for expected in
-            ["Backfill\n", "= 2024/\n", "= done\n", "= 10 objects, 2.0 KiB\n", "= 1 objects, 20 B\n", "= bad (tried 4 times): archived\n"]
+            ["Backfill\n", "= 2024/\n", "= done\n", "= 10 objects, 2.0 KiB\n", "= 1 object, 20 B\n", "= bad (tried 4 times): archived\n"]
         {
             assert!(shown.contains(expected), "{expected}: {shown}");
         }
-        assert_eq!(judge(&failed).unwrap_err().message(), "1 objects could not be moved");
+        assert_eq!(judge(&failed).unwrap_err().message(), "1 object could not be moved");
         let paused = JobView { state: "paused".into(), reason: Some("the budget is spent".into()), ..job() };
         assert_eq!(judge(&paused).unwrap_err().message(), "the backfill is paused: the budget is spent");
         assert_eq!(judge(&JobView { state: "done".into(), ..job() }), Ok(()));

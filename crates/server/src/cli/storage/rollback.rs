@@ -2,14 +2,19 @@
 
 use clap::Args;
 use serde_json::json;
-use umbra_admin::api::{BucketStatus, JobNote, JobSettings, JobView, ShadowView};
+use umbra_admin::{
+    AdminClient,
+    api::{BucketStatus, JobNote, JobSettings, JobView, ShadowView},
+};
 
 use super::job;
 use crate::cli::{
     Failure, Outcome, out,
-    table::{bytes, table, vertical},
+    table::{bytes, counted, table, vertical},
     target::Target,
 };
+
+const KIND: &str = "rollback";
 
 /// Brings what is newer here back to the origin, so that the application can be pointed back to it.
 ///
@@ -28,21 +33,22 @@ pub(crate) struct Rollback {
     /// Change nothing anywhere: count and list what would be copied and deleted.
     #[arg(long)]
     dry_run: bool,
+
+    /// End the run that is under way, for good, and show what it did so far. What went to the origin stays there, and write-through stays on.
+    #[arg(long, conflicts_with = "dry_run")]
+    cancel: bool,
 }
 
 impl Rollback {
     pub(crate) async fn run(self, target: &Target) -> Outcome {
         let client = target.client()?;
+        if self.cancel {
+            return self.end(&client, target).await;
+        }
         let settings = JobSettings { dry_run: self.dry_run.then_some(true), ..JobSettings::default() };
-        let started = job::start_or_join(&client, &self.name, "rollback", &settings).await?;
+        let started = job::start_or_join(&client, &self.name, KIND, &settings).await?;
         let job = job::follow(&client, &self.name, started).await?;
-        let mut notes: Vec<JobNote> = Vec::new();
-        job::notes(&client, &self.name, "rollback", |note| {
-            notes.push(note);
-            Ok(notes.len() < job::NOTES_SHOWN)
-        })
-        .await?;
-        let status = client.bucket_status(&self.name).await?;
+        let (notes, status) = (first_notes(&client, &self.name).await?, client.bucket_status(&self.name).await?);
         let obstacle = if self.dry_run { None } else { obstacle(&job, &status) };
         if target.json {
             let can_point_back = !self.dry_run && obstacle.is_none();
@@ -56,16 +62,41 @@ impl Rollback {
             _ => Ok(()),
         }
     }
+
+    /// Ends the run that is under way.
+    async fn end(&self, client: &AdminClient, target: &Target) -> Outcome {
+        let job = client.cancel_job(&self.name, KIND).await?;
+        let (notes, status) = (first_notes(client, &self.name).await?, client.bucket_status(&self.name).await?);
+        let dry_run = job.settings.dry_run == Some(true);
+        if target.json {
+            // It may have come to its end before.
+            let can_point_back = job.state == "done" && !dry_run && obstacle(&job, &status).is_none();
+            return out::json(&json!({ "bucket": self.name, "job": job, "keys": notes, "can_point_back": can_point_back }));
+        }
+        out::text_of(render(&self.name, dry_run, &job, &notes, &status))
+    }
+}
+
+async fn first_notes(client: &AdminClient, name: &str) -> Outcome<Vec<JobNote>> {
+    let mut notes = Vec::new();
+    job::notes(client, name, KIND, |note| {
+        notes.push(note);
+        Ok(notes.len() < job::NOTES_SHOWN)
+    })
+    .await?;
+    Ok(notes)
 }
 
 /// What stands in the way of pointing the application back.
 fn obstacle(job: &JobView, status: &BucketStatus) -> Option<String> {
-    let repairs = status.shadow.as_ref().map_or(0, |shadow| shadow.pending_repairs.len());
+    let repairs = status.shadow.as_ref().map_or(0, |shadow| shadow.pending_repairs.len() as u64);
+    let not_yet = |why: String| Some(format!("the application cannot be pointed back yet: {why}"));
     match (job.objects_failed, repairs) {
         (0, 0) => None,
-        (0, repairs) => Some(format!("the application cannot be pointed back yet: {repairs} repairs are pending; run this again")),
-        (failed, _) => Some(format!(
-            "the application cannot be pointed back yet: {failed} keys could not be brought to the origin; mend what is told of them and run this again"
+        (0, repairs) => not_yet(format!("{} pending; run this again", counted(repairs, "repair is", "repairs are"))),
+        (failed, _) => not_yet(format!(
+            "{} could not be brought to the origin; mend what is told above and run this again",
+            counted(failed, "key", "keys")
         )),
     }
 }
@@ -96,10 +127,12 @@ fn render(name: &str, dry_run: bool, job: &JobView, notes: &[JobNote], status: &
     let (title, write_through) = match (dry_run, is_off, job::tally(job, "write-through-switched-on").0) {
         (true, true, _) => ("Rolling back NAME would do this", "switched on first"),
         (true, false, _) => ("Rolling back NAME would do this", "on already"),
+        (false, true, _) => ("Rollback of NAME", "off"),
         (false, _, 0) => ("Rollback of NAME", "was on already"),
         (false, _, _) => ("Rollback of NAME", "switched on"),
     };
     let rows = [
+        ("State", job.state.clone()),
         ("Write Through", write_through.to_owned()),
         ("Copied to the Origin", of("copied")),
         ("Tags Set There", job::tally(job, "tagged").0.to_string()),

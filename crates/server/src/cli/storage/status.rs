@@ -11,7 +11,7 @@ use umbra_admin::{
 use super::progress;
 use crate::cli::{
     Outcome, interval, out,
-    table::{bytes, objects, vertical, yes_no},
+    table::{bytes, counted, objects, vertical, yes_no},
     target::Target,
 };
 
@@ -120,7 +120,7 @@ fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
     row("Shadow Access Key", shadow.access_key.clone());
     row("Shadow Generation", shadow.generation.to_string());
     row("Moved Here", format!("{}, {}", objects(shadow.hydrated_objects), bytes(shadow.moved_bytes)));
-    row("Left The Origin", format!("{}{}{}", bytes(shadow.origin_bytes), egress_ratio(shadow), money(shadow.money_spent.as_ref())));
+    row("Left The Origin", left(shadow));
     row("Spared The Origin", format!("{}{}", bytes(shadow.saved_bytes), money(shadow.money_saved.as_ref())));
     row("Requests To The Origin", requests(shadow));
     row("Reads From Here", format!("{}, {}", shadow.local_reads, bytes(shadow.local_bytes)));
@@ -145,9 +145,16 @@ fn migration(shadow: &ShadowStatusView) -> Vec<(String, String)> {
 /// A write that is half done, and how its repair fares.
 fn pending(repair: &PendingRepairView) -> String {
     let PendingRepairView { key, operation, since, attempts, .. } = repair;
-    let times = if *attempts == 1 { "attempt" } else { "attempts" };
+    let attempts = counted((*attempts).into(), "attempt", "attempts");
     let error = repair.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
-    format!("{key} ({operation} since {since}, {attempts} {times}){error}")
+    format!("{key} ({operation} since {since}, {attempts}){error}")
+}
+
+/// What left the origin: to be read or to stay, only to be compared, and what all of it cost.
+fn left(shadow: &ShadowStatusView) -> String {
+    let compared = Some(shadow.compared_bytes).filter(|compared| *compared > 0);
+    let compared = compared.map(|compared| format!(", and {} to be compared", bytes(compared))).unwrap_or_default();
+    format!("{}{}{compared}{}", bytes(shadow.origin_bytes), egress_ratio(shadow), money(shadow.money_spent.as_ref()))
 }
 
 /// How many bytes left the origin for each that was moved: 1.000 when none left it twice.
@@ -168,21 +175,21 @@ fn requests(shadow: &ShadowStatusView) -> String {
 }
 
 fn not_carried(summary: &UncarriedSummaryView) -> String {
-    let UncarriedSummaryView { reason, objects, keys } = summary;
+    let UncarriedSummaryView { reason, objects: count, keys } = summary;
     let why = match reason.as_str() {
-        "archived" => "archived at the origin: restore them there",
+        "archived" => "archived at the origin, to be restored there",
         "customer_key" => "encrypted with a key of yours (SSE-C)",
-        "retention" => "their retention did not come along",
-        "legal_hold" => "their legal hold did not come along",
+        "retention" => "the retention did not come along",
+        "legal_hold" => "the legal hold did not come along",
         "acl" => "an access control list did not come along",
-        "hidden_metadata" => "the origin does not show some of their metadata",
+        "hidden_metadata" => "the origin does not show some of the metadata",
         "unreadable_header" => "a header holds what is no text",
-        "hidden_tags" => "the origin does not let their tags be read",
+        "hidden_tags" => "the origin does not let the tags be read",
         other => other,
     };
-    let more = if *objects > keys.len() as u64 { ", …" } else { "" };
+    let more = if *count > keys.len() as u64 { ", …" } else { "" };
     let keys: Vec<_> = keys.iter().map(|key| shown(key)).collect();
-    format!("{objects} objects, {why} ({}{more})", keys.join(", "))
+    format!("{}, {why} ({}{more})", objects(*count), keys.join(", "))
 }
 
 #[cfg(test)]
@@ -216,7 +223,7 @@ mod tests {
         let shadow = ShadowStatusView {
             access_key: "AK".into(),
             generation: 1,
-            health: HealthView { verdict: "degraded".into(), reason: "1 writes are half done".into() },
+            health: HealthView { verdict: "degraded".into(), reason: "1 write is half done".into() },
             origin_requests: 7,
             origin_requests_by_kind: OriginRequestsView { get: 5, list: 2, ..OriginRequestsView::default() },
             origin_bytes: 2500,
@@ -257,11 +264,15 @@ mod tests {
         assert!(shown.contains("Shadow Revalidate           = 10m\n"), "{shown}");
         assert!(shown.contains("= 3 objects, 2.0 KiB\n"), "{shown}");
         assert!(shown.contains("= 2.4 KiB (1.250 per byte moved), about 0.02\n"), "{shown}");
+        let mut compared = status();
+        compared.shadow.as_mut().unwrap().compared_bytes = 1024;
+        let shown_compared = render(&compared, false);
+        assert!(shown_compared.contains("= 2.4 KiB (1.250 per byte moved), and 1.0 KiB to be compared, about 0.02\n"), "{shown_compared}");
         assert!(shown.contains("Spared The Origin           = 4.0 KiB\n"), "{shown}");
         assert!(shown.contains("Requests To The Origin      = 7 (5 get, 2 list)\n"), "{shown}");
-        assert!(shown.contains("Health                      = degraded: 1 writes are half done\n"), "{shown}");
+        assert!(shown.contains("Health                      = degraded: 1 write is half done\n"), "{shown}");
         assert!(
-            shown.contains("Not Carried Over            = 7 objects, archived at the origin: restore them there (\"a\\nb\", c, …)\n"),
+            shown.contains("Not Carried Over            = 7 objects, archived at the origin, to be restored there (\"a\\nb\", c, …)\n"),
             "{shown}"
         );
         assert!(

@@ -12,10 +12,11 @@ use umbra_admin::{
 use super::job;
 use crate::cli::{
     Failure, Outcome, out,
-    table::{bytes, table, vertical},
+    table::{bytes, counted, table, vertical},
     target::Target,
 };
 
+const KIND: &str = "verify";
 /// Differences in the JSON on standard output; `--report` has all of them.
 const IN_JSON: usize = 1000;
 
@@ -45,6 +46,10 @@ pub(crate) struct Verify {
     /// Show the report of the latest run and compare nothing.
     #[arg(long, conflicts_with = "deep")]
     last: bool,
+
+    /// End the run that is under way, for good, and show what it found so far. Another one begins anew.
+    #[arg(long, conflicts_with_all = ["deep", "last"])]
+    cancel: bool,
 }
 
 /// As many differences as a person looks at, the ones first that need one.
@@ -60,13 +65,15 @@ impl Verify {
         let client = target.client()?;
         let report = self.report.as_ref().map(create).transpose()?;
         let job = if self.last {
-            client.job(name, "verify").await?
+            client.job(name, KIND).await?
+        } else if self.cancel {
+            client.cancel_job(name, KIND).await?
         } else {
             if self.deep {
                 tell_egress(&client, name).await?;
             }
             let settings = JobSettings { prefix: prefix.to_owned(), deep: self.deep.then_some(true), ..JobSettings::default() };
-            let job = job::start_or_join(&client, name, "verify", &settings).await?;
+            let job = job::start_or_join(&client, name, KIND, &settings).await?;
             job::follow(&client, name, job).await?
         };
         let limit = if target.json { IN_JSON } else { job::NOTES_SHOWN };
@@ -77,7 +84,7 @@ impl Verify {
         } else {
             out::text_of(render(name, &job, &shown))?;
         }
-        verdict(&job)
+        if self.cancel { Ok(()) } else { verdict(&job) }
     }
 }
 
@@ -98,7 +105,7 @@ async fn gather(client: &AdminClient, name: &str, job: &JobView, mut report: Opt
     let all: u64 = job.tallies.iter().map(|tally| tally.objects).sum();
     let wanted = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).min(limit);
     let (unexplained, explained) = (wanted(job.objects_failed), wanted(all.saturating_sub(job.objects_failed)));
-    job::notes(client, name, "verify", |note| {
+    job::notes(client, name, KIND, |note| {
         if let Some(report) = &mut report {
             writeln!(report, "{}", line(&note))?;
         }
@@ -166,12 +173,11 @@ fn title(kind: &str) -> String {
 /// Exit status 1 unless everything is as it should be.
 fn verdict(job: &JobView) -> Outcome {
     if job.state != "done" {
-        return Err(Failure::new(format!("the verify is {}: this report is not complete", job.state)));
+        return Err(Failure::new(format!("the verify {}: this report is not complete", job::said(job))));
     }
     match job.objects_failed {
         0 => Ok(()),
-        1 => Err(Failure::new("1 key differs in a way that the migration does not explain")),
-        n => Err(Failure::new(format!("{n} keys differ in a way that the migration does not explain"))),
+        n => Err(Failure::new(format!("{} in a way that the migration does not explain", counted(n, "key differs", "keys differ")))),
     }
 }
 
@@ -192,7 +198,10 @@ mod tests {
         let parse = |arguments: &[&str]| Command::try_parse_from([&["verify"], arguments].concat()).map(|command| command.verify).ok();
         assert!(parse(&["b/p", "--deep", "--report", "f"]).is_some_and(|verify| verify.deep && verify.place == "b/p"));
         assert!(parse(&["b", "--last", "--report", "f"]).is_some_and(|verify| verify.last));
-        assert!(parse(&["b", "--last", "--deep"]).is_none());
+        assert!(parse(&["b", "--cancel", "--report", "f"]).is_some_and(|verify| verify.cancel));
+        for contradiction in [&["b", "--last", "--deep"][..], &["b", "--cancel", "--deep"], &["b", "--cancel", "--last"]] {
+            assert!(parse(contradiction).is_none(), "{contradiction:?}");
+        }
         assert!(parse(&[]).is_none());
         assert_eq!(title("changed-at-origin"), "Changed at origin");
     }

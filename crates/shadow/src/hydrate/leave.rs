@@ -1,0 +1,69 @@
+//! What becomes of what was brought, when it does not become the object.
+
+use umbra_core::Result;
+
+use super::Hydration;
+use crate::{
+    partial::{self, Partial},
+    transfer::Transfer,
+};
+
+impl Hydration {
+    /// Everything that this hydration has stored, with the rows that hold it.
+    async fn left(&self) -> Result<Option<Partial>> {
+        let Some(revision) = *self.row.lock().await else { return Ok(None) };
+        let partial = partial::load(&self.native, &self.bucket, &self.key).await?;
+        Ok(partial.filter(|partial| partial.revision == revision))
+    }
+
+    /// Drops what is stored. No later transfer finds it; the bytes go once the last reader of this one is gone.
+    pub(crate) async fn leave(&self, transfer: &Transfer, why: &str) {
+        tracing::debug!(bucket = %self.bucket.name, key = %self.key, why, "what was brought of an object is dropped");
+        if let Err(error) = self.try_leave(transfer).await {
+            tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "an abandoned copy stays until it is swept");
+        }
+    }
+
+    async fn try_leave(&self, transfer: &Transfer) -> Result<()> {
+        if !transfer.is_kept {
+            self.drop_unkept(transfer);
+            return Ok(());
+        }
+        let Some(Partial { revision, pieces, .. }) = self.left().await? else { return Ok(()) };
+        if !partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
+            return Ok(());
+        }
+        let (native, bucket, key) = (self.native.clone(), self.bucket.clone(), self.key.clone());
+        // Readers that have begun keep what they began to read.
+        transfer.keep_until_unread(async move {
+            if let Err(error) = partial::drop_pieces(&native, &bucket, pieces).await {
+                tracing::warn!(bucket = %bucket.name, %key, error = ?error, "the pieces of an abandoned copy stay until they are swept");
+            }
+        });
+        Ok(())
+    }
+
+    /// Deletes pieces that no row names, once nobody reads them any more.
+    fn drop_unkept(&self, transfer: &Transfer) {
+        let (native, pieces) = (self.native.clone(), transfer.content().err().unwrap_or_default());
+        transfer.keep_until_unread(async move {
+            for piece in pieces {
+                if let Err(error) = native.blobs().delete(&piece.blob).await {
+                    tracing::warn!(blob = ?piece.blob, error = ?error, "the blob of an abandoned copy stays behind");
+                }
+            }
+        });
+    }
+
+    /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.
+    pub(super) async fn drop_if_outdated(&self, transfer: &Transfer) {
+        if !transfer.is_kept {
+            return self.drop_unkept(transfer);
+        }
+        match self.is_still_wanted().await {
+            Ok(true) => {}
+            Ok(false) => self.leave(transfer, "the key was written here").await,
+            Err(error) => tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy waits to be swept"),
+        }
+    }
+}
