@@ -12,6 +12,7 @@
 //! | `o/` key | the current object of a key | [`object`] |
 //! | `s/` key | a tombstone: gone here, so the origin must not bring it back | [`tombstone`] |
 //! | `w/` key | the intent of a write-through or a copy back | [`write_intent`] |
+//! | `k/` key | what the origin was known to hold of a key when it was written here or there | [`ancestor`] |
 //! | `h/` key⁺ | a hydration that is not complete | [`hydration`] |
 //! | `h/` key⁺ piece:`u64` | one of its pieces | [`piece`] |
 //! | `m/` upload⁺ | a multipart upload | [`upload`] |
@@ -56,6 +57,7 @@ const SETTINGS: &[u8] = b"b";
 const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
+const ANCESTOR: &[u8] = b"k/";
 const INVENTORY: &[u8] = b"i/";
 const PIECE: &[u8] = b"h/";
 const ORDER: &[u8] = b"a/";
@@ -221,6 +223,16 @@ pub fn uncarried_range(prefix: &str) -> KeyRange {
 /// The key of whose note `bytes` are the key.
 pub fn parse_uncarried(bytes: &[u8]) -> Option<&str> {
     text_behind(UNCARRIED, bytes)
+}
+
+/// What the origin was known to hold of `key`.
+pub fn ancestor(key: &ObjectKey) -> Vec<u8> {
+    joined(ANCESTOR, key.as_bytes())
+}
+
+/// What the origin was known to hold of every key.
+pub fn all_ancestors() -> KeyRange {
+    KeyRange::prefix(ANCESTOR)
 }
 
 /// A multipart upload.

@@ -52,6 +52,9 @@ impl Shadow {
             // Counted apart: what goes wrong in a trial is no fault of the origin in use.
             let origin = self.0.origins.make(&settings, &secret, &Arc::default(), &self.0.clock, CancellationToken::new())?;
             probe(&*origin, &self.path(cx, &bucket), settings.write_through).await.map_err(|error| at(&settings, &error))?;
+            if let Some(now) = bucket.settings.shadow.as_ref().filter(|now| now.endpoint != settings.endpoint) {
+                self.refuse_another_bucket(cx, &bucket, now, &settings, &*origin).await?;
+            }
         }
         let before = &bucket.settings.shadow;
         let moves = before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint);
@@ -141,7 +144,7 @@ fn leaves(now: &ShadowSettings, wanted: &ShadowSettings) -> bool {
 }
 
 /// What is cold would be lost from sight with the bucket that holds it: only the gate of a detach knows whether anything is. An endpoint may
-/// change, for one origin may have several.
+/// change, for one origin may have several ([`Shadow::refuse_another_bucket`]).
 fn refuse_to_forget_cold_objects(bucket: &Bucket, wanted: &ShadowSettings) -> Result<()> {
     let Some(now) = bucket.settings.shadow.as_ref().filter(|now| now.bucket != wanted.bucket) else { return Ok(()) };
     let message = format!("the bucket shadows {}; clear that shadow before it shadows {}", now.bucket, wanted.bucket);

@@ -3,8 +3,11 @@
 //! Like a write-through it takes the key's lock and is journalled before the origin is changed. Unlike one it leaves what is here as it is:
 //! a copy that lost its owner is not repaired but given up, and made again. While a large body travels the lock is free: a user's write goes
 //! first, and the copy, which is not the newest any more, is broken off before its last byte.
+//!
+//! What the origin holds by then must be what it was seen to hold when it was judged that it may be replaced. A PUT has the origin judge that
+//! where it can; before anything else is done it is looked at once more, and between the look and the deed somebody else may come.
 
-use umbra_core::{ETag, Error, ErrorKind, ObjectKey, PartNumber, RangeSpec, Result, limits};
+use umbra_core::{ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, RangeSpec, Result, Tags, limits};
 use umbra_meta::{Batch, Check, Expect, Revision, key};
 use umbra_store::{Bucket, GetOptions, ObjectRecord, Stored, Terms};
 
@@ -27,7 +30,7 @@ const PART_BYTES: u64 = 1024 * 1024 * 1024;
 pub(crate) enum CopyEnd {
     /// The origin holds what is here.
     Copied,
-    /// Something newer is here: this copy is not needed any more.
+    /// Something newer is here, or there: this copy is not needed any more.
     Superseded,
 }
 
@@ -49,6 +52,28 @@ impl Change<'_> {
             Self::Absence => None,
         }
     }
+
+    /// What the origin has once it is done.
+    fn done(&self) -> Done {
+        match self {
+            Self::Object(stored) => Done::Object(stored.object.tags.clone()),
+            Self::Tags(stored) => Done::Tags(stored.object.tags.clone()),
+            Self::Absence => Done::Absence,
+        }
+    }
+}
+
+/// What the origin has now: an object with these tags, these tags, or nothing.
+enum Done {
+    Object(Tags),
+    Tags(Tags),
+    Absence,
+}
+
+/// What the origin was seen to hold, and what has it judge itself that it still does; nothing where it does not.
+struct Replaced<'a> {
+    there: Option<&'a ObjectInfo>,
+    conditions: PutConditions,
 }
 
 /// A change that is journalled: its key is locked and holds what is to be brought to the origin. The intent goes before the lock.
@@ -56,6 +81,7 @@ struct Held<'a> {
     bucket: Bucket,
     intent: IntentGuard,
     revision: Option<Revision>,
+    done: Done,
     _lock: KeyGuard<'a>,
 }
 
@@ -66,22 +92,49 @@ struct Upload {
 }
 
 impl Shadow {
-    /// Brings `change` of `key` to the origin, unless something newer is here by then.
-    pub(crate) async fn copy_back(&self, look: &Look<'_>, key: &ObjectKey, change: Change<'_>) -> Result<CopyEnd> {
+    /// Brings `change` of `key` to the origin, unless something newer is here by then, or the origin does not hold `there` any more.
+    pub(crate) async fn copy_back(
+        &self,
+        look: &Look<'_>,
+        key: &ObjectKey,
+        change: Change<'_>,
+        there: Option<&ObjectInfo>,
+    ) -> Result<CopyEnd> {
         match change {
             Change::Object(stored) => match parts_of(&stored.object)? {
-                Some(parts) => self.copy_in_parts(look, key, stored, &parts).await,
-                None if stored.object.size > LOCKED_BYTES_MAX => self.copy_whole(look, key, stored).await,
-                None => self.copy_locked(look, key, change).await,
+                Some(parts) => self.copy_in_parts(look, key, stored, &parts, there).await,
+                None if stored.object.size > LOCKED_BYTES_MAX => self.copy_whole(look, key, stored, there).await,
+                None => self.copy_locked(look, key, change, there).await,
             },
-            Change::Tags(_) | Change::Absence => self.copy_locked(look, key, change).await,
+            Change::Tags(_) | Change::Absence => self.copy_locked(look, key, change, there).await,
         }
     }
 
-    async fn copy_locked(&self, look: &Look<'_>, key: &ObjectKey, change: Change<'_>) -> Result<CopyEnd> {
+    /// What lets the origin judge itself whether it still holds `there` when an object is put, where it can.
+    async fn replacing<'a>(&self, look: &Look<'_>, there: Option<&'a ObjectInfo>) -> Result<Replaced<'a>> {
+        let conditions = PutConditions { if_absent: there.is_none(), if_match: there.map(|there| there.etag.clone()) };
+        let is_judged = look.direct().judges_conditions(&look.path).await?;
+        Ok(Replaced { there, conditions: if is_judged { conditions } else { PutConditions::default() } })
+    }
+
+    /// Whether the origin still holds `there`: asked just before it is replaced.
+    async fn is_still_there(&self, look: &Look<'_>, key: &ObjectKey, there: Option<&ObjectInfo>) -> Result<bool> {
+        let same = |now: &ObjectInfo| there.is_some_and(|there| there.etag == now.etag && there.last_modified == now.last_modified);
+        match look.direct().head(&look.path, key).await {
+            Ok(now) => Ok(same(&now.info)),
+            Err(error) if error.is_not_found() => Ok(there.is_none()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn copy_locked(&self, look: &Look<'_>, key: &ObjectKey, change: Change<'_>, there: Option<&ObjectInfo>) -> Result<CopyEnd> {
+        let replaced = match change {
+            Change::Object(_) => self.replacing(look, there).await?,
+            Change::Tags(_) | Change::Absence => Replaced { there, conditions: PutConditions::default() },
+        };
         let bytes = if let Change::Object(stored) = change { stored.object.size } else { 0 };
         look.paced.turn(key, bytes).await;
-        let Some(held) = self.hold_key(look, key, &change).await? else { return Ok(CopyEnd::Superseded) };
+        let Some(held) = self.hold_key(look, key, &change, &replaced).await? else { return Ok(CopyEnd::Superseded) };
         let done = match change {
             Change::Object(stored) => {
                 let body = match self.native().open(stored, &GetOptions::default()).await {
@@ -92,7 +145,7 @@ impl Shadow {
                     }
                 };
                 look.direct()
-                    .put(&look.path, key, stored.object.size, body, &attributes(&stored.object), &PutConditions::default())
+                    .put(&look.path, key, stored.object.size, body, &attributes(&stored.object), &replaced.conditions)
                     .await
                     .map(Some)
             }
@@ -103,26 +156,26 @@ impl Shadow {
     }
 
     /// One PUT. The last chunk is withheld until the key is locked and the write journalled.
-    async fn copy_whole(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored) -> Result<CopyEnd> {
+    async fn copy_whole(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, there: Option<&ObjectInfo>) -> Result<CopyEnd> {
+        let replaced = self.replacing(look, there).await?;
         let body = match self.native().open(stored, &GetOptions::default()).await {
             Ok(object) => object.body,
             Err(error) => return self.unless_superseded(look, key, stored, error).await,
         };
         let (body, Hold { reached, release }) = hold(body);
         let attributes = attributes(&stored.object);
-        let conditions = PutConditions::default();
-        let put = look.paced.put(&look.path, key, stored.object.size, body, &attributes, &conditions);
+        let put = look.paced.put(&look.path, key, stored.object.size, body, &attributes, &replaced.conditions);
         tokio::pin!(put);
         let reached = tokio::select! {
             biased;
             reached = reached => reached,
-            answer = &mut put => return self.unless_superseded(look, key, stored, too_early(answer)).await,
+            answer = &mut put => return self.ended_early(look, key, stored, answer).await,
         };
         if reached.is_err() {
             // The body failed: the origin's side tells how.
-            return self.unless_superseded(look, key, stored, too_early(put.await)).await;
+            return self.ended_early(look, key, stored, put.await).await;
         }
-        let Some(held) = self.hold_key(look, key, &Change::Object(stored)).await? else { return Ok(CopyEnd::Superseded) };
+        let Some(held) = self.hold_key(look, key, &Change::Object(stored), &replaced).await? else { return Ok(CopyEnd::Superseded) };
         // If nobody takes it the origin has given up, and says so.
         let _ = release.send(());
         let answer = put.await;
@@ -130,7 +183,14 @@ impl Shadow {
     }
 
     /// A multipart upload with the boundaries the object has here, so that the ETag is the same.
-    async fn copy_in_parts(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, parts: &[(PartNumber, u64)]) -> Result<CopyEnd> {
+    async fn copy_in_parts(
+        &self,
+        look: &Look<'_>,
+        key: &ObjectKey,
+        stored: &Stored,
+        parts: &[(PartNumber, u64)],
+        there: Option<&ObjectInfo>,
+    ) -> Result<CopyEnd> {
         let id = look.paced.create_upload(&look.path, key, &attributes(&stored.object)).await?;
         let upload = match self.begin_upload(look, key, stored, &id).await {
             Ok(Some(intent)) => Upload { id, intent },
@@ -140,7 +200,7 @@ impl Shadow {
             }
         };
         match self.copy_parts(look, key, stored, &upload.id, parts).await {
-            Ok(etags) => self.complete_copy(look, key, stored, upload, &etags).await,
+            Ok(etags) => self.complete_copy(look, key, stored, upload, &etags, there).await,
             Err(error) => {
                 self.give_up_upload(look, key, upload).await?;
                 self.unless_superseded(look, key, stored, error).await
@@ -181,21 +241,23 @@ impl Shadow {
         stored: &Stored,
         upload: Upload,
         etags: &[(PartNumber, ETag)],
+        there: Option<&ObjectInfo>,
     ) -> Result<CopyEnd> {
         let lock = self.0.locks.lock(look.bucket.partition, key).await;
         let bucket = self.fresh(look.bucket).await;
         let view = self.view(look.bucket, key).await?;
         let is_ours = view.base.object == Some(stored.revision) && view.base.intent == Some(upload.intent.revision());
-        let bucket = match bucket {
-            Ok(bucket) if is_ours => bucket,
-            other => {
+        let bucket = match (bucket, self.is_still_there(look, key, there).await) {
+            (Ok(bucket), Ok(true)) if is_ours => bucket,
+            (bucket, is_still_there) => {
                 self.give_up_upload(look, key, upload).await?;
-                return other.map(|_| CopyEnd::Superseded);
+                return bucket.and(is_still_there).map(|_| CopyEnd::Superseded);
             }
         };
         match look.direct().complete_upload(&look.path, key, &upload.id, etags).await {
             Ok(etag) => {
-                let held = Held { bucket, intent: upload.intent, revision: Some(stored.revision), _lock: lock };
+                let done = Change::Object(stored).done();
+                let held = Held { bucket, intent: upload.intent, revision: Some(stored.revision), done, _lock: lock };
                 self.settle_copy(key, held, Ok(Some(etag))).await
             }
             Err(error) => {
@@ -218,10 +280,13 @@ impl Shadow {
         Ok(())
     }
 
-    async fn hold_key(&self, look: &Look<'_>, key: &ObjectKey, change: &Change<'_>) -> Result<Option<Held<'_>>> {
+    async fn hold_key(&self, look: &Look<'_>, key: &ObjectKey, change: &Change<'_>, replaced: &Replaced<'_>) -> Result<Option<Held<'_>>> {
         let lock = self.0.locks.lock(look.bucket.partition, key).await;
+        if replaced.conditions.is_empty() && !self.is_still_there(look, key, replaced.there).await? {
+            return Ok(None);
+        }
         let held = self.journal_copy(look, key, change.revision(), None).await?;
-        Ok(held.map(|(bucket, intent)| Held { bucket, intent, revision: change.revision(), _lock: lock }))
+        Ok(held.map(|(bucket, intent)| Held { bucket, intent, revision: change.revision(), done: change.done(), _lock: lock }))
     }
 
     /// Journals that what is here is about to be brought to the origin, if that is still what is here. The caller holds the key's lock.
@@ -244,18 +309,24 @@ impl Shadow {
 
     /// Ends a copy as the origin answered. The ETag the origin gave the object becomes ours, where it is another.
     async fn settle_copy(&self, key: &ObjectKey, held: Held<'_>, answer: Result<Option<ETag>, OriginError>) -> Result<CopyEnd> {
-        let Held { _lock, bucket, intent, revision } = held;
+        let Held { _lock, bucket, intent, revision, done } = held;
         let etag = match answer {
             Ok(etag) => etag,
             Err(failure) => {
                 // Whether or not it was applied: what is here stands, and the next attempt sees what the origin holds.
                 intent.withdraw().await;
-                return Err(failure.error);
+                return if is_overtaken(&failure) { Ok(CopyEnd::Superseded) } else { Err(failure.error) };
             }
         };
         let object = Check { key: key::object(key), expect: Expect::unchanged(revision) };
-        let terms = intent.settle_with(Terms { checks: vec![object], ..Terms::default() });
         let ours = self.native().find(&bucket, key).await?.map(|stored| stored.object.etag);
+        let writes = match (&done, etag.as_ref().or(ours.as_ref())) {
+            (Done::Object(tags), Some(etag)) => vec![self.written_ancestor(&bucket, key, etag, Some(tags))],
+            (Done::Tags(tags), _) => self.retagged_ancestor(&bucket, key, tags).await?.into_iter().collect(),
+            (Done::Absence, _) => vec![self.absent_ancestor(&bucket, key)],
+            (Done::Object(_), None) => vec![],
+        };
+        let terms = intent.settle_with(Terms { checks: vec![object], writes, ..Terms::default() });
         match etag.filter(|etag| ours.as_ref().is_some_and(|ours| ours != etag)) {
             Some(etag) => self.native().adopt_etag(&bucket, key, etag, terms).await?,
             None => {
@@ -265,6 +336,14 @@ impl Shadow {
         }
         intent.settle();
         Ok(CopyEnd::Copied)
+    }
+
+    /// A PUT came to an end before the origin had the whole.
+    async fn ended_early(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, answer: Result<ETag, OriginError>) -> Result<CopyEnd> {
+        match answer {
+            Err(failure) if is_overtaken(&failure) => Ok(CopyEnd::Superseded),
+            answer => self.unless_superseded(look, key, stored, too_early(answer)).await,
+        }
     }
 
     /// A copy failed: that is no failure if the object was replaced and its content went away under the copy.
@@ -280,6 +359,11 @@ async fn abort(look: &Look<'_>, key: &ObjectKey, upload: &str) -> Result<()> {
 
 fn attributes(object: &ObjectRecord) -> OriginAttributes {
     OriginAttributes { headers: object.headers.clone(), metadata: object.metadata.clone(), tags: object.tags.clone() }
+}
+
+/// Whether the origin did nothing because it does not hold any more what it was seen to hold.
+const fn is_overtaken(failure: &OriginError) -> bool {
+    matches!(failure.error.kind(), ErrorKind::Precondition | ErrorKind::NotFound(Entity::Object))
 }
 
 /// An answer that came before the origin had the whole.

@@ -7,7 +7,9 @@ use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, is_outcome_unknown,
 use umbra_store::{Bucket, BucketSettings};
 
 use crate::{
-    Shadow, counters, inventory,
+    Shadow,
+    ancestor::Ancestor,
+    counters, inventory,
     record::{Intent, OriginUpload, Tombstone, decode},
     schedule, uncarried,
 };
@@ -112,8 +114,8 @@ impl Shadow {
         self.0.revalidations.forget(bucket.partition);
     }
 
-    /// Drops the tombstones, intents, hydrations, orders, notes, counts and jobs of a cleared shadow, its inventory, and what was remembered of uploads
-    /// there: they belong to an earlier generation and count for nothing.
+    /// Drops the tombstones, intents, ancestors, hydrations, orders, notes, counts and jobs of a cleared shadow, its inventory, and what was
+    /// remembered of uploads there: they belong to an earlier generation and count for nothing.
     pub(crate) async fn drop_rows(&self, bucket: &Bucket) -> Result<()> {
         self.sweep(bucket).await?;
         self.drop_outdated(bucket).await?;
@@ -127,9 +129,10 @@ impl Shadow {
     /// the next of their kind takes their place.
     pub(crate) async fn drop_outdated(&self, bucket: &Bucket) -> Result<()> {
         let generation = bucket.settings.generation;
-        let families: [(KeyRange, GenerationOf); 6] = [
+        let families: [(KeyRange, GenerationOf); 7] = [
             (key::tombstone_range(""), |row| Ok(Some(decode::<Tombstone>("tombstone", &row.body)?.generation))),
             (key::write_intent_range(""), |row| Ok(Some(decode::<Intent>("intent", &row.body)?.generation))),
+            (key::all_ancestors(), |row| Ok(Some(Ancestor::decode(row)?.generation))),
             (key::all_origin_uploads(), |row| Ok(Some(decode::<OriginUpload>("origin upload", &row.body)?.generation))),
             (key::all_orders(), |row| schedule::generation_of(row).map(Some)),
             (key::uncarried_range(""), |row| uncarried::generation_of(row).map(Some)),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How far the origin's clock may be ahead of ours before its object is taken for the later one.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// How the two sides differ in one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

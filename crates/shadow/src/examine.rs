@@ -65,6 +65,8 @@ pub(crate) struct Seen {
     pub(crate) difference: Option<Discrepancy>,
     /// The origin's object.
     pub(crate) there: Option<ObjectInfo>,
+    /// Its tags, where they were looked at.
+    pub(crate) tags: Option<Tags>,
 }
 
 impl Shadow {
@@ -73,7 +75,7 @@ impl Shadow {
         if view.is_dead {
             let size = view.object.as_ref().map_or(0, |stored| stored.object.size);
             let pending = Discrepancy::new(key, DifferenceKind::PendingRepair, "a write to both sides is half done", size);
-            return Ok(Seen { difference: Some(pending), there: None });
+            return Ok(Seen { difference: Some(pending), there: None, tags: None });
         }
         let there = match origin.head(&look.path, key).await {
             Ok(head) => Some(head.info),
@@ -88,7 +90,7 @@ impl Shadow {
             _ => None,
         };
         let difference = Sides { local, gone: view.gone, origin: there.as_ref(), tags: tags.as_ref() }.judge(key);
-        Ok(Seen { difference, there })
+        Ok(Seen { difference, there, tags })
     }
 }
 

@@ -213,6 +213,20 @@ impl Drop for IntentGuard {
 }
 
 impl Shadow {
+    /// What a put that went to the origin does in its commit besides storing; the origin gave the object this ETag.
+    pub(crate) fn terms_of_put_through(&self, bucket: &Bucket, key: &ObjectKey, etag: ETag, tags: Option<&Tags>) -> Terms {
+        let mut terms = Self::terms_of_put(key);
+        terms.writes.push(self.written_ancestor(bucket, key, &etag, tags));
+        Terms { etag: Some(etag), ..terms }
+    }
+
+    /// What a delete that went to the origin does in its commit.
+    pub(crate) fn terms_of_delete_through(&self, bucket: &Bucket, key: &ObjectKey) -> Terms {
+        let mut terms = self.terms_of_delete(bucket, key);
+        terms.writes.push(self.absent_ancestor(bucket, key));
+        terms
+    }
+
     /// What every write of a bucket with an origin does in its commit besides storing: a put takes the tombstone away.
     pub(crate) fn terms_of_put(key: &ObjectKey) -> Terms {
         let writes = vec![Write::Delete { key: key::tombstone(key) }];

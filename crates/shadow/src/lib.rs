@@ -15,6 +15,7 @@
 //! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
 //! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`, and for a rollback from `copy_back.rs`;
 //!   `origin_uploads.rs` aborts uploads there.
+//! - What a copy back replaces is what the origin is known to have held, or is certainly older (`ancestor.rs`).
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
 //! # Consistency
@@ -32,6 +33,7 @@
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
 //! go on from their cursors (`jobs.rs`).
 
+mod ancestor;
 mod arriving;
 mod attach;
 mod backfill;
@@ -85,6 +87,7 @@ mod repairs;
 mod revalidate;
 mod rollback;
 mod rollback_work;
+mod same_bucket;
 mod schedule;
 mod shadow;
 mod slice;

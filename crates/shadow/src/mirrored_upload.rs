@@ -9,7 +9,7 @@ use umbra_core::{
 };
 use umbra_meta::{Write, key};
 use umbra_store::{
-    Bucket, CompleteUpload, CompletionPlan, Content, CreateUpload, Integrity, Objects, PartAddress, PutObject, Terms, part_integrity,
+    Bucket, CompleteUpload, CompletionPlan, Content, CreateUpload, Integrity, Objects, PartAddress, PutObject, part_integrity,
 };
 
 use crate::{
@@ -138,7 +138,7 @@ impl Shadow {
             Ok(etag) => etag,
             Err(error) => return Err(told_of_mirror(origin_failed(intent, error).await)),
         };
-        let mut terms = intent.settle_with(Terms { etag: Some(etag), ..merge(terms, Self::terms_of_put(key)) });
+        let mut terms = intent.settle_with(merge(terms, self.terms_of_put_through(&bucket, key, etag, None)));
         terms.writes.push(Write::Delete { key: key::origin_upload(upload) });
         let completed = self.native().commit_completion(&bucket, key, plan, &Preconditions::default(), terms).await;
         finish(intent, completed).map(Attempt::Completed)

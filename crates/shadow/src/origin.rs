@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use umbra_core::{Body, ByteRange, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, SystemHeaders, Tags, UserMetadata};
 use umbra_store::ListedObject;
 
+pub(crate) mod folding;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod observed;

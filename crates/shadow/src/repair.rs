@@ -216,12 +216,14 @@ impl Shadow {
         if view.object.as_ref().is_none_or(|stored| stored.object.etag != info.etag) {
             return self.drop_intent(bucket, key, &view.base).await;
         }
-        let terms = Terms {
+        let tags = origin.tags(&path, key).await?;
+        let mut terms = Terms {
             checks: vec![view.base.intent_unchanged(key)],
             writes: vec![Write::Delete { key: key::write_intent(key) }],
             ..Terms::default()
         };
-        self.native().replace_tags(bucket, key, origin.tags(&path, key).await?, terms).await
+        terms.writes.extend(self.retagged_ancestor(bucket, key, &tags).await?);
+        self.native().replace_tags(bucket, key, tags, terms).await
     }
 
     async fn assure_repaired(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
@@ -268,7 +270,7 @@ impl Shadow {
             writes: vec![Write::Delete { key: key::write_intent(key) }],
             ..Terms::default()
         };
-        let terms = merge(terms, self.terms_of_delete(bucket, key));
+        let terms = merge(terms, self.terms_of_delete_through(bucket, key));
         self.native().remove(bucket, key, &Preconditions::default(), terms).await?;
         Ok(())
     }

@@ -1,18 +1,22 @@
 //! Rollback: copies back to the origin what is newer here, so that the application can be pointed back to it.
 //!
 //! With write-through on, nothing written from then on is missing there. What was written or deleted here before is found by walking both
-//! sides and brought to the origin (`copy_back.rs`). What somebody else changed or deleted at the origin is left as it is there and told.
+//! sides and brought to the origin (`copy_back.rs`). What somebody else changed or deleted at the origin is left as it is there and told: of
+//! a copy that is all; of a key that was written or deleted here too it is a conflict, which stands in the way (`ancestor.rs`).
 
-use umbra_core::{Error, ErrorKind, ObjectKey, Result};
-use umbra_store::ListedObject;
+use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, Result};
+use umbra_meta::{Batch, Check, Expect, key};
+use umbra_store::{GetOptions, ListedObject, Stored, Terms};
 
 use crate::{
     Shadow,
     both::Ahead,
     compare::Field,
+    contents::{Compared, compare},
     copy_back::{Change, CopyEnd},
     difference::{DifferenceKind, Discrepancy},
     examine::{Look, Seen},
+    origin::Origin as _,
     slice::Slice,
     view::View,
 };
@@ -31,8 +35,10 @@ pub(crate) enum Rolled {
     Tagged,
     /// A key was deleted at the origin, or would be; with the size of what was there.
     Deleted(u64),
-    /// Somebody else changed it at the origin: it is left as it is there.
+    /// Somebody else changed it at the origin, and it is only a copy here: it is left as it is there.
     Left(Discrepancy),
+    /// It was written or deleted here, and changed at the origin by somebody else: both are left as they are.
+    Conflict(Discrepancy),
 }
 
 /// A page of keys, and what became of each that was not the same.
@@ -53,7 +59,7 @@ enum Plan {
     Leave,
 }
 
-/// What a difference asks for. Where both sides were changed ours stands, as everywhere.
+/// What a difference asks for, if nobody else changed what was written here.
 fn plan(difference: &Discrepancy, view: &View) -> Plan {
     let is_copy = view.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_some());
     match difference.kind {
@@ -116,22 +122,119 @@ impl Shadow {
                 self.repair(look.cx, look.bucket, key, look.direct()).await?;
                 continue;
             }
-            let Seen { difference, .. } = self.examine(look, &look.paced, key, &view).await?;
-            let Some(difference) = difference else { return Ok(Rolled::Same) };
+            let Seen { difference, there, tags } = self.examine(look, &look.paced, key, &view).await?;
+            let Some(difference) = difference else {
+                if let (Some(stored), Some(there), false) = (&view.object, &there, dry_run) {
+                    self.remember_same(look, key, stored, there).await?;
+                }
+                return Ok(Rolled::Same);
+            };
             let (change, rolled) = match (plan(&difference, &view), &view.object) {
+                _ if view.is_dead => return Ok(Rolled::Left(difference)),
                 (Plan::Copy, Some(stored)) => (Change::Object(stored), Rolled::Copied(stored.object.size)),
                 (Plan::Tag, Some(stored)) => (Change::Tags(stored), Rolled::Tagged),
                 (Plan::Delete, None) => (Change::Absence, Rolled::Deleted(difference.size)),
-                (Plan::Leave, _) => return Ok(Rolled::Left(difference)),
-                _ if view.is_dead => return Ok(Rolled::Left(difference)),
+                (Plan::Leave, _) => match self.still_differs(look, key, &view).await? {
+                    Some((difference, _)) => return Ok(Rolled::Left(difference)),
+                    None => continue,
+                },
                 _ => return Ok(Rolled::Same),
             };
-            if dry_run || self.copy_back(look, key, change).await? == CopyEnd::Copied {
+            if self.ancestor(look.bucket, key, &view).await?.forbids(view.local(), there.as_ref(), tags.as_ref()).is_some() {
+                match (&view.object, &there) {
+                    (Some(stored), Some(there)) if self.is_ours_there(look, key, stored, there, &difference).await? => {
+                        if dry_run || self.adopt(look, key, stored, there).await? {
+                            return Ok(Rolled::Same);
+                        }
+                    }
+                    _ => {
+                        if let Some((difference, Some(why))) = self.still_differs(look, key, &view).await? {
+                            return Ok(Rolled::Conflict(conflict(difference, why)));
+                        }
+                    }
+                }
+                continue;
+            }
+            if dry_run || self.copy_back(look, key, change, there.as_ref()).await? == CopyEnd::Copied {
                 return Ok(rolled);
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the object keeps changing"))
     }
+
+    /// How the two sides differ, and why ours must not go to the origin, if so: looked at once more under the key's lock, for then no write is
+    /// between them. `None` if one has been since `before`.
+    async fn still_differs(&self, look: &Look<'_>, key: &ObjectKey, before: &View) -> Result<Option<(Discrepancy, Option<&'static str>)>> {
+        let _lock = self.0.locks.lock(look.bucket.partition, key).await;
+        let view = self.view(look.bucket, key).await?;
+        if view.base != before.base {
+            return Ok(None);
+        }
+        let Seen { difference, there, tags } = self.examine(look, &**look.direct(), key, &view).await?;
+        let ancestor = self.ancestor(look.bucket, key, &view).await?;
+        Ok(difference.map(|difference| (difference, ancestor.forbids(view.local(), there.as_ref(), tags.as_ref()))))
+    }
+
+    /// Keeps in mind that the origin holds what was written here: by a copy whose answer was lost, for one.
+    async fn remember_same(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, there: &ObjectInfo) -> Result<()> {
+        let tags = &stored.object.tags;
+        if stored.object.hydrated.is_some() || self.has_ancestor(look.bucket, key, there, tags).await? {
+            return Ok(());
+        }
+        let batch = Batch {
+            partition: look.bucket.partition,
+            checks: vec![
+                Check { key: key::settings(), expect: Expect::Revision(look.bucket.revision) },
+                Check { key: key::object(key), expect: Expect::Revision(stored.revision) },
+            ],
+            writes: vec![self.written_ancestor(look.bucket, key, &there.etag, Some(tags))],
+        };
+        match self.native().meta().commit(batch).await.map_err(Error::from) {
+            // It was written anew, and that knows better.
+            Err(error) if error.kind() != ErrorKind::Conflict => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the origin's object is ours with another ETag: that of a copy whose answer was lost. Only the contents tell.
+    async fn is_ours_there(
+        &self,
+        look: &Look<'_>,
+        key: &ObjectKey,
+        stored: &Stored,
+        there: &ObjectInfo,
+        difference: &Discrepancy,
+    ) -> Result<bool> {
+        if difference.fields != [Field::ETag] {
+            return Ok(false);
+        }
+        let local = self.native().open(stored, &GetOptions::default()).await?.body;
+        let origin = look.paced.get(&look.path, key, None, Some(&there.etag)).await?.body;
+        match compare(local.into_stream(), origin.into_stream()).await {
+            Compared::Same => Ok(true),
+            Compared::DifferFrom(_) => Ok(false),
+            Compared::LocalFailed(error) | Compared::OriginFailed(error) => Err(error),
+        }
+    }
+
+    /// Takes over the ETag the origin gave to what is here. False when that was written anew meanwhile.
+    async fn adopt(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, there: &ObjectInfo) -> Result<bool> {
+        let terms = Terms {
+            checks: vec![Check { key: key::object(key), expect: Expect::Revision(stored.revision) }],
+            writes: vec![self.written_ancestor(look.bucket, key, &there.etag, Some(&stored.object.tags))],
+            ..Terms::default()
+        };
+        match self.native().adopt_etag(look.bucket, key, there.etag.clone(), terms).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
+            adopted => adopted.map(|()| true),
+        }
+    }
+}
+
+/// A difference that must not be settled, and how a person can.
+fn conflict(difference: Discrepancy, why: &str) -> Discrepancy {
+    let detail = format!("{why}; write or delete it here once more, which goes to the origin now, if it is to be as it is here");
+    Discrepancy { detail, ..difference }
 }
 
 #[cfg(test)]
@@ -152,6 +255,7 @@ mod tests {
         let view = |hydrated: Option<bool>| View {
             object: hydrated.map(|hydrated| Stored { object: twins(hydrated).0, revision: Revision(1) }),
             gone: hydrated.is_none(),
+            gone_since: None,
             intent: None,
             is_dead: false,
             copying_back: None,

@@ -28,6 +28,8 @@ const PARALLEL: u32 = 16;
 const STRIKES_MAX: u32 = 3;
 /// How often what failed is tried again.
 const ROUNDS_MAX: u32 = 3;
+/// The sort of keys that were changed on both sides.
+const CONFLICT: &str = "conflict";
 /// Failures looked at by one step.
 const NOTES: usize = 100;
 
@@ -145,13 +147,19 @@ async fn try_again(job: &JobContext, look: &Look<'_>, cursor: Cursor) -> Result<
 /// What follows a round: another one, a while later, as long as something failed and there is hope.
 fn end_round(job: &JobContext, progress: &mut Progress, round: u32) {
     let failed = (job.job.counts.objects_failed + progress.counts.objects_failed).saturating_sub(progress.mended.0);
-    if failed > 0 && round < ROUNDS_MAX {
+    let conflicts = conflicts(&job.job.counts) + conflicts(&progress.counts);
+    if failed > conflicts && round < ROUNDS_MAX {
         progress.cursor = Some(encode(&Cursor { round: round + 1, after: None }));
         progress.next = Next::After(job.shadow.0.job_retry_delay * 2_u32.pow(round));
         return;
     }
     progress.next = Next::Done;
     progress.trouble = (failed > 0).then(|| format!("{} could not be brought to the origin", counted(failed, "key", "keys")));
+}
+
+/// Keys that stand among the failed ones and are not tried again: a person has to say which side is right.
+fn conflicts(counts: &JobCounts) -> u64 {
+    counts.tallies().iter().find(|tally| tally.name == CONFLICT).map_or(0, |tally| tally.objects)
 }
 
 /// Counts and notes what was done about a key.
@@ -164,6 +172,14 @@ fn done(job: &JobContext, progress: &mut Progress, key: ObjectKey, rolled: Rolle
         Rolled::Copied(size) => ("copied", size, "newer here"),
         Rolled::Tagged => ("tagged", 0, "its tags are newer here"),
         Rolled::Deleted(size) => ("deleted", size, "deleted here"),
+        Rolled::Conflict(difference) => {
+            progress.counts.objects_failed += 1;
+            progress.counts.bytes_failed += difference.size;
+            progress.counts.tally(CONFLICT, difference.size);
+            let (key, note) = difference.note(false, job.shadow.native().clock().now());
+            let finding = Some(Finding { name: CONFLICT.to_owned(), explained: false });
+            return progress.notes.push((key, Some(Note { finding, ..note })));
+        }
         Rolled::Left(difference) => {
             progress.counts.objects_done += 1;
             progress.counts.tally("left", difference.size);

@@ -1,8 +1,8 @@
 //! What is known here of one key: its object, tombstone and intent, as they stood at one moment.
 
-use umbra_core::{ObjectKey, Result};
+use umbra_core::{ObjectKey, Result, Timestamp};
 use umbra_meta::{Check, Entry, Expect, MetaStore, Revision, key};
-use umbra_store::{Bucket, Stored};
+use umbra_store::{Bucket, ObjectRecord, Stored};
 
 use crate::record::{Intent, Operation, Tombstone, decode};
 
@@ -13,6 +13,8 @@ pub(crate) struct View {
     pub(crate) object: Option<Stored>,
     /// Whether a tombstone of this generation hides the origin's object.
     pub(crate) gone: bool,
+    /// Since when.
+    pub(crate) gone_since: Option<Timestamp>,
     /// The intent of a write-through of this generation, alive or dead.
     pub(crate) intent: Option<Intent>,
     /// Whether the intent belongs to nobody any more: only the origin knows whether it was applied.
@@ -47,9 +49,11 @@ impl View {
             Operation::CopyBack => (Some(intent), None),
             _ => (None, Some(intent)),
         });
+        let tombstone = tombstone.filter(|tombstone| tombstone.generation == bucket.settings.generation);
         Ok(Self {
             object: object.map(|entry| Stored::decode(&entry)).transpose()?,
-            gone: tombstone.is_some_and(|tombstone| tombstone.generation == bucket.settings.generation),
+            gone: tombstone.is_some(),
+            gone_since: tombstone.map(|tombstone| Timestamp::from_millis(tombstone.at)),
             intent,
             is_dead: false,
             copying_back,
@@ -66,6 +70,11 @@ impl View {
     /// The intent of which the origin alone knows what was applied: its owner died, or it took the place of one whose owner had.
     pub(crate) fn unsettled(&self) -> Option<&Intent> {
         self.intent.as_ref().filter(|intent| self.is_dead || intent.before.is_some())
+    }
+
+    /// The object here.
+    pub(crate) fn local(&self) -> Option<&ObjectRecord> {
+        self.object.as_ref().map(|stored| &stored.object)
     }
 
     /// Whether the key lives only at the origin, as far as is known here.

@@ -73,11 +73,13 @@ impl Shadow {
         if writes_through(&*self.0.catalog.refresh(&bucket.name).await?) { Err(switched()) } else { Ok(()) }
     }
 
-    /// Adds to `terms` what voids an intent left of the key, for ours is now the newest. Tells whether that leaves an upload open at the origin.
+    /// Adds to `terms` what voids an intent left of the key, for ours is now the newest, and what is known of the origin's object. Tells whether
+    /// that leaves an upload open at the origin.
     ///
     /// The caller holds the key's lock.
     async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<(Terms, bool)> {
         self.still_only_here(bucket).await?;
+        terms.writes.extend(self.ancestor_before_write(bucket, key, terms.cold.as_ref()).await?);
         let row = key::write_intent(key);
         let entry = self.native().meta().get(bucket.partition, &row).await?;
         // A damaged one is void as well.

@@ -13,7 +13,7 @@ use crate::{
     intent::{Intended, IntentGuard, half_done, mark_of_metadata},
     key_locks::KeyGuard,
     origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
-    shadow::writes_through,
+    shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
     view::View,
     write_here::current_etag,
@@ -37,7 +37,8 @@ impl Shadow {
     /// The bucket as it stands now; the shadow may have changed since the request resolved it.
     pub(crate) async fn fresh(&self, bucket: &Bucket) -> Result<Bucket> {
         let fresh = self.0.catalog.refresh(&bucket.name).await?;
-        if !writes_through(&fresh) || fresh.settings.generation != bucket.settings.generation || fresh.partition != bucket.partition {
+        // Also what began to go to another address of the origin ends: it would not be known by which one it came.
+        if !writes_through(&fresh) || scope_of(&fresh) != scope_of(bucket) || fresh.partition != bucket.partition {
             return Err(switched());
         }
         Ok((*fresh).clone())
@@ -97,7 +98,7 @@ impl Shadow {
                 Outcome::Failed { error, journal } => Err(origin_failed(journal.intent, error).await),
                 Outcome::Stored { content, written, journal } => {
                     let Journalled { _lock, bucket, terms, intent } = journal;
-                    let terms = intent.settle_with(Terms { etag: Some(written), ..merge(terms, Self::terms_of_put(&key)) });
+                    let terms = intent.settle_with(merge(terms, shadow.terms_of_put_through(&bucket, &key, written, Some(&tags))));
                     let new = NewObject { headers, metadata, tags };
                     // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
                     let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
@@ -146,7 +147,7 @@ impl Shadow {
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }
-            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete(&bucket, &key)));
+            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
             let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
             finish(intent, removed.map(|_| ()))
         })
@@ -165,7 +166,8 @@ impl Shadow {
         if !writes_through(bucket) {
             let _lock = self.0.locks.lock(bucket.partition, key).await;
             self.still_only_here(bucket).await?;
-            return self.native().replace_tags_here(bucket, key, tags, Terms::default()).await;
+            let writes = self.ancestor_before_write(bucket, key, None).await?.into_iter().collect();
+            return self.native().replace_tags_here(bucket, key, tags, Terms { writes, ..Terms::default() }).await;
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
@@ -177,7 +179,10 @@ impl Shadow {
                 Err(error) => return Err(origin_failed(intent, error).await),
                 Ok(()) => true,
             };
-            let terms = intent.settle_with(Terms::default());
+            let mut terms = intent.settle_with(Terms::default());
+            if is_there {
+                terms.writes.extend(shadow.retagged_ancestor(&bucket, &key, &tags).await?);
+            }
             match shadow.native().replace_tags(&bucket, &key, tags, terms).await {
                 // Deleted before this write got the key's lock.
                 Err(error) if !is_there && matches!(error.kind(), ErrorKind::NotFound(_)) => {
@@ -235,6 +240,7 @@ pub(crate) fn merge(mut terms: Terms, more: Terms) -> Terms {
     terms.checks.extend(more.checks);
     terms.writes.extend(more.writes);
     terms.removal = more.removal.or(terms.removal);
+    terms.etag = more.etag.or(terms.etag);
     terms
 }
 

@@ -140,6 +140,28 @@ def test_redirects_are_not_followed(pair):
         trap.close()
 
 
+@pytest.mark.parametrize("write_through", [False, True])
+def test_an_endpoint_changes_only_for_one_of_the_same_bucket(pair, write_through):
+    """Another address of the origin is free; a bucket of the same name at another store is not the origin."""
+    pair.put_there("k", b"x")
+    pair.create(write_through)
+    pair.umbra.storage("create", "-n", pair.origin_name, "-o", "tests", "-y")
+    umbra = pair.umbra
+    other = ["--shadow-endpoint", umbra.endpoint, "--shadow-region", "auto", "--shadow-access-key", umbra.access_key, "--shadow-secret-key", umbra.secret_key]
+    done = pair.update(*other, check=False)
+    refuses(done, "is not the bucket", "--clear-shadow")
+    assert clients.keys_of(clients.walk_v2(umbra.client(), pair.origin_name)) == []
+    second = CountingProxy(pair.origin.endpoint).start()
+    try:
+        pair.update("--shadow-endpoint", second.endpoint)
+        assert umbra.status(pair.name)["bucket"]["shadow"]["endpoint"] == second.endpoint
+        pair.proxy.forget()
+        assert pair.read("k") == b"x" and not pair.proxy.seen()
+        assert clients.keys_of(clients.walk_v2(pair.there, pair.origin_name)) == ["k"], "nothing stays behind"
+    finally:
+        second.close()
+
+
 def test_a_bucket_does_not_shadow_itself(umbra):
     """Holds "A bucket may not shadow itself, nor a chain of buckets lead back to it"."""
     bucket = name("self")

@@ -210,6 +210,22 @@ def test_doctor_with_write_through(pair):
     assert done.status == 1 and found["write"]["verdict"] == "failed" and "s3:PutObject" in found["write"]["advice"], done
 
 
+def test_an_origin_that_takes_keys_for_paths(pair):
+    """SeaweedFS takes `a//b` for `a/b`: the doctor says so, and what would replace the other there is refused."""
+    found, _ = doctor(pair, "--shadow-write-through")
+    assert found["keys like paths"]["verdict"] == "warning" and "a//b" in found["keys like paths"]["meaning"], found
+    assert "Contents" not in pair.there.list_objects_v2(Bucket=pair.origin_name)
+    pair.create(write_through=True)
+    pair.put("a/b", b"x")
+    for write in (pair.here.put_object, pair.here.delete_object, pair.here.create_multipart_upload):
+        refusal = refused(write, Bucket=pair.name, Key="a//b")
+        assert refusal.status == 400 and "takes keys such as a//b" in refusal.message, refusal
+    assert pair.read_there("a/b") == pair.read("a/b") == b"x"
+    pair.update("--shadow-write-through=false")
+    pair.put("a//b", b"y")
+    assert (pair.read("a//b"), pair.read_there("a/b")) == (b"y", b"x"), "here they are two keys"
+
+
 def test_doctor_names_what_is_wrong(pair):
     """An unreachable host, a wrong secret, a missing right, a bucket that is not there, and an absent key that is forbidden."""
     for changes, check, word in [

@@ -38,6 +38,12 @@ def hydrate(pair, *keys):
     until("the hydrations", lambda: not any(pair.is_cold(k) for k in keys))
 
 
+def take_stock(pair):
+    """Has the origin listed, by asking to let go of it while something is only there: what is written over from then on is known."""
+    refusal = pair.update("--clear-shadow", check=False)
+    assert refusal.status == 1 and "still only at the origin" in refusal.err, repr(refusal)
+
+
 def looks(client, bucket, key):
     """All that a client can tell of an object."""
     answer = client.get_object(Bucket=bucket, Key=key)
@@ -205,6 +211,7 @@ def test_names_of_directories_and_their_neighbours(own_pair):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: pair.put_there(key, key.encode()), keys[::2]))
     pair.create()
+    take_stock(pair)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: pair.put(key, b"here"), keys[1::4]))
         list(pool.map(pair.delete, keys[::10]))
@@ -275,6 +282,7 @@ def changed(pair):
     for key in ("cold", "copy", "deleted", "overwritten", "relabelled", "retagged"):
         pair.put_there(key, content(1000, key), **LABELS)
     pair.create()
+    take_stock(pair)
     hydrate(pair, "copy", "overwritten", "relabelled", "retagged")
     pair.put("overwritten", content(200 * KIB), **LABELS)
     pair.put("relabelled", content(1000, "relabelled"), ContentType="text/html", Metadata={"new": "1"})
@@ -364,6 +372,8 @@ def test_killed_in_the_middle(own_pair, key):
     put_multipart(pair.here, pair.name, "parts", PARTS, **LABELS)
     for n in range(60, 70):
         pair.put_there(f"k{n:03d}", b"old")
+    take_stock(pair)
+    for n in range(60, 70):
         pair.delete(f"k{n:03d}")
     second = lambda e: e.method == "PUT" and e.key == key and (key != "parts" or "partNumber=2" in e.query)
     rule = pair.fault(when=second, hold_body_at=50 * KIB)
@@ -379,6 +389,35 @@ def test_killed_in_the_middle(own_pair, key):
     assert_equal(pair)
     assert "Uploads" not in pair.there.list_multipart_uploads(Bucket=pair.origin_name)
     assert pair.umbra.status(pair.name)["shadow"]["pending_repairs"] == []
+
+
+def test_what_others_changed_there_is_a_conflict(pair):
+    """A key that was changed on both sides is left as it is on both, and told; whoever writes it once more says that ours is right."""
+    for key in ("deleted", "overwritten", "retagged", "untouched"):
+        pair.put_there(key, b"original")
+    pair.create()
+    hydrate(pair, "deleted", "overwritten", "retagged", "untouched")
+    for key in ("overwritten", "untouched", "unknown"):
+        pair.put(key, b"ours")
+    pair.here.put_object_tagging(Bucket=pair.name, Key="retagged", Tagging={"TagSet": [{"Key": "t", "Value": "1"}]})
+    pair.delete("deleted")
+    theirs = ("deleted", "overwritten", "retagged", "unknown")
+    for key in theirs:
+        pair.put_there(key, b"theirs")
+    told = rollback(pair, status=1)
+    assert tallies(told) == {"write-through-switched-on": 1, "conflict": 4, "copied": 1} and not told["can_point_back"]
+    found = {k["key"]: k for k in told["keys"]}
+    assert set(found) == set(theirs) and {k["finding"]["name"] for k in found.values()} == {"conflict"}
+    assert "by somebody else" in found["overwritten"]["reason"] and "\n" not in found["overwritten"]["reason"]
+    assert [pair.read_there(key) for key in theirs] == [b"theirs"] * 4 and pair.read_there("untouched") == b"ours"
+    assert pair.read("overwritten") == b"ours" and not pair.is_here("deleted")
+    done = pair.umbra.storage("rollback", pair.name, check=False)
+    assert done.status == 1 and "4 keys could not be brought to the origin" in done.err and "In Conflict" in done.out, repr(done)
+    for key in ("overwritten", "retagged", "unknown"):
+        pair.put(key, b"ours")
+    pair.delete("deleted")
+    assert rollback(pair)["can_point_back"]
+    assert_equal(pair)
 
 
 @pytest.mark.timeout(200)

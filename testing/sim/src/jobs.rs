@@ -1,15 +1,30 @@
 //! Who starts jobs, holds them up and ends them; and what a job must say once everything is at rest.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use umbra_core::{Error, ErrorKind, Result};
-use umbra_shadow::{Job, JobKind, JobOptions, JobOrder, JobRequest, JobState};
+use umbra_shadow::{Job, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note};
 
-use crate::{history::Mode, life::Life, sides::Sides};
+use crate::{history::Mode, life::Life, origin::Change, sides::Sides};
 
 /// How long a job may take at rest, in looks and in the world's own time between two.
 const LOOKS_MAX: usize = 600;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Who changed a key at the origin last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    Nobody,
+    /// Us, in the generation that there is.
+    Ours,
+    /// Us, before it; or its owner, as far as one can tell after some of our writes and before others.
+    Owners,
+    /// Its owner, who put something there after all of our writes had ended.
+    OwnersAfterOurs,
+}
 
 impl Life {
     /// Starts, pauses, resumes and cancels jobs.
@@ -109,7 +124,8 @@ impl Life {
         self.world.history.lock().rolled_back = Some(from);
         let before = self.both_sides().await?;
         let rollback = self.run_job(JobKind::Rollback, JobOptions::default()).await?;
-        if rollback.state != JobState::Done || rollback.counts.objects_failed > 0 {
+        let conflicts = self.conflicts().await?;
+        if rollback.state != JobState::Done || rollback.counts.objects_failed != conflicts.len() as u64 {
             self.world.complain("", format!("a rollback does not come to its end: {rollback:?}"));
         }
         for (key, after) in self.both_sides().await? {
@@ -121,10 +137,48 @@ impl Life {
             if !is_same || after.gone != before.gone {
                 self.world.complain(&key, format!("a rollback changes {before:?} to {after:?} here"));
             }
-            if !after.is_rolled_back(before) {
+            let owner_was_last = self.owner_was_last(&key, from);
+            if conflicts.contains(&key) {
+                if !after.has_same_origin(before) || owner_was_last == Last::Ours {
+                    self.world.complain(&key, format!("a rollback takes {before:?} for a conflict and makes of it: {after:?}"));
+                }
+            } else if !after.is_rolled_back(before) {
                 self.world.complain(&key, format!("a rollback makes of {before:?}: {after:?}"));
+            } else if owner_was_last == Last::OwnersAfterOurs && !after.has_same_origin(before) {
+                self.world.complain(&key, format!("a rollback makes of {before:?}, which its owner changed last: {after:?}"));
             }
         }
         Ok(())
+    }
+
+    /// The keys that the last rollback took for conflicts.
+    async fn conflicts(&self) -> Result<BTreeSet<String>> {
+        let notes = self.shadow.job_notes(&*self.bucket().await?, JobKind::Rollback, None, 1000).await?.notes.into_iter();
+        let is_conflict = |note: &Note| note.finding.as_ref().is_some_and(|finding| finding.name == "conflict");
+        Ok(notes.filter(|(_, note)| is_conflict(note)).map(|(key, _)| key.to_string()).collect())
+    }
+
+    /// Who changed `key` at the origin last before `until`.
+    fn owner_was_last(&self, key: &str, until: u64) -> Last {
+        let changes = self.world.origin.changes();
+        // Tags alone leave the object whose it was.
+        let counts = |change: &&Change| change.key == key && change.tick < until && change.doing != "put tags";
+        let Some(last) = changes.iter().rfind(counts) else { return Last::Nobody };
+        let history = self.world.history.lock();
+        let detached = history.switches.iter().rfind(|switch| switch.mode == Mode::Detached);
+        let since = detached.map_or(0, |switch| switch.ended.unwrap_or(u64::MAX));
+        match last.ours {
+            true if last.tick > since => return Last::Ours,
+            true => return Last::Owners,
+            false => {}
+        }
+        let mut writes = history.ops.iter().filter(|op| op.key == key && op.intended.is_some()).peekable();
+        let any = writes.peek().is_some();
+        // What its owner took away nothing is lost of.
+        if any && last.now.is_some() && writes.all(|op| op.ended.is_some_and(|ended| ended < last.tick)) {
+            Last::OwnersAfterOurs
+        } else {
+            Last::Owners
+        }
     }
 }

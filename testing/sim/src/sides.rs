@@ -70,6 +70,11 @@ impl Sides {
         }
     }
 
+    /// Whether the origin holds what it held `before`.
+    pub(crate) fn has_same_origin(&self, before: &Self) -> bool {
+        self.there == before.there
+    }
+
     /// Whether this is what a rollback is to make of `before`.
     pub(crate) fn is_rolled_back(&self, before: &Self) -> bool {
         match (&self.here, &self.there) {

@@ -125,6 +125,7 @@ proptest! {
             prop_assert_eq!(contains(&range, &bytes), b.starts_with(&a));
         }
         prop_assert!(contains(&all_pieces(), &piece(&key, n)) && contains(&all_uploads(), &upload(&id)));
+        prop_assert!(contains(&all_ancestors(), &ancestor(&key)) && !contains(&all_ancestors(), &object(&key)));
     }
 
     #[test]

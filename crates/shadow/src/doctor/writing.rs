@@ -6,7 +6,10 @@ use umbra_core::{Body, ObjectKey};
 use super::{Visit, told};
 use crate::{
     attach::PROBE_KEY_PREFIX,
-    origin::{OriginAttributes, OriginList, PutConditions},
+    origin::{
+        OriginAttributes, OriginList, PutConditions,
+        folding::{Form, folds},
+    },
 };
 
 const CONTENT: &[u8] = b"umbra was here, and leaves nothing behind";
@@ -75,6 +78,27 @@ impl Visit<'_> {
         }
     }
 
+    /// Whether what means something in a path is kept in a key.
+    async fn folding(&mut self) {
+        let mut folded = Vec::new();
+        for form in Form::ALL {
+            match folds(self.origin, &self.path, &format!("{PROBE_KEY_PREFIX}{}-path", self.nonce), form).await {
+                Ok(true) => folded.push(form.example()),
+                Ok(false) => {}
+                Err(error) => return self.warn("keys like paths", format!("it could not be tried: {}", told(&error)), ""),
+            }
+        }
+        if folded.is_empty() {
+            return self.ok("keys like paths", "keys such as a//b are not taken for others");
+        }
+        let meaning = format!("keys such as {} are taken for others, as if they were paths", folded.join(", "));
+        self.warn(
+            "keys like paths",
+            meaning,
+            "with write-through such keys cannot be written or deleted here, for the others would be replaced",
+        );
+    }
+
     /// Deletes what was written.
     pub(super) async fn clean_up(&mut self, _: &ObjectKey) {
         for key in self.keys() {
@@ -85,5 +109,6 @@ impl Visit<'_> {
             }
         }
         self.ok("delete", "objects can be deleted");
+        self.folding().await;
     }
 }

@@ -77,8 +77,18 @@ pub struct MemoryOrigin {
     slow: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every put of an object or a part waits for a permit once it has its body.
     held_puts: Mutex<Option<Arc<Semaphore>>>,
+    /// A put of one of these keys waits like that.
+    held_keys: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     /// Requests of these kinds wait for a permit.
     held_requests: Mutex<BTreeMap<&'static str, Arc<Semaphore>>>,
+    /// Whether `a//b` is taken for `a/b`.
+    folds_paths: AtomicBool,
+    /// Other origins, by the endpoint that leads there.
+    elsewhere: Mutex<BTreeMap<String, Arc<MemoryOrigin>>>,
+    /// How many of them wait.
+    waiting: AtomicU64,
+    /// Whether conditions of a put are taken no notice of.
+    ignores_conditions: AtomicBool,
     /// When set, every listing waits for a permit once it is made.
     held_lists: Mutex<Option<Arc<Semaphore>>>,
     /// When set, every read waits for a permit before it is answered.
@@ -272,6 +282,11 @@ impl MemoryOrigin {
         gate
     }
 
+    /// The same of the puts of one key.
+    pub fn hold_put(&self, key: &str) -> Arc<Semaphore> {
+        self.held_keys.lock().entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
+    }
+
     /// From now on every listing waits, made and not yet answered, for a permit of the semaphore this gives.
     pub fn hold_lists(&self) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
@@ -316,7 +331,32 @@ impl MemoryOrigin {
         self.state.lock().writes.iter().filter(|write| !write.contains(crate::PROBE_KEY_PREFIX)).cloned().collect()
     }
 
-    /// From now on each `get` waits for a permit once it has looked, or each `tags` before it looks.
+    /// From now on `a//b` is taken for `a/b`.
+    pub fn fold_paths(&self) {
+        self.folds_paths.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on `endpoint` leads to another origin.
+    pub fn lead_elsewhere(&self, endpoint: &str, other: &Arc<Self>) {
+        self.elsewhere.lock().insert(endpoint.to_owned(), other.clone());
+    }
+
+    fn place(&self, key: &ObjectKey) -> String {
+        let name = key.as_str();
+        if self.folds_paths.load(Ordering::SeqCst) { name.replace("//", "/") } else { name.to_owned() }
+    }
+
+    /// From now on it takes no notice of the conditions of a put.
+    pub fn ignore_conditions(&self) {
+        self.ignores_conditions.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests wait for a permit of [`MemoryOrigin::hold`].
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// From now on each `get` or `head` waits for a permit once it has looked, or each `tags` before it looks.
     pub fn hold(&self, doing: &'static str) -> Arc<Semaphore> {
         self.held_requests.lock().entry(doing).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
     }
@@ -327,7 +367,8 @@ impl MemoryOrigin {
 pub struct OneOrigin(pub Arc<MemoryOrigin>);
 
 impl OriginFactory for OneOrigin {
-    fn origin(&self, _: &ShadowSettings, _: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
-        Ok(self.0.clone())
+    fn origin(&self, settings: &ShadowSettings, _: &Secret) -> umbra_core::Result<Arc<dyn Origin>> {
+        let elsewhere = self.0.elsewhere.lock().get(&settings.endpoint).cloned();
+        Ok(elsewhere.unwrap_or_else(|| self.0.clone()))
     }
 }

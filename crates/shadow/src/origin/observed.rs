@@ -11,7 +11,7 @@ use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, P
 
 use super::{
     ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
-    PutConditions, Result, ShadowPath, Uncarried,
+    PutConditions, Result, ShadowPath, Uncarried, folding::Folding,
 };
 use crate::{
     attach::PROBE_KEY_PREFIX,
@@ -30,13 +30,14 @@ pub(crate) struct ObservedOrigin {
     order: Arc<RwLock<ListOrder>>,
     /// Whether what is read is only compared.
     compares: bool,
+    folding: Arc<Folding>,
     /// Set once the shadow was cleared: no request begins any more.
     closed: CancellationToken,
 }
 
 impl ObservedOrigin {
     pub(crate) fn new(inner: Arc<dyn Origin>, stats: Arc<Stats>, clock: Arc<dyn Clock>, closed: CancellationToken) -> Self {
-        Self { inner, stats, clock, order: Arc::default(), compares: false, notes: None, closed }
+        Self { inner, stats, clock, order: Arc::default(), folding: Arc::default(), compares: false, notes: None, closed }
     }
 
     /// Notes from now on what cannot be carried over.
@@ -56,6 +57,14 @@ impl ObservedOrigin {
             _ => self.stats.answered(self.clock.now()),
         }
         answer
+    }
+
+    /// Refuses a write that would reach another key than it names.
+    async fn refuse_folded(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {
+        if self.closed.is_cancelled() {
+            return Err(OriginError::certain(switched()));
+        }
+        self.folding.refuse(&*self.inner, path, key).await
     }
 
     /// Notes what of an object cannot be carried over.
@@ -151,6 +160,7 @@ impl Origin for ObservedOrigin {
         attributes: &OriginAttributes,
         conditions: &PutConditions,
     ) -> Result<ETag> {
+        self.refuse_folded(path, key).await?;
         self.observe("write", self.inner.put(path, key, size, body, attributes, conditions)).await
     }
 
@@ -172,6 +182,7 @@ impl Origin for ObservedOrigin {
     }
 
     async fn delete(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {
+        self.refuse_folded(path, key).await?;
         self.observe("delete", self.inner.delete(path, key)).await
     }
 
@@ -188,10 +199,12 @@ impl Origin for ObservedOrigin {
     }
 
     async fn put_tags(&self, path: &ShadowPath, key: &ObjectKey, tags: &Tags) -> Result<()> {
+        self.refuse_folded(path, key).await?;
         self.observe("write tags", self.inner.put_tags(path, key, tags)).await
     }
 
     async fn create_upload(&self, path: &ShadowPath, key: &ObjectKey, attributes: &OriginAttributes) -> Result<String> {
+        self.refuse_folded(path, key).await?;
         self.observe("create upload", self.inner.create_upload(path, key, attributes)).await
     }
 

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{ErrorKind, Fault as S3Fault, HydratePolicy, Money};
+use umbra_core::{Body, ErrorKind, Fault as S3Fault, HydratePolicy, Money};
 use umbra_meta::key;
 use umbra_shadow::{
     AttachRequest, JobKind,
-    origin::{OriginAttributes, memory::Fault},
+    origin::{
+        OriginAttributes,
+        memory::{Fault, MemoryOrigin},
+    },
 };
-use umbra_store::{BucketSettings, GetOptions, ListSource, Objects, Secret};
+use umbra_store::{BucketSettings, GetOptions, ListSource, Objects, PutOptions, Secret};
 
 use crate::world::{World, content, k, kind, name, request};
 
@@ -149,4 +152,98 @@ async fn what_a_probe_left_is_hidden() {
     world.run(JobKind::Inventory).await;
     assert_eq!(world.cold().await, (0, 0));
     world.shadow.detach(&world.cx, &*world.bucket().await, false).await.unwrap();
+}
+
+const ELSEWHERE: &str = "https://elsewhere.example";
+
+fn moved(endpoint: &str) -> AttachRequest {
+    AttachRequest { endpoint: Some(endpoint.into()), ..AttachRequest::default() }
+}
+
+/// Another endpoint in place has to lead to the same bucket, which both are asked to show.
+#[tokio::test]
+async fn an_endpoint_changes_only_for_one_of_the_same_bucket() {
+    for write_through in [false, true] {
+        let world = World::attached(write_through).await;
+        world.origin.insert("k", "x", &OriginAttributes::default());
+        let other = Arc::new(MemoryOrigin::default());
+        world.origin.lead_elsewhere(ELSEWHERE, &other);
+        for theirs in [None, Some("another"), Some("x")] {
+            if let Some(theirs) = theirs {
+                // A copy made later is no more the same bucket than any other.
+                other.insert("k", theirs, &OriginAttributes::default());
+                other.alter("k", |info| info.last_modified = info.last_modified.plus(Duration::from_secs(3600)));
+            }
+            let error = world.shadow.attach(&world.cx, &*world.bucket().await, moved(ELSEWHERE)).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid(S3Fault::InvalidRequest));
+            assert!(error.message().contains("is not the bucket") && error.message().contains("--clear-shadow"), "{error}");
+        }
+        assert_eq!((other.writes(), world.get("k").await.unwrap()), (Vec::new(), "x".into()));
+        let bucket = world.shadow.attach(&world.cx, &*world.bucket().await, moved("https://same.example")).await.unwrap();
+        assert_eq!(bucket.settings.shadow.as_ref().unwrap().endpoint, "https://same.example");
+        assert_eq!(world.origin.keys(), ["k"], "nothing stays behind there");
+    }
+}
+
+/// An endpoint that does not answer any more is replaced by one that holds what was listed.
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_replaced_by_what_was_listed() {
+    for write_through in [false, true] {
+        let world = World::attached(write_through).await;
+        world.origin.insert("k", "x", &OriginAttributes::default());
+        let attach = async || world.shadow.attach(&world.cx, &*world.bucket().await, moved(ELSEWHERE)).await;
+        // At the new address the same objects, and at the old one nobody.
+        let same = Arc::new(MemoryOrigin::default());
+        same.insert("k", "x", &OriginAttributes::default());
+        world.origin.lead_elsewhere(ELSEWHERE, &same);
+        let gone =
+            |times: usize| (0..times).for_each(|_| world.origin.fail_next(if write_through { "put" } else { "list" }, Fault::Unavailable));
+        gone(1);
+        let error = attach().await.unwrap_err();
+        assert!(error.message().contains("https://old.example does not answer"), "{error}");
+        world.run(JobKind::Inventory).await;
+        same.insert("k", "changed", &OriginAttributes::default());
+        gone(1);
+        assert_eq!(kind(attach().await), ErrorKind::Invalid(S3Fault::InvalidRequest));
+        same.insert("k", "x", &OriginAttributes::default());
+        gone(1);
+        attach().await.unwrap();
+    }
+}
+
+/// A write that began to go to the old address ends, for nobody would know which one it reached.
+#[tokio::test]
+async fn writes_do_not_outlast_a_change_of_the_endpoint() {
+    let world = Arc::new(World::attached(true).await);
+    // One of which the origin has the whole, and one that is still being sent here.
+    let gate = world.origin.hold_put("whole");
+    let whole = tokio::spawn({
+        let world = world.clone();
+        async move { world.put("whole", "x").await }
+    });
+    world.eventually(async || (world.intents().await == 1).then_some(())).await;
+    let (chunks, body) = tokio::sync::mpsc::channel(1);
+    let sent = tokio::spawn({
+        let world = world.clone();
+        let body = Body::new(Some(2), futures::stream::unfold(body, async |mut body| Some((body.recv().await?, body))));
+        async move { world.shadow.put(&world.cx, &*world.bucket().await, &k("sent"), body, PutOptions::default()).await }
+    });
+    chunks.send(Ok("a".into())).await.unwrap();
+    let (bucket, change) = (world.bucket().await, moved("https://same.example"));
+    let moving = tokio::spawn({
+        let world = world.clone();
+        async move { world.shadow.attach(&world.cx, &bucket, change).await }
+    });
+    world.eventually(async || world.put("late", "x").await.err()).await;
+    assert_eq!(world.bucket().await.settings.shadow.as_ref().unwrap().endpoint, "https://old.example", "the write is waited for");
+    gate.add_permits(1);
+    moving.await.unwrap().unwrap();
+    whole.await.unwrap().unwrap();
+    assert_eq!((world.origin.content("whole").unwrap(), world.here("whole").await.unwrap()), ("x".into(), "x".into()));
+    chunks.send(Ok("b".into())).await.unwrap();
+    drop(chunks);
+    assert_eq!(kind(sent.await.unwrap()), ErrorKind::Unavailable);
+    assert_eq!((world.origin.content("sent"), world.here("sent").await, world.intents().await), (None, None, 0));
+    world.put("sent", "again").await.unwrap();
+    assert_eq!(world.origin.content("sent").unwrap(), "again");
 }

@@ -51,3 +51,14 @@ async fn without_write_through_nothing_is_written() {
     world.attach(false).await;
     assert_eq!(world.list("", "", 10, umbra_store::ListSource::Origin).await.unwrap(), Vec::<String>::new(), "what was tried is gone");
 }
+
+/// An origin that takes keys for paths is noticed, and nothing is left there.
+#[tokio::test]
+async fn folded_keys_are_noticed() {
+    let world = World::bare().await;
+    world.origin.fold_paths();
+    let found = findings(&world, true).await;
+    let told = found.iter().find(|found| found.check == "keys like paths").unwrap();
+    assert!(told.verdict == Verdict::Warning && told.meaning.contains("a//b") && !told.meaning.contains("a/../b"), "{told:?}");
+    assert_eq!(world.origin.keys(), Vec::<String>::new());
+}

@@ -4,6 +4,7 @@
 
 mod attach;
 mod backfill;
+mod conflicts;
 mod contract;
 mod detach;
 mod doctor;

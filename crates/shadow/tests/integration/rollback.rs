@@ -21,21 +21,21 @@ use crate::world::{World, content, k};
 /// The smallest part that may have one behind it.
 const PART: usize = 5 * 1024 * 1024;
 
-fn dry_run() -> JobOptions {
+pub(crate) fn dry_run() -> JobOptions {
     JobOptions { dry_run: Some(true), ..JobOptions::default() }
 }
 
-async fn run(world: &World) -> Job {
+pub(crate) async fn run(world: &World) -> Job {
     let job = world.run_with(JobKind::Rollback, JobOptions::default()).await;
     assert_eq!(job.state, JobState::Done, "{job:?}");
     job
 }
 
-fn tally(job: &Job, name: &str) -> (u64, u64) {
+pub(crate) fn tally(job: &Job, name: &str) -> (u64, u64) {
     job.counts.tallies().iter().find(|tally| tally.name == name).map_or((0, 0), |tally| (tally.objects, tally.bytes))
 }
 
-async fn multipart(world: &World, key: &str, options: CreateUpload) {
+pub(crate) async fn multipart(world: &World, key: &str, options: CreateUpload) {
     let bucket = world.bucket().await;
     let upload = world.shadow.create_upload(&world.cx, &bucket, &k(key), options).await.unwrap();
     let mut parts = vec![];

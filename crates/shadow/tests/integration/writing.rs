@@ -3,7 +3,7 @@
 use umbra_core::{Entity, ErrorKind, Fault as S3Fault, Matches, Preconditions, Tags};
 use umbra_meta::key;
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
-use umbra_store::{DeleteOptions, Integrity, ListSource, Objects, PutOptions};
+use umbra_store::{CreateUpload, DeleteOptions, Integrity, ListSource, Objects, PutOptions};
 
 use crate::world::{World, content, k, kind};
 
@@ -192,4 +192,27 @@ async fn a_client_that_leaves_does_not_stop_a_write_between_the_sides() {
         world.eventually(async || (world.intents().await == 0).then_some(())).await;
         assert_eq!(world.origin.content(&name), world.here(&name).await, "{name}");
     }
+}
+
+/// An origin that takes `a//b` for `a/b` would have the one replaced by the other.
+#[tokio::test]
+async fn what_would_reach_another_key_is_refused() {
+    let world = World::attached(true).await;
+    world.origin.insert("a/b", "theirs", &OriginAttributes::default());
+    world.put("a//b", "ours").await.expect("where keys are keys");
+    world.origin.fold_paths();
+    let world = world.restarted().await;
+    let bucket = world.bucket().await;
+    let upload = world.shadow.create_upload(&world.cx, &bucket, &k("a//b"), CreateUpload::default()).await;
+    for error in [world.put("a//b", "ours").await.map(drop), world.delete("a//b").await, upload.map(drop)] {
+        let error = error.unwrap_err();
+        assert!(
+            error.kind() == ErrorKind::Invalid(S3Fault::InvalidRequest) && error.message().contains("takes keys such as a//b"),
+            "{error}"
+        );
+    }
+    assert_eq!(world.origin.content("a/b").unwrap(), "theirs");
+    world.put("a/./b", "ours").await.expect("it is not taken for another");
+    assert_eq!((world.intents().await, world.origin.open_uploads()), (0, 0));
+    assert_eq!(world.origin.keys(), ["a/./b", "a//b", "a/b"]);
 }

@@ -20,8 +20,9 @@ const KIND: &str = "rollback";
 ///
 /// Write-through is switched on first, so that from then on every write goes both ways. Then every object that was written here goes to the
 /// origin, with its headers, metadata, tags and part boundaries, and what was deleted here is deleted there. A user's write meanwhile wins.
-/// What somebody else changed or deleted at the origin is left as it is there, and told. Uploads in parts that are under way when
-/// write-through is switched on have to begin anew.
+/// What somebody else changed or deleted at the origin is left as it is there, and told: where it was changed here too that is a conflict,
+/// which stands in the way until the key is written or deleted here once more. Uploads in parts that are under way when write-through is
+/// switched on have to begin anew.
 ///
 /// The server does the work: it goes on when this command is interrupted, and running the command again follows it.
 #[derive(Debug, Args)]
@@ -137,7 +138,8 @@ fn render(name: &str, dry_run: bool, job: &JobView, notes: &[JobNote], status: &
         ("Tags Set There", job::tally(job, "tagged").0.to_string()),
         ("Deleted There", of("deleted")),
         ("Left As It Is There", of("left")),
-        ("Failed", job.objects_failed.to_string()),
+        ("In Conflict", of("conflict")),
+        ("Failed", (job.objects_failed - job::tally(job, "conflict").0.min(job.objects_failed)).to_string()),
     ];
     text.push_str(&vertical(&title.replace("NAME", name), &rows.map(|(title, value)| (title.to_owned(), value))));
     text

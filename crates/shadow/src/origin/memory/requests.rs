@@ -20,13 +20,15 @@ impl MemoryOrigin {
     async fn pass(&self, doing: &'static str) {
         let gate = self.held_requests.lock().get(doing).cloned();
         if let Some(gate) = gate {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
             gate.acquire().await.expect("the gate stays").forget();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    async fn pass_gate(&self) {
-        let gate = self.held_puts.lock().clone();
-        if let Some(gate) = gate {
+    async fn pass_gate(&self, key: &ObjectKey) {
+        let gates = [self.held_puts.lock().clone(), self.held_keys.lock().get(key.as_str()).cloned()];
+        for gate in gates.into_iter().flatten() {
             gate.acquire().await.expect("the gate stays").forget();
         }
     }
@@ -64,7 +66,7 @@ impl MemoryOrigin {
     }
 
     fn find(&self, key: &ObjectKey) -> Result<Held> {
-        self.state.lock().objects.get(key.as_str()).cloned().ok_or_else(|| OriginError::certain(Error::not_found(Entity::Object)))
+        self.state.lock().objects.get(&self.place(key)).cloned().ok_or_else(|| OriginError::certain(Error::not_found(Entity::Object)))
     }
 
     fn body(&self, content: Bytes, fault: Option<Fault>) -> Body {
@@ -124,7 +126,9 @@ impl Origin for MemoryOrigin {
 
     async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.fault("head", key)?;
-        let Held { info, uncarried, .. } = self.find(key)?;
+        let found = self.find(key);
+        self.pass("head").await;
+        let Held { info, uncarried, .. } = found?;
         Ok(OriginHead { info, uncarried })
     }
 
@@ -159,7 +163,7 @@ impl Origin for MemoryOrigin {
     }
 
     async fn judges_conditions(&self, _: &ShadowPath) -> Result<bool> {
-        Ok(true)
+        Ok(!self.ignores_conditions.load(Ordering::SeqCst))
     }
 
     fn order(&self) -> ListOrder {
@@ -177,7 +181,7 @@ impl Origin for MemoryOrigin {
     ) -> Result<ETag> {
         let fault = self.fault("put", key)?;
         let content = collect(body).await?;
-        self.pass_gate().await;
+        self.pass_gate(key).await;
         if self.state.lock().refused.contains(key.as_str()) {
             return Err(OriginError::certain(refused()));
         }
@@ -190,7 +194,7 @@ impl Origin for MemoryOrigin {
             if (conditions.if_absent && now.is_some()) || (conditions.if_match.is_some() && conditions.if_match.as_ref() != now) {
                 return Err(OriginError::certain(Error::new(ErrorKind::Precondition, "a condition of the write does not hold")));
             }
-            state.objects.insert(key.as_str().to_owned(), held(key, content, attributes, etag.clone()));
+            state.objects.insert(self.place(key), held(key, content, attributes, etag.clone()));
             state.writes.push(format!("put {key}"));
         }
         self.dawdle().await;
@@ -202,7 +206,7 @@ impl Origin for MemoryOrigin {
         self.dawdle().await;
         {
             let mut state = self.state.lock();
-            state.objects.remove(key.as_str());
+            state.objects.remove(&self.place(key));
             state.writes.push(format!("delete {key}"));
         }
         self.dawdle().await;
@@ -252,7 +256,7 @@ impl Origin for MemoryOrigin {
     async fn put_part(&self, _: &ShadowPath, key: &ObjectKey, upload: &str, number: PartNumber, _: u64, body: Body) -> Result<ETag> {
         let fault = self.fault("put_part", key)?;
         let content = collect(body).await?;
-        self.pass_gate().await;
+        self.pass_gate(key).await;
         let etag = ETag::from_md5(md5(&content));
         let mut state = self.state.lock();
         state.uploads.get_mut(upload).ok_or_else(no_upload)?.parts.insert(number, content);
