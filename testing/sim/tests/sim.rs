@@ -15,7 +15,7 @@ use umbra_sim::{EgressRule, Failure, Mutation, run, story};
 /// Seeds that are run unless told otherwise.
 const SEEDS: u64 = 2_000;
 /// Seeds within which a broken product must be noticed.
-const SEEDS_TO_NOTICE: u64 = 100;
+const SEEDS_TO_NOTICE: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
