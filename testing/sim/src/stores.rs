@@ -70,7 +70,8 @@ impl MetaStore for SimMeta {
             env.step().await;
             if env.dials.mutation.is_some_and(|mutation| !mutation.alter(&mut batch)) {
                 // As if the key had been written meanwhile.
-                let key = batch.checks.first().map(|check| check.key.to_vec()).unwrap_or_default();
+                let key =
+                    batch.checks.iter().find(|check| check.key.starts_with(b"s/")).map(|check| check.key.to_vec()).unwrap_or_default();
                 return Err(umbra_meta::Error::Conflict { key, current: None });
             }
             let committed = inner.commit(batch).await;
