@@ -58,11 +58,8 @@ impl Shadow {
         }
         let before = &bucket.settings.shadow;
         let moves = before.as_ref().is_some_and(|now| now.endpoint != settings.endpoint);
-        if moves {
-            self.leave_origin(cx, &bucket).await;
-        }
         let held = match before {
-            Some(before) if leaves(before, &settings) => Some(self.hold_writes_back(&bucket).await?),
+            Some(before) if before.write_through && (moves || !settings.write_through) => Some(self.hold_writes_back(&bucket).await?),
             _ => None,
         };
         // One that was under way may be half done now.
@@ -83,7 +80,7 @@ impl Shadow {
             .await?;
         self.0.revalidations.forget(updated.partition);
         if moves {
-            // What was begun at the origin before ends, and nothing begins there any more.
+            // What was begun at the old address ends, and nothing begins there any more. Half-done writes and uploads go on at the new one.
             self.0.flights.cancel(updated.partition);
             self.0.origins.replace(&updated);
         }
@@ -125,10 +122,10 @@ impl Shadow {
         Ok((settings, secret))
     }
 
-    /// A half-done write can only be repaired from the origin it went to, with write-through still on.
+    /// A half-done write can only be repaired while write-through is still on.
     async fn refuse_to_forget_repairs(&self, bucket: &Bucket, wanted: &ShadowSettings) -> Result<()> {
         let Some(now) = &bucket.settings.shadow else { return Ok(()) };
-        if leaves(now, wanted) && !self.pending_repairs(bucket, 1).await?.is_empty() {
+        if now.write_through && !wanted.write_through && !self.pending_repairs(bucket, 1).await?.is_empty() {
             return Err(Error::invalid(
                 Fault::InvalidRequest,
                 "repairs are pending; wait until `umbra storage status` shows none, then change the shadow",
@@ -136,11 +133,6 @@ impl Shadow {
         }
         Ok(())
     }
-}
-
-/// Whether writes went to the origin and no longer do, or to another endpoint.
-fn leaves(now: &ShadowSettings, wanted: &ShadowSettings) -> bool {
-    now.write_through && (!wanted.write_through || now.endpoint != wanted.endpoint)
 }
 
 /// What is cold would be lost from sight with the bucket that holds it: only the gate of a detach knows whether anything is. An endpoint may

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{Body, ErrorKind, Fault as S3Fault, HydratePolicy, Money};
-use umbra_meta::key;
+use umbra_core::{Body, ErrorKind, Fault as S3Fault, HydratePolicy, Money, PartNumber};
+use umbra_meta::{CommitFault, key};
 use umbra_shadow::{
     AttachRequest, JobKind,
     origin::{
@@ -11,7 +11,10 @@ use umbra_shadow::{
         memory::{Fault, MemoryOrigin},
     },
 };
-use umbra_store::{BucketSettings, GetOptions, ListSource, Objects, PutOptions, Secret};
+use umbra_store::{
+    BucketSettings, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, ListSource, Objects, PartAddress, PutOptions,
+    Secret,
+};
 
 use crate::world::{World, content, k, kind, name, request};
 
@@ -246,4 +249,27 @@ async fn writes_do_not_outlast_a_change_of_the_endpoint() {
     assert_eq!((world.origin.content("sent"), world.here("sent").await, world.intents().await), (None, None, 0));
     world.put("sent", "again").await.unwrap();
     assert_eq!(world.origin.content("sent").unwrap(), "again");
+}
+
+/// Half-done writes and open uploads need no more than the same bucket: they go on at its new address, also when the old one is gone for good.
+#[tokio::test]
+async fn what_is_half_done_goes_on_at_another_endpoint() {
+    let world = World::attached(true).await;
+    let upload = world.shadow.create_upload(&world.cx, &*world.bucket().await, &k("parts"), CreateUpload::default()).await.unwrap();
+    world.meta.fail_after(1, CommitFault::Unavailable);
+    world.put("k", "there").await.unwrap_err();
+    world.meta.heal();
+    assert_eq!((world.here("k").await, world.origin.content("k").unwrap()), (None, "there".into()));
+    world.shadow.attach(&world.cx, &*world.bucket().await, moved("https://same.example")).await.unwrap();
+    let bucket = world.bucket().await;
+    assert_eq!(world.get("k").await.unwrap(), "there");
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await.unwrap(), "there");
+    let number = PartNumber::new(1).unwrap();
+    let address = PartAddress { key: &k("parts"), upload: &upload, number };
+    let stored = world.shadow.put_part(&world.cx, &bucket, address, Body::from_bytes("whole"), Integrity::default()).await.unwrap();
+    let parts = vec![CompletedPart { number, etag: stored.etag, checksum: None }];
+    let options = CompleteUpload { parts, ..CompleteUpload::default() };
+    world.shadow.complete_upload(&world.cx, &bucket, &k("parts"), &upload, options).await.unwrap();
+    assert_eq!((world.origin.content("parts"), world.here("parts").await), (Some("whole".into()), Some("whole".into())));
 }
