@@ -90,11 +90,10 @@ impl Shadow {
             // Read before, for its rows go with the bucket, and aborted afterwards, for it may be refused.
             let open = shadow.uploads_at_origin(&bucket).await?;
             let catalog = &shadow.0.catalog;
-            catalog.current(&bucket).await?;
             if force {
-                catalog.destroy_bucket(&bucket.name).await?
+                catalog.destroy_bucket(&bucket).await?
             } else {
-                catalog.delete_bucket(&bucket.name).await?
+                catalog.delete_bucket(&bucket).await?
             }
             shadow.abort_uploads_at_origin(&cx, &bucket, &open).await;
             shadow.forget(&bucket);

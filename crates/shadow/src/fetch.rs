@@ -258,12 +258,14 @@ impl Fetch {
                 Ok::<_, Error>(StoredPiece { offset: start, size, blob })
             };
             let stored = stored.await;
-            if let Some(before) = before {
-                ended(before).await?;
-            }
-            transfer.store(id, stored?);
+            let before = match before {
+                Some(before) => ended(before).await,
+                None => Ok(()),
+            };
+            // Also when one before it could not be stored: what nobody knows of would stay behind.
+            let stored = stored.map(|piece| transfer.store(id, piece));
             drop(room);
-            Ok(())
+            before.and(stored)
         }));
         Ok(())
     }

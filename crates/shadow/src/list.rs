@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use umbra_core::{Error, Fault, RequestContext, Result};
 use umbra_store::{Bucket, ListOptions, ListPage, ListStart};
 
-use crate::{Shadow, list_merge::Item, list_sides::Sides, origin::Origin, write_through::switched};
+use crate::{Shadow, hydrate::same_shadow, list_merge::Item, list_sides::Sides, origin::Origin, write_through::switched};
 
 const TOKEN_VERSION: &str = "1";
 
@@ -80,8 +80,8 @@ impl Shadow {
         let more = page.len() > options.limit;
         page.truncate(options.limit);
         let stopped = if more { None } else { sides.stopped_short()?.cloned() };
-        if self.0.origins.is_cleared(bucket) {
-            // Tombstones may be gone already that hid what the origin showed.
+        if self.0.origins.is_cleared(bucket) || !same_shadow(bucket, &*self.0.catalog.refresh(&bucket.name).await?) {
+            // Tombstones may be gone already that hid what the origin showed, and what was deleted since left none.
             return Err(switched());
         }
         let more = more || stopped.is_some();

@@ -17,6 +17,7 @@ use crate::{
     record::Operation,
     transfer::{End, Transfer},
     view::{Base, View},
+    write_through::switched,
 };
 
 /// How often a read starts over because the key changed under it.
@@ -58,12 +59,16 @@ impl Shadow {
                 Operation::Tag | Operation::CopyBack => {}
             }
         }
-        Ok(match view {
-            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket, key, stored.revision) => Place::Origin,
-            View { object: Some(_), .. } => Place::Here,
-            View { gone: true, .. } => Place::Nowhere,
-            _ => Place::Origin,
-        })
+        match view {
+            View { object: Some(stored), .. } if self.0.revalidations.is_outdated(bucket, key, stored.revision) => {}
+            View { object: Some(_), .. } => return Ok(Place::Here),
+            View { gone: true, .. } => return Ok(Place::Nowhere),
+            _ => {}
+        }
+        // What was deleted since the shadow was cleared left no tombstone. From memory, which every change of ours passes through; the commit
+        // of a copy holds it against what is stored.
+        let is_same = same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?);
+        if is_same { Ok(Place::Origin) } else { Err(switched()) }
     }
 
     pub(crate) async fn read_through(
@@ -224,10 +229,6 @@ impl Shadow {
 
     /// Looks at a key again now that nobody else can start a transfer of it: an earlier one may just have landed.
     async fn still_cold(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Option<Base>> {
-        // From memory, which every change of ours passes through; the copy's commit holds it against what is stored.
-        if !same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?) {
-            return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow changed; please try again"));
-        }
         let (view, place) = self.find_place(cx, bucket, key, origin).await?;
         Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
     }

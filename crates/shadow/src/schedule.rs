@@ -36,7 +36,12 @@ const FAILURE_KEPT_MS: i64 = 120_000;
 /// Failures remembered at most; past it the oldest is forgotten.
 const FAILURES_MAX: usize = 16_384;
 
-type Place = (Partition, ObjectKey);
+/// A key of a bucket, in one generation: what was ordered of an earlier shadow says nothing of this one.
+type Place = (Partition, u64, ObjectKey);
+
+fn place_of(bucket: &Bucket, key: &ObjectKey) -> Place {
+    (bucket.partition, bucket.settings.generation, key.clone())
+}
 
 /// What was ordered, and what became of it.
 #[derive(Debug)]
@@ -81,9 +86,9 @@ impl Schedule {
         let dropped = state.queues.remove(&partition).unwrap_or_default();
         state.turns.retain(|turn| *turn != partition);
         for order in dropped {
-            state.pending.remove(&(partition, order.key));
+            state.pending.remove(&(partition, order.generation, order.key));
         }
-        state.failures.retain(|(of, _), _| *of != partition);
+        state.failures.retain(|(of, ..), _| *of != partition);
     }
 
     /// Why the last ordered copy of `key` failed, if that was lately.
@@ -149,7 +154,7 @@ impl Shadow {
         key: &ObjectKey,
         options: GetOptions,
     ) -> Result<ObjectInfo> {
-        self.0.schedule.state.lock().failures.remove(&(bucket.partition, key.clone()));
+        self.0.schedule.state.lock().failures.remove(&place_of(bucket, key));
         let info = self.head(cx, bucket, key, options).await?;
         if info.source == ReadSource::Origin {
             self.schedule(cx, bucket, key).await?;
@@ -159,7 +164,7 @@ impl Shadow {
 
     /// The failure of an ordered copy of `key`, for a HEAD that would else say for ever that the key is cold.
     pub(crate) fn refuse_failed_order(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
-        match self.0.schedule.failure(&(bucket.partition, key.clone()), self.0.clock.now()) {
+        match self.0.schedule.failure(&place_of(bucket, key), self.0.clock.now()) {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -167,7 +172,7 @@ impl Shadow {
 
     async fn schedule(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
         let schedule = &self.0.schedule;
-        if schedule.state.lock().pending.contains(&(bucket.partition, key.clone())) {
+        if schedule.state.lock().pending.contains(&place_of(bucket, key)) {
             return Ok(());
         }
         let place = tokio::time::timeout(PLACE_WITHIN, schedule.places.clone().acquire_owned()).await;
@@ -188,7 +193,7 @@ impl Shadow {
             _place: place,
         };
         let mut state = self.0.schedule.state.lock();
-        if state.pending.insert((bucket.partition, key.clone())) && state.add(order) {
+        if state.pending.insert(place_of(bucket, key)) && state.add(order) {
             let shadow = self.clone();
             self.0.tasks.spawn(async move { shadow.carry_out_orders().await });
         }
@@ -197,7 +202,7 @@ impl Shadow {
     /// Carries orders out until there are none.
     async fn carry_out_orders(&self) {
         while let Some(order) = self.next_order() {
-            let (shadow, place) = (self.clone(), (order.partition, order.key.clone()));
+            let (shadow, place) = (self.clone(), (order.partition, order.generation, order.key.clone()));
             // A task of its own, so that a panic ends one order and not the runner.
             let outcome = self.0.tasks.spawn(async move { shadow.carry_out(&order).await }).await;
             let outcome = outcome.unwrap_or_else(|error| Err(Error::internal("a hydration was cut short").because(error)));
@@ -277,7 +282,7 @@ mod tests {
     }
 
     fn place(key: &str) -> super::Place {
-        (Partition(1), ObjectKey::parse(key).unwrap())
+        (Partition(1), 1, ObjectKey::parse(key).unwrap())
     }
 
     #[test]

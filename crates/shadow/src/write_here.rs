@@ -1,7 +1,7 @@
 //! Writes of a bucket with an origin but without write-through: they touch only us.
 
-use umbra_core::{Body, ETag, ObjectKey, Preconditions, RequestContext, Result, UploadId, check_write};
-use umbra_meta::{Write, key};
+use umbra_core::{Body, ETag, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, UploadId, check_write};
+use umbra_meta::{Check, Expect, Revision, Write, key};
 use umbra_store::{Bucket, CompleteUpload, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
@@ -12,6 +12,15 @@ use crate::{
     view::View,
     write_through::switched,
 };
+
+/// How a write is committed that stays here.
+struct OnlyHere {
+    terms: Terms,
+    /// The settings by which it does.
+    under: Revision,
+    /// Whether it leaves an upload open at the origin.
+    leaves_upload: bool,
+}
 
 impl Shadow {
     pub(crate) async fn put_here(
@@ -27,9 +36,10 @@ impl Shadow {
         let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
         let content = self.native().ingest(body, integrity).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        let (terms, left) = self.only_here(bucket, key, terms).await?;
-        let put = self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await?;
-        self.end_left_upload(bucket, left);
+        let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
+        let put = self.native().publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, terms).await;
+        let put = self.unless_switched(bucket, under, put).await?;
+        self.end_left_upload(bucket, leaves_upload);
         Ok(put)
     }
 
@@ -43,9 +53,10 @@ impl Shadow {
     ) -> Result<()> {
         let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        let (terms, left) = self.only_here(bucket, key, terms).await?;
-        self.native().remove(bucket, key, &options.preconditions, terms).await?;
-        self.end_left_upload(bucket, left);
+        let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
+        let removed = self.native().remove(bucket, key, &options.preconditions, terms).await;
+        self.unless_switched(bucket, under, removed).await?;
+        self.end_left_upload(bucket, leaves_upload);
         Ok(())
     }
 
@@ -61,24 +72,47 @@ impl Shadow {
         let terms = self.judge(cx, bucket, key, &options.preconditions, Self::terms_of_put(key), origin).await?;
         let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        let (terms, left) = self.only_here(bucket, key, terms).await?;
-        let completed = self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await?;
-        self.end_left_upload(bucket, left);
+        let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
+        let completed = self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await;
+        let completed = self.unless_switched(bucket, under, completed).await?;
+        self.end_left_upload(bucket, leaves_upload);
         self.end_mirror_of(bucket, upload).await?;
         Ok(completed)
     }
 
-    /// Refuses to write behind the back of a write-through that was switched on meanwhile. The caller holds the key's lock.
-    pub(crate) async fn still_only_here(&self, bucket: &Bucket) -> Result<()> {
-        if writes_through(&*self.0.catalog.refresh(&bucket.name).await?) { Err(switched()) } else { Ok(()) }
+    pub(crate) async fn replace_tags_here(&self, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        let under = self.still_only_here(bucket).await?;
+        let writes = self.ancestor_before_write(bucket, key, None).await?.into_iter().collect();
+        let replaced =
+            self.native().replace_tags_here(bucket, key, tags, Terms { writes, checks: vec![unswitched(under)], ..Terms::default() }).await;
+        self.unless_switched(bucket, under, replaced).await
     }
 
-    /// Adds to `terms` what voids an intent left of the key, for ours is now the newest, and what is known of the origin's object. Tells whether
-    /// that leaves an upload open at the origin.
+    /// Refuses to write behind the back of a write-through that was switched on meanwhile. Gives the settings that the commit is to be held
+    /// against: who switches it on may take it that from then on nothing lands here alone. The caller holds the key's lock.
+    async fn still_only_here(&self, bucket: &Bucket) -> Result<Revision> {
+        let now = self.0.catalog.refresh(&bucket.name).await?;
+        if writes_through(&now) { Err(switched()) } else { Ok(now.revision) }
+    }
+
+    /// What a write that was to be judged `under` these settings came to: refused for others, it is to be made once more.
+    async fn unless_switched<T>(&self, bucket: &Bucket, under: Revision, written: Result<T>) -> Result<T> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::Conflict && self.0.catalog.refresh(&bucket.name).await?.revision != under => {
+                Err(switched())
+            }
+            written => written,
+        }
+    }
+
+    /// Adds to `terms` what voids an intent left of the key, for ours is now the newest, what is known of the origin's object, and that writes
+    /// still stay here.
     ///
     /// The caller holds the key's lock.
-    async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<(Terms, bool)> {
-        self.still_only_here(bucket).await?;
+    async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<OnlyHere> {
+        let under = self.still_only_here(bucket).await?;
+        terms.checks.push(unswitched(under));
         terms.writes.extend(self.ancestor_before_write(bucket, key, terms.cold.as_ref()).await?);
         let row = key::write_intent(key);
         let entry = self.native().meta().get(bucket.partition, &row).await?;
@@ -89,7 +123,7 @@ impl Shadow {
         let leaves_upload = upload.is_some();
         terms.writes.extend(upload);
         terms.writes.push(Write::Delete { key: row });
-        Ok((terms, leaves_upload))
+        Ok(OnlyHere { terms, under, leaves_upload })
     }
 
     /// Has an upload aborted soon that a write left open at the origin.
@@ -118,6 +152,10 @@ impl Shadow {
         terms.checks.push(view.base.tombstone_unchanged(key));
         Ok(terms)
     }
+}
+
+fn unswitched(under: Revision) -> Check {
+    Check { key: key::settings(), expect: Expect::Revision(under) }
 }
 
 /// What the key holds, here or cold.

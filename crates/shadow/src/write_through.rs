@@ -21,10 +21,11 @@ use crate::{
 
 /// A write that is journalled: its key is locked and its conditions hold.
 struct Journalled<'a> {
-    _lock: KeyGuard<'a>,
     bucket: Bucket,
     terms: Terms,
     intent: IntentGuard,
+    // Behind the intent, which has to go first: the next writer's would else be taken for it.
+    _lock: KeyGuard<'a>,
 }
 
 impl Shadow {
@@ -164,10 +165,7 @@ impl Shadow {
     ) -> Result<()> {
         self.hydrate_now(cx, bucket, key, &origin).await?;
         if !writes_through(bucket) {
-            let _lock = self.0.locks.lock(bucket.partition, key).await;
-            self.still_only_here(bucket).await?;
-            let writes = self.ancestor_before_write(bucket, key, None).await?.into_iter().collect();
-            return self.native().replace_tags_here(bucket, key, tags, Terms { writes, ..Terms::default() }).await;
+            return self.replace_tags_here(bucket, key, tags).await;
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {

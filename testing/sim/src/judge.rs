@@ -51,8 +51,8 @@ impl Record<'_> {
             items: placed.iter().map(|placed| placed.item.clone()).collect(),
             fetches: self.fetched(key),
             life_ends: self.history.life_ends.clone(),
-            // Of a small object, where it could not become the object at once.
-            keeps_pieces: dials.big || dials.hides_length || dials.touched || dials.store_faults > 0.0,
+            // Of a small object, where it could not become the object at once: its commit failed, or its tags could not be had.
+            keeps_pieces: dials.big || dials.hides_length || dials.touched || dials.store_faults > 0.0 || dials.origin_faults > 0.0,
             revalidates: dials.revalidates,
             writes: &self.world.writes,
         };

@@ -79,9 +79,7 @@ async fn create_bucket(state: &AdminState, plan: &Plan) -> ApiResult<CreatedBuck
     let made = state.catalog.create_bucket(&plan.name, &plan.organization, plan.settings.clone()).await?;
     let outcome = furnish(state, plan, Arc::clone(&made)).await;
     if outcome.is_err() {
-        if state.catalog.current(&made).await.is_ok() {
-            undone("bucket", state.catalog.destroy_bucket(&plan.name).await);
-        }
+        undone("bucket", state.catalog.destroy_bucket(&made).await);
         state.shadow.forget(&made);
     }
     outcome

@@ -47,6 +47,8 @@ async fn what_is_newer_here_goes_back_when_it_is_asked_for() {
     let there = client(&origin.created);
     put(&there, "gone", b"1").await;
     let here = client(&create(&server, &origin.flags(&origin.secret()), &[]).ok());
+    // What the origin holds is listed first: else nobody knew what was deleted here.
+    server.run(&["storage", "update", "new", "--clear-shadow"]).refused(1, &["still only at the origin"]);
     put(&here, "new", b"newer").await;
     here.delete_object("gone").await.unwrap();
     let done = server.run(&["storage", "rollback", "new", "--dry-run"]).ok();

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use umbra_core::{Body, Error, ErrorKind, Fault, ObjectKey};
+use umbra_core::{Body, Error, ErrorKind, Fault, ObjectKey, Random, SystemRandom};
 
 use super::{Origin, OriginAttributes, OriginError, PutConditions, Result, ShadowPath};
 use crate::attach::PROBE_KEY_PREFIX;
@@ -58,7 +58,9 @@ impl Folding {
     /// Refuses to write `key` if the origin would take it for another. Found out once for each form, by trying.
     pub(crate) async fn refuse(&self, origin: &dyn Origin, path: &ShadowPath, key: &ObjectKey) -> Result<()> {
         for form in Form::ALL.into_iter().filter(|form| form.is_of(key) && !key.as_str().starts_with(PROBE_KEY_PREFIX)) {
-            let place = format!("{PROBE_KEY_PREFIX}path");
+            // A place of its own: who tries the same at the same time would delete the keys.
+            let random: &dyn Random = &SystemRandom;
+            let place = format!("{PROBE_KEY_PREFIX}path-{}", hex::encode(random.array::<8>()));
             if *self.0[form as usize].get_or_try_init(|| folds(origin, path, &place, form)).await? {
                 let example = form.example();
                 let message = format!("the origin takes keys such as {example} for others and would replace those; choose another key");

@@ -48,13 +48,23 @@ impl Shadow {
     }
 
     /// Drops the row of an order. If it cannot be done now, the next start finds that there is nothing left to do.
-    pub(super) async fn forget_order(&self, (partition, key): &Place) {
-        let batch = Batch::new(*partition).check(key::settings(), Expect::Exists).delete(key::order(key));
-        if let Err(error) = self.native().meta().commit(batch).await.map_err(umbra_core::Error::from)
+    pub(super) async fn forget_order(&self, place: &Place) {
+        if let Err(error) = self.try_forget_order(place).await
             && error.kind() != ErrorKind::Conflict
         {
-            tracing::debug!(%key, error = ?error, "an order that was carried out is still kept");
+            tracing::debug!(key = %place.2, error = ?error, "an order that was carried out is still kept");
         }
+    }
+
+    async fn try_forget_order(&self, (partition, generation, key): &Place) -> Result<()> {
+        let row = key::order(key);
+        let Some(entry) = self.native().meta().get(*partition, &row).await? else { return Ok(()) };
+        // The same key may have been ordered again of a later shadow.
+        if decode::<KeptOrder>("order", &entry.body)?.generation == *generation {
+            let batch = Batch::new(*partition).check(key::settings(), Expect::Exists).check(row.clone(), Expect::Revision(entry.revision));
+            self.native().meta().commit(batch.delete(row)).await?;
+        }
+        Ok(())
     }
 
     /// Queues the orders of a bucket that an earlier process of this node did not come to, as there are places for them.

@@ -106,7 +106,7 @@ async fn a_slow_probe_does_not_attach_to_another_bucket_of_the_name() {
         tokio::spawn(async move { world.shadow.attach(&world.cx, &bucket, request(false)).await })
     };
     world.eventually(async || (world.origin.requests() > requests).then_some(())).await;
-    world.catalog.delete_bucket(&name()).await.unwrap();
+    world.catalog.delete_bucket(&before).await.unwrap();
     world.catalog.ensure_organization("other").await.unwrap();
     world.catalog.create_bucket(&name(), "other", BucketSettings::default()).await.unwrap();
     gate.add_permits(10);
@@ -186,6 +186,30 @@ async fn an_endpoint_changes_only_for_one_of_the_same_bucket() {
         assert_eq!(bucket.settings.shadow.as_ref().unwrap().endpoint, "https://same.example");
         assert_eq!(world.origin.keys(), ["k"], "nothing stays behind there");
     }
+}
+
+/// A bucket that holds the beginning of what the other does is another: what it lacks would be gone.
+#[tokio::test]
+async fn a_bucket_that_lacks_something_is_not_the_same() {
+    let world = World::attached(false).await;
+    let less = Arc::new(MemoryOrigin::default());
+    let key = |n: usize| format!("k{n:04}");
+    for n in 0..1100 {
+        world.origin.insert(&key(n), "x", &OriginAttributes::default());
+    }
+    world.origin.lead_elsewhere(ELSEWHERE, &less);
+    let attach = async || world.shadow.attach(&world.cx, &*world.bucket().await, moved(ELSEWHERE)).await;
+    for n in 0..1099 {
+        less.insert(&key(n), "x", &OriginAttributes::default());
+        if [0, 500, 998].contains(&n) {
+            assert!(attach().await.unwrap_err().message().contains("is not the bucket"), "{n}");
+        }
+    }
+    // Beyond what both list first the inventory tells.
+    world.run(JobKind::Inventory).await;
+    assert!(attach().await.unwrap_err().message().contains("is not the bucket"));
+    less.insert(&key(1099), "x", &OriginAttributes::default());
+    attach().await.unwrap();
 }
 
 /// An endpoint that does not answer any more is replaced by one that holds what was listed.

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use umbra_core::{ErrorKind, UserMetadata};
 use umbra_meta::CommitFault;
-use umbra_shadow::origin::{OriginAttributes, memory::Fault};
+use umbra_shadow::{
+    JobKind, JobState,
+    origin::{OriginAttributes, memory::Fault},
+};
 use umbra_store::{GetOptions, ListOptions, ListSource, ListStart, Objects, PutOptions};
 
 use crate::{
-    held_meta::{Asked, HeldMeta, journals, settles},
+    held_meta::{Asked, HeldMeta, journals, settles, touches_object},
     world::{World, k, kind},
 };
 
@@ -144,5 +147,32 @@ async fn what_the_origin_held_before_does_not_undo_what_was_acknowledged() {
         assert_eq!(world.get("k").await.unwrap(), expected.0);
         let info = world.shadow.head(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
         assert_eq!(info.metadata, of(expected.1));
+    }
+}
+
+/// "From then on every write goes both ways": one that was to stay here and had begun before does not land behind a rollback's back.
+#[tokio::test]
+async fn what_was_to_stay_here_does_not_land_once_writes_go_through() {
+    for is_delete in [false, true] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.origin.insert("k", "old", &OriginAttributes::default());
+        world.attach(false).await;
+        world.hydrated_by_reading("k").await;
+        let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if touches_object(batch)));
+        let writer = world.clone();
+        let write = tokio::spawn(async move { if is_delete { writer.delete("k").await } else { writer.put("new", "x").await.map(drop) } });
+        lands.arrived(&world).await;
+        let job = world.run(JobKind::Rollback).await;
+        assert_eq!((job.state, job.counts.objects_failed), (JobState::Done, 0));
+        lands.release();
+        assert_eq!(kind(write.await.unwrap()), ErrorKind::Unavailable);
+        assert_eq!((world.get("k").await.unwrap(), world.here("new").await), ("old".into(), None));
+        if is_delete {
+            world.delete("k").await.unwrap()
+        } else {
+            drop(world.put("new", "x").await.unwrap())
+        }
+        assert_eq!((world.origin.content("k").is_none(), world.origin.content("new")), (is_delete, (!is_delete).then(|| "x".into())));
     }
 }

@@ -50,6 +50,11 @@ pub(crate) fn settles(batch: &Batch) -> bool {
     batch.writes.iter().any(|write| matches!(write, Write::Delete { key } if key.starts_with(b"w/")))
 }
 
+/// Whether a batch puts or deletes an object.
+pub(crate) fn touches_object(batch: &Batch) -> bool {
+    batch.writes.iter().any(|write| matches!(write, Write::Put { key, .. } | Write::Delete { key } if key.starts_with(b"o/")))
+}
+
 /// One request that is held.
 pub(crate) struct Hold {
     gate: Semaphore,

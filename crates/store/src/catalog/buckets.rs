@@ -264,7 +264,11 @@ fn same_bucket(before: &Bucket, now: Arc<Bucket>) -> Result<Arc<Bucket>> {
     if now.partition == before.partition {
         return Ok(now);
     }
-    Err(Error::new(ErrorKind::Conflict, "the bucket was deleted meanwhile, and another has its name now"))
+    Err(another_bucket())
+}
+
+pub(super) fn another_bucket() -> Error {
+    Error::new(ErrorKind::Conflict, "the bucket was deleted meanwhile, and another has its name now")
 }
 
 /// The error of a bucket that is not there, or not for the caller to know of.

@@ -7,7 +7,7 @@ use umbra_meta::{Batch, Expect, Partition, Projection, key, key::root};
 
 use super::{
     ATTEMPTS_MAX, Catalog, Pages, Shared,
-    buckets::{NamedBucket, no_bucket},
+    buckets::{NamedBucket, another_bucket, no_bucket},
     conflict, finish,
 };
 use crate::{
@@ -19,15 +19,19 @@ impl Catalog {
     /// Deletes a bucket that holds no objects; [`Fault::BucketNotEmpty`] when it does.
     ///
     /// The access keys that reach this bucket alone go with it. Unfinished uploads do not hinder: they are dropped. Nor does the origin of a shadow: its objects stay where they are.
-    pub async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
-        let (shared, name) = (Arc::clone(&self.shared), name.clone());
-        finish(async move { shared.delete_bucket(&name).await }).await
+    ///
+    /// Refuses like [`Catalog::current`].
+    pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<()> {
+        let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
+        finish(async move { shared.delete_bucket(&bucket).await }).await
     }
 
     /// Destroys a bucket with everything in it, and the access keys that reach it alone. Its name is free at once; what it held is freed in the background, across restarts.
-    pub async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
-        let (shared, name) = (Arc::clone(&self.shared), name.clone());
-        finish(async move { shared.destroy_bucket(&name).await }).await
+    ///
+    /// Refuses like [`Catalog::current`].
+    pub async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
+        let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
+        finish(async move { shared.destroy_bucket(&bucket).await }).await
     }
 
     /// Takes back the deletion of `name` if it was abandoned.
@@ -57,9 +61,9 @@ impl Catalog {
 }
 
 impl Shared {
-    async fn delete_bucket(&self, name: &BucketName) -> Result<()> {
+    async fn delete_bucket(&self, bucket: &Bucket) -> Result<()> {
         let _changing = self.changes.lock().await;
-        let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        let named = self.named(bucket).await?;
         refuse_protected(&named.bucket)?;
         // Looking first spares the writers of a bucket that is in use. It decides nothing: they go on meanwhile.
         if named.bucket.settings.state == BucketState::Active && self.has_objects(&named.bucket).await? {
@@ -79,12 +83,18 @@ impl Shared {
         }
     }
 
-    async fn destroy_bucket(&self, name: &BucketName) -> Result<()> {
+    async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
         let _changing = self.changes.lock().await;
-        let named = self.read_bucket(name).await?.ok_or_else(no_bucket)?;
+        let named = self.named(bucket).await?;
         refuse_protected(&named.bucket)?;
         let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;
         self.give_up_name(named).await
+    }
+
+    /// `bucket` as it is stored, unless another has its name. Wants `changes` to be held.
+    async fn named(&self, bucket: &Bucket) -> Result<NamedBucket> {
+        let named = self.read_bucket(&bucket.name).await?.ok_or_else(no_bucket)?;
+        if named.bucket.partition == bucket.partition { Ok(named) } else { Err(another_bucket()) }
     }
 
     /// Brings a bucket into `state`, whatever else is changed meanwhile. `None`: it is gone. Wants `changes` to be held.

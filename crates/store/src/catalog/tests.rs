@@ -93,3 +93,11 @@ fn its_futures_can_change_threads() {
     check(|catalog: Catalog| async move { catalog.keys(None).await });
     check(|_| async move { open(&memory()).await });
 }
+
+async fn delete(catalog: &Catalog, bucket: &BucketName) -> Result<()> {
+    catalog.delete_bucket(&*catalog.bucket(bucket).await?).await
+}
+
+async fn destroy(catalog: &Catalog, bucket: &BucketName) -> Result<()> {
+    catalog.destroy_bucket(&*catalog.bucket(bucket).await?).await
+}

@@ -53,7 +53,7 @@ impl World {
     }
 
     async fn destroy(&self, name: &str) {
-        self.catalog.destroy_bucket(&bucket_name(name)).await.unwrap();
+        self.catalog.destroy_bucket(&self.catalog.bucket(&bucket_name(name)).await.unwrap()).await.unwrap();
     }
 
     async fn put(&self, bucket: &Bucket, object: &str, content: &'static [u8]) -> umbra_core::Result<()> {
@@ -138,7 +138,7 @@ async fn a_deleted_bucket_leaves_nothing() {
     let world = World::new().await;
     let bucket = world.create("bucket").await;
     world.upload(&bucket, "unfinished").await;
-    world.catalog.delete_bucket(&bucket_name("bucket")).await.unwrap();
+    world.catalog.delete_bucket(&world.catalog.bucket(&bucket_name("bucket")).await.unwrap()).await.unwrap();
     assert_eq!(world.destroyer().destroy_all().await.unwrap(), 1);
     world.check_gone(&bucket, 0, "deleted").await;
 }

@@ -70,7 +70,7 @@ async fn nothing_is_written_to_a_bucket_that_is_gone() {
     let body = || Body::from_bytes(content(5_000, 1));
     let stored = store.native.put_part(&store.cx, &bucket, part, body(), Integrity::default()).await.unwrap();
     let before = memory.len();
-    store.catalog.delete_bucket(&bucket.name).await.unwrap();
+    store.catalog.delete_bucket(&bucket).await.unwrap();
     let completed = CompletedPart { number, etag: stored.etag, checksum: None };
     let native = &store.native;
     let outcomes: [(&str, Result<()>); 7] = [

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use umbra_core::{Entity, Error, ErrorKind, Fault, Timestamp};
 use umbra_meta::{Batch, CommitFault, FailingMetaStore, MetaStore, Partition, key};
 
-use super::{NOW, entries, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, settings, sqlite};
+use super::{NOW, destroy, entries, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, settings, sqlite};
 use crate::{BucketSettings, BucketState, Usage};
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_change_is_seen_at_once_and_can_refuse() {
         };
         assert_eq!(kind(catalog.update_bucket(&before, &mut refuse).await), Some(ErrorKind::Invalid(Fault::InvalidRequest)));
         assert_eq!(catalog.refresh(&name("bucket")).await.unwrap(), after);
-        catalog.delete_bucket(&before.name).await.unwrap();
+        catalog.delete_bucket(&before).await.unwrap();
         let missing = catalog.update_bucket(&before, &mut publish).await;
         assert_eq!(kind(missing), Some(ErrorKind::NotFound(Entity::Bucket)));
     })
@@ -155,7 +155,7 @@ async fn a_change_meant_for_one_bucket_does_not_reach_another_of_its_name() {
     on_every_engine(|meta| async move {
         let catalog = open_with_organizations(&meta).await;
         let before = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
-        catalog.delete_bucket(&before.name).await.unwrap();
+        catalog.delete_bucket(&before).await.unwrap();
         let other = catalog.create_bucket(&before.name, "acme", settings()).await.unwrap();
         let mut publish = |settings: &mut BucketSettings| {
             settings.public = true;
@@ -178,7 +178,7 @@ async fn a_stale_memory_is_refreshed() {
         assert!(ours.bucket(&name("bucket")).await.is_err(), "what was absent is remembered");
         ours.refresh(&name("bucket")).await.unwrap();
         assert!(ours.bucket(&name("bucket")).await.is_ok());
-        theirs.destroy_bucket(&name("bucket")).await.unwrap();
+        destroy(&theirs, &name("bucket")).await.unwrap();
         assert!(ours.bucket(&name("bucket")).await.is_ok(), "what was there is remembered");
         assert!(ours.refresh(&name("bucket")).await.is_err());
         assert!(ours.bucket(&name("bucket")).await.is_err());

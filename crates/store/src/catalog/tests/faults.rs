@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umbra_meta::{CommitFault, FailingMetaStore, MetaStore};
 
-use super::{memory, name, open_seeded, open_with_organizations, put_object, settings};
+use super::{delete, destroy, memory, name, open_seeded, open_with_organizations, put_object, settings};
 use crate::{BucketSettings, BucketState, Catalog};
 
 /// More than any change commits.
@@ -45,8 +45,8 @@ async fn make(catalog: &Catalog, change: Change) -> bool {
                 Err(error) => Err(error),
             }
         }
-        Change::Delete | Change::DeleteInUse => catalog.delete_bucket(&bucket).await,
-        Change::Destroy => catalog.destroy_bucket(&bucket).await,
+        Change::Delete | Change::DeleteInUse => delete(catalog, &bucket).await,
+        Change::Destroy => destroy(catalog, &bucket).await,
     };
     done.is_ok()
 }

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use umbra_core::{Entity, ErrorKind, Fault};
 use umbra_meta::{Batch, CommitFault, FailingMetaStore, MetaStore, Partition, key::root};
 
-use super::{NOW, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, settings};
+use super::{NOW, delete, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, settings};
 use crate::{NewKey, Organization, Role, record::bucket_name::BucketNameRecord};
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn an_organization_that_is_used_is_not_deleted() {
         let in_use = Some(ErrorKind::Invalid(Fault::InvalidRequest));
         catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
         assert_eq!(kind(catalog.delete_organization("acme").await), in_use);
-        catalog.delete_bucket(&name("bucket")).await.unwrap();
+        delete(&catalog, &name("bucket")).await.unwrap();
         let key = NewKey { organization: Some("acme".to_owned()), role: Role::Reader, bucket: None, fixed: None };
         let key = catalog.create_key(key).await.unwrap();
         assert_eq!(kind(catalog.delete_organization("acme").await), in_use);

@@ -6,7 +6,9 @@ use umbra_meta::{CommitFault, Error as MetaError, FailingMetaStore, MetaStore, P
 
 use crate::{NewKey, Role};
 
-use super::{delete_object, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, put_object, settings};
+use super::{
+    delete, delete_object, destroy, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, put_object, settings,
+};
 
 const NOT_EMPTY: Option<ErrorKind> = Some(ErrorKind::Invalid(Fault::BucketNotEmpty));
 const NO_BUCKET: Option<ErrorKind> = Some(ErrorKind::NotFound(Entity::Bucket));
@@ -20,10 +22,10 @@ async fn an_empty_bucket_is_deleted_and_its_name_is_free() {
     on_every_engine(|meta| async move {
         let catalog = open_with_organizations(&meta).await;
         let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
-        catalog.delete_bucket(&name("bucket")).await.unwrap();
+        delete(&catalog, &name("bucket")).await.unwrap();
         assert_eq!(kind(catalog.bucket(&name("bucket")).await), NO_BUCKET);
-        assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NO_BUCKET);
-        assert_eq!(kind(catalog.destroy_bucket(&name("bucket")).await), NO_BUCKET);
+        assert_eq!(kind(catalog.delete_bucket(&bucket).await), NO_BUCKET);
+        assert_eq!(kind(catalog.destroy_bucket(&bucket).await), NO_BUCKET);
         assert!(is_ordered_to_be_emptied(&*meta, bucket.partition).await);
         assert!(put_object(&*meta, &bucket, "late").await.is_err(), "a writer of the deleted bucket");
         let again = catalog.create_bucket(&name("bucket"), "evil", settings()).await.unwrap();
@@ -52,9 +54,9 @@ async fn the_keys_of_a_bucket_go_with_it() {
             let its = catalog.create_key(its).await.unwrap().id;
             let kept = [catalog.create_key(others).await.unwrap().id, catalog.create_key(all).await.unwrap().id];
             if destroys {
-                catalog.destroy_bucket(&name("bucket")).await.unwrap();
+                destroy(&catalog, &name("bucket")).await.unwrap();
             } else {
-                catalog.delete_bucket(&name("bucket")).await.unwrap();
+                delete(&catalog, &name("bucket")).await.unwrap();
             }
             let reopened = open_seeded(&meta, 2).await.unwrap();
             for catalog in [&catalog, &reopened] {
@@ -63,7 +65,7 @@ async fn the_keys_of_a_bucket_go_with_it() {
                     assert!(catalog.key(id).await.unwrap().is_some());
                 }
             }
-            catalog.delete_bucket(&name("other")).await.unwrap();
+            delete(&catalog, &name("other")).await.unwrap();
         }
         let late = key(Some("bucket"));
         assert_eq!(kind(catalog.create_key(late).await), NO_BUCKET);
@@ -77,11 +79,11 @@ async fn a_bucket_that_holds_objects_is_not_deleted() {
         let catalog = open_with_organizations(&meta).await;
         let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
         put_object(&*meta, &bucket, "object").await.unwrap();
-        assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NOT_EMPTY);
+        assert_eq!(kind(delete(&catalog, &name("bucket")).await), NOT_EMPTY);
         let unharmed = catalog.refresh(&name("bucket")).await.unwrap();
         assert_eq!(unharmed, bucket, "its writers are not even disturbed");
         delete_object(&*meta, &bucket, "object").await;
-        catalog.delete_bucket(&name("bucket")).await.unwrap();
+        delete(&catalog, &name("bucket")).await.unwrap();
     })
     .await;
 }
@@ -92,7 +94,7 @@ async fn a_bucket_that_holds_objects_can_be_destroyed() {
         let catalog = open_with_organizations(&meta).await;
         let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
         put_object(&*meta, &bucket, "object").await.unwrap();
-        catalog.destroy_bucket(&name("bucket")).await.unwrap();
+        destroy(&catalog, &name("bucket")).await.unwrap();
         assert_eq!(kind(catalog.bucket(&name("bucket")).await), NO_BUCKET);
         assert!(is_ordered_to_be_emptied(&*meta, bucket.partition).await);
         assert!(put_object(&*meta, &bucket, "late").await.is_err());
@@ -116,7 +118,7 @@ async fn a_put_just_before_the_mark_keeps_the_bucket() {
         }
         CommitFault::None
     });
-    assert_eq!(kind(catalog.delete_bucket(&name("bucket")).await), NOT_EMPTY);
+    assert_eq!(kind(delete(&catalog, &name("bucket")).await), NOT_EMPTY);
     let after = catalog.bucket(&name("bucket")).await.unwrap();
     assert!(after.revision > bucket.revision, "it was marked, and taken back");
     put_object(&*meta, &after, "another").await.unwrap();
@@ -137,7 +139,7 @@ async fn a_put_just_after_the_mark_fails() {
         }
         CommitFault::None
     });
-    catalog.delete_bucket(&name("bucket")).await.unwrap();
+    delete(&catalog, &name("bucket")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +151,8 @@ async fn of_a_put_and_a_delete_that_race_one_loses() {
             let (writer, snapshot) = (Arc::clone(&meta), Arc::clone(&bucket));
             let put = tokio::spawn(async move { put_object(&*writer, &snapshot, "object").await });
             let deleter = catalog.clone();
-            let delete = tokio::spawn(async move { deleter.delete_bucket(&name("bucket")).await });
+            let deleted = Arc::clone(&bucket);
+            let delete = tokio::spawn(async move { deleter.delete_bucket(&deleted).await });
             let (put, delete) = (put.await.unwrap(), delete.await.unwrap());
             match kind(delete) {
                 None => assert!(put.is_err(), "an acknowledged object went with its bucket"),
@@ -157,7 +160,7 @@ async fn of_a_put_and_a_delete_that_race_one_loses() {
                     put.unwrap();
                     let stays = catalog.bucket(&name("bucket")).await.unwrap();
                     put_object(&*meta, &stays, "another").await.unwrap();
-                    catalog.destroy_bucket(&name("bucket")).await.unwrap();
+                    destroy(&catalog, &name("bucket")).await.unwrap();
                 }
                 other => panic!("{other:?}"),
             }
@@ -170,9 +173,9 @@ async fn of_a_put_and_a_delete_that_race_one_loses() {
 async fn a_deletion_does_not_depend_on_the_patience_of_its_caller() {
     on_every_engine(|meta| async move {
         let catalog = open_with_organizations(&meta).await;
-        catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
+        let bucket = catalog.create_bucket(&name("bucket"), "acme", settings()).await.unwrap();
         // Polled once, then dropped: what it began goes on.
-        let _polled_once = catalog.delete_bucket(&name("bucket")).now_or_never();
+        let _polled_once = catalog.delete_bucket(&bucket).now_or_never();
         let bucket = loop {
             match catalog.create_bucket(&name("bucket"), "evil", settings()).await {
                 Ok(bucket) => break bucket,
@@ -199,11 +202,11 @@ async fn a_protected_bucket_is_not_deleted() {
             catalog.update_bucket(&catalog.bucket(&bucket).await.unwrap(), &mut change).await.unwrap();
         };
         protect(true).await;
-        assert_eq!(kind(catalog.delete_bucket(&bucket).await), Some(ErrorKind::Denied));
-        assert_eq!(kind(catalog.destroy_bucket(&bucket).await), Some(ErrorKind::Denied));
+        assert_eq!(kind(delete(&catalog, &bucket).await), Some(ErrorKind::Denied));
+        assert_eq!(kind(destroy(&catalog, &bucket).await), Some(ErrorKind::Denied));
         assert!(open(&meta).await.bucket(&bucket).await.unwrap().settings.extras.protected, "kept across a start");
         protect(false).await;
-        catalog.delete_bucket(&bucket).await.unwrap();
+        delete(&catalog, &bucket).await.unwrap();
     })
     .await;
 }
