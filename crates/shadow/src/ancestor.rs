@@ -173,19 +173,25 @@ impl Shadow {
 
     /// What is known of the origin's object of a key that was written or deleted here, and is `view`ed.
     pub(crate) async fn ancestor(&self, bucket: &Bucket, key: &ObjectKey, view: &View) -> Result<Ancestor> {
-        let generation = bucket.settings.generation;
-        let row = self.native().meta().get(bucket.partition, &key::ancestor(key)).await?;
-        let kept = row.as_ref().map(Ancestor::decode).transpose()?.filter(|kept| kept.generation == generation);
         // Written before the shadow was attached, or by a program that kept nothing.
         let since = view.object.as_ref().map(|stored| stored.object.last_modified).or(view.gone_since).unwrap_or_default();
-        Ok(kept.unwrap_or_else(|| Ancestor::new(generation, since, Known::Hint)))
+        let kept = self.kept_ancestor(bucket, key).await?;
+        Ok(kept.unwrap_or_else(|| Ancestor::new(bucket.settings.generation, since, Known::Hint)))
     }
 
     /// Whether `there`, with these tags, is what the origin is known to hold of a key.
     pub(crate) async fn has_ancestor(&self, bucket: &Bucket, key: &ObjectKey, there: &ObjectInfo, tags: &Tags) -> Result<bool> {
+        Ok(self.kept_ancestor(bucket, key).await?.is_some_and(|kept| kept.known == Known::Object && kept.is(there, Some(tags))))
+    }
+
+    /// Whether `there` is what the origin is known to have held before anything of ours went there: the same content, of the same date.
+    pub(crate) async fn is_ancestor_of_before(&self, bucket: &Bucket, key: &ObjectKey, there: &ObjectInfo) -> Result<bool> {
+        Ok(self.kept_ancestor(bucket, key).await?.is_some_and(|kept| kept.last_modified.is_some() && kept.is(there, None)))
+    }
+
+    async fn kept_ancestor(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Ancestor>> {
         let row = self.native().meta().get(bucket.partition, &key::ancestor(key)).await?;
-        let kept = row.as_ref().map(Ancestor::decode).transpose()?.filter(|kept| kept.generation == bucket.settings.generation);
-        Ok(kept.is_some_and(|kept| kept.known == Known::Object && kept.is(there, Some(tags))))
+        Ok(row.as_ref().map(Ancestor::decode).transpose()?.filter(|kept| kept.generation == bucket.settings.generation))
     }
 
     /// What keeps the ancestor of `key`, if it has one, true when the tags of the origin's object are replaced.
@@ -207,9 +213,11 @@ impl Shadow {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use umbra_core::{ETag, ObjectInfo, Tags, Timestamp};
 
-    use super::{Ancestor, Known};
+    use super::{Ancestor, CLOCK_SKEW, Known};
     use crate::{
         compare::tests::twins,
         record::{decode, encode},
@@ -261,6 +269,8 @@ mod tests {
             (&listed, Some(&other), true),
             (&hint(hour(2)), Some(&other), false),
             (&hint(hour(1)), Some(&other), true),
+            (&hint(hour(1).plus(CLOCK_SKEW)), Some(&other), true),
+            (&hint(hour(1).plus(CLOCK_SKEW).plus(Duration::from_millis(1))), Some(&other), false),
             (&hint(hour(2)), Some(&undated), true),
             (&hint(hour(2)), None, false),
         ];

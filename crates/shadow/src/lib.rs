@@ -13,8 +13,8 @@
 //! - A copy becomes the object only by compare-and-set on all three rows of its key and the bucket's settings (`hydrate.rs`).
 //! - With write-through an intent is durable before the origin is touched, and leaves with the commit that applies the write (`intent.rs`).
 //! - What is known to be cold is in the inventory, and leaves it with the commit that makes it warm (`inventory.rs`).
-//! - The origin is written only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`, and for a rollback from `copy_back.rs`;
-//!   `origin_uploads.rs` aborts uploads there.
+//! - Users' keys are written at the origin only from `write_through.rs`, `mirrored_upload.rs` and `late_mirror.rs`, and for a rollback from
+//!   `copy_back.rs`; `origin_uploads.rs` aborts uploads there. Probes write keys of their own name, which no listing shows.
 //! - What a copy back replaces is what the origin is known to have held, or is certainly older (`ancestor.rs`).
 //! - 404 is answered only when here and the origin say so; everything else the origin says is 503 or its own refusal (`origin.rs`).
 //!
@@ -28,7 +28,7 @@
 //! Hydrations and write-throughs are tasks of their own: a client that leaves changes nothing.
 //!
 //! # Crash consistency
-//! Pieces of a hydration have rows (`h/`), dropped with their blobs at the next start. Intents (`w/`) are found at the start and repaired.
+//! Pieces of a hydration have rows (`h/`), from which the next one of the key goes on (`partial.rs`). Intents (`w/`) are found at the start and repaired.
 //! Uploads at the origin (`u/`) whose own is gone are aborted there. Hydrations that were ordered (`a/`) are queued again.
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
 //! go on from their cursors (`jobs.rs`).

@@ -42,7 +42,7 @@ struct State {
     open: HashMap<Partition, CancellationToken>,
     /// The last generation of each bucket whose shadow was cleared in this process: a request that still means it comes too late.
     cleared: HashMap<Partition, u64>,
-    /// The revision that changed the origin of a bucket for another in this process: so does a request that means an earlier one.
+    /// The revision that gave the origin of a bucket another address in this process: a request that means an earlier one comes too late.
     replaced: HashMap<Partition, Revision>,
 }
 
@@ -99,7 +99,7 @@ impl Origins {
         Ok(origin)
     }
 
-    /// Whether the shadow that `bucket` tells of was cleared meanwhile, or its origin changed for another.
+    /// Whether the shadow that `bucket` tells of was cleared meanwhile, or its origin got another address.
     pub(crate) fn is_cleared(&self, bucket: &Bucket) -> bool {
         self.state.lock().is_cleared(bucket)
     }
@@ -128,7 +128,7 @@ impl Origins {
         state.close(bucket.partition);
     }
 
-    /// The same when the origin was changed for another: `bucket` is the first to tell of that one.
+    /// The same when the origin got another address: `bucket` is the first to tell of that one.
     pub(crate) fn replace(&self, bucket: &Bucket) {
         let mut state = self.state.lock();
         state.replaced.insert(bucket.partition, bucket.revision);

@@ -171,7 +171,9 @@ impl Shadow {
                 let is_later = info.last_modified.plus(CLOCK_SKEW).as_millis() >= intent.at;
                 let may_be_it = info.etag.as_md5().is_none() && intent.size == Some(info.size) && is_later;
                 let is_named_so = intent.metadata.as_ref().is_none_or(|mark| *mark == mark_of_metadata(&info.metadata));
-                is_named_so && (intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it)
+                // The same content under the same names may have been there all along.
+                let was_there = !is_later && self.is_ancestor_of_before(bucket, key, info).await?;
+                is_named_so && !was_there && (intent.mark.as_deref() == Some(info.etag.as_str()) || may_be_it)
             }
             (Operation::Tag, Some(_)) => match origin.tags(&self.path(cx, bucket), key).await {
                 Ok(tags) => intent.mark == Some(mark_of_tags(&tags)),

@@ -367,7 +367,7 @@ impl Objects for Shadow {
     }
 }
 
-/// Tells what is known of one origin in one generation from what is known of another: an origin may be changed for another in place.
+/// Tells what is known of an origin at one address, in one generation, from what is known at another: its address may be changed in place.
 pub(crate) fn scope_of(bucket: &Bucket) -> u64 {
     let place = bucket.settings.shadow.as_ref().map(|shadow| format!("{}\n{}", shadow.endpoint, shadow.bucket));
     let digest = Md5::digest(format!("{}\n{}", bucket.settings.generation, place.unwrap_or_default()));

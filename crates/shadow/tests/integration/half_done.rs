@@ -1,7 +1,7 @@
 //! semantics.md: "a journal entry written before the origin was touched makes the key read through the origin until repaired", whatever other
 //! writes of it begin, fail or end meanwhile. And "an acknowledged write is never lost, nor undone by a slower copy of something older".
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use umbra_core::{ErrorKind, UserMetadata};
 use umbra_meta::CommitFault;
@@ -174,5 +174,25 @@ async fn what_was_to_stay_here_does_not_land_once_writes_go_through() {
             drop(world.put("new", "x").await.unwrap())
         }
         assert_eq!((world.origin.content("k").is_none(), world.origin.content("new")), (is_delete, (!is_delete).then(|| "x".into())));
+    }
+}
+
+/// Nor where names do not tell the two apart, if it is known by its date.
+#[tokio::test]
+async fn what_the_origin_is_known_to_have_held_is_no_write_of_ours() {
+    for (fault, expected) in [(Fault::LoseRequest, "ours"), (Fault::LoseAnswer, "same")] {
+        let world = World::attached(false).await;
+        world.origin.insert("k", "same", &OriginAttributes::default());
+        world.hydrated_by_reading("k").await;
+        world.put("k", "ours").await.unwrap();
+        world.attach(true).await;
+        world.origin.fail_next("put", fault);
+        assert_eq!(kind(world.put("k", "same").await), ErrorKind::Unavailable);
+        if expected == "same" {
+            world.origin.alter("k", |info| info.last_modified = info.last_modified.plus(Duration::from_secs(1)));
+        }
+        world.shadow.start().await.unwrap();
+        world.eventually(async || (world.intents().await == 0).then_some(())).await;
+        assert_eq!(world.get("k").await.unwrap(), expected);
     }
 }
