@@ -253,8 +253,7 @@ mod tests {
             change(&mut other);
             other
         };
-        let (same, again) =
-            (there.clone(), alter(|there| there.last_modified = there.last_modified.plus(std::time::Duration::from_secs(2))));
+        let (same, again) = (there.clone(), alter(|there| there.last_modified = there.last_modified.plus(Duration::from_secs(2))));
         let other = alter(|there| there.etag = ETag::parse("f"));
         let undated = alter(|there| there.last_modified = Timestamp::default());
         let cases = [
