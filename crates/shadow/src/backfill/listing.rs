@@ -13,8 +13,8 @@ const FRESH: Duration = Duration::from_secs(60);
 pub(super) enum Listed {
     /// It went through.
     Through,
-    /// It goes on; perhaps held up.
-    Going(Option<String>),
+    /// It goes on, and has come up to this key; perhaps it is held up.
+    Going { upto: Option<String>, trouble: Option<String> },
     /// It does not go on by itself.
     Stuck(String),
 }
@@ -49,12 +49,16 @@ impl Listing {
         match &inventory {
             Some(inventory) if inventory.complete.is_some_and(|(began, _)| began >= since) => self.is_through = true,
             Some(inventory) if inventory.state == JobState::Done && is_fit(inventory) => self.is_through = true,
-            Some(inventory) if inventory.state == JobState::Running => return Ok(Listed::Going(inventory.reason.clone())),
+            Some(inventory) if inventory.state == JobState::Running => {
+                // What an earlier one listed says nothing of the keys before it.
+                let upto = inventory.cursor.clone().filter(|_| is_fit(inventory)).and_then(|cursor| String::from_utf8(cursor).ok());
+                return Ok(Listed::Going { upto, trouble: inventory.reason.clone() });
+            }
             Some(inventory) if self.asked => return stuck(inventory),
             Some(inventory) if matches!(inventory.state, JobState::Paused | JobState::Failed) && is_fit(inventory) => {
                 self.asked = true;
                 shadow.resume_job(bucket, JobKind::Inventory, &JobOptions::default()).await?;
-                return Ok(Listed::Going(None));
+                return Ok(Listed::Going { upto: None, trouble: None });
             }
             other => {
                 if other.as_ref().is_some_and(Job::is_active) {
@@ -68,7 +72,7 @@ impl Listing {
                     Err(_) => {}
                     Ok(_) => self.asked = true,
                 }
-                return Ok(Listed::Going(None));
+                return Ok(Listed::Going { upto: None, trouble: None });
             }
         }
         Ok(Listed::Through)

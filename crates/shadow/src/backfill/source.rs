@@ -11,6 +11,7 @@ use super::{
     listing::{Listed, Listing},
 };
 use crate::{
+    inventory::ColdPage,
     jobs::{JobContext, JobKind, JobOrder, Next, Progress, note_of},
     record::{decode, encode},
 };
@@ -67,11 +68,17 @@ enum Phase {
     Retry,
 }
 
+/// How far the inventory is listed anew. Rows beyond are of an earlier listing: who followed them would miss what is still to be listed before.
+enum Reach {
+    All,
+    UpTo(Option<String>),
+}
+
 /// Reads keys ahead.
 pub(super) struct Source {
     position: Position,
     read_after: Option<String>,
-    /// Whether there is nothing behind what was read.
+    /// Whether there is nothing behind what was read, and nothing comes there any more.
     ended: bool,
     ahead: VecDeque<(ObjectKey, u64)>,
     listing: Listing,
@@ -112,10 +119,10 @@ impl Source {
     /// The next object.
     pub(super) async fn next(&mut self, job: &JobContext) -> Result<Wanted> {
         // Looked at before the rows are: what it listed by then is among them.
-        let held_up = match self.listing.look(job).await? {
-            Listed::Through => None,
+        let (reach, held_up) = match self.listing.look(job).await? {
+            Listed::Through => (Reach::All, None),
             Listed::Stuck(reason) => return Ok(Wanted::Stuck(reason)),
-            Listed::Going(trouble) => Some(trouble),
+            Listed::Going { upto, trouble } => (Reach::UpTo(upto), Some(trouble)),
         };
         let follows = self.position.phase == Phase::Walk && job.job.options.order != Some(JobOrder::Smallest);
         if let Some(trouble) = &held_up
@@ -126,7 +133,7 @@ impl Source {
         if self.ahead.is_empty() && !self.ended {
             match self.position.phase {
                 Phase::Count => return self.count(job).await,
-                Phase::Walk => self.read_inventory(job).await?,
+                Phase::Walk => self.read_inventory(job, &reach).await?,
                 Phase::Retry => self.read_notes(job).await?,
             }
         }
@@ -135,19 +142,16 @@ impl Source {
             return Ok(Wanted::Object(key, size));
         }
         Ok(match (self.ended, held_up) {
-            (false, _) => Wanted::Later,
-            (true, Some(trouble)) => {
-                self.ended = false;
-                Wanted::Listing(trouble)
-            }
-            (true, None) => Wanted::Nothing,
+            (true, _) => Wanted::Nothing,
+            (false, Some(trouble)) => Wanted::Listing(trouble),
+            (false, None) => Wanted::Later,
         })
     }
 
     /// Counts a few pages.
     async fn count(&mut self, job: &JobContext) -> Result<Wanted> {
         for _ in 0..PAGES_MAX {
-            let (page, more) = self.read_page(job).await?;
+            let (page, more) = self.read_page(job, &Reach::All).await?;
             self.position.objects += page.len() as u64;
             self.position.bytes += page.iter().map(|(_, size)| size).sum::<u64>();
             if !more {
@@ -158,33 +162,42 @@ impl Source {
         Ok(Wanted::Later)
     }
 
-    async fn read_inventory(&mut self, job: &JobContext) -> Result<()> {
+    async fn read_inventory(&mut self, job: &JobContext, reach: &Reach) -> Result<()> {
         for _ in 0..PAGES_MAX {
-            let (mut page, more) = self.read_page(job).await?;
+            let (mut page, more) = self.read_page(job, reach).await?;
             if job.job.options.order == Some(JobOrder::Smallest) {
                 let class = usize::from(self.position.number);
                 page.retain(|(_, size)| class_of(*size) == class);
             }
             self.ahead.extend(page);
-            self.ended = !more;
-            if self.ended || !self.ahead.is_empty() {
+            self.ended = !more && matches!(reach, Reach::All);
+            if !more || !self.ahead.is_empty() {
                 break;
             }
         }
         Ok(())
     }
 
-    /// The next page of the inventory, and whether there is more behind it.
-    async fn read_page(&mut self, job: &JobContext) -> Result<(Vec<(ObjectKey, u64)>, bool)> {
+    /// The next page of the inventory, and whether there is more behind it within reach.
+    async fn read_page(&mut self, job: &JobContext, reach: &Reach) -> Result<(Vec<(ObjectKey, u64)>, bool)> {
+        let upto = match reach {
+            Reach::All => None,
+            Reach::UpTo(Some(upto)) => Some(upto.as_str()),
+            Reach::UpTo(None) => return Ok((Vec::new(), false)),
+        };
         let mut range = key::inventory_range(&job.job.prefix);
         if let Some(after) = &self.read_after {
             range = range.after(&key::inventory_prefix(after));
         }
-        let page = job.shadow.cold_page(&job.bucket, range, PAGE).await?;
-        if let Some(last) = page.last {
+        let ColdPage { mut keys, last, mut more } = job.shadow.cold_page(&job.bucket, range, PAGE).await?;
+        if let Some(upto) = upto.filter(|upto| last.as_deref() > Some(upto)) {
+            keys.retain(|(key, _)| key.as_str() <= upto);
+            more = false;
+            self.read_after = self.read_after.take().max(Some(upto.to_owned()));
+        } else if let Some(last) = last {
             self.read_after = Some(last);
         }
-        Ok((page.keys.into_iter().map(|(key, cold)| (key, cold.size)).collect(), page.more))
+        Ok((keys.into_iter().map(|(key, cold)| (key, cold.size)).collect(), more))
     }
 
     async fn read_notes(&mut self, job: &JobContext) -> Result<()> {

@@ -373,3 +373,21 @@ async fn an_old_listing_that_rests_is_made_anew() {
     assert_eq!((job.state, job.reason.clone(), outcome(&job)), (JobState::Done, None, (1010, 0, Some(0))));
     assert!(world.job(INVENTORY).await.run > before);
 }
+
+/// What an earlier listing told of later keys does not lead past those that are still to be listed.
+#[tokio::test]
+async fn rows_of_an_earlier_listing_do_not_lead_past_the_rest() {
+    let world = world(&[("a/1", 1), ("z/1", 2)]).await;
+    world.start_with(INVENTORY, "z/", options()).await;
+    world.job_is(INVENTORY, JobState::Done).await;
+    assert_eq!(world.cold().await, (1, 2));
+    let lists = world.origin.hold_lists();
+    world.start(BACKFILL).await;
+    world.eventually(async || world.job(INVENTORY).await.prefix.is_empty().then_some(())).await;
+    // Time enough for one that would run ahead.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.origin.gets(), 0);
+    lists.add_permits(1000);
+    let job = world.end(BACKFILL).await;
+    assert_eq!((job.state, outcome(&job), world.cold().await), (JobState::Done, (2, 0, Some(0)), (0, 0)));
+}
