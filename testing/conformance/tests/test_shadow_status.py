@@ -89,18 +89,19 @@ def test_money_is_estimated_at_the_price_that_was_set(shadowed):
     assert status(shadowed)["money_spent"] is None
 
 
-def test_what_is_compared_is_counted_apart(shadowed):
+def test_what_is_compared_is_counted_apart(own_pair):
     """What `verify --deep` reads is no part of the ratio, and is paid for."""
-    move(shadowed, "k", content(10 * MIB))
-    shadowed.update("--shadow-price-per-gb", "90")
-    shadowed.umbra.storage("verify", shadowed.name, "--deep")
-    told = status(shadowed)
+    own_pair.create()
+    move(own_pair, "k", content(10 * MIB))
+    own_pair.update("--shadow-price-per-gb", "90")
+    own_pair.umbra.storage("verify", own_pair.name, "--deep")
+    told = status(own_pair)
     assert (told["origin_bytes"], told["compared_bytes"], told["egress_ratio"]) == (10 * MIB, 10 * MIB, 1.0)
-    assert shadowed.proxy.body_bytes("k") == 20 * MIB
+    assert own_pair.proxy.body_bytes("k") == 20 * MIB
     assert float(told["money_spent"]) == pytest.approx(90 * 20 * MIB / 10**9, abs=1e-6)
-    assert sample(shadowed, "umbra_shadow_compared_bytes_total") == 10 * MIB
-    assert sample(shadowed, "umbra_shadow_egress_ratio") == 1.0
-    shown = shadowed.umbra.storage("status", shadowed.name).out
+    assert sample(own_pair, "umbra_shadow_compared_bytes_total") == 10 * MIB
+    assert sample(own_pair, "umbra_shadow_egress_ratio") == 1.0
+    shown = own_pair.umbra.storage("status", own_pair.name).out
     assert re.search(r"Left The Origin +.*1\.000 per byte moved\), and 10\.0 MiB to be compared, about 1\.88", shown), shown
 
 

@@ -140,8 +140,9 @@ impl UnderWay {
         let promised =
             self.begun.iter().filter(|begun| begun.state != State::Settled).map(|begun| begun.size.saturating_sub(begun.counted));
         let spent = job.job.counts.bytes_egress.saturating_add(egress).saturating_add(promised.sum());
-        (spent.saturating_add(size) > budget).then(|| {
-            format!("the egress budget of {budget} bytes is too small for the next object, of {size} bytes; resume with a larger one")
+        let left = budget.saturating_sub(spent);
+        (size > left).then(|| {
+            format!("the egress budget of {budget} bytes has {left} left, and the next object has {size}; resume with a larger one")
         })
     }
 

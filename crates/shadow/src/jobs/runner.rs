@@ -356,7 +356,9 @@ impl Outcome {
         counts.bytes_egress += more.bytes_egress;
         more.tallies().iter().for_each(|tally| counts.add_tally(tally));
         let elapsed = now.saturating_sub(job.updated).unsigned_abs();
-        job.bytes_per_second = average(job.bytes_per_second, more.bytes_done.saturating_mul(1000), elapsed);
+        // Bytes of a large object count as they arrive, or nothing would seem to go on before it is whole.
+        let arrived = if job.kind == JobKind::Backfill { more.bytes_egress } else { more.bytes_done };
+        job.bytes_per_second = average(job.bytes_per_second, arrived.saturating_mul(1000), elapsed);
         job.objects_per_kilosecond = average(job.objects_per_kilosecond, more.objects_done.saturating_mul(1_000_000), elapsed);
         job.updated = now;
         // Somebody may have paused or cancelled it meanwhile; a job that came to its end is done nevertheless.

@@ -10,7 +10,7 @@ use super::progress;
 use crate::cli::{Outcome, out, target::Target};
 
 const KIND: &str = "backfill";
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -18,6 +18,7 @@ const UNITS: [(&str, u64); 8] = [
     ("TB", 1_000_000_000_000),
     ("GB", 1_000_000_000),
     ("MB", 1_000_000),
+    ("KB", 1_000),
     ("B", 1),
 ];
 
@@ -148,7 +149,7 @@ fn megabytes(text: &str) -> Result<u64, String> {
 fn size(text: &str) -> Result<u64, String> {
     let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
     let (number, factor) = found.unwrap_or((text, 1));
-    let number: u64 = number.trim_end().parse().map_err(|_| "not a size, as 500GB or 2TiB".to_owned())?;
+    let number: u64 = number.trim_end().parse().map_err(|_| "not a size: a whole number and its unit, as 500GB or 2TiB".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "more than there can be".to_owned())
 }
 

@@ -28,10 +28,16 @@ const NOTES_SHOWN: usize = 20;
 /// Waits until a job does not run any more, showing how far it is if a person looks.
 pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> Outcome<JobView> {
     let bar = io::stderr().is_terminal().then(bar);
-    let (mut job, mut away_since, mut interval) = (started, None, FIRST_INTERVAL);
+    let (mut job, mut away_since, mut interval, mut told) = (started, None, FIRST_INTERVAL, None);
     while job.state == "running" {
-        if let Some(bar) = &bar {
-            show(bar, &job);
+        match &bar {
+            Some(bar) => show(bar, &job),
+            // Without a bar there is but a word on what holds it up.
+            None if job.reason != told => {
+                job.reason.iter().for_each(out::note);
+                told.clone_from(&job.reason);
+            }
+            None => {}
         }
         tokio::time::sleep(interval).await;
         interval = (interval * 2).min(INTERVAL);
@@ -176,6 +182,9 @@ pub(super) fn title(job: &JobView) -> String {
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
+    if job.settings.dry_run == Some(true) {
+        title.push_str(" (dry run)");
+    }
     title
 }
 
@@ -183,7 +192,11 @@ pub(super) fn title(job: &JobView) -> String {
 pub(super) fn judge(job: &JobView) -> Outcome {
     let reason = job.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
     match job.state.as_str() {
-        "done" if job.objects_failed == 0 => Ok(()),
+        "done" if job.objects_failed == 0 && job.objects_left.is_none_or(|left| left == 0) => Ok(()),
+        "done" if job.objects_failed == 0 => {
+            let left = counted(job.objects_left.unwrap_or_default(), "object has", "objects have");
+            Err(Failure::new(format!("{left} come up meanwhile; run this again")))
+        }
         "done" => Err(Failure::new(format!("{} could not be moved", objects(job.objects_failed)))),
         _ => Err(Failure::new(format!("the {} {}{reason}", job.kind, said(job)))),
     }

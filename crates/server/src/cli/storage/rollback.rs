@@ -59,6 +59,10 @@ impl Rollback {
         match (obstacle, &status.bucket.shadow) {
             (Some(obstacle), _) => Err(Failure::new(obstacle)),
             (None, Some(shadow)) if !self.dry_run && !target.json => out::line(pointer(&job, shadow)),
+            (None, _) if self.dry_run && !target.json && job.objects_failed > 0 => out::line(format!(
+                "The rollback itself would fail: {} not be brought to the origin.",
+                counted(job.objects_failed, "key can", "keys can")
+            )),
             _ => Ok(()),
         }
     }
@@ -105,8 +109,15 @@ fn obstacle(job: &JobView, status: &BucketStatus) -> Option<String> {
 fn pointer(job: &JobView, shadow: &ShadowView) -> String {
     let (name, endpoint) = (&shadow.name, &shadow.endpoint);
     let moved = ["copied", "tagged", "deleted"].iter().any(|sort| job::tally(job, sort).0 > 0);
-    let what =
-        if moved { "The origin has everything that is here." } else { "The origin has everything already: nothing had to be copied." };
+    let what = match (job::tally(job, "left").0, moved) {
+        (0, true) => "The origin has everything that is here.".to_owned(),
+        (0, false) => "The origin has everything already: nothing had to be copied.".to_owned(),
+        (left, _) => format!(
+            "The origin has everything that was written here; {} as somebody else changed or deleted {} there.",
+            counted(left, "key is left", "keys are left"),
+            if left == 1 { "it" } else { "them" }
+        ),
+    };
     format!("{what} The application can be pointed back to {name} at {endpoint}.")
 }
 

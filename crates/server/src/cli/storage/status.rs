@@ -103,7 +103,8 @@ pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
     row("Objects", status.objects.to_string());
     row("Size", bytes(status.bytes));
     if bucket.shadow.as_ref().is_some_and(|shadow| shadow.write_through) {
-        row("Not Written Through", "what was written here before it was on: `umbra storage rollback` copies it back".to_owned());
+        let before = "what was written here alone, if anything was: `umbra storage rollback` brings it there";
+        row("Before Write Through", before.to_owned());
     }
     for job in &status.jobs {
         row(&progress::title(job), progress::summary(job, with_bars));
