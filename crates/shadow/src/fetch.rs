@@ -258,14 +258,18 @@ impl Fetch {
                 Ok::<_, Error>(StoredPiece { offset: start, size, blob })
             };
             let stored = stored.await;
-            let before = match before {
-                Some(before) => ended(before).await,
-                None => Ok(()),
-            };
-            // Also when one before it could not be stored: what nobody knows of would stay behind.
-            let stored = stored.map(|piece| transfer.store(id, piece));
+            if let Some(before) = before
+                && let Err(error) = ended(before).await
+            {
+                // The fetch owns its bytes until it ends, and the transfer with it. What has a row is there for the next one.
+                if let Ok(piece) = stored {
+                    hydration.drop_unless_kept(&transfer, &piece).await;
+                }
+                return Err(error);
+            }
+            transfer.store(id, stored?);
             drop(room);
-            before.and(stored)
+            Ok(())
         }));
         Ok(())
     }

@@ -65,10 +65,14 @@ impl Shadow {
             View { gone: true, .. } => return Ok(Place::Nowhere),
             _ => {}
         }
-        // What was deleted since the shadow was cleared left no tombstone. From memory, which every change of ours passes through; the commit
-        // of a copy holds it against what is stored.
-        let is_same = same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?);
-        if is_same { Ok(Place::Origin) } else { Err(switched()) }
+        self.still_shadowed(bucket).await?;
+        Ok(Place::Origin)
+    }
+
+    /// Refuses to take a key for cold by a shadow that was cleared since: what was deleted then left no tombstone. From memory, which every
+    /// change of ours passes through; the commit of a copy holds it against what is stored.
+    async fn still_shadowed(&self, bucket: &Bucket) -> Result<()> {
+        if same_shadow(bucket, &*self.0.catalog.bucket(&bucket.name).await?) { Ok(()) } else { Err(switched()) }
     }
 
     pub(crate) async fn read_through(
@@ -340,6 +344,7 @@ impl Shadow {
         if conditions.is_empty() || !view.is_cold() {
             return Ok(None);
         }
+        self.still_shadowed(bucket).await?;
         match origin.head(&self.path(cx, bucket), key).await {
             Ok(head) => Ok(Some(head.info.etag)),
             Err(error) if error.is_not_found() => Ok(None),

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use umbra_core::ByteRange;
+
 use crate::{
     env::Dials,
     history::{History, Op, Outcome},
@@ -122,7 +124,9 @@ impl Excuses<'_> {
         if is_whole && earlier.size <= SMALL_BYTES && (is_cut || is_away || failures().next().is_some()) {
             return all;
         }
-        let is_long = earlier.range.is_none_or(|range| range.len() > SMALL_BYTES);
+        // Ranges begin where pieces do; any other is for the rest of an answer that broke off, and stored as that was.
+        let is_rest = |range: ByteRange| !range.start.is_multiple_of(PIECE_BYTES) && earlier.size > SMALL_BYTES;
+        let is_long = earlier.range.is_none_or(|range| range.len() > SMALL_BYTES || is_rest(range));
         let (piece, pieces) = if is_long { (STORE_BYTES, STORES_MAX) } else { (PIECE_BYTES, 1) };
         match (is_cut, is_away) {
             // One that is gathered, and those being stored.

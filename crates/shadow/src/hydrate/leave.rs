@@ -1,11 +1,13 @@
 //! What becomes of what was brought, when it does not become the object.
 
+use umbra_blob::BlobId;
 use umbra_core::Result;
+use umbra_store::Native;
 
 use super::Hydration;
 use crate::{
     partial::{self, Partial},
-    transfer::Transfer,
+    transfer::{StoredPiece, Transfer},
 };
 
 impl Hydration {
@@ -48,11 +50,16 @@ impl Hydration {
         let (native, pieces) = (self.native.clone(), transfer.content().err().unwrap_or_default());
         transfer.keep_until_unread(async move {
             for piece in pieces {
-                if let Err(error) = native.blobs().delete(&piece.blob).await {
-                    tracing::warn!(blob = ?piece.blob, error = ?error, "the blob of an abandoned copy stays behind");
-                }
+                delete(&native, &piece.blob).await;
             }
         });
+    }
+
+    /// Deletes a piece that readers were not shown, if no row names it.
+    pub(crate) async fn drop_unless_kept(&self, transfer: &Transfer, piece: &StoredPiece) {
+        if !transfer.is_kept {
+            delete(&self.native, &piece.blob).await;
+        }
     }
 
     /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.
@@ -65,5 +72,11 @@ impl Hydration {
             Ok(false) => self.leave(transfer, "the key was written here").await,
             Err(error) => tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy waits to be swept"),
         }
+    }
+}
+
+async fn delete(native: &Native, blob: &BlobId) {
+    if let Err(error) = native.blobs().delete(blob).await {
+        tracing::warn!(?blob, error = ?error, "the blob of an abandoned copy stays behind");
     }
 }
