@@ -5,7 +5,12 @@ use std::sync::Arc;
 use umbra_core::{BucketName, Entity, Error, ErrorKind, Fault, Random, Result};
 use umbra_meta::{Batch, Error as MetaError, Expect, Partition, key::root};
 
-use super::{ATTEMPTS_MAX, Catalog, Pages, Shared, buckets::no_bucket, cache::Answer, conflict, finish};
+use super::{
+    ATTEMPTS_MAX, Catalog, Pages, Shared,
+    buckets::no_bucket,
+    cache::{Ages, Answer},
+    conflict, finish,
+};
 use crate::{AccessKey, Role, Secret, record::access_key::AccessKeyRecord};
 
 const ID_PREFIX: &str = "UMBR";
@@ -17,6 +22,13 @@ const SECRET_CHARS: usize = 40;
 const SECRET_ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const ID_LENGTHS: std::ops::RangeInclusive<usize> = 3..=128;
 const SECRET_CHARS_MIN: usize = 8;
+
+/// A key never changes, but another may get its id.
+impl Ages for AccessKey {
+    fn is_older_than(&self, other: &Self) -> bool {
+        self.created < other.created
+    }
+}
 
 /// The access key to create.
 #[derive(Clone, Debug)]

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use umbra_core::{BucketName, Entity, Error, ErrorKind, Result};
 use umbra_meta::{Batch, Error as MetaError, Expect, Partition, Revision, counter_value, key, key::root};
 
-use super::{ATTEMPTS_MAX, Catalog, Pages, Shared, cache::Answer, conflict, finish};
+use super::{
+    ATTEMPTS_MAX, Catalog, Pages, Shared,
+    cache::{Ages, Answer},
+    conflict, finish,
+};
 use crate::{
     Bucket, BucketSettings, BucketState,
     record::{
@@ -257,6 +261,12 @@ impl Shared {
         if let Err(error) = self.meta.commit(batch).await {
             tracing::warn!(?error, partition = bucket.partition.0, "the settings of a bucket that was not created stay behind");
         }
+    }
+}
+
+impl Ages for Bucket {
+    fn is_older_than(&self, other: &Self) -> bool {
+        self.partition == other.partition && self.revision < other.revision
     }
 }
 

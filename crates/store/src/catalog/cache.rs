@@ -15,7 +15,8 @@ const ABSENT_MAX: usize = 4_096;
 /// A cache that no slow reader can bring back to an older state.
 ///
 /// Whoever reads the store on a miss takes the epoch before and hands it back with what was found; every change of our own
-/// begins a new epoch, and what was read in an older one is not kept.
+/// begins a new epoch, and what was read in an older one is not kept. A change that is stored but not yet answered is in no epoch: readers of
+/// before and after it are told apart by what they found.
 pub(super) struct Cache<T> {
     state: RwLock<State<T>>,
 }
@@ -42,7 +43,13 @@ pub(super) enum Answer<T> {
     Unknown,
 }
 
-impl<T> Cache<T> {
+/// A value of which one can tell the older of two states.
+pub(super) trait Ages {
+    /// Whether this was so before `other` was; false where nobody can tell.
+    fn is_older_than(&self, other: &Self) -> bool;
+}
+
+impl<T: Ages> Cache<T> {
     pub(super) fn new() -> Self {
         let state = State { epoch: Epoch(0), known: HashMap::new(), absent: HashSet::new(), absent_order: VecDeque::new() };
         Self { state: RwLock::new(state) }
@@ -64,7 +71,8 @@ impl<T> Cache<T> {
     /// Keeps what a reader found who began at `epoch`, unless it may be older than what is known.
     pub(super) fn learn(&self, epoch: Epoch, name: &str, found: Option<Arc<T>>) {
         let mut state = self.state.write();
-        if state.epoch == epoch {
+        let is_older = |found: &Arc<T>| state.known.get(name).is_some_and(|known| found.is_older_than(known));
+        if state.epoch == epoch && !found.as_ref().is_some_and(is_older) {
             state.set(name, found);
         }
     }
@@ -120,7 +128,13 @@ impl<T> State<T> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{ABSENT_MAX, Answer, Cache, KNOWN_MAX};
+    use super::{ABSENT_MAX, Ages, Answer, Cache, KNOWN_MAX};
+
+    impl Ages for u32 {
+        fn is_older_than(&self, other: &Self) -> bool {
+            self < other
+        }
+    }
 
     fn known(cache: &Cache<u32>, name: &str) -> Option<Option<u32>> {
         match cache.get(name) {
@@ -155,6 +169,16 @@ mod tests {
         cache.forget("a");
         cache.learn(before, "a", Some(Arc::new(1)));
         assert_eq!(known(&cache, "a"), None);
+    }
+
+    /// Two readers while a change is stored and not yet answered: one found it, and the other, who found what was before, comes last.
+    #[test]
+    fn what_was_known_is_not_unlearned() {
+        let cache = Cache::new();
+        let (one, other) = (cache.epoch(), cache.epoch());
+        cache.learn(one, "a", Some(Arc::new(2)));
+        cache.learn(other, "a", Some(Arc::new(1)));
+        assert_eq!(known(&cache, "a"), Some(Some(2)));
     }
 
     #[test]
