@@ -147,18 +147,27 @@ impl Shadow {
             return Ok(terms);
         }
         let view = self.view(bucket, key).await?;
-        terms.cold = self.cold_etag(cx, bucket, key, &view, conditions, origin).await?;
-        check_write(conditions, current_etag(&view, terms.cold.as_ref()))?;
+        terms.cold = self.judge_view(cx, bucket, key, &view, conditions, origin).await?;
         terms.checks.push(view.base.tombstone_unchanged(key));
         Ok(terms)
+    }
+
+    /// Judges conditions by what was seen of a key, a cold object counting as existing; gives the ETag of that, where the origin was asked.
+    pub(crate) async fn judge_view(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        view: &View,
+        conditions: &Preconditions,
+        origin: &dyn Origin,
+    ) -> Result<Option<ETag>> {
+        let cold = self.cold_etag(cx, bucket, key, view, conditions, origin).await?;
+        check_write(conditions, view.object.as_ref().map(|stored| &stored.object.etag).or(cold.as_ref()))?;
+        Ok(cold)
     }
 }
 
 fn unswitched(under: Revision) -> Check {
     Check { key: key::settings(), expect: Expect::Revision(under) }
-}
-
-/// What the key holds, here or cold.
-pub(crate) fn current_etag<'a>(view: &'a View, cold: Option<&'a ETag>) -> Option<&'a ETag> {
-    view.object.as_ref().map(|stored| &stored.object.etag).or(cold)
 }

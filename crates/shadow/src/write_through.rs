@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, check_write};
+use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags};
 use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
     view::View,
-    write_here::current_etag,
 };
 
 /// A write that is journalled: its key is locked and its conditions hold.
@@ -206,8 +205,7 @@ impl Shadow {
         if view.unsettled().is_some() {
             return Ok((view, Terms::default()));
         }
-        let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;
-        check_write(conditions, current_etag(&view, cold.as_ref()))?;
+        let cold = self.judge_view(cx, bucket, key, &view, conditions, &**origin).await?;
         Ok((view, Terms { cold, ..Terms::default() }))
     }
 
@@ -227,8 +225,7 @@ impl Shadow {
             self.repair(cx, bucket, key, origin).await?;
             view = self.view(bucket, key).await?;
         }
-        let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;
-        check_write(conditions, current_etag(&view, cold.as_ref()))?;
+        let cold = self.judge_view(cx, bucket, key, &view, conditions, &**origin).await?;
         Ok((view, Terms { cold, ..Terms::default() }))
     }
 }
