@@ -132,13 +132,13 @@ impl Objects for Native {
     }
 
     async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
-        let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
+        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
         if !preconditions.is_empty() {
             let current = self.find(bucket, key).await?;
             check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
         }
         let content = self.ingest(body, integrity).await?;
-        self.publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, Terms::default()).await
+        self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes }, &preconditions, Terms::default()).await
     }
 
     async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {

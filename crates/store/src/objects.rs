@@ -4,8 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use umbra_core::{
-    Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions, RangeSpec,
-    RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+    Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions,
+    RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
 };
 
 use crate::Bucket;
@@ -152,6 +152,8 @@ pub struct PutOptions {
     pub metadata: UserMetadata,
     /// Tags.
     pub tags: Tags,
+    /// What S3's optional features add.
+    pub attributes: Attributes,
     /// Conditions on what the key holds.
     pub preconditions: Preconditions,
     /// What the body must be.
@@ -255,6 +257,8 @@ pub struct CreateUpload {
     pub metadata: UserMetadata,
     /// Tags of the object to be.
     pub tags: Tags,
+    /// What S3's optional features add to the object to be.
+    pub attributes: Attributes,
     /// The checksum every part is to carry, and what the object's is to cover.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }
