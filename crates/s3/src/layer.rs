@@ -7,6 +7,7 @@ mod chunks;
 mod digests;
 mod finish;
 mod guard;
+mod old_signature;
 mod progress;
 mod query;
 mod repeated;
@@ -212,6 +213,9 @@ impl Layer {
         }
         if let Some(query) = request.uri().query().map(str::to_owned) {
             repeated::drop_from(request.headers_mut(), &query);
+        }
+        if place.shape == Shape::Bucket && !place.is_in_host {
+            old_signature::complete_path(&mut request);
         }
         let is_upload = admitted.operation.is_none() && place.is_for_upload(&request);
         let extensions = request.extensions_mut();
