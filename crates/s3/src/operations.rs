@@ -1,6 +1,7 @@
 //! The operations: each method of s3s's trait is one call into a file of its own.
 
 mod bucket_cors;
+mod bucket_encryption;
 mod buckets;
 mod complete_upload;
 mod copy_object;
@@ -78,6 +79,9 @@ operations! {
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
+    put_bucket_encryption, PutBucketEncryptionInput, PutBucketEncryptionOutput => bucket_encryption::put_bucket_encryption;
+    get_bucket_encryption, GetBucketEncryptionInput, GetBucketEncryptionOutput => bucket_encryption::get_bucket_encryption;
+    delete_bucket_encryption, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput => bucket_encryption::delete_bucket_encryption;
     get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
     head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
     put_object, PutObjectInput, PutObjectOutput => put_object::put_object;

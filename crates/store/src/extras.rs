@@ -1,6 +1,8 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
-use umbra_core::SealedSecret;
+use umbra_core::{Encryption, SealedSecret};
+
+use crate::{DEFAULT_KMS_KEY, Sealing};
 
 /// Optional settings of a bucket. Absent is always what a new bucket has.
 ///
@@ -27,6 +29,8 @@ pub struct Extras {
     pub lifecycle: Vec<LifecycleRule>,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
+    /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
+    pub encryption: Option<DefaultEncryption>,
 }
 
 /// Requests from other origins (in the browser's sense) that are allowed.
@@ -68,6 +72,46 @@ pub enum Due {
     Days(u32),
     /// On a day, as the client wrote it: `2030-01-31`.
     Date(String),
+}
+
+/// How a bucket's objects are encrypted when they ask for nothing themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultEncryption {
+    /// With a named key, or the store's own.
+    pub kms: Option<DefaultKmsKey>,
+    /// Whether keys of the bucket were to save requests to the key service; `None` where nobody said.
+    pub bucket_key: Option<bool>,
+    /// Whether objects with a customer's key are refused.
+    pub blocks_customer_keys: bool,
+}
+
+/// The named key of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultKmsKey {
+    /// The key, as its owner named it; [`crate::DEFAULT_KMS_KEY`] without a name.
+    pub key: Option<String>,
+    /// Whether two layers of encryption were asked for.
+    pub dual: bool,
+}
+
+impl DefaultEncryption {
+    /// What an object tells that is encrypted so.
+    pub fn told(&self) -> Encryption {
+        match &self.kms {
+            None => Encryption::Managed,
+            Some(DefaultKmsKey { key, dual }) => Encryption::Kms {
+                key: key.clone().unwrap_or_else(|| DEFAULT_KMS_KEY.to_owned()),
+                dual: *dual,
+                bucket_key: self.bucket_key == Some(true),
+                context: None,
+            },
+        }
+    }
+
+    /// How an object is encrypted so.
+    pub fn sealing(&self) -> Sealing {
+        Sealing::Ours(self.told())
+    }
 }
 
 /// A web hook that is to learn of changes.

@@ -7,6 +7,7 @@ mod commit;
 mod copy;
 mod destroy;
 mod extras;
+mod keyring;
 mod native;
 mod objects;
 mod reclaim;
@@ -20,12 +21,13 @@ pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{CopyOptions, copy, copy_part};
+pub use copy::{CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
-pub use extras::{CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications};
+pub use extras::{CorsRule, DefaultEncryption, DefaultKmsKey, Due, Extras, HookAuth, LifecycleRule, Notifications};
+pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use native::{
-    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, Stored, StoredPart,
-    part_integrity,
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, SealedBlobs, Stored,
+    StoredPart, part_integrity,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

@@ -165,7 +165,10 @@ mod tests {
     use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
 
     use super::{decode_settings, encode_settings};
-    use crate::{BucketSettings, BucketState, CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, record::golden};
+    use crate::{
+        BucketSettings, BucketState, CorsRule, DefaultEncryption, DefaultKmsKey, Due, Extras, HookAuth, LifecycleRule, Notifications,
+        record::golden,
+    };
 
     fn shadowed() -> BucketSettings {
         BucketSettings {
@@ -219,8 +222,15 @@ mod tests {
                 filter: String::new(),
                 auth: Some(HookAuth { user: Some("u".to_owned()), secret: SealedSecret(vec![9, 0, 255]) }),
             }),
+            ..Extras::default()
         };
         BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
+    }
+
+    fn with_encryption() -> BucketSettings {
+        let kms = Some(DefaultKmsKey { key: Some("alias/one".to_owned()), dual: true });
+        let encryption = Some(DefaultEncryption { kms, bucket_key: Some(false), blocks_customer_keys: true });
+        BucketSettings { extras: Arc::new(Extras { encryption, ..Extras::default() }), ..BucketSettings::default() }
     }
 
     /// With every setting that came after the first release.
@@ -241,6 +251,7 @@ mod tests {
             ("bucket/v1-plain", BucketSettings::default()),
             ("bucket/v1-extras", with_extras()),
             ("bucket/v1-later", with_later_settings()),
+            ("bucket/v1-encryption", with_encryption()),
         ] {
             let golden = golden::check(name, Some(&encode_settings(&settings)));
             assert_eq!(decode_settings(&golden).unwrap(), settings, "{name}");

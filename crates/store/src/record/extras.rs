@@ -27,6 +27,26 @@ pub(super) struct Extras {
     lifecycle: Vec<LifecycleRule>,
     #[n(9)]
     notifications: Option<Notifications>,
+    #[n(15)]
+    encryption: Option<DefaultEncryption>,
+}
+
+#[derive(Encode, Decode)]
+struct DefaultEncryption {
+    #[n(0)]
+    kms: Option<DefaultKmsKey>,
+    #[n(1)]
+    bucket_key: Option<bool>,
+    #[n(2)]
+    blocks_customer_keys: bool,
+}
+
+#[derive(Encode, Decode)]
+struct DefaultKmsKey {
+    #[n(0)]
+    key: Option<String>,
+    #[n(1)]
+    dual: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -101,6 +121,7 @@ impl From<&Given> for Extras {
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
             lifecycle: extras.lifecycle.into_iter().map(LifecycleRule::from).collect(),
             notifications: extras.notifications.map(Notifications::from),
+            encryption: extras.encryption.map(DefaultEncryption::from),
         }
     }
 }
@@ -118,6 +139,7 @@ impl From<Extras> for Given {
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
             lifecycle: extras.lifecycle.into_iter().map(extras::LifecycleRule::from).collect(),
             notifications: extras.notifications.map(extras::Notifications::from),
+            encryption: extras.encryption.map(extras::DefaultEncryption::from),
         }
     }
 }
@@ -139,6 +161,8 @@ macro_rules! twins {
     };
 }
 
+twins!(DefaultKmsKey { key, dual });
+twins!(DefaultEncryption { bucket_key, blocks_customer_keys; kms: (|of: Option<_>| of.map(From::from)) });
 twins!(CorsRule { id, origins, methods, headers, exposed, max_age_seconds });
 twins!(LifecycleRule { id, enabled, prefix; transition: (|of: Option<(_, _)>| of.map(|(class, due)| (class, From::from(due)))), expiration: (|of: Option<_>| of.map(From::from)) });
 twins!(Notifications { enabled, url, filter; auth: (|of: Option<_>| of.map(From::from)) });
