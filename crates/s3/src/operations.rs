@@ -1,6 +1,7 @@
 //! The operations: each method of s3s's trait is one call into a file of its own.
 
 mod bucket_cors;
+mod bucket_lifecycle;
 mod buckets;
 mod complete_upload;
 mod copy_object;
@@ -18,6 +19,7 @@ mod object_acl;
 mod object_attributes;
 mod put_object;
 mod reads;
+mod settings;
 mod tagging;
 mod upload_part;
 
@@ -78,6 +80,9 @@ operations! {
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
+    put_bucket_lifecycle_configuration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput => bucket_lifecycle::put_bucket_lifecycle_configuration;
+    get_bucket_lifecycle_configuration, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput => bucket_lifecycle::get_bucket_lifecycle_configuration;
+    delete_bucket_lifecycle, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput => bucket_lifecycle::delete_bucket_lifecycle;
     get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
     head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
     put_object, PutObjectInput, PutObjectOutput => put_object::put_object;
