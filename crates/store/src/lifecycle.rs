@@ -90,9 +90,10 @@ impl Lifecycle {
         day: LifecycleDay,
     ) -> Option<&str> {
         let due = self.enabled().filter(|rule| rule.filter.matches(version)).flat_map(|rule| {
-            let due = rule.noncurrent_transitions.iter().filter(move |transition| {
-                newer >= transition.newer_kept.unwrap_or(0) && day.after(version.since, transition.days) <= now
-            });
+            let due = rule
+                .noncurrent_transitions
+                .iter()
+                .filter(move |transition| newer >= transition.newer_kept.unwrap_or(0) && day.after(version.since, transition.days) <= now);
             due.filter(|transition| self.may_move(version, rule, &transition.class)).map(|transition| transition.class.as_str())
         });
         colder_than(class, due)

@@ -89,7 +89,9 @@ fn name_of(rule: &dto::LifecycleRule, place: usize) -> String {
 fn filter(prefix: Option<String>, filter: Option<dto::LifecycleRuleFilter>) -> Result<LifecycleFilter, Failure> {
     let (Some(filter), None) = (&filter, &prefix) else {
         return match (prefix, filter) {
-            (Some(prefix), None) => Ok(LifecycleFilter { form: FilterForm::Prefix, ..LifecycleFilter::by_prefix(Some(checked_prefix(prefix)?)) }),
+            (Some(prefix), None) => {
+                Ok(LifecycleFilter { form: FilterForm::Prefix, ..LifecycleFilter::by_prefix(Some(checked_prefix(prefix)?)) })
+            }
             _ => Err(malformed()),
         };
     };
@@ -106,10 +108,8 @@ fn filter(prefix: Option<String>, filter: Option<dto::LifecycleRuleFilter>) -> R
     };
     let tags = tags::from_set(tag.into_iter().chain(and.tags.unwrap_or_default()).collect())?;
     let bytes = |outer: Option<i64>, inner: Option<i64>| outer.or(inner).map(u64::try_from).transpose().map_err(|_| malformed());
-    let (larger_than, smaller_than) = (
-        bytes(object_size_greater_than, and.object_size_greater_than)?,
-        bytes(object_size_less_than, and.object_size_less_than)?,
-    );
+    let (larger_than, smaller_than) =
+        (bytes(object_size_greater_than, and.object_size_greater_than)?, bytes(object_size_less_than, and.object_size_less_than)?);
     if larger_than.zip(smaller_than).is_some_and(|(larger, smaller)| smaller <= larger) {
         return Err(request("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'."));
     }

@@ -3,8 +3,9 @@
 use s3s::{
     S3ErrorCode, S3Request, S3Response,
     dto::{
-        DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
-        PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput, TransitionDefaultMinimumObjectSize,
+        DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, GetBucketLifecycleConfigurationInput,
+        GetBucketLifecycleConfigurationOutput, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput,
+        TransitionDefaultMinimumObjectSize,
     },
 };
 use umbra_core::{Error, Fault};

@@ -71,11 +71,7 @@ pub(super) fn shown(rules: &[LifecycleRule]) -> Vec<Rule> {
         id: rule.id.clone(),
         status: if rule.enabled { ENABLED } else { DISABLED },
         transitions: rule.transitions.iter().map(|to| Transition { storage_class: to.class.clone(), due: when(to.due) }).collect(),
-        expiration: rule
-            .expiration
-            .as_ref()
-            .and_then(Ending::due)
-            .map(|due| Expiration { due: when(due), enabled: Some(rule.enabled) }),
+        expiration: rule.expiration.as_ref().and_then(Ending::due).map(|due| Expiration { due: when(due), enabled: Some(rule.enabled) }),
         filter: rule.filter.prefix.clone().map(|prefix| Filter { prefix: Some(prefix) }),
     };
     rules.iter().filter(|rule| is_sayable(rule)).map(rule).collect()

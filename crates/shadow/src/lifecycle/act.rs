@@ -25,8 +25,7 @@ impl Step<'_> {
         }
         // Seen from afar it is due. The whole record decides.
         let Some(Stored { object, revision }) = self.shadow.native().find(self.bucket, &listed.key).await? else { return Ok(()) };
-        let aging =
-            Aging { key: listed.key.as_str(), size: object.size, since: object.last_modified, tags: Some(&object.tags) };
+        let aging = Aging { key: listed.key.as_str(), size: object.size, since: object.last_modified, tags: Some(&object.tags) };
         let done = match self.wanted(&aging, object.headers.storage_class.as_deref()) {
             Wanted::Nothing => Ok(()),
             Wanted::Expire => self.expire(&listed.key, revision).await,

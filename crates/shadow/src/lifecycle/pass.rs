@@ -105,8 +105,7 @@ impl Worker {
             _ => Pass::begin(rules, now),
         };
         let cx = RequestContext { request_id: "lifecycle".to_owned(), ..RequestContext::default() };
-        let step =
-            Step { shadow: &self.shadow, cx, bucket: &bucket, day: self.day, now: Timestamp::from_millis(pass.began) };
+        let step = Step { shadow: &self.shadow, cx, bucket: &bucket, day: self.day, now: Timestamp::from_millis(pass.began) };
         step.advance(&mut pass).await?;
         pass.save(&self.shadow, &bucket).await?;
         Ok(pass.ended.is_none())

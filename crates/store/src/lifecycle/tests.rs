@@ -141,7 +141,8 @@ fn uploads_end_by_the_soonest_rule() {
         ..rule(id, LifecycleFilter::by_prefix(Some(prefix.to_owned())))
     };
     let lifecycle = rules(vec![aborting("all", "", 9), aborting("some", "tmp/", 2)]);
-    let ends = |key: &str| lifecycle.upload_expiry(key, Timestamp::from_millis(0), DAY).map(|(at, rule)| (at.as_millis(), rule.id.as_str()));
+    let ends =
+        |key: &str| lifecycle.upload_expiry(key, Timestamp::from_millis(0), DAY).map(|(at, rule)| (at.as_millis(), rule.id.as_str()));
     assert_eq!(ends("tmp/x"), Some((2000, "some")));
     assert_eq!(ends("x"), Some((9000, "all")));
 }

@@ -103,10 +103,8 @@ enum EarlierDue {
 impl Lifecycle {
     /// What of `lifecycle` is to be written: nothing where there is none.
     pub(super) fn of(lifecycle: &given::Lifecycle) -> Option<Self> {
-        (*lifecycle != given::Lifecycle::default()).then(|| Self {
-            rules: lifecycle.rules.iter().map(Rule::of).collect(),
-            small_objects_move: lifecycle.small_objects_move,
-        })
+        (*lifecycle != given::Lifecycle::default())
+            .then(|| Self { rules: lifecycle.rules.iter().map(Rule::of).collect(), small_objects_move: lifecycle.small_objects_move })
     }
 
     /// What was written, here or in the earlier form.

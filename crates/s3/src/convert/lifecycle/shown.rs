@@ -46,12 +46,8 @@ fn filter(filter: &LifecycleFilter) -> (Option<String>, Option<dto::LifecycleRul
     let mut tags: Vec<_> = tags.into_iter().map(|(key, value)| dto::Tag { key: Some(key), value: Some(value) }).collect();
     let conditions = usize::from(prefix.is_some()) + tags.len() + usize::from(larger.is_some()) + usize::from(smaller.is_some());
     let shown = if form == FilterForm::And || conditions > 1 {
-        let and = dto::LifecycleRuleAndOperator {
-            object_size_greater_than: larger,
-            object_size_less_than: smaller,
-            prefix,
-            tags: some(tags),
-        };
+        let and =
+            dto::LifecycleRuleAndOperator { object_size_greater_than: larger, object_size_less_than: smaller, prefix, tags: some(tags) };
         dto::LifecycleRuleFilter { and: Some(and), ..dto::LifecycleRuleFilter::default() }
     } else {
         dto::LifecycleRuleFilter {

@@ -86,7 +86,8 @@ fn a_rule_without_a_name_gets_one() {
 #[test]
 fn conditions_beside_and_hold_together() {
     let tag = |key: &str| dto::Tag { key: text(key), value: text("v") };
-    let and = dto::LifecycleRuleAndOperator { prefix: text("days1"), tags: Some(vec![tag("b")]), ..dto::LifecycleRuleAndOperator::default() };
+    let and =
+        dto::LifecycleRuleAndOperator { prefix: text("days1"), tags: Some(vec![tag("b")]), ..dto::LifecycleRuleAndOperator::default() };
     let filter =
         dto::LifecycleRuleFilter { prefix: text("days1/"), tag: Some(tag("a")), and: Some(and), ..dto::LifecycleRuleFilter::default() };
     let taken = taken(vec![dto::LifecycleRule { filter: Some(filter), ..rule() }]).ok().unwrap();
@@ -106,10 +107,8 @@ fn what_s3_refuses_is_refused_alike() {
         noncurrent_version_expiration: Some(dto::NoncurrentVersionExpiration { noncurrent_days: days, newer_noncurrent_versions: kept }),
         ..rule()
     };
-    let tagged = dto::LifecycleRuleFilter {
-        tag: Some(dto::Tag { key: text("a"), value: text("b") }),
-        ..dto::LifecycleRuleFilter::default()
-    };
+    let tagged =
+        dto::LifecycleRuleFilter { tag: Some(dto::Tag { key: text("a"), value: text("b") }), ..dto::LifecycleRuleFilter::default() };
     let sizes = dto::LifecycleRuleFilter {
         object_size_greater_than: Some(5),
         object_size_less_than: Some(5),

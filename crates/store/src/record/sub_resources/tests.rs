@@ -4,9 +4,7 @@ use umbra_core::Timestamp;
 
 use crate::{
     BucketSettings, EventHook, EventHookKind, Extras, Lifecycle, LogKeys, Logging, RoutingRule, Website, WebsiteRedirect,
-    lifecycle::{
-        Due, Expiration, FilterForm, LifecycleFilter, LifecycleRule, NoncurrentExpiration, NoncurrentTransition, Transition,
-    },
+    lifecycle::{Due, Expiration, FilterForm, LifecycleFilter, LifecycleRule, NoncurrentExpiration, NoncurrentTransition, Transition},
     record::{
         bucket::{decode_settings, encode_settings},
         golden,
@@ -49,13 +47,8 @@ fn rules() -> Vec<LifecycleRule> {
 }
 
 fn settings() -> BucketSettings {
-    let elsewhere = WebsiteRedirect {
-        host: some("b.example"),
-        protocol: some("https"),
-        status: Some(302),
-        prefix: some("new/"),
-        key: some("x.html"),
-    };
+    let elsewhere =
+        WebsiteRedirect { host: some("b.example"), protocol: some("https"), status: Some(302), prefix: some("new/"), key: some("x.html") };
     let extras = Extras {
         lifecycle: Lifecycle { rules: rules(), small_objects_move: true },
         tags: vec![("team".to_owned(), "a".to_owned())],
