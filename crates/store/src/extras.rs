@@ -4,7 +4,7 @@ mod event_hook;
 mod logging;
 mod website;
 
-use umbra_core::SealedSecret;
+use umbra_core::{Acl, SealedSecret};
 
 pub use self::{
     event_hook::{EventHook, EventHookKind},
@@ -38,6 +38,14 @@ pub struct Extras {
     pub lifecycle: Lifecycle,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
+    /// The bucket policy, as its JSON was given.
+    pub policy: Option<String>,
+    /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.
+    pub acl: Option<Acl>,
+    /// What is kept from becoming public.
+    pub public_access: Option<PublicAccessBlock>,
+    /// Who owns objects that other organizations write; `None`: whoever writes them.
+    pub ownership: Option<ObjectOwnership>,
     /// Its tags, in order of their keys.
     pub tags: Vec<(String, String)>,
     /// How it answers as a website.
@@ -50,6 +58,34 @@ pub struct Extras {
     pub requester_pays: bool,
     /// Whether transfer acceleration is on, or was once. Kept: there is nothing to accelerate.
     pub accelerated: Option<bool>,
+}
+
+/// What is kept from becoming public.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicAccessBlock {
+    /// Whether ACLs that would make something public are refused.
+    pub block_acls: bool,
+    /// Whether ACLs that make something public have no effect.
+    pub ignore_acls: bool,
+    /// Whether policies that would make something public are refused.
+    pub block_policy: bool,
+    /// Whether a policy that makes something public opens nothing to others.
+    pub restrict: bool,
+}
+
+/// Who owns objects that other organizations write.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectOwnership {
+    /// The bucket's owner, always; ACLs have no effect.
+    BucketOwnerEnforced,
+    /// The bucket's owner, where the writer grants it full control.
+    BucketOwnerPreferred,
+    /// Who writes them.
+    ObjectWriter,
 }
 
 /// Requests from other origins (in the browser's sense) that are allowed.

@@ -24,7 +24,8 @@ pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use extras::{
-    CorsRule, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications, RoutingRule, Website, WebsiteRedirect,
+    CorsRule, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications, ObjectOwnership, PublicAccessBlock, RoutingRule,
+    Website, WebsiteRedirect,
 };
 pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{

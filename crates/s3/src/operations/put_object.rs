@@ -1,4 +1,4 @@
-//! PutObject, and PostObject, which s3s turns into one.
+//! PutObject, and what uploads by forms amount to.
 
 use s3s::{
     S3Request, S3Response,
@@ -14,6 +14,7 @@ use crate::{
     convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
     expiration,
+    post::FormFile,
 };
 
 /// Stores an object whole.
@@ -38,7 +39,10 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
     };
     let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
-    let body = body::incoming(input.body, input.content_length)?;
+    let body = match request.extensions.get::<FormFile>() {
+        Some(file) => body::of_form(input.body, *file, call.bucket()?),
+        None => body::incoming(input.body, input.content_length)?,
+    };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
     let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
     if let Some(tags) = tags {

@@ -4,13 +4,14 @@ use minicbor::{Decode, Encode};
 use umbra_core::SealedSecret;
 
 use super::{
+    attributes::Acl,
     lifecycle::{EarlierRule, Lifecycle},
     sub_resources::{EventHook, Logging, Website},
 };
 use crate::extras::{self, Extras as Given};
 
 #[derive(Encode, Decode)]
-pub(super) struct Extras {
+pub(super) struct Extras<'b> {
     #[n(0)]
     protected: bool,
     #[n(1)]
@@ -32,6 +33,14 @@ pub(super) struct Extras {
     earlier_lifecycle: Vec<EarlierRule>,
     #[n(9)]
     notifications: Option<Notifications>,
+    #[n(11)]
+    policy: Option<String>,
+    #[b(12)]
+    acl: Option<Acl<'b>>,
+    #[n(13)]
+    public_access: Option<PublicAccessBlock>,
+    #[n(14)]
+    ownership: Option<ObjectOwnership>,
     #[n(16)]
     lifecycle: Option<Lifecycle>,
     #[n(17)]
@@ -46,6 +55,29 @@ pub(super) struct Extras {
     requester_pays: Option<bool>,
     #[n(22)]
     accelerated: Option<bool>,
+}
+
+#[derive(Encode, Decode)]
+struct PublicAccessBlock {
+    #[n(0)]
+    block_acls: bool,
+    #[n(1)]
+    ignore_acls: bool,
+    #[n(2)]
+    block_policy: bool,
+    #[n(3)]
+    restrict: bool,
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
+#[cbor(index_only)]
+enum ObjectOwnership {
+    #[n(0)]
+    BucketOwnerEnforced,
+    #[n(1)]
+    BucketOwnerPreferred,
+    #[n(2)]
+    ObjectWriter,
 }
 
 #[derive(Encode, Decode)]
@@ -84,9 +116,9 @@ struct HookAuth {
     secret: Vec<u8>,
 }
 
-impl From<&Given> for Extras {
-    fn from(extras: &Given) -> Self {
-        let extras = extras.clone();
+impl<'b> From<&'b Given> for Extras<'b> {
+    fn from(given: &'b Given) -> Self {
+        let extras = given.clone();
         Self {
             protected: extras.protected,
             lists_publicly: extras.lists_publicly,
@@ -98,6 +130,10 @@ impl From<&Given> for Extras {
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
             earlier_lifecycle: Vec::new(),
             notifications: extras.notifications.map(Notifications::from),
+            policy: extras.policy,
+            acl: given.acl.as_ref().map(Acl::of),
+            public_access: extras.public_access.map(From::from),
+            ownership: extras.ownership.map(From::from),
             lifecycle: Lifecycle::of(&extras.lifecycle),
             tags: unless_empty(extras.tags),
             website: extras.website.map(Website::from),
@@ -109,8 +145,8 @@ impl From<&Given> for Extras {
     }
 }
 
-impl From<Extras> for Given {
-    fn from(extras: Extras) -> Self {
+impl From<Extras<'_>> for Given {
+    fn from(extras: Extras<'_>) -> Self {
         Self {
             protected: extras.protected,
             lists_publicly: extras.lists_publicly,
@@ -122,6 +158,10 @@ impl From<Extras> for Given {
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
             lifecycle: Lifecycle::given(extras.lifecycle, extras.earlier_lifecycle),
             notifications: extras.notifications.map(extras::Notifications::from),
+            policy: extras.policy,
+            acl: extras.acl.map(Acl::into_given),
+            public_access: extras.public_access.map(From::from),
+            ownership: extras.ownership.map(From::from),
             tags: extras.tags.unwrap_or_default(),
             website: extras.website.map(extras::Website::from),
             logging: extras.logging.map(extras::Logging::from),
@@ -156,8 +196,29 @@ macro_rules! twins {
 
 pub(super) use twins;
 
+twins!(PublicAccessBlock { block_acls, ignore_acls, block_policy, restrict });
 twins!(CorsRule { id, origins, methods, headers, exposed, max_age_seconds });
 twins!(Notifications { enabled, url, filter; auth: (|of: Option<_>| of.map(From::from)) });
+
+impl From<extras::ObjectOwnership> for ObjectOwnership {
+    fn from(ownership: extras::ObjectOwnership) -> Self {
+        match ownership {
+            extras::ObjectOwnership::BucketOwnerEnforced => Self::BucketOwnerEnforced,
+            extras::ObjectOwnership::BucketOwnerPreferred => Self::BucketOwnerPreferred,
+            extras::ObjectOwnership::ObjectWriter => Self::ObjectWriter,
+        }
+    }
+}
+
+impl From<ObjectOwnership> for extras::ObjectOwnership {
+    fn from(ownership: ObjectOwnership) -> Self {
+        match ownership {
+            ObjectOwnership::BucketOwnerEnforced => Self::BucketOwnerEnforced,
+            ObjectOwnership::BucketOwnerPreferred => Self::BucketOwnerPreferred,
+            ObjectOwnership::ObjectWriter => Self::ObjectWriter,
+        }
+    }
+}
 
 impl From<extras::HookAuth> for HookAuth {
     fn from(auth: extras::HookAuth) -> Self {
