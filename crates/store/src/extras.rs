@@ -1,8 +1,19 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
-use umbra_core::{Encryption, SealedSecret};
+mod encryption;
+mod event_hook;
+mod logging;
+mod website;
 
-use crate::{DEFAULT_KMS_KEY, Sealing};
+use umbra_core::{Acl, SealedSecret};
+
+pub use self::{
+    encryption::{DefaultEncryption, DefaultKmsKey},
+    event_hook::{EventHook, EventHookKind},
+    logging::{LogKeys, Logging},
+    website::{RoutingRule, Website, WebsiteRedirect},
+};
+use crate::Lifecycle;
 
 /// Optional settings of a bucket. Absent is always what a new bucket has.
 ///
@@ -25,12 +36,60 @@ pub struct Extras {
     pub headers: Vec<(String, String)>,
     /// Who may ask from a browser.
     pub cors: Vec<CorsRule>,
-    /// When objects move to another class or end. Kept; nothing carries them out yet.
-    pub lifecycle: Vec<LifecycleRule>,
+    /// When objects move to another class or end.
+    pub lifecycle: Lifecycle,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
     /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
     pub encryption: Option<DefaultEncryption>,
+    /// The bucket policy, as its JSON was given.
+    pub policy: Option<String>,
+    /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.
+    pub acl: Option<Acl>,
+    /// What is kept from becoming public.
+    pub public_access: Option<PublicAccessBlock>,
+    /// Who owns objects that other organizations write; `None`: whoever writes them.
+    pub ownership: Option<ObjectOwnership>,
+    /// Its tags, in order of their keys.
+    pub tags: Vec<(String, String)>,
+    /// How it answers as a website.
+    pub website: Option<Website>,
+    /// Where its access log goes.
+    pub logging: Option<Logging>,
+    /// Whom S3's notification configuration has told of changes.
+    pub event_hooks: Vec<EventHook>,
+    /// Whether those who ask pay. Kept: nobody pays here.
+    pub requester_pays: bool,
+    /// Whether transfer acceleration is on, or was once. Kept: there is nothing to accelerate.
+    pub accelerated: Option<bool>,
+}
+
+/// What is kept from becoming public.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicAccessBlock {
+    /// Whether ACLs that would make something public are refused.
+    pub block_acls: bool,
+    /// Whether ACLs that make something public have no effect.
+    pub ignore_acls: bool,
+    /// Whether policies that would make something public are refused.
+    pub block_policy: bool,
+    /// Whether a policy that makes something public opens nothing to others.
+    pub restrict: bool,
+}
+
+/// Who owns objects that other organizations write.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectOwnership {
+    /// The bucket's owner, always; ACLs have no effect.
+    BucketOwnerEnforced,
+    /// The bucket's owner, where the writer grants it full control.
+    BucketOwnerPreferred,
+    /// Who writes them.
+    ObjectWriter,
 }
 
 /// Requests from other origins (in the browser's sense) that are allowed.
@@ -48,70 +107,6 @@ pub struct CorsRule {
     pub exposed: Vec<String>,
     /// For how many seconds a browser may remember the answer.
     pub max_age_seconds: Option<u32>,
-}
-
-/// What becomes of objects as they age.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LifecycleRule {
-    /// Its name.
-    pub id: String,
-    /// Whether it is to be carried out.
-    pub enabled: bool,
-    /// The objects it is for; all without one.
-    pub prefix: Option<String>,
-    /// The class objects move to, and when.
-    pub transition: Option<(String, Due)>,
-    /// When objects end.
-    pub expiration: Option<Due>,
-}
-
-/// When a lifecycle rule is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// So many days after an object was written.
-    Days(u32),
-    /// On a day, as the client wrote it: `2030-01-31`.
-    Date(String),
-}
-
-/// How a bucket's objects are encrypted when they ask for nothing themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefaultEncryption {
-    /// With a named key, or the store's own.
-    pub kms: Option<DefaultKmsKey>,
-    /// Whether keys of the bucket were to save requests to the key service; `None` where nobody said.
-    pub bucket_key: Option<bool>,
-    /// Whether objects with a customer's key are refused.
-    pub blocks_customer_keys: bool,
-}
-
-/// The named key of a bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DefaultKmsKey {
-    /// The key, as its owner named it; [`crate::DEFAULT_KMS_KEY`] without a name.
-    pub key: Option<String>,
-    /// Whether two layers of encryption were asked for.
-    pub dual: bool,
-}
-
-impl DefaultEncryption {
-    /// What an object tells that is encrypted so.
-    pub fn told(&self) -> Encryption {
-        match &self.kms {
-            None => Encryption::Managed,
-            Some(DefaultKmsKey { key, dual }) => Encryption::Kms {
-                key: key.clone().unwrap_or_else(|| DEFAULT_KMS_KEY.to_owned()),
-                dual: *dual,
-                bucket_key: self.bucket_key == Some(true),
-                context: None,
-            },
-        }
-    }
-
-    /// How an object is encrypted so.
-    pub fn sealing(&self) -> Sealing {
-        Sealing::Ours(self.told())
-    }
 }
 
 /// A web hook that is to learn of changes.

@@ -8,6 +8,7 @@ mod copy;
 mod destroy;
 mod extras;
 mod keyring;
+pub mod lifecycle;
 mod native;
 mod objects;
 mod reclaim;
@@ -23,11 +24,15 @@ pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
-pub use extras::{CorsRule, DefaultEncryption, DefaultKmsKey, Due, Extras, HookAuth, LifecycleRule, Notifications};
+pub use extras::{
+    CorsRule, DefaultEncryption, DefaultKmsKey, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications,
+    ObjectOwnership, PublicAccessBlock, RoutingRule, Website, WebsiteRedirect,
+};
 pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
+pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, SealedBlobs, Stored,
-    StoredPart, part_integrity,
+    StoredPart, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

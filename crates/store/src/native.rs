@@ -41,18 +41,20 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 use umbra_blob::BlobStore;
 use umbra_core::{
-    Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, check_write,
+    Acl, Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId,
+    check_write,
 };
 use umbra_meta::{MetaStore, key};
 
 pub use self::{
     content::{Content, Extent, Pieces},
+    list_uploads::decode_upload_index,
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
     publish::NewObject,
     sealed::SealedBlobs,
     stored::{Completion, ObjectRecord, Stored},
-    upload::part_integrity,
+    upload::{part_integrity, upload_initiated},
 };
 use crate::{
     Bucket, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, Keyring, ListOptions, ListPage, ListUploads,
@@ -166,6 +168,14 @@ impl Objects for Native {
 
     async fn put_tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
         self.replace_tags_here(bucket, key, tags, Terms::default()).await
+    }
+
+    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
+        Ok(self.find(bucket, key).await?.and_then(|stored| stored.object.attributes.acl))
+    }
+
+    async fn put_acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+        self.replace_acl(bucket, key, acl).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

@@ -18,7 +18,7 @@ use crate::{
     call::Call,
     convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
-    extensions,
+    expiration, extensions,
 };
 
 /// Copies an object, or moves it within its bucket.
@@ -75,7 +75,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         ..CopyObjectResult::default()
     };
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
-    let mut output = CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() };
+    let expiration = expiration::of_written(operations, &call, &target_key).await;
+    let mut output = CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() };
     encryption::show!(output, copied.encryption.as_ref());
     output.ssekms_encryption_context = encryption::context_of(copied.encryption.as_ref());
     Ok(S3Response::new(output))

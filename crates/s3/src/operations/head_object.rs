@@ -13,7 +13,7 @@ use crate::{
     call::Call,
     convert::{attributes::encryption, checksum},
     error::Answer,
-    extensions,
+    expiration, extensions,
     layer::Status,
 };
 
@@ -39,6 +39,7 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     let mut output = reads::described!(HeadObjectOutput, &info);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();
     output.content_range = range.and_then(|range| reads::content_range(range, info.size));
+    output.expiration = expiration::of_object(operations, &call, &key, &info).await;
     output.parts_count = reads::parts_count(&info, &options);
     if range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
         checksum::show_with_type!(output, checksum::shown(&info.checksums));

@@ -1,4 +1,4 @@
-//! PutObject, and PostObject, which s3s turns into one.
+//! PutObject, and what uploads by forms amount to.
 
 use s3s::{
     S3Request, S3Response,
@@ -13,6 +13,8 @@ use crate::{
     call::Call,
     convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
+    expiration,
+    post::FormFile,
 };
 
 /// Stores an object whole.
@@ -39,9 +41,16 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
             ..integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?
         },
     };
-    let body = body::incoming(input.body, input.content_length)?;
+    let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
+    let body = match request.extensions.get::<FormFile>() {
+        Some(file) => body::of_form(input.body, *file, call.bucket()?),
+        None => body::incoming(input.body, input.content_length)?,
+    };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
     let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
+    if let Some(tags) = tags {
+        output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
+    }
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
     encryption::show!(output, stored.encryption.as_ref());
     output.ssekms_encryption_context = encryption::context_of(stored.encryption.as_ref());

@@ -1,6 +1,6 @@
 //! Changes to an object that leave its content where it is.
 
-use umbra_core::{ETag, Entity, Error, ObjectKey, Result, Tags};
+use umbra_core::{Acl, ETag, Entity, Error, ObjectKey, Result, Tags};
 use umbra_meta::{Expect, key};
 
 use super::{
@@ -26,11 +26,23 @@ impl Native {
         self.amend(bucket, key, terms, change).await
     }
 
+    /// Replaces the ACL of an object. Nothing else of it changes; a copy of an original stays one, for originals have no ACL here.
+    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+        self.amend(bucket, key, Terms::default(), |object| object.attributes.acl.clone_from(&acl)).await
+    }
+
     /// Gives an object the ETag that a copy of it elsewhere got. Nothing else of it changes.
     ///
     /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
     pub async fn adopt_etag(&self, bucket: &Bucket, key: &ObjectKey, etag: ETag, terms: Terms) -> Result<()> {
         self.amend(bucket, key, terms, |object| object.etag = etag.clone()).await
+    }
+
+    /// Moves an object to another class. Nothing else of it changes, not even its date: where its content is does not depend on the class.
+    ///
+    /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
+    pub async fn relabel(&self, bucket: &Bucket, key: &ObjectKey, class: String, terms: Terms) -> Result<()> {
+        self.amend(bucket, key, terms, |object| object.headers.storage_class = Some(class.clone())).await
     }
 
     async fn amend(&self, bucket: &Bucket, key: &ObjectKey, terms: Terms, change: impl Fn(&mut ObjectRecord)) -> Result<()> {
