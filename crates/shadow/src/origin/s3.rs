@@ -69,6 +69,8 @@ pub struct S3Origin {
     client: S3Client,
     /// Whether its ETags were seen to be weak ones.
     has_weak_etags: AtomicBool,
+    /// Whether it was seen to answer a request for a range with the whole.
+    ignores_ranges: AtomicBool,
     /// Whether it was seen not to know GetObjectAttributes.
     lacks_attributes: AtomicBool,
     /// Whether it was seen to tell how many tags an object has.
@@ -82,6 +84,7 @@ impl S3Origin {
         Self {
             client,
             has_weak_etags: AtomicBool::new(false),
+            ignores_ranges: AtomicBool::new(false),
             lacks_attributes: AtomicBool::new(false),
             tells_tag_counts: AtomicBool::new(false),
             judges_conditions: OnceCell::new(),
