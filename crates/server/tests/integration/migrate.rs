@@ -54,6 +54,9 @@ async fn wrong_use_is_refused() {
     server.run(&["storage", "migrate", "nowhere"]).refused(1, &["no such bucket: nowhere"]);
     let wrong = server.run(&["storage", "migrate", "plain", "--pause", "--wait"]);
     assert_eq!(wrong.status, Some(2), "{}", wrong.err);
+    for flag in ["--pause", "--resume", "--cancel"] {
+        server.run(&["storage", "migrate", "plain/2024/", flag]).refused(2, &[flag, "bucket alone"]);
+    }
 }
 
 /// A server that is killed goes on where it was when it starts again, and who waits for it is not told off.
