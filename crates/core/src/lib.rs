@@ -2,6 +2,7 @@
 //!
 //! Everything here is a value. This crate does no I/O, depends on no other crate of ours and on no runtime.
 
+pub mod attributes;
 mod body;
 mod bucket_name;
 mod byte_range;
@@ -19,6 +20,7 @@ mod request;
 mod shadow_settings;
 mod upload;
 
+pub use attributes::{Acl, Attributes, Encryption, Grant, Grantee, ObjectLock, Permission, Retention, RetentionMode};
 pub use body::{Body, BodyStream};
 pub use bucket_name::BucketName;
 pub use byte_range::{ByteRange, RangeSpec};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Checksum, ETag, Error, Fault, Result, Timestamp, limits};
+use crate::{Attributes, Checksum, ETag, Error, Fault, Result, Timestamp, limits};
 
 /// User metadata: names in lower case without `x-amz-meta-`, values as UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,6 +136,8 @@ pub struct ObjectInfo {
     pub parts: Vec<PartInfo>,
     /// How many tags it carries.
     pub tag_count: usize,
+    /// What S3's optional features add to it.
+    pub attributes: Attributes,
     /// Where this answer comes from.
     pub source: ReadSource,
 }

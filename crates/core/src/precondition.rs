@@ -103,6 +103,7 @@ mod tests {
             checksums: vec![],
             parts: vec![],
             tag_count: 0,
+            attributes: crate::Attributes::default(),
             source: ReadSource::Local,
         }
     }

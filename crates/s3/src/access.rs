@@ -102,6 +102,52 @@ enum Public {
     IfListed,
 }
 
+/// The operations that configure a bucket, or delete it.
+const CONFIGURING: [&str; 42] = [
+    "DeleteBucket",
+    "GetBucketAccelerateConfiguration",
+    "PutBucketAccelerateConfiguration",
+    "GetBucketAcl",
+    "PutBucketAcl",
+    "GetBucketCors",
+    "PutBucketCors",
+    "DeleteBucketCors",
+    "GetBucketEncryption",
+    "PutBucketEncryption",
+    "DeleteBucketEncryption",
+    "GetBucketLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration",
+    "DeleteBucketLifecycle",
+    "GetBucketLogging",
+    "PutBucketLogging",
+    "GetBucketNotificationConfiguration",
+    "PutBucketNotificationConfiguration",
+    "GetBucketOwnershipControls",
+    "PutBucketOwnershipControls",
+    "DeleteBucketOwnershipControls",
+    "GetBucketPolicy",
+    "PutBucketPolicy",
+    "DeleteBucketPolicy",
+    "GetBucketPolicyStatus",
+    "GetPublicAccessBlock",
+    "PutPublicAccessBlock",
+    "DeletePublicAccessBlock",
+    "GetBucketReplication",
+    "PutBucketReplication",
+    "DeleteBucketReplication",
+    "GetBucketRequestPayment",
+    "PutBucketRequestPayment",
+    "GetBucketTagging",
+    "PutBucketTagging",
+    "DeleteBucketTagging",
+    "PutBucketVersioning",
+    "GetBucketWebsite",
+    "PutBucketWebsite",
+    "DeleteBucketWebsite",
+    "GetObjectLockConfiguration",
+    "PutObjectLockConfiguration",
+];
+
 impl Wanted {
     /// What the operation that s3s calls `name` needs; `None` for those we do not have.
     fn of(name: &str) -> Option<Self> {
@@ -110,13 +156,15 @@ impl Wanted {
         match name {
             "ListBuckets" => wanted(Action::ListBuckets, false),
             "CreateBucket" => wanted(Action::ManageBuckets, false),
-            "DeleteBucket" | "GetBucketCors" | "PutBucketCors" | "DeleteBucketCors" => wanted(Action::ManageBuckets, true),
+            name if CONFIGURING.contains(&name) => wanted(Action::ManageBuckets, true),
             "HeadBucket" | "GetBucketLocation" | "GetBucketVersioning" | "ListObjectVersions" | "ListMultipartUploads" | "ListParts" => {
                 wanted(Action::List, true)
             }
             "ListObjects" | "ListObjectsV2" => offered(Action::List, Public::IfListed),
             "GetObject" | "HeadObject" => offered(Action::Read, Public::Yes),
-            "GetObjectTagging" | "GetObjectAttributes" => wanted(Action::Read, true),
+            "GetObjectTagging" | "GetObjectAttributes" | "GetObjectAcl" | "GetObjectRetention" | "GetObjectLegalHold" => {
+                wanted(Action::Read, true)
+            }
             "PutObject"
             | "PutObjectAcl"
             | "PostObject"
@@ -129,6 +177,9 @@ impl Wanted {
             | "CompleteMultipartUpload"
             | "AbortMultipartUpload"
             | "PutObjectTagging"
+            | "PutObjectRetention"
+            | "PutObjectLegalHold"
+            | "RestoreObject"
             | "DeleteObjectTagging" => wanted(Action::Write, true),
             _ => None,
         }
@@ -228,7 +279,7 @@ mod tests {
 
     #[test]
     fn operations_we_do_not_have_are_nobodys() {
-        assert_eq!(Wanted::of("PutBucketPolicy"), None);
+        assert_eq!(Wanted::of("CreateBucketMetadataTableConfiguration"), None);
         assert_eq!(Wanted::of(""), None);
     }
 

@@ -1,5 +1,6 @@
 //! Between s3s's types and ours.
 
+pub(crate) mod attributes;
 pub(crate) mod checksum;
 pub(crate) mod conditions;
 pub(crate) mod encoding;

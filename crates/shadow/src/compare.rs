@@ -116,6 +116,7 @@ pub(crate) mod tests {
             headers: headers.clone(),
             metadata: UserMetadata::new([("a".into(), "b".into())]),
             tags: Tags::default(),
+            attributes: umbra_core::Attributes::default(),
             checksums: checksums.clone(),
             parts: vec![],
             content: Pieces::Inline("abc".into()),
@@ -131,6 +132,7 @@ pub(crate) mod tests {
             checksums,
             parts: vec![],
             tag_count: 0,
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Origin,
         };
         (local, origin)

@@ -8,7 +8,7 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
+use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
     Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
@@ -295,6 +295,18 @@ impl Objects for Shadow {
             None => self.native().put_tags(cx, bucket, key, tags).await,
             Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
         }
+    }
+
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
+        self.native().acl(cx, bucket, key).await
+    }
+
+    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
+        if let Some(origin) = self.origin_for(bucket, key)? {
+            self.hydrate_now(cx, bucket, key, &origin).await?;
+        }
+        self.native().put_acl(cx, bucket, key, acl).await
     }
 
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

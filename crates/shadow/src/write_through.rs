@@ -81,15 +81,15 @@ impl Shadow {
     ) -> Result<PutObject> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
+            let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
             // Before the body moves; judged again, for good, under the key's lock.
             let (view, terms) = shadow.judge_early(&cx, &bucket, &key, &preconditions, &origin).await?;
-            let attributes = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
+            let theirs = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
             let path = shadow.path(&cx, &bucket);
             let conditions = shadow.conditions_there(&path, &view, terms.cold, &preconditions, &*origin).await?;
-            let write = |size, body| origin.put(&path, &key, size, body, &attributes, &conditions);
+            let write = |size, body| origin.put(&path, &key, size, body, &theirs, &conditions);
             let journal = |content: &Content| {
-                let mark = mark_of_metadata(&attributes.metadata);
+                let mark = mark_of_metadata(&theirs.metadata);
                 let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size, metadata: mark };
                 shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)
             };
@@ -99,7 +99,7 @@ impl Shadow {
                 Outcome::Stored { content, written, journal } => {
                     let Journalled { _lock, bucket, terms, intent } = journal;
                     let terms = intent.settle_with(merge(terms, shadow.terms_of_put_through(&bucket, &key, written, Some(&tags))));
-                    let new = NewObject { headers, metadata, tags };
+                    let new = NewObject { headers, metadata, tags, attributes };
                     // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
                     let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
                     finish(intent, published)

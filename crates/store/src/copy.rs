@@ -1,8 +1,8 @@
 //! Copies: a read and a write through any [`Objects`], so that they work in front of a shadow too.
 
 use umbra_core::{
-    ChecksumAlgorithm, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, RangeSpec, RequestContext, Result, SystemHeaders,
-    Tags, UserMetadata, limits,
+    Attributes, ChecksumAlgorithm, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, RangeSpec, RequestContext, Result,
+    SystemHeaders, Tags, UserMetadata, limits,
 };
 
 use crate::{
@@ -20,6 +20,8 @@ pub struct CopyOptions {
     pub replace_tags: Option<Tags>,
     /// The checksum of the target; of the algorithm of the source's when `None`.
     pub checksum: Option<ChecksumAlgorithm>,
+    /// What S3's optional features add to the target: nothing of it comes from the source.
+    pub attributes: Attributes,
     /// Conditions on what the target's key holds.
     pub conditions: Preconditions,
 }
@@ -48,8 +50,14 @@ pub async fn copy(
     let algorithm = options.checksum.or_else(|| info.checksums.first().map(|checksum| checksum.algorithm));
     let checksum = algorithm.map(|algorithm| ExpectedChecksum { algorithm, value: Expected::Unknown });
     let (headers, metadata) = options.replace.unwrap_or_else(|| inherited(info));
-    let write =
-        PutOptions { headers, metadata, tags, preconditions: options.conditions, integrity: Integrity { content_md5: None, checksum } };
+    let write = PutOptions {
+        headers,
+        metadata,
+        tags,
+        attributes: options.attributes,
+        preconditions: options.conditions,
+        integrity: Integrity { content_md5: None, checksum },
+    };
     objects.put(cx, target.0, target.1, body, write).await
 }
 

@@ -1,6 +1,6 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
-use umbra_core::SealedSecret;
+use umbra_core::{Acl, SealedSecret};
 
 /// Optional settings of a bucket. Absent is always what a new bucket has.
 ///
@@ -27,6 +27,42 @@ pub struct Extras {
     pub lifecycle: Vec<LifecycleRule>,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
+    /// The bucket policy, as its JSON was given.
+    pub policy: Option<String>,
+    /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.
+    pub acl: Option<Acl>,
+    /// What is kept from becoming public.
+    pub public_access: Option<PublicAccessBlock>,
+    /// Who owns objects that other organizations write; `None`: whoever writes them.
+    pub ownership: Option<ObjectOwnership>,
+}
+
+/// What is kept from becoming public.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicAccessBlock {
+    /// Whether ACLs that would make something public are refused.
+    pub block_acls: bool,
+    /// Whether ACLs that make something public have no effect.
+    pub ignore_acls: bool,
+    /// Whether policies that would make something public are refused.
+    pub block_policy: bool,
+    /// Whether a policy that makes something public opens nothing to others.
+    pub restrict: bool,
+}
+
+/// Who owns objects that other organizations write.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectOwnership {
+    /// The bucket's owner, always; ACLs have no effect.
+    BucketOwnerEnforced,
+    /// The bucket's owner, where the writer grants it full control.
+    BucketOwnerPreferred,
+    /// Who writes them.
+    ObjectWriter,
 }
 
 /// Requests from other origins (in the browser's sense) that are allowed.

@@ -22,7 +22,7 @@ pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
 pub use destroy::Destroyer;
-pub use extras::{CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications};
+pub use extras::{CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, ObjectOwnership, PublicAccessBlock};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, Stored, StoredPart,
     part_integrity,

@@ -39,7 +39,8 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 use umbra_blob::BlobStore;
 use umbra_core::{
-    Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, check_write,
+    Acl, Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId,
+    check_write,
 };
 use umbra_meta::{MetaStore, key};
 
@@ -132,13 +133,13 @@ impl Objects for Native {
     }
 
     async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
-        let PutOptions { headers, metadata, tags, preconditions, integrity } = options;
+        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
         if !preconditions.is_empty() {
             let current = self.find(bucket, key).await?;
             check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
         }
         let content = self.ingest(body, integrity).await?;
-        self.publish(bucket, key, content, NewObject { headers, metadata, tags }, &preconditions, Terms::default()).await
+        self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes }, &preconditions, Terms::default()).await
     }
 
     async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
@@ -156,6 +157,14 @@ impl Objects for Native {
 
     async fn put_tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
         self.replace_tags_here(bucket, key, tags, Terms::default()).await
+    }
+
+    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
+        Ok(self.find(bucket, key).await?.and_then(|stored| stored.object.attributes.acl))
+    }
+
+    async fn put_acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+        self.replace_acl(bucket, key, acl).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use umbra_core::{
-    Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions, RangeSpec,
-    RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+    Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions,
+    RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
 };
 
 use crate::Bucket;
@@ -36,6 +36,12 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
 
     /// Replaces the tags of an object; an empty set removes them.
     async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()>;
+
+    /// The ACL of an object; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>>;
+
+    /// Replaces the ACL of an object; `None` removes it. A cold object is brought here first, to have one.
+    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()>;
 
     /// Begins a multipart upload.
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId>;
@@ -152,6 +158,8 @@ pub struct PutOptions {
     pub metadata: UserMetadata,
     /// Tags.
     pub tags: Tags,
+    /// What S3's optional features add.
+    pub attributes: Attributes,
     /// Conditions on what the key holds.
     pub preconditions: Preconditions,
     /// What the body must be.
@@ -255,6 +263,8 @@ pub struct CreateUpload {
     pub metadata: UserMetadata,
     /// Tags of the object to be.
     pub tags: Tags,
+    /// What S3's optional features add to the object to be.
+    pub attributes: Attributes,
     /// The checksum every part is to carry, and what the object's is to cover.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
 }

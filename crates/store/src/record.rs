@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 use umbra_core::{Error, Result};
 
 pub(crate) mod access_key;
+mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod destruction;

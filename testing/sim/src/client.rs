@@ -306,7 +306,7 @@ impl Client {
             metadata: writes::metadata(write),
             tags: writes::tags(tags),
             preconditions,
-            integrity: Integrity::default(),
+            ..PutOptions::default()
         };
         let put = async {
             let bucket = self.life.bucket().await?;
@@ -376,8 +376,12 @@ impl Client {
         let world = &self.life.world;
         let tags = self.some_tags();
         let write = world.writes.add(key, None);
-        let options =
-            CreateUpload { headers: writes::headers(write), metadata: writes::metadata(write), tags: writes::tags(tags), checksum: None };
+        let options = CreateUpload {
+            headers: writes::headers(write),
+            metadata: writes::metadata(write),
+            tags: writes::tags(tags),
+            ..CreateUpload::default()
+        };
         let (key_, mut parts) = (object_key(key), Vec::new());
         let upload = async {
             let bucket = self.life.bucket().await?;

@@ -185,6 +185,7 @@ impl FaultyOrigin {
             checksums: Vec::new(),
             parts: Vec::new(),
             tag_count: attributes.tags.len(),
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Origin,
         };
         Held { content, info, tags: attributes.tags.clone(), part_sizes }

@@ -27,25 +27,7 @@ macro_rules! stored {
     };
 }
 
-/// Refuses what `$input` asks for and we would silently not do: encryption with other people's keys, retention, grants.
-macro_rules! refuse_unsupported {
-    ($input:expr) => {{
-        let encryption = $input.server_side_encryption.is_some()
-            || $input.sse_customer_algorithm.is_some()
-            || $input.sse_customer_key.is_some()
-            || $input.ssekms_key_id.is_some();
-        let lock = $input.object_lock_mode.is_some()
-            || $input.object_lock_legal_hold_status.is_some()
-            || $input.object_lock_retain_until_date.is_some();
-        let grants = $input.grant_full_control.is_some()
-            || $input.grant_read.is_some()
-            || $input.grant_read_acp.is_some()
-            || $input.grant_write_acp.is_some();
-        $crate::convert::headers::refuse(encryption, lock, grants)?;
-    }};
-}
-
-pub(crate) use {refuse_unsupported, stored};
+pub(crate) use stored;
 
 /// What a stored `Content-Encoding` is: the coding of the transfer is not part of it.
 pub(crate) fn content_encoding(encoding: &str) -> Option<String> {
@@ -72,21 +54,6 @@ pub(crate) fn storage_class(class: Option<&StorageClass>) -> Result<Option<Strin
         ) => Ok(Some(class.to_owned())),
         Some(_) => Err(S3ErrorCode::InvalidStorageClass.into()),
     }
-}
-
-/// Refuses what is asked for and not done here.
-pub(crate) fn refuse(encryption: bool, lock: bool, grants: bool) -> Result<(), S3Error> {
-    let refused = |code, message: &'static str| Err(S3Error::with_message(code, message));
-    if encryption {
-        return refused(S3ErrorCode::NotImplemented, "Server side encryption is not supported");
-    }
-    if lock {
-        return refused(S3ErrorCode::InvalidRequest, "Bucket is missing Object Lock Configuration");
-    }
-    if grants {
-        return refused(S3ErrorCode::AccessControlListNotSupported, "The bucket does not allow ACLs");
-    }
-    Ok(())
 }
 
 /// Takes user metadata.

@@ -15,7 +15,7 @@ use super::{Operations, reads};
 use crate::{
     access, acl,
     call::Call,
-    convert::{checksum, conditions, headers, tags, time},
+    convert::{attributes, checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
     extensions,
 };
@@ -25,7 +25,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let call = Call::of(&request)?;
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
     let mut input = request.input;
-    headers::refuse_unsupported!(input);
+    let attributes = attributes::asked!(input, call.bucket()?);
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     reads::refuse_customer_key(input.copy_source_sse_customer_algorithm.is_some())?;
     let target_key = ObjectKey::parse(&input.key)?;
@@ -51,6 +51,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         source_conditions,
         replace,
         replace_tags: replacement_tags(&input)?,
+        attributes,
         checksum: input.checksum_algorithm.as_ref().map(|algorithm| ChecksumAlgorithm::parse(algorithm.as_str())).transpose()?,
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };

@@ -11,7 +11,7 @@ use super::{Operations, list_objects};
 use crate::{
     acl,
     call::Call,
-    convert::{checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
+    convert::{attributes, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
     error::Answer,
 };
 
@@ -23,7 +23,7 @@ pub(super) async fn create_multipart_upload(
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
-    headers::refuse_unsupported!(input);
+    let attributes = attributes::asked!(input, call.bucket()?);
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);
@@ -32,6 +32,7 @@ pub(super) async fn create_multipart_upload(
         headers: headers::stored!(input),
         metadata: headers::metadata(input.metadata.take(), hoisted.metadata)?,
         tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
+        attributes,
         checksum: wanted,
     };
     let bucket = call.bucket()?;

@@ -105,6 +105,7 @@ mod tests {
             checksums: vec![],
             parts: parts.iter().map(|&(number, size)| PartInfo { number, size, checksums: vec![] }).collect(),
             tag_count: 0,
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Local,
         }
     }

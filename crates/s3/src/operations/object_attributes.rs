@@ -135,6 +135,7 @@ mod tests {
             checksums: vec![],
             parts: [1, 3, 7].map(|number| PartInfo { number, size: 10, checksums: vec![] }).to_vec(),
             tag_count: 0,
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Local,
         };
         let numbers = |marker, limit| {

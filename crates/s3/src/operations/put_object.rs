@@ -11,7 +11,7 @@ use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
+    convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
 };
 
@@ -20,7 +20,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
-    headers::refuse_unsupported!(input);
+    let attributes = attributes::asked!(input, call.bucket()?);
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
@@ -32,6 +32,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         headers: headers::stored!(input),
         metadata: headers::metadata(input.metadata.take(), hoisted.metadata)?,
         tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
+        attributes,
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
     };

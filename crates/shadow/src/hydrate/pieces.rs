@@ -93,6 +93,7 @@ impl Hydrating {
             checksums: Vec::new(),
             parts: Vec::new(),
             tag_count: self.tag_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Origin,
         }
     }

@@ -124,6 +124,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         checksums: vec![],
         parts: vec![],
         tag_count: attributes.tags.len(),
+        attributes: umbra_core::Attributes::default(),
         source: ReadSource::Origin,
     };
     Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone(), uncarried: Vec::new() }

@@ -98,7 +98,7 @@ async fn changed() -> World {
     world.put_with("new", content(200_000), labelled("new")).await.unwrap();
     world.put("empty", "").await.unwrap();
     let PutOptions { headers, metadata, tags, .. } = labelled("new");
-    multipart(&world, "parts", CreateUpload { headers, metadata, tags, checksum: None }).await;
+    multipart(&world, "parts", CreateUpload { headers, metadata, tags, ..CreateUpload::default() }).await;
     world.shadow.put_tags(&world.cx, &bucket, &k("retagged"), Tags::new([("x".into(), "y".into())])).await.unwrap();
     world.shadow.put_tags(&world.cx, &bucket, &k("untagged"), Tags::default()).await.unwrap();
     for key in ["deleted", "gone-at-both", "never-there"] {

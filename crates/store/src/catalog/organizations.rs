@@ -39,6 +39,12 @@ impl Catalog {
         }
     }
 
+    /// Whether there is an organization of this name.
+    pub async fn has_organization(&self, name: &str) -> Result<bool> {
+        // What is no name would be no key either.
+        Ok(check_name(name).is_ok() && self.shared.meta.get(Partition::ROOT, &root::organization(name)).await?.is_some())
+    }
+
     /// All organizations, by name.
     pub async fn organizations(&self) -> Result<Vec<Organization>> {
         let mut all = Vec::new();

@@ -139,6 +139,7 @@ impl Ready {
             headers,
             metadata: upload.record.options.metadata.clone(),
             tags: upload.record.options.tags.clone(),
+            attributes: upload.record.options.attributes.clone(),
             parts: named.iter().map(|(number, part)| part_info(*number, part, whole.algorithm)).collect(),
             checksums: vec![whole],
             content: Pieces::Extents(named.into_iter().flat_map(|(_, part)| part.extents).collect()),

@@ -1,7 +1,8 @@
 //! Makes stored content the object of a key.
 
 use umbra_core::{
-    ETag, Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata, check_write,
+    Attributes, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata,
+    check_write,
 };
 use umbra_meta::{Entry, Expect, Revision, is_outcome_unknown, key};
 
@@ -21,6 +22,8 @@ pub struct NewObject {
     pub metadata: UserMetadata,
     /// Tags.
     pub tags: Tags,
+    /// What S3's optional features add.
+    pub attributes: Attributes,
 }
 
 impl Native {
@@ -56,6 +59,7 @@ impl Native {
             headers: unless_standard(new.headers),
             metadata: new.metadata,
             tags: new.tags,
+            attributes: new.attributes,
             checksums: content.checksums.drain(..).take(1).collect(),
             parts: Vec::new(),
             content: content.pieces.clone(),
@@ -215,7 +219,7 @@ impl Native {
 impl ObjectRecord {
     fn copied(content: &Content, identity: Identity) -> Self {
         let Identity { info, tags, hydrated } = identity;
-        let ObjectInfo { size: _, etag, last_modified, headers, metadata, checksums, parts, tag_count: _, source: _ } = info;
+        let ObjectInfo { size: _, etag, last_modified, headers, metadata, checksums, parts, tag_count: _, attributes, source: _ } = info;
         Self {
             size: content.size,
             etag,
@@ -223,6 +227,7 @@ impl ObjectRecord {
             headers: unless_standard(headers),
             metadata,
             tags,
+            attributes,
             checksums,
             parts,
             content: content.pieces.clone(),

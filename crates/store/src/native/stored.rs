@@ -1,6 +1,8 @@
 //! Objects as they are stored.
 
-use umbra_core::{Checksum, ETag, ObjectInfo, PartInfo, ReadSource, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata};
+use umbra_core::{
+    Attributes, Checksum, ETag, ObjectInfo, PartInfo, ReadSource, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+};
 use umbra_meta::{Entry, Revision};
 
 use super::Pieces;
@@ -21,6 +23,8 @@ pub struct ObjectRecord {
     pub metadata: UserMetadata,
     /// Tags.
     pub tags: Tags,
+    /// What S3's optional features add.
+    pub attributes: Attributes,
     /// Checksums over the whole, composite or full.
     pub checksums: Vec<Checksum>,
     /// Part boundaries, where the object has parts.
@@ -69,6 +73,7 @@ impl Stored {
             checksums: object.checksums.clone(),
             parts: object.parts.clone(),
             tag_count: object.tags.len(),
+            attributes: object.attributes.clone(),
             source: ReadSource::Local,
         }
     }

@@ -1,6 +1,6 @@
 //! Changes to an object that leave its content where it is.
 
-use umbra_core::{ETag, Entity, Error, ObjectKey, Result, Tags};
+use umbra_core::{Acl, ETag, Entity, Error, ObjectKey, Result, Tags};
 use umbra_meta::{Expect, key};
 
 use super::{
@@ -24,6 +24,11 @@ impl Native {
             object.hydrated = None;
         };
         self.amend(bucket, key, terms, change).await
+    }
+
+    /// Replaces the ACL of an object. Nothing else of it changes; a copy of an original stays one, for originals have no ACL here.
+    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+        self.amend(bucket, key, Terms::default(), |object| object.attributes.acl.clone_from(&acl)).await
     }
 
     /// Gives an object the ETag that a copy of it elsewhere got. Nothing else of it changes.

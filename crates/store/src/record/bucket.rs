@@ -16,7 +16,7 @@ pub(crate) fn encode_settings(settings: &BucketSettings) -> Bytes {
 /// The settings that `body` holds.
 pub(crate) fn decode_settings(body: &[u8]) -> Result<BucketSettings> {
     match super::split(WHAT, body)? {
-        (VERSION, cbor) => Ok(super::decode::<v1::Settings>(WHAT, cbor)?.into()),
+        (VERSION, cbor) => Ok(super::decode::<v1::Settings<'_>>(WHAT, cbor)?.into()),
         (version, _) => Err(super::unknown_version(WHAT, version)),
     }
 }
@@ -30,7 +30,7 @@ mod v1 {
     use crate::{BucketSettings, BucketState, record::extras::Extras};
 
     #[derive(Encode, Decode)]
-    pub(super) struct Settings {
+    pub(super) struct Settings<'b> {
         #[n(0)]
         state: State,
         #[n(1)]
@@ -42,8 +42,8 @@ mod v1 {
         #[n(4)]
         shadow: Option<Shadow>,
         /// Absent while the bucket has none.
-        #[n(5)]
-        extras: Option<Extras>,
+        #[b(5)]
+        extras: Option<Extras<'b>>,
     }
 
     #[derive(Encode, Decode)]
@@ -87,8 +87,8 @@ mod v1 {
         Touched,
     }
 
-    impl From<&BucketSettings> for Settings {
-        fn from(settings: &BucketSettings) -> Self {
+    impl<'b> From<&'b BucketSettings> for Settings<'b> {
+        fn from(settings: &'b BucketSettings) -> Self {
             Self {
                 state: match settings.state {
                     BucketState::Active => State::Active,
@@ -103,8 +103,8 @@ mod v1 {
         }
     }
 
-    impl From<Settings> for BucketSettings {
-        fn from(settings: Settings) -> Self {
+    impl From<Settings<'_>> for BucketSettings {
+        fn from(settings: Settings<'_>) -> Self {
             Self {
                 state: match settings.state {
                     State::Active => BucketState::Active,
@@ -162,10 +162,13 @@ mod v1 {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
+    use umbra_core::{Acl, Grant, Grantee, HydratePolicy, Money, Permission, SealedSecret, ShadowSettings};
 
     use super::{decode_settings, encode_settings};
-    use crate::{BucketSettings, BucketState, CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, record::golden};
+    use crate::{
+        BucketSettings, BucketState, CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, ObjectOwnership, PublicAccessBlock,
+        record::golden,
+    };
 
     fn shadowed() -> BucketSettings {
         BucketSettings {
@@ -219,6 +222,26 @@ mod tests {
                 filter: String::new(),
                 auth: Some(HookAuth { user: Some("u".to_owned()), secret: SealedSecret(vec![9, 0, 255]) }),
             }),
+            ..Extras::default()
+        };
+        BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
+    }
+
+    /// With what says who may do what.
+    fn with_access() -> BucketSettings {
+        let grant = |grantee, permission| Grant { grantee, permission };
+        let grants = vec![
+            grant(Grantee::Everyone, Permission::Read),
+            grant(Grantee::Organization("acme".to_owned()), Permission::FullControl),
+            grant(Grantee::LogDelivery, Permission::Write),
+            grant(Grantee::Authenticated, Permission::ReadAcp),
+        ];
+        let extras = Extras {
+            policy: Some("{}".to_owned()),
+            acl: Some(Acl { owner: "acme".to_owned(), grants }),
+            public_access: Some(PublicAccessBlock { block_acls: true, ignore_acls: false, block_policy: true, restrict: false }),
+            ownership: Some(ObjectOwnership::BucketOwnerPreferred),
+            ..Extras::default()
         };
         BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
     }
@@ -241,6 +264,7 @@ mod tests {
             ("bucket/v1-plain", BucketSettings::default()),
             ("bucket/v1-extras", with_extras()),
             ("bucket/v1-later", with_later_settings()),
+            ("bucket/v1-access", with_access()),
         ] {
             let golden = golden::check(name, Some(&encode_settings(&settings)));
             assert_eq!(decode_settings(&golden).unwrap(), settings, "{name}");

@@ -3,10 +3,11 @@
 use minicbor::{Decode, Encode};
 use umbra_core::SealedSecret;
 
+use super::attributes::Acl;
 use crate::extras::{self, Extras as Given};
 
 #[derive(Encode, Decode)]
-pub(super) struct Extras {
+pub(super) struct Extras<'b> {
     #[n(0)]
     protected: bool,
     #[n(1)]
@@ -27,6 +28,37 @@ pub(super) struct Extras {
     lifecycle: Vec<LifecycleRule>,
     #[n(9)]
     notifications: Option<Notifications>,
+    #[n(11)]
+    policy: Option<String>,
+    #[b(12)]
+    acl: Option<Acl<'b>>,
+    #[n(13)]
+    public_access: Option<PublicAccessBlock>,
+    #[n(14)]
+    ownership: Option<ObjectOwnership>,
+}
+
+#[derive(Encode, Decode)]
+struct PublicAccessBlock {
+    #[n(0)]
+    block_acls: bool,
+    #[n(1)]
+    ignore_acls: bool,
+    #[n(2)]
+    block_policy: bool,
+    #[n(3)]
+    restrict: bool,
+}
+
+#[derive(Clone, Copy, Encode, Decode)]
+#[cbor(index_only)]
+enum ObjectOwnership {
+    #[n(0)]
+    BucketOwnerEnforced,
+    #[n(1)]
+    BucketOwnerPreferred,
+    #[n(2)]
+    ObjectWriter,
 }
 
 #[derive(Encode, Decode)]
@@ -87,9 +119,9 @@ struct HookAuth {
     secret: Vec<u8>,
 }
 
-impl From<&Given> for Extras {
-    fn from(extras: &Given) -> Self {
-        let extras = extras.clone();
+impl<'b> From<&'b Given> for Extras<'b> {
+    fn from(given: &'b Given) -> Self {
+        let extras = given.clone();
         Self {
             protected: extras.protected,
             lists_publicly: extras.lists_publicly,
@@ -101,12 +133,16 @@ impl From<&Given> for Extras {
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
             lifecycle: extras.lifecycle.into_iter().map(LifecycleRule::from).collect(),
             notifications: extras.notifications.map(Notifications::from),
+            policy: extras.policy,
+            acl: given.acl.as_ref().map(Acl::of),
+            public_access: extras.public_access.map(From::from),
+            ownership: extras.ownership.map(From::from),
         }
     }
 }
 
-impl From<Extras> for Given {
-    fn from(extras: Extras) -> Self {
+impl From<Extras<'_>> for Given {
+    fn from(extras: Extras<'_>) -> Self {
         Self {
             protected: extras.protected,
             lists_publicly: extras.lists_publicly,
@@ -118,6 +154,10 @@ impl From<Extras> for Given {
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
             lifecycle: extras.lifecycle.into_iter().map(extras::LifecycleRule::from).collect(),
             notifications: extras.notifications.map(extras::Notifications::from),
+            policy: extras.policy,
+            acl: extras.acl.map(Acl::into_given),
+            public_access: extras.public_access.map(From::from),
+            ownership: extras.ownership.map(From::from),
         }
     }
 }
@@ -139,6 +179,7 @@ macro_rules! twins {
     };
 }
 
+twins!(PublicAccessBlock { block_acls, ignore_acls, block_policy, restrict });
 twins!(CorsRule { id, origins, methods, headers, exposed, max_age_seconds });
 twins!(LifecycleRule { id, enabled, prefix; transition: (|of: Option<(_, _)>| of.map(|(class, due)| (class, From::from(due)))), expiration: (|of: Option<_>| of.map(From::from)) });
 twins!(Notifications { enabled, url, filter; auth: (|of: Option<_>| of.map(From::from)) });
@@ -157,6 +198,26 @@ impl From<Due> for extras::Due {
         match due {
             Due::Days(days) => Self::Days(days),
             Due::Date(date) => Self::Date(date),
+        }
+    }
+}
+
+impl From<extras::ObjectOwnership> for ObjectOwnership {
+    fn from(ownership: extras::ObjectOwnership) -> Self {
+        match ownership {
+            extras::ObjectOwnership::BucketOwnerEnforced => Self::BucketOwnerEnforced,
+            extras::ObjectOwnership::BucketOwnerPreferred => Self::BucketOwnerPreferred,
+            extras::ObjectOwnership::ObjectWriter => Self::ObjectWriter,
+        }
+    }
+}
+
+impl From<ObjectOwnership> for extras::ObjectOwnership {
+    fn from(ownership: ObjectOwnership) -> Self {
+        match ownership {
+            ObjectOwnership::BucketOwnerEnforced => Self::BucketOwnerEnforced,
+            ObjectOwnership::BucketOwnerPreferred => Self::BucketOwnerPreferred,
+            ObjectOwnership::ObjectWriter => Self::ObjectWriter,
         }
     }
 }

@@ -58,7 +58,10 @@ mod v1 {
     use super::ObjectHead;
     use crate::{
         Completion, ObjectRecord, Pieces,
-        record::fields::{self, Headers, Pairs, Stretch, Sum},
+        record::{
+            attributes::Attributes,
+            fields::{self, Headers, Pairs, Stretch, Sum},
+        },
     };
 
     #[derive(Encode, Decode)]
@@ -94,6 +97,8 @@ mod v1 {
         hydrated: Option<i64>,
         #[b(8)]
         completion: Option<CompletedBy<'b>>,
+        #[b(9)]
+        attributes: Option<Attributes<'b>>,
     }
 
     #[derive(Encode, Decode)]
@@ -153,6 +158,7 @@ mod v1 {
                 extents,
                 hydrated: object.hydrated.map(Timestamp::as_millis),
                 completion: object.completion.as_ref().map(|by| CompletedBy { upload: by.upload.as_str(), fingerprint: by.fingerprint }),
+                attributes: Attributes::of(&object.attributes),
             }
         }
 
@@ -170,6 +176,7 @@ mod v1 {
                 headers: self.headers.with_storage_class(head.storage_class.as_deref()),
                 metadata: fields::metadata(self.metadata),
                 tags: fields::tags(self.tags),
+                attributes: Attributes::given(self.attributes),
                 checksums: fields::checksums(self.checksums),
                 parts: self.parts.into_iter().map(part).collect(),
                 content,

@@ -56,6 +56,7 @@ mod v1 {
     use crate::{
         CreateUpload,
         record::{
+            attributes::Attributes,
             corrupt,
             fields::{self, Algorithm, Covers, Headers, Pairs},
         },
@@ -79,6 +80,8 @@ mod v1 {
         checksum: Option<(Algorithm, Covers)>,
         #[b(7)]
         note: Option<&'b str>,
+        #[b(8)]
+        attributes: Option<Attributes<'b>>,
     }
 
     #[derive(Encode, Decode)]
@@ -98,6 +101,7 @@ mod v1 {
                 tags: upload.options.tags.iter().collect(),
                 checksum: upload.options.checksum.map(|(algorithm, kind)| (algorithm.into(), kind.into())),
                 note: upload.note.as_deref(),
+                attributes: Attributes::of(&upload.options.attributes),
             }
         }
 
@@ -109,6 +113,7 @@ mod v1 {
                     headers: self.headers.with_storage_class(self.storage_class),
                     metadata: fields::metadata(self.metadata),
                     tags: fields::tags(self.tags),
+                    attributes: Attributes::given(self.attributes),
                     checksum: self.checksum.map(|(algorithm, covers)| (algorithm.into(), covers.into())),
                 },
                 note: self.note.map(str::to_owned),
@@ -137,6 +142,7 @@ mod tests {
                 },
                 metadata: UserMetadata::new(pair("owner", "Zoë")),
                 tags: Tags::new(pair("team", "blue")),
+                attributes: umbra_core::Attributes::default(),
                 checksum: Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
             },
             note: Some("origin-upload".to_owned()),

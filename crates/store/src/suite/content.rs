@@ -64,6 +64,7 @@ async fn descriptions(fixture: &Fixture) {
             checksums: put.checksums,
             parts: vec![],
             tag_count: 2,
+            attributes: umbra_core::Attributes::default(),
             source: ReadSource::Local,
         };
         assert_eq!(info, expected);

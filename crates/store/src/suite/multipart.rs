@@ -35,7 +35,7 @@ async fn three_parts(fixture: &Fixture) {
         headers: SystemHeaders { content_type: Some("video/mp4".to_owned()), ..SystemHeaders::default() },
         metadata: UserMetadata::new([("a".to_owned(), "b".to_owned())]),
         tags: Tags::new([("c".to_owned(), "d".to_owned())]),
-        checksum: None,
+        ..CreateUpload::default()
     };
     let upload = fixture.begin(name, options.clone()).await;
     let begun = fixture.objects.upload(&fixture.cx, &fixture.bucket, &key(name), &upload).await;

@@ -139,6 +139,7 @@ fn identity(size: u64) -> Identity {
         checksums: vec![Checksum::parse(ChecksumAlgorithm::Crc32, "y/Q5Jg==").unwrap()],
         parts: vec![PartInfo { number: 1, size: size - 1, checksums: vec![] }, PartInfo { number: 2, size: 1, checksums: vec![] }],
         tag_count: 1,
+        attributes: umbra_core::Attributes::default(),
         source: ReadSource::Origin,
     };
     Identity { info, tags: Tags::new([("c".to_owned(), "d".to_owned())]), hydrated: Timestamp::from_millis(2_000) }

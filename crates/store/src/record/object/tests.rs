@@ -14,6 +14,7 @@ fn plain() -> ObjectRecord {
         headers: SystemHeaders::default(),
         metadata: UserMetadata::default(),
         tags: Tags::default(),
+        attributes: umbra_core::Attributes::default(),
         checksums: vec![Checksum::parse(ChecksumAlgorithm::Crc64Nvme, "M3eFcAZSQlc=").unwrap()],
         parts: vec![],
         content: Pieces::Inline(Bytes::from_static(b"hello")),
