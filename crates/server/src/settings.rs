@@ -51,6 +51,12 @@ declare_settings! {
     /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
     domain: String = String::new(), [env = "UMBRA_DOMAIN", value_name = "DOMAIN"];
 
+    /// Whether requests may be signed in the old way, version 2, which some clients from before 2014 cannot do without.
+    ///
+    /// Its signatures rest on SHA-1 and cover neither the body nor most headers: whoever reads a request on the way can change it.
+    /// Leave it off unless such a client has to be served, and then use TLS.
+    allow_sigv2: bool = false, [env = "UMBRA_ALLOW_SIGV2", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
+
     /// The certificate chain, in PEM, for S3 and admin alike. Read again on SIGHUP.
     ///
     /// With it both addresses speak TLS only; without it neither does.

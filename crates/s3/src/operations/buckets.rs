@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response,
     dto::{
-        BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput,
-        HeadBucketOutput,
+        BucketCannedACL, BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
+        DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+        HeadBucketInput, HeadBucketOutput,
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
@@ -35,9 +35,11 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
     let settings = new_settings(&request.headers, input.acl.as_ref())?;
+    let asked =
+        Asked { is_placed: is_placed(&operations.settings.region, input.create_bucket_configuration.as_ref()), public: settings.public };
     match operations.catalog.create_bucket(&name, &organization, settings).await {
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => return Err(taken(operations, &name, key).await),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => again(operations, &name, key, asked).await?,
         Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), bucket_arn: None }))
@@ -88,15 +90,34 @@ pub(crate) fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> 
     }
 }
 
-/// Whose bucket it is that has the name already.
-async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey) -> Failure {
+/// What was asked for of a bucket that is there already.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    /// Whether it was to be in a region other than the first.
+    is_placed: bool,
+    public: bool,
+}
+
+/// Whether a bucket is to be in a region other than S3's first, which has no name in requests. Here that one may also be called `auto`.
+fn is_placed(here: &str, configuration: Option<&CreateBucketConfiguration>) -> bool {
+    let asked = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    !matches!(here, NAMELESS_REGION | "auto") || asked.is_some_and(|region| !matches!(region.as_str(), "" | NAMELESS_REGION))
+}
+
+/// Answers for the bucket that has the name already. In S3's first region its owner may create it again, so that may be done here too, but
+/// only as it is: S3 would take it for a change of the ACL.
+async fn again(operations: &Operations, name: &BucketName, key: &AccessKey, asked: Asked) -> Result<(), Failure> {
     let bucket = match operations.catalog.bucket(name).await {
         Ok(bucket) => bucket,
-        Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return S3ErrorCode::OperationAborted.into(),
-        Err(error) => return error.into(),
+        Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return Err(S3ErrorCode::OperationAborted.into()),
+        Err(error) => return Err(error.into()),
     };
     let own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
-    if own { S3ErrorCode::BucketAlreadyOwnedByYou.into() } else { S3ErrorCode::BucketAlreadyExists.into() }
+    match own {
+        true if asked.is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        true if asked.public == bucket.settings.public => Ok(()),
+        _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
+    }
 }
 
 /// Tells that a bucket exists and can be reached.

@@ -1,4 +1,4 @@
-//! PutObject, and PostObject, which s3s turns into one.
+//! PutObject, and what uploads by forms amount to.
 
 use s3s::{
     S3Request, S3Response,
@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
+    post::FormFile,
 };
 
 /// Stores an object whole.
@@ -36,7 +37,10 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
     };
-    let body = body::incoming(input.body, input.content_length)?;
+    let body = match request.extensions.get::<FormFile>() {
+        Some(file) => body::of_form(input.body, *file, call.bucket()?),
+        None => body::incoming(input.body, input.content_length)?,
+    };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
     let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
