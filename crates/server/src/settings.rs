@@ -87,6 +87,13 @@ declare_settings! {
     ///
     /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.
     reclaim_grace: u64 = 300, [env = "UMBRA_RECLAIM_GRACE", value_name = "SECONDS"];
+
+    /// How long a day of a lifecycle rule is, in seconds. For tests: rules then fall due within a sitting.
+    ///
+    /// With any other value than the default nothing is rounded to midnight. What clients are told in `x-amz-expiration` stays in days of
+    /// the calendar.
+    lifecycle_day: u64 = 86_400, [env = "UMBRA_LIFECYCLE_DAY", value_name = "SECONDS"];
+
     /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
     ///
     /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
@@ -157,6 +164,9 @@ impl Settings {
         }
         if self.reclaim_grace == 0 {
             return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
+        }
+        if self.lifecycle_day == 0 {
+            return wrong("lifecycle_day", "must not be 0");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
+    expiration,
     post::FormFile,
 };
 
@@ -37,12 +38,16 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
     };
+    let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
     let body = match request.extensions.get::<FormFile>() {
         Some(file) => body::of_form(input.body, *file, call.bucket()?),
         None => body::incoming(input.body, input.content_length)?,
     };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
     let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
+    if let Some(tags) = tags {
+        output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
+    }
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
     Ok(S3Response::new(output))
 }
