@@ -103,7 +103,7 @@ enum Public {
 }
 
 /// The operations that configure a bucket, or delete it.
-const CONFIGURING: [&str; 42] = [
+const CONFIGURING: [&str; 46] = [
     "DeleteBucket",
     "GetBucketAccelerateConfiguration",
     "PutBucketAccelerateConfiguration",
@@ -146,6 +146,10 @@ const CONFIGURING: [&str; 42] = [
     "DeleteBucketWebsite",
     "GetObjectLockConfiguration",
     "PutObjectLockConfiguration",
+    "ListBucketAnalyticsConfigurations",
+    "ListBucketIntelligentTieringConfigurations",
+    "ListBucketInventoryConfigurations",
+    "ListBucketMetricsConfigurations",
 ];
 
 impl Wanted {

@@ -12,6 +12,7 @@ mod call;
 mod convert;
 mod cors;
 mod error;
+mod expiration;
 mod extensions;
 mod front;
 mod host;

@@ -1,6 +1,13 @@
 //! The operations: each method of s3s's trait is one call into a file of its own.
 
+mod absent;
+mod bucket_billing;
 mod bucket_cors;
+mod bucket_encryption;
+mod bucket_lifecycle;
+mod bucket_logging;
+mod bucket_tagging;
+mod bucket_website;
 mod buckets;
 mod complete_upload;
 mod copy_object;
@@ -18,6 +25,8 @@ mod object_acl;
 mod object_attributes;
 mod put_object;
 mod reads;
+mod restore_object;
+mod settings;
 mod tagging;
 mod upload_part;
 
@@ -78,6 +87,31 @@ operations! {
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
+    put_bucket_encryption, PutBucketEncryptionInput, PutBucketEncryptionOutput => bucket_encryption::put_bucket_encryption;
+    get_bucket_encryption, GetBucketEncryptionInput, GetBucketEncryptionOutput => bucket_encryption::get_bucket_encryption;
+    delete_bucket_encryption, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput => bucket_encryption::delete_bucket_encryption;
+    put_bucket_lifecycle_configuration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput => bucket_lifecycle::put_bucket_lifecycle_configuration;
+    get_bucket_lifecycle_configuration, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput => bucket_lifecycle::get_bucket_lifecycle_configuration;
+    delete_bucket_lifecycle, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput => bucket_lifecycle::delete_bucket_lifecycle;
+    put_bucket_tagging, PutBucketTaggingInput, PutBucketTaggingOutput => bucket_tagging::put_bucket_tagging;
+    get_bucket_tagging, GetBucketTaggingInput, GetBucketTaggingOutput => bucket_tagging::get_bucket_tagging;
+    delete_bucket_tagging, DeleteBucketTaggingInput, DeleteBucketTaggingOutput => bucket_tagging::delete_bucket_tagging;
+    put_bucket_website, PutBucketWebsiteInput, PutBucketWebsiteOutput => bucket_website::put_bucket_website;
+    get_bucket_website, GetBucketWebsiteInput, GetBucketWebsiteOutput => bucket_website::get_bucket_website;
+    delete_bucket_website, DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput => bucket_website::delete_bucket_website;
+    put_bucket_request_payment, PutBucketRequestPaymentInput, PutBucketRequestPaymentOutput => bucket_billing::put_bucket_request_payment;
+    get_bucket_request_payment, GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput => bucket_billing::get_bucket_request_payment;
+    put_bucket_accelerate_configuration, PutBucketAccelerateConfigurationInput, PutBucketAccelerateConfigurationOutput => bucket_billing::put_bucket_accelerate_configuration;
+    get_bucket_accelerate_configuration, GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput => bucket_billing::get_bucket_accelerate_configuration;
+    put_bucket_logging, PutBucketLoggingInput, PutBucketLoggingOutput => bucket_logging::put_bucket_logging;
+    get_bucket_logging, GetBucketLoggingInput, GetBucketLoggingOutput => bucket_logging::get_bucket_logging;
+    get_bucket_replication, GetBucketReplicationInput, GetBucketReplicationOutput => absent::get_bucket_replication;
+    delete_bucket_replication, DeleteBucketReplicationInput, DeleteBucketReplicationOutput => absent::delete_bucket_replication;
+    list_bucket_analytics_configurations, ListBucketAnalyticsConfigurationsInput, ListBucketAnalyticsConfigurationsOutput => absent::list_bucket_analytics_configurations;
+    list_bucket_intelligent_tiering_configurations, ListBucketIntelligentTieringConfigurationsInput, ListBucketIntelligentTieringConfigurationsOutput => absent::list_bucket_intelligent_tiering_configurations;
+    list_bucket_inventory_configurations, ListBucketInventoryConfigurationsInput, ListBucketInventoryConfigurationsOutput => absent::list_bucket_inventory_configurations;
+    list_bucket_metrics_configurations, ListBucketMetricsConfigurationsInput, ListBucketMetricsConfigurationsOutput => absent::list_bucket_metrics_configurations;
+    restore_object, RestoreObjectInput, RestoreObjectOutput => restore_object::restore_object;
     get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
     head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
     put_object, PutObjectInput, PutObjectOutput => put_object::put_object;

@@ -87,10 +87,24 @@ declare_settings! {
     ///
     /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.
     reclaim_grace: u64 = 300, [env = "UMBRA_RECLAIM_GRACE", value_name = "SECONDS"];
+
+    /// How long a day of a lifecycle rule is, in seconds. For tests: rules then fall due within a sitting.
+    ///
+    /// With any other value than the default nothing is rounded to midnight. What clients are told in `x-amz-expiration` stays in days of
+    /// the calendar.
+    lifecycle_day: u64 = 86_400, [env = "UMBRA_LIFECYCLE_DAY", value_name = "SECONDS"];
+
     /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
     ///
     /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
     metrics_buckets: bool = true, [env = "UMBRA_METRICS_BUCKETS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
+
+    /// A key that objects and buckets may name for SSE-KMS: NAME, or NAME=FILE. May be given more than once.
+    ///
+    /// A name alone is derived from the store's key-encryption key. A file holds 64 hexadecimal digits; it must be kept as long as
+    /// anything is encrypted with the key, and is read at the start. The key `aws/s3` is always there. What was encrypted with a key that
+    /// is no longer listed cannot be read until it is listed again.
+    kms_key: Vec<String> = Vec::new(), [env = "UMBRA_KMS_KEY", value_name = "NAME", value_delimiter = ','];
 
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
@@ -157,6 +171,9 @@ impl Settings {
         }
         if self.reclaim_grace == 0 {
             return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
+        }
+        if self.lifecycle_day == 0 {
+            return wrong("lifecycle_day", "must not be 0");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

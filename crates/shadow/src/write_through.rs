@@ -5,7 +5,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags};
+use umbra_core::{
+    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags,
+};
+use umbra_meta::Check;
 use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
@@ -25,6 +28,15 @@ struct Journalled<'a> {
     intent: IntentGuard,
     // Behind the intent, which has to go first: the next writer's would else be taken for it.
     _lock: KeyGuard<'a>,
+}
+
+/// Refuses to write through what is to be encrypted with a customer's key: it would lie at the origin without.
+pub(crate) fn refuse_customer_key(attributes: &Attributes) -> Result<()> {
+    if !matches!(attributes.encryption, Some(Encryption::Customer { .. })) {
+        return Ok(());
+    }
+    let message = "an object with a customer's key cannot be written through: the origin would get it without encryption";
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 impl Shadow {
@@ -82,6 +94,7 @@ impl Shadow {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
             let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
+            refuse_customer_key(&attributes)?;
             // Before the body moves; judged again, for good, under the key's lock.
             let (view, terms) = shadow.judge_early(&cx, &bucket, &key, &preconditions, &origin).await?;
             let theirs = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };
@@ -144,6 +157,35 @@ impl Shadow {
         self.to_the_end(async move {
             let journalled = shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await?;
             let Journalled { _lock, bucket, terms, intent } = journalled;
+            if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
+                return Err(origin_failed(intent, error).await);
+            }
+            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
+            let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
+            finish(intent, removed.map(|_| ()))
+        })
+        .await
+    }
+
+    /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.
+    pub(crate) async fn expire_through(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        unchanged: Check,
+        origin: Arc<dyn Origin>,
+    ) -> Result<()> {
+        let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
+        self.to_the_end(async move {
+            let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Delete).await?;
+            let Journalled { _lock, bucket, terms, intent } = journalled;
+            // Under the key's lock, so that nothing comes between this look and the deletes.
+            let current = shadow.native().meta().get(bucket.partition, &unchanged.key).await?;
+            if !unchanged.expect.holds(current.map(|entry| entry.revision)) {
+                intent.withdraw().await;
+                return Err(Error::new(ErrorKind::Conflict, "the object changed; please try again"));
+            }
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }

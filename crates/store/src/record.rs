@@ -18,15 +18,18 @@ mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod destruction;
+mod encryption;
 mod extras;
 mod fields;
 #[cfg(test)]
 pub(crate) mod golden;
+mod lifecycle;
 pub(crate) mod object;
 pub(crate) mod organization;
 pub(crate) mod part;
 pub(crate) mod piece;
 pub(crate) mod store_identity;
+mod sub_resources;
 pub(crate) mod upload;
 
 /// Encodes `record` as format `version`.
