@@ -20,6 +20,7 @@ mod lenient;
 mod limits;
 mod metrics;
 mod operations;
+mod policy;
 mod server;
 mod settings;
 mod slow_body;

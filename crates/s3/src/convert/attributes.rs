@@ -1,10 +1,9 @@
 //! What a request asks for of S3's optional features, for the object it writes: one file for each feature.
 
 pub(crate) mod encryption;
-pub(crate) mod grants;
 pub(crate) mod lock;
 
-/// The attributes that the fields of `$input` ask for, for an object in `$bucket`.
+/// The attributes that the fields of `$input` ask for, for an object in `$bucket`; its ACL is [`crate::acl::on_write`]'s to say.
 macro_rules! asked {
     ($input:expr, $bucket:expr) => {{
         let (input, bucket): (_, &umbra_store::Bucket) = (&$input, $bucket);
@@ -13,15 +12,6 @@ macro_rules! asked {
                 mode: input.object_lock_mode.as_ref(),
                 until: input.object_lock_retain_until_date.as_ref(),
                 legal_hold: input.object_lock_legal_hold_status.as_ref(),
-            },
-            bucket,
-        )?;
-        let acl = $crate::convert::attributes::grants::asked(
-            $crate::convert::attributes::grants::Asked {
-                full_control: input.grant_full_control.as_deref(),
-                read: input.grant_read.as_deref(),
-                read_acp: input.grant_read_acp.as_deref(),
-                write_acp: input.grant_write_acp.as_deref(),
             },
             bucket,
         )?;
@@ -34,7 +24,7 @@ macro_rules! asked {
             },
             bucket,
         )?;
-        umbra_core::Attributes { lock, acl, encryption }
+        umbra_core::Attributes { lock, acl: None, encryption }
     }};
 }
 

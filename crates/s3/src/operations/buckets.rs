@@ -12,10 +12,11 @@ use s3s::{
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
-use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart};
+use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectOwnership};
 
-use super::Operations;
+use super::{Operations, bucket_ownership};
 use crate::{
+    acl,
     call::Call,
     error::{Answer, Failure},
     extensions, tigris,
@@ -23,10 +24,15 @@ use crate::{
 
 /// The region that S3 shows as no region at all.
 const NAMELESS_REGION: &str = "us-east-1";
+/// The regions in which an owner may create a bucket again: S3's oldest, and ours where none was named.
+const RECREATING: [&str; 2] = [NAMELESS_REGION, "auto"];
+/// What Tigris's clients say of a public bucket.
+const LISTS_PUBLICLY: &str = "x-amz-acl-public-list-objects-enabled";
 
 /// Creates a bucket in the organization of the access key. Any location constraint will do: there is one place.
 pub(super) async fn create_bucket(operations: &Operations, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
     let call = Call::of(&request)?;
+    let asked = acl::Asked::of(&stated!(request));
     let input = request.input;
     if input.object_lock_enabled_for_bucket == Some(true) {
         return Err(S3Error::with_message(S3ErrorCode::NotImplemented, "Object lock is not supported").into());
@@ -34,10 +40,19 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
-    let settings = new_settings(&request.headers, input.acl.as_ref())?;
-    match operations.catalog.create_bucket(&name, &organization, settings).await {
+    let mut settings = new_settings(&request.headers, input.acl.as_ref())?;
+    let extras = Arc::make_mut(&mut settings.extras);
+    extras.ownership = input.object_ownership.as_ref().map(bucket_ownership::parse).transpose()?;
+    if !is_tigris(&request.headers) {
+        extras.acl = acl::of_new_bucket(&operations.catalog, &organization, &asked).await?;
+    }
+    let is_shared = extras.acl.is_some() || settings.public;
+    if is_shared && settings.extras.ownership == Some(ObjectOwnership::BucketOwnerEnforced) {
+        return Err(S3ErrorCode::InvalidBucketAclWithObjectOwnership.into());
+    }
+    match operations.catalog.create_bucket(&name, &organization, settings.clone()).await {
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => return Err(taken(operations, &name, key).await),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => taken(operations, &name, key, &settings).await?,
         Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), bucket_arn: None }))
@@ -61,17 +76,24 @@ fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>) -> Result<Bu
         storage_class: tigris::storage_class(class.unwrap_or_default())?,
         ..Extras::default()
     };
+    // S3's own public-read opens the list of a bucket; what Tigris's clients mean by it are the objects.
+    let public = is_tigris(headers) && is_public(acl)?;
     Ok(BucketSettings {
-        public: is_public(acl)?,
+        public,
         location: tigris::parse_location(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
         extras: Arc::new(extras),
         ..BucketSettings::default()
     })
 }
 
+/// Whether one of Tigris's clients creates a bucket: they always say this, and nobody else does.
+fn is_tigris(headers: &HeaderMap) -> bool {
+    headers.contains_key(LISTS_PUBLICLY)
+}
+
 /// Whether everyone may list the bucket when it is public, where `headers` say so.
 pub(crate) fn lists_publicly(headers: &HeaderMap) -> Result<Option<bool>, S3Error> {
-    match headers.get("x-amz-acl-public-list-objects-enabled").map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
+    match headers.get(LISTS_PUBLICLY).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
         None => Ok(None),
         Some(b"true") => Ok(Some(true)),
         Some(b"false") => Ok(Some(false)),
@@ -88,15 +110,23 @@ pub(crate) fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> 
     }
 }
 
-/// Whose bucket it is that has the name already.
-async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey) -> Failure {
+/// Answers for a bucket that has the name already. Its owner may create it again in some regions, as it is and no other.
+async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey, asked: &BucketSettings) -> Result<(), Failure> {
     let bucket = match operations.catalog.bucket(name).await {
         Ok(bucket) => bucket,
-        Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return S3ErrorCode::OperationAborted.into(),
-        Err(error) => return error.into(),
+        Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return Err(S3ErrorCode::OperationAborted.into()),
+        Err(error) => return Err(error.into()),
     };
-    let own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
-    if own { S3ErrorCode::BucketAlreadyOwnedByYou.into() } else { S3ErrorCode::BucketAlreadyExists.into() }
+    let is_own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
+    let is_same = || {
+        let (kept, asked_extras) = (&bucket.settings.extras, &asked.extras);
+        kept.acl == asked_extras.acl && kept.ownership == asked_extras.ownership && bucket.settings.public == asked.public
+    };
+    match (is_own, RECREATING.contains(&operations.settings.region.as_str())) {
+        (true, false) => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        (true, true) if is_same() => Ok(()),
+        _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
+    }
 }
 
 /// Tells that a bucket exists and can be reached.

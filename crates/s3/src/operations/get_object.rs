@@ -22,6 +22,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
         Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
     };
     let info = &read.info;
+    call.check_reader(info)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());

@@ -27,6 +27,7 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
         Ok(info) => info,
         Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
     };
+    call.check_reader(&info)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();

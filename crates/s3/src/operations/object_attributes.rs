@@ -27,7 +27,8 @@ pub(super) async fn get_object_attributes(
     let limit = list_objects::page_size(input.max_parts)?;
     let key = ObjectKey::parse(&input.key)?;
     let options = GetOptions { wants_parts: wanted.parts, ..GetOptions::default() };
-    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options).await?;
+    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options).await.map_err(|error| call.told(error))?;
+    call.check_reader(&info)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {
         checksum: wanted.checksum.then(|| whole(&info)).flatten(),

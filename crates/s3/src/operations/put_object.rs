@@ -2,14 +2,14 @@
 
 use s3s::{
     S3Request, S3Response,
-    dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
+    dto::{PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
 use umbra_store::PutOptions;
 
-use super::Operations;
+use super::{Operations, form};
 use crate::{
-    acl, body,
+    access, acl, body,
     call::Call,
     convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
@@ -19,9 +19,18 @@ use crate::{
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
+    let form = form::fields(&request);
+    let mut stated = stated!(request);
+    stated.form = form.as_deref();
+    let (bucket, object) = (call.bucket()?, Some(request.input.key.as_str()));
+    if form.is_some() {
+        let asked = access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, stated, given_tags: None };
+        operations.judge.check(asked, "PostObject").await?;
+    }
+    let asked = acl::Asked::of(&stated);
     let mut input = request.input;
-    let attributes = attributes::asked!(input, call.bucket()?);
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    let mut attributes = attributes::asked!(input, bucket);
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), bucket, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }
