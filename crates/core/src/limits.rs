@@ -16,6 +16,8 @@ pub const KEYS_PER_PAGE_MAX: usize = 1000;
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
 /// Tags on one object. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>
 pub const TAGS_MAX: usize = 10;
+/// Tags on one bucket. <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketTagging.html>
+pub const BUCKET_TAGS_MAX: usize = 50;
 /// Characters of a tag's key. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>
 pub const TAG_KEY_CHARS_MAX: usize = 128;
 /// Characters of a tag's value. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>

@@ -39,24 +39,46 @@ impl UserMetadata {
 pub struct Tags(BTreeMap<String, String>);
 
 impl Tags {
-    /// Checks tags a client sends.
+    /// Checks the tags that a client sends for an object.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html>
     pub fn parse(entries: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let tags = Self::checked(entries)?;
+        if tags.len() > limits::TAGS_MAX {
+            let message = format!("object tags cannot be greater than {}", limits::TAGS_MAX);
+            return Err(Error::invalid(Fault::InvalidTag, message));
+        }
+        Ok(tags)
+    }
+
+    /// Checks the tags that a client sends for a bucket.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketTagging.html>
+    pub fn parse_for_bucket(entries: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let tags = Self::checked(entries)?;
+        if tags.len() > limits::BUCKET_TAGS_MAX {
+            let message = format!("bucket tags cannot be greater than {}", limits::BUCKET_TAGS_MAX);
+            return Err(Error::invalid(Fault::InvalidTag, message));
+        }
+        Ok(tags)
+    }
+
+    fn checked(entries: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut tags = BTreeMap::new();
         for (key, value) in entries {
-            if key.is_empty() || key.chars().count() > limits::TAG_KEY_CHARS_MAX {
+            // `aws:` is for what Amazon's own services write.
+            if key.starts_with("aws:") {
+                return Err(Error::invalid(Fault::InvalidTag, "system tags cannot be added/updated by requester"));
+            }
+            if key.is_empty() || key.chars().count() > limits::TAG_KEY_CHARS_MAX || !key.chars().all(is_of_tags) {
                 return Err(Error::invalid(Fault::InvalidTag, "the tag key you have provided is invalid"));
             }
-            if value.chars().count() > limits::TAG_VALUE_CHARS_MAX {
+            if value.chars().count() > limits::TAG_VALUE_CHARS_MAX || !value.chars().all(is_of_tags) {
                 return Err(Error::invalid(Fault::InvalidTag, "the tag value you have provided is invalid"));
             }
             if tags.insert(key, value).is_some() {
                 return Err(Error::invalid(Fault::InvalidTag, "cannot provide multiple tags with the same key"));
             }
-        }
-        if tags.len() > limits::TAGS_MAX {
-            return Err(Error::invalid(Fault::InvalidTag, "object tags cannot be greater than 10"));
         }
         Ok(Self(tags))
     }
@@ -80,6 +102,11 @@ impl Tags {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Whether tags may hold `c`: letters, digits and spaces of any language, and some signs.
+fn is_of_tags(c: char) -> bool {
+    c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }
 
 /// The headers S3 stores with an object and gives back as they were.

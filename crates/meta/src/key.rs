@@ -25,6 +25,7 @@
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
 //! | `i/` key | the inventory: a key that lives only at the origin | [`inventory`] |
+//! | `l` | where the pass of the lifecycle rules has got to | [`lifecycle`] |
 //! | `q/` kind:`u8` | a job: one of each kind | [`job::record`] |
 //! | `q/` kind:`u8` `n` run:`u64` key | what a run of a job noted of a key | [`job::note`] |
 //! | `v/` | reserved: older versions | |
@@ -54,6 +55,7 @@ use umbra_core::{ObjectKey, PartNumber, UploadId};
 use crate::KeyRange;
 
 const SETTINGS: &[u8] = b"b";
+const LIFECYCLE: &[u8] = b"l";
 const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
 const WRITE_INTENT: &[u8] = b"w/";
@@ -72,6 +74,11 @@ const RECLAIM: &[u8] = b"g/";
 /// The bucket's settings and fence.
 pub fn settings() -> Vec<u8> {
     SETTINGS.to_vec()
+}
+
+/// Where the pass of the lifecycle rules has got to.
+pub fn lifecycle() -> Vec<u8> {
+    LIFECYCLE.to_vec()
 }
 
 /// The current object of `key`.

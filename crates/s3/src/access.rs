@@ -1,7 +1,7 @@
 //! Who may do what: resolves the bucket and the access key of every request, before anything of its input is read, and has it judged.
 //!
-//! Three operations are judged once their input is known, each by itself: DeleteObjects key by key, PostObject by its form, and
-//! PutObjectTagging where a policy asks for the tags.
+//! Two operations are judged once their input is known, each by itself: DeleteObjects key by key, and PutObjectTagging where there is a
+//! policy, which may ask for the tags.
 
 mod facts;
 mod judge;
@@ -113,7 +113,7 @@ impl Judge {
     /// Admits the operation `name`. Tells whether who asks must not learn that an object is absent.
     async fn admit(&self, call: &Call, name: &str, object: Option<&str>, stated: Stated<'_>) -> Result<bool, Failure> {
         let bucket = call.bucket()?;
-        if matches!(name, "DeleteObjects" | "PostObject") || (name == "PutObjectTagging" && bucket.settings.extras.policy.is_some()) {
+        if name == "DeleteObjects" || (name == "PutObjectTagging" && bucket.settings.extras.policy.is_some()) {
             return Ok(false);
         }
         let request = Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, stated, given_tags: None };

@@ -15,8 +15,12 @@ use s3s::{
     stream::{ByteStream, RemainingLength},
 };
 use umbra_core::{Body, BodyStream, Error, Fault};
+use umbra_store::Bucket;
 
-use crate::error::{Failure, log};
+use crate::{
+    error::{Failure, log},
+    post::FormFile,
+};
 
 /// Takes a request's body. Its size must be known, as S3 has it.
 pub(crate) fn incoming(blob: Option<StreamingBlob>, announced: Option<i64>) -> Result<Body, Failure> {
@@ -28,6 +32,13 @@ pub(crate) fn incoming(blob: Option<StreamingBlob>, announced: Option<i64>) -> R
         return Err(S3Error::new(S3ErrorCode::MissingContentLength).into());
     };
     Ok(Body::new(Some(size), blob.map_err(unreadable)))
+}
+
+/// Takes the file of a form. Its size is known only when it ends, but an origin that is written through must be told before.
+pub(crate) fn of_form(blob: Option<StreamingBlob>, file: FormFile, bucket: &Bucket) -> Body {
+    let is_written_through = bucket.settings.shadow.as_ref().is_some_and(|shadow| shadow.write_through);
+    let size = file.size_if_last.filter(|_| is_written_through);
+    blob.map_or_else(Body::empty, |blob| Body::new(size, blob.map_err(unreadable)))
 }
 
 /// A body that broke off, or failed a check on its way in: the cause says which.

@@ -7,5 +7,6 @@ pub(crate) mod encoding;
 pub(crate) mod headers;
 pub(crate) mod hoisted;
 pub(crate) mod integrity;
+pub(crate) mod lifecycle;
 pub(crate) mod tags;
 pub(crate) mod time;

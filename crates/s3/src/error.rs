@@ -9,7 +9,7 @@ use s3s::{
 };
 use umbra_core::{Entity, Error, ErrorKind, Fault};
 
-use crate::slow_body::SlowBody;
+use crate::{post::FileError, slow_body::SlowBody};
 
 /// Says that it was the origin that could not answer, and how.
 const ORIGIN: HeaderName = HeaderName::from_static("x-umbra-origin");
@@ -163,7 +163,11 @@ fn found_in_causes(error: &Error) -> Option<(S3ErrorCode, StatusCode)> {
     None
 }
 
-fn body_code(error: &(dyn StdError + 'static)) -> Option<S3ErrorCode> {
+/// S3's word for what went wrong with a body, if `error` is about that.
+pub(crate) fn body_code(error: &(dyn StdError + 'static)) -> Option<S3ErrorCode> {
+    if let Some(error) = error.downcast_ref::<FileError>() {
+        return Some(error.code());
+    }
     match error.downcast_ref() {
         None | Some(AwsChunkedStreamError::Underlying(_)) => {}
         Some(error) => return Some(error.to_s3_error_code()),

@@ -13,10 +13,11 @@ use crate::{
     access::{Gate, Judge},
     auth::Keys,
     host,
-    layer::Layer,
+    layer::{Layer, Services},
     lenient::LenientReads,
     limits,
     operations::Operations,
+    post::Forms,
     tigris::{Routes, Tigris},
 };
 
@@ -43,11 +44,18 @@ impl S3Front {
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
         let Parts { shadow, catalog, .. } = parts;
+        let forms = Forms {
+            service: inner.clone(),
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            allows_sigv2: settings.allow_sigv2,
+            region: settings.pin_region.then(|| settings.region.clone()),
+        };
         let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), clock };
         outer.set_route(Routes { lenient: LenientReads { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(service, parser, catalog, random, settings.body_timeout);
+        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, settings.body_timeout);
         Ok(Self { settings, layer })
     }
 

@@ -7,6 +7,7 @@ mod chunks;
 mod digests;
 mod finish;
 mod guard;
+mod old_signature;
 mod progress;
 mod query;
 mod repeated;
@@ -40,7 +41,12 @@ use self::{
     digests::Digests,
     request_body::{Checks, RequestBody},
 };
-use crate::{cors, host, metrics::Metrics, tigris};
+use crate::{
+    cors, host,
+    metrics::Metrics,
+    post::{self, Forms, Target},
+    tigris,
+};
 
 /// The shadows a request passed on its way here. Stores put themselves into it when they ask an origin.
 const SHADOW_PATH: &str = "x-umbra-shadow-path";
@@ -67,9 +73,17 @@ impl Scheme {
     }
 }
 
+/// What the outer layer passes requests on to.
+pub(crate) struct Services {
+    /// All but uploads by forms.
+    pub(crate) s3s: S3Service,
+    /// Those.
+    pub(crate) forms: Forms,
+}
+
 /// The outer layer.
 pub(crate) struct Layer {
-    service: S3Service,
+    services: Services,
     host: Option<SingleDomain>,
     catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
@@ -81,14 +95,14 @@ pub(crate) struct Layer {
 impl Layer {
     /// Wraps `service`.
     pub(crate) fn new(
-        service: S3Service,
+        services: Services,
         host: Option<SingleDomain>,
         catalog: Arc<Catalog>,
         random: Arc<dyn Random>,
         body_timeout: Duration,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
-        Self { service, host, catalog, random, host_id, body_timeout, metrics: Metrics::default() }
+        Self { services, host, catalog, random, host_id, body_timeout, metrics: Metrics::default() }
     }
 
     /// What was answered, and how soon.
@@ -132,7 +146,7 @@ impl Layer {
                 let answer = cors::preflight(&self.cors_rules(&place).await, request.headers());
                 answer.or_else(|error| error.to_http_response())
             }
-            Ok(admitted) => self.forward(scheme, request.map(|()| body), admitted, &progress).await,
+            Ok(admitted) => self.forward(scheme, &place, request.map(|()| body), admitted, &progress).await,
             Err(error) => {
                 drop(body);
                 error.to_http_response()
@@ -171,6 +185,9 @@ impl Layer {
         let operation = if place.is_in_host { None } else { tigris::Operation::of(method, shape, request.uri(), headers)? };
         if operation.is_none() {
             query::check(method, shape, query)?;
+            if place.is_for_upload(request) && !post::is_form(headers) {
+                return Err(post::not_a_form());
+            }
         }
         let is_chunked = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
         let checks = Checks {
@@ -185,6 +202,7 @@ impl Layer {
     async fn forward(
         &self,
         scheme: Scheme,
+        place: &Place,
         mut request: Request<Body>,
         admitted: Admitted,
         progress: &Arc<Progress>,
@@ -196,6 +214,10 @@ impl Layer {
         if let Some(query) = request.uri().query().map(str::to_owned) {
             repeated::drop_from(request.headers_mut(), &query);
         }
+        if place.shape == Shape::Bucket && !place.is_in_host {
+            old_signature::complete_path(&mut request);
+        }
+        let is_upload = admitted.operation.is_none() && place.is_for_upload(&request);
         let extensions = request.extensions_mut();
         extensions.insert(admitted.cx);
         if let Some(operation) = admitted.operation {
@@ -203,7 +225,11 @@ impl Layer {
         }
         extensions.insert(scheme);
         extensions.insert(Arc::clone(progress));
-        let answer = self.service.call(request).await;
+        if let Some(bucket) = place.bucket.as_deref().filter(|_| is_upload) {
+            progress.begin("post_object");
+            return self.services.forms.answer(Target { scheme, bucket, is_in_host: place.is_in_host }, request).await;
+        }
+        let answer = self.services.s3s.call(request).await;
         let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
         // s3s calls every failure of a body that it gathers itself an internal error.
         match progress.body_fault().filter(|_| response.status() == http::StatusCode::INTERNAL_SERVER_ERROR) {
@@ -234,6 +260,12 @@ impl Place {
         let is_in_host = host_bucket.is_some();
         let first = || path.trim_start_matches('/').split('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
         Self { shape: Shape::of(path, is_in_host), bucket: host_bucket.or_else(first), is_in_host }
+    }
+
+    /// Whether `request` is a POST that can only be a form.
+    fn is_for_upload<B>(&self, request: &Request<B>) -> bool {
+        let is_plain = || !query::names(request.uri().query()).any(|name| name == "delete");
+        self.shape == Shape::Bucket && request.method() == Method::POST && is_plain()
     }
 }
 

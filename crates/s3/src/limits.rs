@@ -14,23 +14,15 @@ use crate::S3Settings;
 const SIGNED_CHUNK_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest XML document: 1,000 keys of a DeleteObjects, every byte escaped, fit.
 const XML_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The form fields of a POST upload, besides its file. S3 takes 20 KB.
-const FORM_BYTES_MAX: usize = 64 * 1024;
-/// The form fields of a POST upload, by number.
-const FORM_FIELDS_MAX: usize = 100;
 
 /// What s3s is to allow.
 pub(crate) fn config(settings: &S3Settings) -> Result<Arc<StaticConfigProvider>> {
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES_MAX;
-    config.post_object_max_file_size = limits::PUT_BYTES_MAX;
     config.put_object_max_size = Some(limits::PUT_BYTES_MAX);
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
-    config.form_max_field_size = FORM_BYTES_MAX;
-    config.form_max_fields_size = FORM_BYTES_MAX;
-    config.form_max_parts = FORM_FIELDS_MAX;
     config.sig_v4_allowed_services = vec!["s3".to_owned()];
-    config.enable_sig_v2 = false;
+    config.enable_sig_v2 = settings.allow_sigv2;
     // `x-id` would choose the operation regardless of what the rest of the request says; S3 ignores it.
     config.operation_id_routing = false;
     if settings.pin_region {

@@ -9,6 +9,8 @@ pub struct S3Settings {
     pub region: String,
     /// Whether requests must be signed for `region`. By default any region is accepted, so that clients need no setting.
     pub pin_region: bool,
+    /// Whether signatures of version 2 are accepted, which old clients make. Default false.
+    pub allow_sigv2: bool,
     /// The domain below which buckets have names of their own (`bucket.domain`). Without it, and for any other host, the bucket is in the path.
     pub domain: Option<String>,
     /// The URL at which clients reach this server, where that is not the one they name: behind a proxy. For URLs that are signed here.
@@ -28,6 +30,7 @@ impl Default for S3Settings {
         Self {
             region: "us-east-1".to_owned(),
             pin_region: false,
+            allow_sigv2: false,
             domain: None,
             public_url: None,
             default_organization: "default".to_owned(),

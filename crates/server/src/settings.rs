@@ -51,6 +51,12 @@ declare_settings! {
     /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
     domain: String = String::new(), [env = "UMBRA_DOMAIN", value_name = "DOMAIN"];
 
+    /// Whether requests may be signed in the old way, version 2, which some clients from before 2014 cannot do without.
+    ///
+    /// Its signatures rest on SHA-1 and cover neither the body nor most headers: whoever reads a request on the way can change it.
+    /// Leave it off unless such a client has to be served, and then use TLS.
+    allow_sigv2: bool = false, [env = "UMBRA_ALLOW_SIGV2", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
+
     /// The certificate chain, in PEM, for S3 and admin alike. Read again on SIGHUP.
     ///
     /// With it both addresses speak TLS only; without it neither does.
@@ -81,6 +87,13 @@ declare_settings! {
     ///
     /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.
     reclaim_grace: u64 = 300, [env = "UMBRA_RECLAIM_GRACE", value_name = "SECONDS"];
+
+    /// How long a day of a lifecycle rule is, in seconds. For tests: rules then fall due within a sitting.
+    ///
+    /// With any other value than the default nothing is rounded to midnight. What clients are told in `x-amz-expiration` stays in days of
+    /// the calendar.
+    lifecycle_day: u64 = 86_400, [env = "UMBRA_LIFECYCLE_DAY", value_name = "SECONDS"];
+
     /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
     ///
     /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
@@ -151,6 +164,9 @@ impl Settings {
         }
         if self.reclaim_grace == 0 {
             return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
+        }
+        if self.lifecycle_day == 0 {
+            return wrong("lifecycle_day", "must not be 0");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

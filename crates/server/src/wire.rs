@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use umbra_admin::{AdminParts, Readiness};
 use umbra_core::SystemRandom;
+use umbra_store::LifecycleDay;
 
 pub(crate) use error::StartError;
 use parts::Parts;
@@ -69,6 +70,7 @@ impl Server {
         let parts = Parts::open(&data_dir, settings, kek, policy).await?;
         parts.install_root_key(&root_key).await?;
         parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
+        parts.shadow.start_lifecycle(LifecycleDay::of_secs(settings.lifecycle_day));
         let front = parts.front(settings)?;
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);

@@ -31,7 +31,7 @@
 //! Pieces of a hydration have rows (`h/`), from which the next one of the key goes on (`partial.rs`). Intents (`w/`) are found at the start and repaired.
 //! Uploads at the origin (`u/`) whose own is gone are aborted there. Hydrations that were ordered (`a/`) are queued again.
 //! Counts (`c/shadow/`) are saved every second (`counters.rs`): a crash forgets what was counted in its last one. Jobs (`q/`) that were running
-//! go on from their cursors (`jobs.rs`).
+//! go on from their cursors (`jobs.rs`). So do passes of lifecycle rules (`l`, `lifecycle.rs`), which every bucket may have.
 
 mod ancestor;
 mod arriving;
@@ -61,6 +61,7 @@ mod inventory;
 mod jobs;
 mod key_locks;
 mod late_mirror;
+mod lifecycle;
 mod list;
 mod list_advance;
 mod list_level;

@@ -53,9 +53,14 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<()> {
         let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
+        self.remove_here(bucket, key, &options.preconditions, terms).await
+    }
+
+    /// Deletes here, with `terms` beside what every such delete leaves.
+    pub(crate) async fn remove_here(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, terms: Terms) -> Result<()> {
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
-        let removed = self.native().remove(bucket, key, &options.preconditions, terms).await;
+        let removed = self.native().remove(bucket, key, conditions, terms).await;
         self.unless_switched(bucket, under, removed).await?;
         self.end_left_upload(bucket, leaves_upload);
         Ok(())

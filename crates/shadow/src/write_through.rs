@@ -6,6 +6,7 @@
 use std::{future::Future, sync::Arc};
 
 use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags};
+use umbra_meta::Check;
 use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
@@ -144,6 +145,35 @@ impl Shadow {
         self.to_the_end(async move {
             let journalled = shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await?;
             let Journalled { _lock, bucket, terms, intent } = journalled;
+            if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
+                return Err(origin_failed(intent, error).await);
+            }
+            let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
+            let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
+            finish(intent, removed.map(|_| ()))
+        })
+        .await
+    }
+
+    /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.
+    pub(crate) async fn expire_through(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        unchanged: Check,
+        origin: Arc<dyn Origin>,
+    ) -> Result<()> {
+        let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
+        self.to_the_end(async move {
+            let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Delete).await?;
+            let Journalled { _lock, bucket, terms, intent } = journalled;
+            // Under the key's lock, so that nothing comes between this look and the deletes.
+            let current = shadow.native().meta().get(bucket.partition, &unchanged.key).await?;
+            if !unchanged.expect.holds(current.map(|entry| entry.revision)) {
+                intent.withdraw().await;
+                return Err(Error::new(ErrorKind::Conflict, "the object changed; please try again"));
+            }
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }

@@ -1,6 +1,17 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
+mod event_hook;
+mod logging;
+mod website;
+
 use umbra_core::{Acl, SealedSecret};
+
+pub use self::{
+    event_hook::{EventHook, EventHookKind},
+    logging::{LogKeys, Logging},
+    website::{RoutingRule, Website, WebsiteRedirect},
+};
+use crate::Lifecycle;
 
 /// Optional settings of a bucket. Absent is always what a new bucket has.
 ///
@@ -23,8 +34,8 @@ pub struct Extras {
     pub headers: Vec<(String, String)>,
     /// Who may ask from a browser.
     pub cors: Vec<CorsRule>,
-    /// When objects move to another class or end. Kept; nothing carries them out yet.
-    pub lifecycle: Vec<LifecycleRule>,
+    /// When objects move to another class or end.
+    pub lifecycle: Lifecycle,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
     /// The bucket policy, as its JSON was given.
@@ -35,6 +46,18 @@ pub struct Extras {
     pub public_access: Option<PublicAccessBlock>,
     /// Who owns objects that other organizations write; `None`: whoever writes them.
     pub ownership: Option<ObjectOwnership>,
+    /// Its tags, in order of their keys.
+    pub tags: Vec<(String, String)>,
+    /// How it answers as a website.
+    pub website: Option<Website>,
+    /// Where its access log goes.
+    pub logging: Option<Logging>,
+    /// Whom S3's notification configuration has told of changes.
+    pub event_hooks: Vec<EventHook>,
+    /// Whether those who ask pay. Kept: nobody pays here.
+    pub requester_pays: bool,
+    /// Whether transfer acceleration is on, or was once. Kept: there is nothing to accelerate.
+    pub accelerated: Option<bool>,
 }
 
 /// What is kept from becoming public.
@@ -80,30 +103,6 @@ pub struct CorsRule {
     pub exposed: Vec<String>,
     /// For how many seconds a browser may remember the answer.
     pub max_age_seconds: Option<u32>,
-}
-
-/// What becomes of objects as they age.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LifecycleRule {
-    /// Its name.
-    pub id: String,
-    /// Whether it is to be carried out.
-    pub enabled: bool,
-    /// The objects it is for; all without one.
-    pub prefix: Option<String>,
-    /// The class objects move to, and when.
-    pub transition: Option<(String, Due)>,
-    /// When objects end.
-    pub expiration: Option<Due>,
-}
-
-/// When a lifecycle rule is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// So many days after an object was written.
-    Days(u32),
-    /// On a day, as the client wrote it: `2030-01-31`.
-    Date(String),
 }
 
 /// A web hook that is to learn of changes.

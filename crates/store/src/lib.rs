@@ -7,6 +7,7 @@ mod commit;
 mod copy;
 mod destroy;
 mod extras;
+pub mod lifecycle;
 mod native;
 mod objects;
 mod reclaim;
@@ -22,10 +23,14 @@ pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, copy, copy_part};
 pub use destroy::Destroyer;
-pub use extras::{CorsRule, Due, Extras, HookAuth, LifecycleRule, Notifications, ObjectOwnership, PublicAccessBlock};
+pub use extras::{
+    CorsRule, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications, ObjectOwnership, PublicAccessBlock, RoutingRule,
+    Website, WebsiteRedirect,
+};
+pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, Stored, StoredPart,
-    part_integrity,
+    decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

@@ -46,11 +46,12 @@ use umbra_meta::{MetaStore, key};
 
 pub use self::{
     content::{Content, Extent, Pieces},
+    list_uploads::decode_upload_index,
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
     publish::NewObject,
     stored::{Completion, ObjectRecord, Stored},
-    upload::part_integrity,
+    upload::{part_integrity, upload_initiated},
 };
 use crate::{
     Bucket, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListUploads, Objects,

@@ -22,11 +22,13 @@ mod extras;
 mod fields;
 #[cfg(test)]
 pub(crate) mod golden;
+mod lifecycle;
 pub(crate) mod object;
 pub(crate) mod organization;
 pub(crate) mod part;
 pub(crate) mod piece;
 pub(crate) mod store_identity;
+mod sub_resources;
 pub(crate) mod upload;
 
 /// Encodes `record` as format `version`.

@@ -8,7 +8,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rf
 use umbra_core::{Tags, Timestamp};
 use umbra_store::{AccessKey, Bucket};
 
-use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts};
+use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
 
 /// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,10 @@ pub(crate) struct Peer {
 pub(crate) struct Way {
     peer: Option<Peer>,
     is_encrypted: bool,
-    /// Whether another s3s verified its signature and took it off.
+    /// Whether its signature was verified before s3s saw it, and taken off.
     is_verified: bool,
+    /// Whether it came as a form.
+    is_form: bool,
 }
 
 impl Way {
@@ -35,6 +37,7 @@ impl Way {
             peer: extensions.get().copied(),
             is_encrypted: extensions.get() == Some(&Scheme::Https),
             is_verified: extensions.get::<Verified>().is_some(),
+            is_form: extensions.get::<FormFile>().is_some(),
         }
     }
 }
@@ -45,21 +48,16 @@ pub(crate) struct Stated<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) query: &'a str,
     pub(crate) way: Way,
-    /// What the fields of a form say, by the headers they stand for; they go before headers, and a form has no others.
-    pub(crate) form: Option<&'a [(&'static str, String)]>,
 }
 
 impl<'a> Stated<'a> {
     /// What came with `uri` and `headers`.
     pub(crate) fn new(uri: &'a Uri, headers: &'a HeaderMap, way: Way) -> Self {
-        Self { headers, query: uri.query().unwrap_or_default(), way, form: None }
+        Self { headers, query: uri.query().unwrap_or_default(), way }
     }
 
-    /// The header `name`, or what a presigned URL or a form says in its place.
+    /// The header `name`, or what a presigned URL says in its place.
     pub(crate) fn header(&self, name: &str) -> Option<Cow<'a, str>> {
-        if let Some(form) = self.form {
-            return form.iter().find(|(field, _)| *field == name).map(|(_, value)| Cow::Borrowed(value.as_str()));
-        }
         match self.headers.get(name) {
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes())),
             None if name.starts_with("x-amz-") => self.parameter(name),
@@ -183,8 +181,8 @@ impl RequestFacts<'_> {
         let stated = &self.stated;
         Some(if let Some(authorization) = stated.says(header::AUTHORIZATION) {
             ("REST-HEADER", if authorization.starts_with("AWS ") { V2 } else { V4 })
-        } else if stated.form.is_some() {
-            ("POST", if stated.header("x-amz-algorithm").is_some() { V4 } else { V2 })
+        } else if stated.way.is_form {
+            ("POST", V4)
         } else if stated.parameter("AWSAccessKeyId").is_some() {
             ("REST-QUERY-STRING", V2)
         } else if stated.way.is_verified && stated.parameter("X-Amz-Algorithm").is_none() {

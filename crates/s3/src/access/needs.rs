@@ -76,7 +76,7 @@ pub(crate) const DELETE_VERSION: Need = Need { action: "s3:DeleteObjectVersion",
 pub(crate) const BYPASS: Need = Need { action: "s3:BypassGovernanceRetention", role: Action::ManageBuckets, acl: ByAcl::No };
 
 /// The operations on a bucket that exists and on what is in it, by name.
-const TABLE: [Row; 73] = {
+const TABLE: [Row; 76] = {
     use Action::{List, ManageBuckets, Read as Reads, Write as Writes};
     use ByAcl::{Bucket, No, Object};
     [
@@ -123,12 +123,15 @@ const TABLE: [Row; 73] = {
         manages("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock"),
         row("HeadBucket", LIST.action, List, LIST.acl),
         versioned("HeadObject", GET_OBJECT.action, GET_OBJECT_VERSION.action, Reads, GET_OBJECT.acl),
+        manages("ListBucketAnalyticsConfigurations", "s3:GetAnalyticsConfiguration"),
+        manages("ListBucketIntelligentTieringConfigurations", "s3:GetIntelligentTieringConfiguration"),
+        manages("ListBucketInventoryConfigurations", "s3:GetInventoryConfiguration"),
+        manages("ListBucketMetricsConfigurations", "s3:GetMetricsConfiguration"),
         row("ListMultipartUploads", "s3:ListBucketMultipartUploads", List, LIST.acl),
         row("ListObjectVersions", "s3:ListBucketVersions", List, LIST.acl),
         row("ListObjects", LIST.action, List, LIST.acl),
         row("ListObjectsV2", LIST.action, List, LIST.acl),
         row("ListParts", "s3:ListMultipartUploadParts", List, Bucket(Write)),
-        writes("PostObject"),
         manages("PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration"),
         row("PutBucketAcl", "s3:PutBucketAcl", ManageBuckets, Bucket(WriteAcp)),
         manages("PutBucketCors", "s3:PutBucketCORS"),
@@ -176,7 +179,7 @@ pub(super) fn of(name: &str, stated: &Stated<'_>, owner: &str) -> Vec<Need> {
             let action = if has_version { "s3:GetObjectVersionAttributes" } else { "s3:GetObjectAttributes" };
             needs.push(Need { action, ..GET_OBJECT });
         }
-        "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload" => {
+        "PutObject" | "CopyObject" | "CreateMultipartUpload" => {
             // Who may write an object may say what it is to be, but for what opens it to others or keeps it from its bucket's owner.
             if acl::opens(stated, owner) {
                 also("s3:PutObjectAcl", ByAcl::Bucket(Write));

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
 use super::query::Shape;
-use crate::error::custom;
+use crate::{error::custom, post::is_form};
 
 /// The longest URI: a key of 1,024 bytes, every one escaped, and a long signature fit several times.
 const URI_BYTES_MAX: usize = 16 * 1024;
@@ -81,7 +81,8 @@ fn check_path(path: &str) -> S3Result<()> {
 /// A body that is stored must say how long it is before it comes.
 fn check_length(method: &Method, headers: &HeaderMap) -> S3Result<()> {
     let unknown = headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH);
-    if *method == Method::PUT && unknown && !headers.contains_key("x-amz-decoded-content-length") {
+    let is_stored = *method == Method::PUT || (*method == Method::POST && is_form(headers));
+    if is_stored && unknown && !headers.contains_key("x-amz-decoded-content-length") {
         return Err(S3ErrorCode::MissingContentLength.into());
     }
     Ok(())
@@ -140,6 +141,7 @@ mod tests {
             (Method::PUT, "/b/", &[("x-tigris-enable-snapshot", "false")], "passes"),
             (Method::PUT, "/b/k", &[("transfer-encoding", "chunked")], "MissingContentLength"),
             (Method::PUT, "/b/k", &[("transfer-encoding", "chunked"), ("x-amz-decoded-content-length", "3")], "passes"),
+            (Method::POST, "/b", &[("transfer-encoding", "chunked"), ("content-type", "multipart/form-data")], "MissingContentLength"),
             (Method::GET, "/b/k?X-Amz-Expires=-5", &[], "AccessDenied"),
             (Method::GET, "/b/k?X-Amz-Expires=0", &[], "AccessDenied"),
             (Method::GET, "/b/k?X-Amz-Expires=60", &[], "passes"),

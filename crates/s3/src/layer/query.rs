@@ -166,6 +166,12 @@ const NOT_SERVED: [&str; 42] = [
     "website",
 ];
 
+/// The names in `query`, in lower case.
+pub(super) fn names(query: Option<&str>) -> impl Iterator<Item = String> {
+    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    pairs.map(|name| percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase())
+}
+
 /// Refuses `query`, or lets it pass.
 pub(super) fn check(method: &Method, shape: Shape, query: Option<&str>) -> S3Result<()> {
     let query = query.unwrap_or_default();

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response,
     dto::{
-        BucketCannedACL, BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
-        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput, HeadBucketInput,
-        HeadBucketOutput,
+        BucketCannedACL, BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
+        DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+        HeadBucketInput, HeadBucketOutput,
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
@@ -24,8 +24,6 @@ use crate::{
 
 /// The region that S3 shows as no region at all.
 const NAMELESS_REGION: &str = "us-east-1";
-/// The regions in which an owner may create a bucket again: S3's oldest, and ours where none was named.
-const RECREATING: [&str; 2] = [NAMELESS_REGION, "auto"];
 /// What Tigris's clients say of a public bucket.
 const LISTS_PUBLICLY: &str = "x-amz-acl-public-list-objects-enabled";
 
@@ -50,9 +48,12 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     if is_shared && settings.extras.ownership == Some(ObjectOwnership::BucketOwnerEnforced) {
         return Err(S3ErrorCode::InvalidBucketAclWithObjectOwnership.into());
     }
+    let is_placed = is_placed(&operations.settings.region, input.create_bucket_configuration.as_ref());
     match operations.catalog.create_bucket(&name, &organization, settings.clone()).await {
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => taken(operations, &name, key, &settings).await?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => {
+            again(operations, &name, key, is_placed, &settings).await?
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), bucket_arn: None }))
@@ -110,8 +111,21 @@ pub(crate) fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> 
     }
 }
 
-/// Answers for a bucket that has the name already. Its owner may create it again in some regions, as it is and no other.
-async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey, asked: &BucketSettings) -> Result<(), Failure> {
+/// Whether a bucket is to be in a region other than S3's first, which has no name in requests. Here that one may also be called `auto`.
+fn is_placed(here: &str, configuration: Option<&CreateBucketConfiguration>) -> bool {
+    let asked = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    !matches!(here, NAMELESS_REGION | "auto") || asked.is_some_and(|region| !matches!(region.as_str(), "" | NAMELESS_REGION))
+}
+
+/// Answers for the bucket that has the name already. In S3's first region its owner may create it again, so that may be done here too, but
+/// only as it is: S3 would take it for a change of the ACL.
+async fn again(
+    operations: &Operations,
+    name: &BucketName,
+    key: &AccessKey,
+    is_placed: bool,
+    asked: &BucketSettings,
+) -> Result<(), Failure> {
     let bucket = match operations.catalog.bucket(name).await {
         Ok(bucket) => bucket,
         Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return Err(S3ErrorCode::OperationAborted.into()),
@@ -122,9 +136,9 @@ async fn taken(operations: &Operations, name: &BucketName, key: &AccessKey, aske
         let (kept, asked_extras) = (&bucket.settings.extras, &asked.extras);
         kept.acl == asked_extras.acl && kept.ownership == asked_extras.ownership && bucket.settings.public == asked.public
     };
-    match (is_own, RECREATING.contains(&operations.settings.region.as_str())) {
-        (true, false) => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
-        (true, true) if is_same() => Ok(()),
+    match is_own {
+        true if is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        true if is_same() => Ok(()),
         _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
 }

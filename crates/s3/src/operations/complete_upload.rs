@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     convert::{checksum, conditions, encoding, encoding::KeyWriter},
     error::{Answer, Failure},
+    expiration,
     layer::Scheme,
 };
 
@@ -46,6 +47,7 @@ pub(super) async fn complete_multipart_upload(
         e_tag: Some(conditions::etag(&stored.etag)),
         location: Some(location(scheme, &request.headers, bucket, &key)),
         key: Some(writer.text(input.key)),
+        expiration: expiration::of_written(operations, &call, &key).await,
         ..CompleteMultipartUploadOutput::default()
     };
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));

@@ -18,7 +18,7 @@ use crate::{
     call::Call,
     convert::{attributes, checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
-    extensions,
+    expiration, extensions,
 };
 
 /// Copies an object, or moves it within its bucket.
@@ -72,7 +72,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         ..CopyObjectResult::default()
     };
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), ..CopyObjectOutput::default() }))
+    let expiration = expiration::of_written(operations, &call, &target_key).await;
+    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() }))
 }
 
 /// What a copy reads.

@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     convert::{attributes, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
     error::Answer,
+    expiration,
 };
 
 /// Begins an upload.
@@ -39,7 +40,10 @@ pub(super) async fn create_multipart_upload(
     let bucket = call.bucket()?;
     let upload = operations.objects.create_upload(&call.cx, bucket, &key, options).await?;
     let mut writer = KeyWriter::new(None)?;
+    let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
     let output = CreateMultipartUploadOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(bucket.name.to_string()),
         key: Some(writer.text(input.key)),
         upload_id: Some(upload.to_string()),

@@ -7,7 +7,7 @@ use s3s::{
 use umbra_core::ObjectKey;
 
 use super::{Operations, reads};
-use crate::{body, call::Call, convert::checksum, error::Answer};
+use crate::{body, call::Call, convert::checksum, error::Answer, expiration};
 
 /// Reads an object, or a range or part of it.
 pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
@@ -28,6 +28,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
     output.content_length = i64::try_from(length).ok();
     output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
+    output.expiration = expiration::of_object(operations, &call, &key, info).await;
     output.parts_count = reads::parts_count(info, &options);
     // Clients check the bytes they get against these, so they must speak of the whole, and of nothing less.
     if read.range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {

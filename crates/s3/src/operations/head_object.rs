@@ -9,7 +9,7 @@ use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Res
 use umbra_store::GetOptions;
 
 use super::{Operations, reads};
-use crate::{call::Call, convert::checksum, error::Answer, extensions, layer::Status};
+use crate::{call::Call, convert::checksum, error::Answer, expiration, extensions, layer::Status};
 
 /// Tells what is known of an object.
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
@@ -32,6 +32,7 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     let mut output = reads::described!(HeadObjectOutput, &info);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();
     output.content_range = range.and_then(|range| reads::content_range(range, info.size));
+    output.expiration = expiration::of_object(operations, &call, &key, &info).await;
     output.parts_count = reads::parts_count(&info, &options);
     if range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
         checksum::show_with_type!(output, checksum::shown(&info.checksums));

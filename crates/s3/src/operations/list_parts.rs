@@ -12,6 +12,7 @@ use crate::{
     call::{Call, owner},
     convert::{checksum, conditions, encoding::KeyWriter, headers::STANDARD, time},
     error::Answer,
+    expiration,
 };
 
 /// Lists the parts of an upload.
@@ -28,7 +29,10 @@ pub(super) async fn list_parts(operations: &Operations, request: S3Request<ListP
     let writer = begun.attributes.acl.as_ref().map(|acl| acl.owner.as_str()).filter(|owner| !owner.is_empty());
     let owner = owner(writer.unwrap_or(&bucket.organization));
     let mut writer = KeyWriter::new(None)?;
+    let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
     let output = ListPartsOutput {
+        abort_date,
+        abort_rule_id,
         bucket: Some(bucket.name.to_string()),
         checksum_algorithm: begun.checksum.map(|(algorithm, _)| checksum::algorithm(algorithm)),
         checksum_type: begun.checksum.map(|(_, kind)| checksum::kind(kind)),

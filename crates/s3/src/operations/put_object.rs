@@ -1,4 +1,4 @@
-//! PutObject, and PostObject, which s3s turns into one.
+//! PutObject, and what uploads by forms amount to.
 
 use s3s::{
     S3Request, S3Response,
@@ -7,30 +7,24 @@ use s3s::{
 use umbra_core::{Error, ErrorKind, ObjectKey};
 use umbra_store::PutOptions;
 
-use super::{Operations, form};
+use super::Operations;
 use crate::{
-    access, acl, body,
+    acl, body,
     call::Call,
     convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
+    expiration,
+    post::FormFile,
 };
 
 /// Stores an object whole.
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
-    let form = form::fields(&request);
-    let mut stated = stated!(request);
-    stated.form = form.as_deref();
-    let (bucket, object) = (call.bucket()?, Some(request.input.key.as_str()));
-    if form.is_some() {
-        let asked = access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, stated, given_tags: None };
-        operations.judge.check(asked, "PostObject").await?;
-    }
-    let asked = acl::Asked::of(&stated);
+    let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let mut attributes = attributes::asked!(input, bucket);
-    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), bucket, &asked).await?;
+    let mut attributes = attributes::asked!(input, call.bucket()?);
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }
@@ -45,9 +39,16 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
     };
-    let body = body::incoming(input.body, input.content_length)?;
+    let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
+    let body = match request.extensions.get::<FormFile>() {
+        Some(file) => body::of_form(input.body, *file, call.bucket()?),
+        None => body::incoming(input.body, input.content_length)?,
+    };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
     let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
+    if let Some(tags) = tags {
+        output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
+    }
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
     Ok(S3Response::new(output))
 }

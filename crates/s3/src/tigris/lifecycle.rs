@@ -1,9 +1,9 @@
 //! Lifecycle rules as Tigris's clients write them.
 
 use serde::{Deserialize, Serialize};
-use time::{Date, macros::format_description};
-use umbra_core::{Error, Fault, Result};
-use umbra_store::{Due, LifecycleRule};
+use time::{Date, OffsetDateTime, macros::format_description};
+use umbra_core::{Error, Fault, Result, Timestamp};
+use umbra_store::lifecycle::{Due, Expiration as Ending, LifecycleFilter, LifecycleRule, Transition as Move};
 
 /// Rules of one bucket, as Tigris has it.
 const RULES_MAX: usize = 10;
@@ -61,20 +61,42 @@ struct Filter {
     prefix: Option<String>,
 }
 
-/// The rules as they are shown.
+/// The rules as they are shown: those that can be said in this way. The others are S3's to show.
 pub(super) fn shown(rules: &[LifecycleRule]) -> Vec<Rule> {
-    let when = |due: &Due| match due {
-        Due::Days(days) => When { days: Some(*days), date: None },
-        Due::Date(date) => When { days: None, date: Some(date.clone()) },
+    let when = |due: Due| match due {
+        Due::Days(days) => When { days: Some(days), date: None },
+        Due::Date(date) => When { days: None, date: Some(day(date)) },
     };
     let rule = |rule: &LifecycleRule| Rule {
         id: rule.id.clone(),
         status: if rule.enabled { ENABLED } else { DISABLED },
-        transitions: rule.transition.iter().map(|(class, due)| Transition { storage_class: class.clone(), due: when(due) }).collect(),
-        expiration: rule.expiration.as_ref().map(|due| Expiration { due: when(due), enabled: Some(rule.enabled) }),
-        filter: rule.prefix.clone().map(|prefix| Filter { prefix: Some(prefix) }),
+        transitions: rule.transitions.iter().map(|to| Transition { storage_class: to.class.clone(), due: when(to.due) }).collect(),
+        expiration: rule.expiration.as_ref().and_then(Ending::due).map(|due| Expiration { due: when(due), enabled: Some(rule.enabled) }),
+        filter: rule.filter.prefix.clone().map(|prefix| Filter { prefix: Some(prefix) }),
     };
-    rules.iter().map(rule).collect()
+    rules.iter().filter(|rule| is_sayable(rule)).map(rule).collect()
+}
+
+/// What becomes of `rules` when a client sets `new` ones: those that it could not have seen stay.
+pub(super) fn replaced(rules: &[LifecycleRule], new: &[LifecycleRule]) -> Vec<LifecycleRule> {
+    let stays = |rule: &&LifecycleRule| !is_sayable(rule) && new.iter().all(|new| new.id != rule.id);
+    rules.iter().filter(stays).chain(new).cloned().collect()
+}
+
+fn is_sayable(rule: &LifecycleRule) -> bool {
+    rule.filter.is_by_prefix()
+        && rule.transitions.len() <= 1
+        && rule.transitions.iter().all(|to| CLASSES.contains(&to.class.as_str()))
+        && rule.expiration.as_ref().is_none_or(|expiration| expiration.due().is_some())
+        && (rule.expiration.is_some() || !rule.transitions.is_empty())
+        && rule.noncurrent_expiration.is_none()
+        && rule.noncurrent_transitions.is_empty()
+        && rule.abort_uploads_days.is_none()
+}
+
+fn day(date: Timestamp) -> String {
+    let day = OffsetDateTime::from_unix_timestamp(date.as_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH).date();
+    day.to_string()
 }
 
 /// The rules that `document` sets.
@@ -99,7 +121,7 @@ fn taken_rule(rule: Rule) -> Result<LifecycleRule> {
         if !CLASSES.contains(&storage_class.as_str()) {
             return Err(refused(format!("objects move to one of {}, not to {storage_class:?}", CLASSES.join(", "))));
         }
-        Ok((storage_class, due(when)?))
+        Ok(Move { due: due(when)?, class: storage_class })
     });
     if transitions.next().is_some() {
         return Err(refused("a lifecycle rule has at most one transition"));
@@ -107,12 +129,21 @@ fn taken_rule(rule: Rule) -> Result<LifecycleRule> {
     // An expiration that is off while its rule is on is none.
     let enabled = status == ENABLED;
     let expiration = expiration.filter(|expiration| !enabled || expiration.enabled != Some(false));
-    let expiration = expiration.map(|expiration| due(expiration.due)).transpose()?;
+    let expiration = expiration.map(|expiration| due(expiration.due).map(Ending::Objects)).transpose()?;
     let transition = transition.transpose()?;
     if transition.is_none() && expiration.is_none() {
         return Err(refused("a lifecycle rule has a transition or an expiration"));
     }
-    Ok(LifecycleRule { id, enabled, prefix, transition, expiration })
+    Ok(LifecycleRule {
+        id,
+        enabled,
+        filter: LifecycleFilter::by_prefix(prefix),
+        expiration,
+        transitions: transition.into_iter().collect(),
+        noncurrent_expiration: None,
+        noncurrent_transitions: Vec::new(),
+        abort_uploads_days: None,
+    })
 }
 
 fn due(when: When) -> Result<Due> {
@@ -120,8 +151,10 @@ fn due(when: When) -> Result<Due> {
         When { days: Some(days), date: None } if days > 0 => Ok(Due::Days(days)),
         When { days: None, date: Some(date) } => {
             let day = date.get(..10).filter(|_| date.len() == 10 || date[10..].starts_with('T'));
-            let is_date = day.is_some_and(|day| Date::parse(day, format_description!("[year]-[month]-[day]")).is_ok());
-            if is_date && date.len() <= 32 { Ok(Due::Date(date)) } else { Err(refused("a date is written as 2030-01-31")) }
+            let day = day.and_then(|day| Date::parse(day, format_description!("[year]-[month]-[day]")).ok());
+            let day = day.filter(|_| date.len() <= 32).ok_or_else(|| refused("a date is written as 2030-01-31"))?;
+            let seconds = day.midnight().assume_utc().unix_timestamp();
+            Ok(Due::Date(Timestamp::from_millis(seconds.saturating_mul(1000))))
         }
         _ => Err(refused("a lifecycle rule is due after a number of days or on a date")),
     }
@@ -135,7 +168,9 @@ fn refused(message: impl Into<String>) -> Error {
 mod tests {
     use serde_json::{from_value, json, to_value};
 
-    use super::{Rule, shown, taken};
+    use umbra_store::lifecycle::LifecycleRule;
+
+    use super::{Rule, replaced, shown, taken};
 
     #[test]
     fn rules_come_back_as_they_were_written() {
@@ -146,6 +181,21 @@ mod tests {
         ]);
         let stored = taken(from_value(rules.clone()).unwrap()).unwrap();
         assert_eq!(to_value(shown(&stored)).unwrap(), rules);
+    }
+
+    #[test]
+    fn rules_that_only_s3_can_say_stay() {
+        let rules = |ids: &[&str]| {
+            let rule = |id: &&str| json!({ "id": id, "status": 1, "expiration": { "days": 1, "enabled": true } });
+            taken(from_value(ids.iter().map(rule).collect()).unwrap()).unwrap()
+        };
+        let unsayable = |rule: LifecycleRule| LifecycleRule { abort_uploads_days: Some(1), ..rule };
+        let mut before = rules(&["seen", "unseen", "both"]);
+        before[1] = unsayable(before[1].clone());
+        before[2] = unsayable(before[2].clone());
+        assert_eq!(to_value(shown(&before)).unwrap().as_array().unwrap().len(), 1);
+        let after: Vec<_> = replaced(&before, &rules(&["new", "both"])).into_iter().map(|rule| rule.id).collect();
+        assert_eq!(after, ["unseen", "new", "both"]);
     }
 
     #[test]

@@ -57,8 +57,9 @@ fn settings(bucket: &Bucket) -> Result<Map<String, Value>, Failure> {
         let headers = extras.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         show("additional_http_headers", Value::Object(headers.collect()));
     }
-    if !extras.lifecycle.is_empty() {
-        show("lifecycle_rules", value(&lifecycle::shown(&extras.lifecycle))?);
+    let rules = lifecycle::shown(&extras.lifecycle.rules);
+    if !rules.is_empty() {
+        show("lifecycle_rules", value(&rules)?);
     }
     if !extras.cors.is_empty() {
         show("cors", value(&cors::shown(&extras.cors))?);

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{Body, S3Error, S3ErrorCode, S3Response};
 use serde_json::{Map, Value, json};
 use umbra_core::{Error, Fault, Result as CoreResult};
-use umbra_store::{Bucket, BucketSettings, Catalog, CorsRule, Extras, LifecycleRule, Notifications};
+use umbra_store::{Bucket, BucketSettings, Catalog, CorsRule, Extras, Notifications, lifecycle::LifecycleRule};
 
 use super::{answer, cors, document::malformed, hook, lifecycle, location, routes::Tigris, shadow};
 use crate::{
@@ -57,6 +57,7 @@ pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, doc
             Ok(())
         };
         catalog.update_bucket(&bucket, &mut apply).await?;
+        own.lifecycle_changed();
         Ok::<_, Failure>(())
     });
     work.await.unwrap_or_else(|error| Err(Error::internal("the request was cut short").because(error).into()))?;
@@ -121,7 +122,7 @@ impl Change {
             Self::Domain(domain) => extras.domain.clone_from(domain),
             Self::Headers(headers) => extras.headers.clone_from(headers),
             Self::Cors(rules) => extras.cors.clone_from(rules),
-            Self::Lifecycle(rules) => extras.lifecycle.clone_from(rules),
+            Self::Lifecycle(rules) => extras.lifecycle.rules = lifecycle::replaced(&extras.lifecycle.rules, rules),
             Self::Notifications(notifications) => extras.notifications.clone_from(notifications),
         }
     }

@@ -82,6 +82,7 @@ impl Parts {
     pub(super) fn front(&self, settings: &Settings) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
+            allow_sigv2: settings.allow_sigv2,
             max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
             public_url: Some(settings.public_url.clone()).filter(|url| !url.is_empty()),

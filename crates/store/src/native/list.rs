@@ -49,7 +49,7 @@ impl Native {
 }
 
 fn page_of(page: DelimPage) -> Result<ListPage> {
-    let objects = page.entries.iter().map(listed).collect::<Result<Vec<_>>>()?;
+    let objects = page.entries.iter().map(ListedObject::decode).collect::<Result<Vec<_>>>()?;
     let common_prefixes = page.common_prefixes.iter().map(|bytes| text(bytes).map(str::to_owned)).collect::<Result<Vec<_>>>()?;
     let last_object = objects.last().map(|object| object.key.as_str());
     let last = last_object.max(common_prefixes.last().map(String::as_str)).map(str::to_owned);
@@ -57,15 +57,18 @@ fn page_of(page: DelimPage) -> Result<ListPage> {
     Ok(ListPage { objects, common_prefixes, next, last })
 }
 
-fn listed(entry: &Entry) -> Result<ListedObject> {
-    let head = record::object::decode_head(&entry.head)?;
-    Ok(ListedObject {
-        key: ObjectKey::parse(text(&entry.key)?)?,
-        size: head.size,
-        etag: head.etag,
-        last_modified: head.last_modified,
-        storage_class: head.storage_class,
-    })
+impl ListedObject {
+    /// What the head of `entry` tells, an entry of [`umbra_meta::key::object`].
+    pub fn decode(entry: &Entry) -> Result<Self> {
+        let head = record::object::decode_head(&entry.head)?;
+        Ok(Self {
+            key: ObjectKey::parse(text(&entry.key)?)?,
+            size: head.size,
+            etag: head.etag,
+            last_modified: head.last_modified,
+            storage_class: head.storage_class,
+        })
+    }
 }
 
 fn text(key: &[u8]) -> Result<&str> {

@@ -1,6 +1,6 @@
 //! Listings of uploads in progress.
 
-use umbra_core::{Error, ErrorKind, Result};
+use umbra_core::{Error, ErrorKind, ObjectKey, Result, Timestamp, UploadId};
 use umbra_meta::{Entry, KeyRange, Projection, key};
 
 use super::Native;
@@ -45,9 +45,15 @@ enum Taken {
     Prefix(String),
 }
 
+/// The upload that `entry` is the place of in the index by key: its key, its identifier, and when it began.
+pub fn decode_upload_index(entry: &Entry) -> Result<(ObjectKey, UploadId, Timestamp)> {
+    let corrupt = || Error::new(ErrorKind::Corrupt, format!("{} is no key of an upload", entry.key.escape_ascii()));
+    let (key, upload) = key::parse_upload_index(&entry.key).ok_or_else(corrupt)?;
+    Ok((key, upload, record::upload::decode_index(&entry.head)?))
+}
+
 fn take(options: &ListUploads, page: &mut UploadsPage, row: &Entry) -> Result<Taken> {
-    let corrupt = || Error::new(ErrorKind::Corrupt, format!("{} is no key of an upload", row.key.escape_ascii()));
-    let (key, upload) = key::parse_upload_index(&row.key).ok_or_else(corrupt)?;
+    let (key, upload, initiated) = decode_upload_index(row)?;
     let prefix = common_prefix(key.as_str(), options);
     let is_behind_marker = |prefix: &str| options.key_marker.as_deref().is_none_or(|marker| prefix > marker);
     if let Some(prefix) = prefix.filter(|prefix| !is_behind_marker(prefix)) {
@@ -60,7 +66,6 @@ fn take(options: &ListUploads, page: &mut UploadsPage, row: &Entry) -> Result<Ta
         page.common_prefixes.push(prefix.to_owned());
         return Ok(Taken::Prefix(prefix.to_owned()));
     }
-    let initiated = record::upload::decode_index(&row.head)?;
     page.uploads.push(ListedUpload { key, upload, initiated });
     Ok(Taken::Upload)
 }

@@ -38,6 +38,13 @@ impl Native {
         self.amend(bucket, key, terms, |object| object.etag = etag.clone()).await
     }
 
+    /// Moves an object to another class. Nothing else of it changes, not even its date: where its content is does not depend on the class.
+    ///
+    /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
+    pub async fn relabel(&self, bucket: &Bucket, key: &ObjectKey, class: String, terms: Terms) -> Result<()> {
+        self.amend(bucket, key, terms, |object| object.headers.storage_class = Some(class.clone())).await
+    }
+
     async fn amend(&self, bucket: &Bucket, key: &ObjectKey, terms: Terms, change: impl Fn(&mut ObjectRecord)) -> Result<()> {
         let mut fence = Fence::from(bucket);
         let row = key::object(key);

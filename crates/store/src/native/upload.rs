@@ -51,6 +51,12 @@ impl Upload {
     }
 }
 
+/// When the upload that we called `id` began.
+pub fn upload_initiated(id: &UploadId) -> Option<Timestamp> {
+    let millis = id.as_str().get(..12).filter(|_| id.as_str().len() == 36)?;
+    i64::from_str_radix(millis, 16).ok().map(Timestamp::from_millis)
+}
+
 impl Native {
     /// Begins a multipart upload. `note` is kept beside it for a wrapper, whose own writes, made for the upload's id, ride in the same batch.
     pub async fn create_upload_noted(
@@ -79,7 +85,7 @@ impl Native {
         Ok(id)
     }
 
-    /// Identifiers begin with the time, so that the uploads of a key are listed in the order in which they began.
+    /// Identifiers begin with the time ([`upload_initiated`]), so that the uploads of a key are listed in the order in which they began.
     fn new_upload_id(&self, initiated: Timestamp) -> UploadId {
         UploadId::parse(&format!("{:012x}{}", initiated.as_millis(), hex::encode(self.random().array::<12>())))
     }

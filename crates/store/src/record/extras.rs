@@ -3,7 +3,11 @@
 use minicbor::{Decode, Encode};
 use umbra_core::SealedSecret;
 
-use super::attributes::Acl;
+use super::{
+    attributes::Acl,
+    lifecycle::{EarlierRule, Lifecycle},
+    sub_resources::{EventHook, Logging, Website},
+};
 use crate::extras::{self, Extras as Given};
 
 #[derive(Encode, Decode)]
@@ -24,8 +28,9 @@ pub(super) struct Extras<'b> {
     headers: Vec<(String, String)>,
     #[n(7)]
     cors: Vec<CorsRule>,
+    /// In the earlier form; nothing is written here any more.
     #[n(8)]
-    lifecycle: Vec<LifecycleRule>,
+    earlier_lifecycle: Vec<EarlierRule>,
     #[n(9)]
     notifications: Option<Notifications>,
     #[n(11)]
@@ -36,6 +41,20 @@ pub(super) struct Extras<'b> {
     public_access: Option<PublicAccessBlock>,
     #[n(14)]
     ownership: Option<ObjectOwnership>,
+    #[n(16)]
+    lifecycle: Option<Lifecycle>,
+    #[n(17)]
+    tags: Option<Vec<(String, String)>>,
+    #[n(18)]
+    website: Option<Website>,
+    #[n(19)]
+    logging: Option<Logging>,
+    #[n(20)]
+    event_hooks: Option<Vec<EventHook>>,
+    #[n(21)]
+    requester_pays: Option<bool>,
+    #[n(22)]
+    accelerated: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -78,28 +97,6 @@ struct CorsRule {
 }
 
 #[derive(Encode, Decode)]
-struct LifecycleRule {
-    #[n(0)]
-    id: String,
-    #[n(1)]
-    enabled: bool,
-    #[n(2)]
-    prefix: Option<String>,
-    #[n(3)]
-    transition: Option<(String, Due)>,
-    #[n(4)]
-    expiration: Option<Due>,
-}
-
-#[derive(Encode, Decode)]
-enum Due {
-    #[n(0)]
-    Days(#[n(0)] u32),
-    #[n(1)]
-    Date(#[n(0)] String),
-}
-
-#[derive(Encode, Decode)]
 struct Notifications {
     #[n(0)]
     enabled: bool,
@@ -131,12 +128,19 @@ impl<'b> From<&'b Given> for Extras<'b> {
             domain: extras.domain,
             headers: extras.headers,
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
-            lifecycle: extras.lifecycle.into_iter().map(LifecycleRule::from).collect(),
+            earlier_lifecycle: Vec::new(),
             notifications: extras.notifications.map(Notifications::from),
             policy: extras.policy,
             acl: given.acl.as_ref().map(Acl::of),
             public_access: extras.public_access.map(From::from),
             ownership: extras.ownership.map(From::from),
+            lifecycle: Lifecycle::of(&extras.lifecycle),
+            tags: unless_empty(extras.tags),
+            website: extras.website.map(Website::from),
+            logging: extras.logging.map(Logging::from),
+            event_hooks: unless_empty(extras.event_hooks.into_iter().map(EventHook::from).collect()),
+            requester_pays: extras.requester_pays.then_some(true),
+            accelerated: extras.accelerated,
         }
     }
 }
@@ -152,14 +156,25 @@ impl From<Extras<'_>> for Given {
             domain: extras.domain,
             headers: extras.headers,
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
-            lifecycle: extras.lifecycle.into_iter().map(extras::LifecycleRule::from).collect(),
+            lifecycle: Lifecycle::given(extras.lifecycle, extras.earlier_lifecycle),
             notifications: extras.notifications.map(extras::Notifications::from),
             policy: extras.policy,
             acl: extras.acl.map(Acl::into_given),
             public_access: extras.public_access.map(From::from),
             ownership: extras.ownership.map(From::from),
+            tags: extras.tags.unwrap_or_default(),
+            website: extras.website.map(extras::Website::from),
+            logging: extras.logging.map(extras::Logging::from),
+            event_hooks: extras.event_hooks.unwrap_or_default().into_iter().map(extras::EventHook::from).collect(),
+            requester_pays: extras.requester_pays.unwrap_or(false),
+            accelerated: extras.accelerated,
         }
     }
+}
+
+/// A list that is not written where it holds nothing.
+fn unless_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
 }
 
 /// Writes the conversions between a struct here and its twin, field by field, and those of the fields that are not the same.
@@ -179,28 +194,11 @@ macro_rules! twins {
     };
 }
 
+pub(super) use twins;
+
 twins!(PublicAccessBlock { block_acls, ignore_acls, block_policy, restrict });
 twins!(CorsRule { id, origins, methods, headers, exposed, max_age_seconds });
-twins!(LifecycleRule { id, enabled, prefix; transition: (|of: Option<(_, _)>| of.map(|(class, due)| (class, From::from(due)))), expiration: (|of: Option<_>| of.map(From::from)) });
 twins!(Notifications { enabled, url, filter; auth: (|of: Option<_>| of.map(From::from)) });
-
-impl From<extras::Due> for Due {
-    fn from(due: extras::Due) -> Self {
-        match due {
-            extras::Due::Days(days) => Self::Days(days),
-            extras::Due::Date(date) => Self::Date(date),
-        }
-    }
-}
-
-impl From<Due> for extras::Due {
-    fn from(due: Due) -> Self {
-        match due {
-            Due::Days(days) => Self::Days(days),
-            Due::Date(date) => Self::Date(date),
-        }
-    }
-}
 
 impl From<extras::ObjectOwnership> for ObjectOwnership {
     fn from(ownership: extras::ObjectOwnership) -> Self {
