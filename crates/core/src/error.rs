@@ -115,6 +115,11 @@ impl Error {
         Self::new(ErrorKind::NotFound(entity), format!("no such {entity:?}").to_lowercase())
     }
 
+    /// Makes an [`ErrorKind::NotFound`] that says which: `name` is for those who may know it.
+    pub fn no_such(entity: Entity, name: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::NotFound(entity), format!("{}: {name}", Self::not_found(entity).message()))
+    }
+
     /// Makes an [`ErrorKind::Invalid`].
     pub fn invalid(fault: Fault, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid(fault), message)

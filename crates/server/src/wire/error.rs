@@ -24,6 +24,9 @@ pub(crate) enum StartError {
     /// A network shadows may point into is not one.
     #[error("the setting shadow_allow_cidr: {0} is not a network")]
     Network(String, #[source] CidrError),
+    /// It may be meant to be one.
+    #[error("the setting shadow_allow_cidr: {0} has no length: write {0}/N, with N the bits that all its addresses share")]
+    NetworkLength(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}")]
     Listen {
