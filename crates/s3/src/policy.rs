@@ -7,6 +7,7 @@
 mod cache;
 mod condition;
 mod document;
+mod keys;
 mod network;
 mod pattern;
 mod principal;
@@ -113,7 +114,7 @@ impl Policy {
 
     /// Whether it asks for the tags that an object has.
     pub(crate) fn asks_for_tags(&self) -> bool {
-        let asks = |pattern: &Pattern| pattern.variables().any(condition::is_of_existing_tag);
+        let asks = |pattern: &Pattern| pattern.variables().any(keys::is_of_existing_tag);
         self.statements.iter().any(|statement| {
             statement.conditions.iter().any(Condition::asks_for_tags)
                 || statement.resources.list.iter().any(asks)

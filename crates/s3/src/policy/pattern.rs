@@ -85,7 +85,7 @@ impl Pattern {
         if key.trim().is_empty() {
             return Malformed::because("Policy has an invalid variable: it has no name");
         }
-        self.0.push(Piece::Variable { key: super::condition::canonical(key.trim()), default });
+        self.0.push(Piece::Variable { key: super::keys::canonical(key.trim()), default });
         Ok(())
     }
 
