@@ -50,6 +50,7 @@ pub enum Fault {
     InvalidObjectState,
     BucketNotEmpty,
     MalformedXml,
+    KmsKeyNotFound,
 }
 
 /// What the caller should do about an error. A new kind needs a decision record.

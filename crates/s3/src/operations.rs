@@ -11,6 +11,7 @@ mod absent;
 mod bucket_acl;
 mod bucket_billing;
 mod bucket_cors;
+mod bucket_encryption;
 mod bucket_lifecycle;
 mod bucket_logging;
 mod bucket_ownership;
@@ -115,6 +116,9 @@ operations! {
     get_bucket_ownership_controls, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput => bucket_ownership::get_bucket_ownership_controls;
     put_bucket_ownership_controls, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput => bucket_ownership::put_bucket_ownership_controls;
     delete_bucket_ownership_controls, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput => bucket_ownership::delete_bucket_ownership_controls;
+    put_bucket_encryption, PutBucketEncryptionInput, PutBucketEncryptionOutput => bucket_encryption::put_bucket_encryption;
+    get_bucket_encryption, GetBucketEncryptionInput, GetBucketEncryptionOutput => bucket_encryption::get_bucket_encryption;
+    delete_bucket_encryption, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput => bucket_encryption::delete_bucket_encryption;
     put_bucket_lifecycle_configuration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput => bucket_lifecycle::put_bucket_lifecycle_configuration;
     get_bucket_lifecycle_configuration, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput => bucket_lifecycle::get_bucket_lifecycle_configuration;
     delete_bucket_lifecycle, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput => bucket_lifecycle::delete_bucket_lifecycle;

@@ -12,8 +12,9 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use umbra_blob::{BlobId, BlobStore};
+use umbra_blob::BlobId;
 use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
+use umbra_store::{Extent, Seal, SealedBlobs};
 
 use crate::{
     arriving::Arriving,
@@ -65,9 +66,22 @@ pub(crate) struct StoredPiece {
     pub(crate) size: u64,
     /// Where it is.
     pub(crate) blob: BlobId,
+    /// The key it is encrypted with, if it is.
+    pub(crate) seal: Option<Box<Seal>>,
 }
 
 impl StoredPiece {
+    /// The piece that lies in `extent`.
+    pub(crate) fn new(offset: u64, extent: Extent) -> Self {
+        let Extent { blob, size, seal } = extent;
+        Self { offset, size, blob, seal }
+    }
+
+    /// Where it lies in the blob store.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { blob: self.blob.clone(), size: self.size, seal: self.seal.clone() }
+    }
+
     fn end(&self) -> u64 {
         self.offset + self.size
     }
@@ -140,7 +154,7 @@ pub(crate) struct Visit(Arc<Transfer>);
 
 impl Visit {
     /// Begins to read `range`.
-    pub(crate) fn read(self, blobs: Arc<dyn BlobStore>, range: ByteRange) -> Reader {
+    pub(crate) fn read(self, blobs: SealedBlobs, range: ByteRange) -> Reader {
         let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
         let changed = self.0.changed.follow();
         Reader::new(self, changed, blobs, range, is_whole)

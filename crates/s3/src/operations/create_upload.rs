@@ -11,7 +11,7 @@ use super::{Operations, list_objects};
 use crate::{
     acl,
     call::Call,
-    convert::{attributes, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
+    convert::{attributes, attributes::encryption, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
     error::Answer,
     expiration,
 };
@@ -25,7 +25,7 @@ pub(super) async fn create_multipart_upload(
     let hoisted = Hoisted::of(&request.uri);
     let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let mut attributes = attributes::asked!(input, call.bucket()?);
+    let (mut attributes, _) = attributes::asked!(input, call.bucket()?);
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);
@@ -38,10 +38,11 @@ pub(super) async fn create_multipart_upload(
         checksum: wanted,
     };
     let bucket = call.bucket()?;
+    let encryption = options.attributes.encryption.clone();
     let upload = operations.objects.create_upload(&call.cx, bucket, &key, options).await?;
     let mut writer = KeyWriter::new(None)?;
     let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
-    let output = CreateMultipartUploadOutput {
+    let mut output = CreateMultipartUploadOutput {
         abort_date,
         abort_rule_id,
         bucket: Some(bucket.name.to_string()),
@@ -51,5 +52,7 @@ pub(super) async fn create_multipart_upload(
         checksum_type: wanted.map(|(_, kind)| checksum::kind(kind)),
         ..CreateMultipartUploadOutput::default()
     };
+    encryption::show!(output, encryption.as_ref());
+    output.ssekms_encryption_context = encryption::context_of(encryption.as_ref());
     Ok(list_objects::finished(output, &writer))
 }

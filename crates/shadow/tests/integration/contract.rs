@@ -9,8 +9,8 @@ use umbra_core::{Body, ErrorKind, PartNumber, Tags, UserMetadata};
 use umbra_meta::{CommitFault, Write, key};
 use umbra_shadow::origin::{OriginAttributes, memory::Fault};
 use umbra_store::{
-    CopyOptions, CreateUpload, DeleteOptions, GetOptions, ListOptions, ListSource, ListStart, Objects, PartAddress, PutOptions, copy,
-    copy_part,
+    CopyOptions, CopyPartOptions, CreateUpload, DeleteOptions, GetOptions, ListOptions, ListSource, ListStart, Objects, PartAddress,
+    PutOptions, copy, copy_part,
 };
 
 use crate::world::{World, content, k, kind};
@@ -123,7 +123,8 @@ async fn parts_copied_from_a_cold_object_move_it_once() {
     for (number, first, last) in [(1, 0, MIB as u64 - 1), (2, MIB as u64, size - 1)] {
         let address = PartAddress { key: &target, upload: &upload, number: PartNumber::new(number).unwrap() };
         let range = Some((first, last));
-        let part = copy_part(&world.shadow, &world.cx, (&bucket, &source), range, &bucket, address, Default::default()).await.unwrap();
+        let options = CopyPartOptions { range, ..CopyPartOptions::default() };
+        let part = copy_part(&world.shadow, &world.cx, (&bucket, &source), &bucket, address, options).await.unwrap();
         assert_eq!(part.size, last - first + 1);
     }
     assert_eq!(world.hydrated("source").await, content(3 * MIB));
