@@ -428,6 +428,22 @@ def test_pieces_on_their_way_in_are_encrypted(tmp_path, seaweed):
         server.remove()
 
 
+def test_a_rollback_of_what_is_encrypted(server, sealed_pair):
+    """What is encrypted with keys that are here goes back as it is; what is encrypted with a customer's key is named as left."""
+    pair = sealed_pair.create()
+    pair.put("ours", marked(100_000), ServerSideEncryption="AES256")
+    pair.put("named", marked(1000), ServerSideEncryption="aws:kms", SSEKMSKeyId="one")
+    pair.put("theirs", b"secret", **customer(7))
+    done = server.storage("rollback", pair.name, "--json", check=False, timeout=100)
+    told = done.json()
+    assert done.status == 1 and not told["can_point_back"] and told["job"]["objects_failed"] == 1
+    (failed,) = [k for k in told["keys"] if k["finding"] is None]
+    assert failed["key"] == "theirs" and "server side encryption" in failed["reason"]
+    assert pair.read_there("ours") == marked(100_000) and pair.read_there("named") == marked(1000) and not pair.is_there("theirs")
+    found = server.storage("verify", pair.name, "--deep", "--json", check=False, timeout=100).json()
+    assert {d["key"] for d in found["differences"]} == {"theirs"}
+
+
 def test_write_through_and_encryption(server, sealed_pair):
     """The origin gets the content as it was sent, and its own say on encryption; a customer's key is refused before anything is sent."""
     pair = sealed_pair.create(write_through=True)
