@@ -6,7 +6,8 @@ use umbra_core::{
 };
 
 use crate::{
-    Bucket, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions, part_integrity,
+    Bucket, Cause, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
+    part_integrity,
 };
 
 /// How to copy.
@@ -57,6 +58,7 @@ pub async fn copy(
         attributes: options.attributes,
         preconditions: options.conditions,
         integrity: Integrity { content_md5: None, checksum },
+        cause: Cause::Copy,
     };
     objects.put(cx, target.0, target.1, body, write).await
 }

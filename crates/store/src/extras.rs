@@ -36,7 +36,7 @@ pub struct Extras {
     pub cors: Vec<CorsRule>,
     /// When objects move to another class or end.
     pub lifecycle: Lifecycle,
-    /// Whom to tell of changes. Kept; nobody is told yet.
+    /// Whom Tigris's clients have told of changes.
     pub notifications: Option<Notifications>,
     /// The bucket policy, as its JSON was given.
     pub policy: Option<String>,

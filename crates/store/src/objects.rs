@@ -8,7 +8,7 @@ use umbra_core::{
     RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
 };
 
-use crate::Bucket;
+use crate::{Bucket, Cause};
 
 /// Objects in buckets.
 ///
@@ -164,6 +164,8 @@ pub struct PutOptions {
     pub preconditions: Preconditions,
     /// What the body must be.
     pub integrity: Integrity,
+    /// How it comes to be put.
+    pub cause: Cause,
 }
 
 /// What was stored.

@@ -5,7 +5,7 @@ use s3s::{
     dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
-use umbra_store::PutOptions;
+use umbra_store::{Cause, PutOptions};
 
 use super::Operations;
 use crate::{
@@ -37,6 +37,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         attributes,
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
+        cause: if request.extensions.get::<FormFile>().is_some() { Cause::Post } else { Cause::Put },
     };
     let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
     let body = match request.extensions.get::<FormFile>() {
