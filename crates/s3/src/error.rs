@@ -146,6 +146,7 @@ fn fault_code(fault: Fault) -> (S3ErrorCode, StatusCode) {
         Fault::InvalidObjectState => return (S3ErrorCode::InvalidObjectState, StatusCode::FORBIDDEN),
         Fault::BucketNotEmpty => return (S3ErrorCode::BucketNotEmpty, StatusCode::CONFLICT),
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
+        Fault::KmsKeyNotFound => S3ErrorCode::Custom("KMS.NotFoundException".into()),
     };
     (code, StatusCode::BAD_REQUEST)
 }

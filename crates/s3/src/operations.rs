@@ -3,6 +3,7 @@
 mod absent;
 mod bucket_billing;
 mod bucket_cors;
+mod bucket_encryption;
 mod bucket_lifecycle;
 mod bucket_logging;
 mod bucket_notification;
@@ -87,6 +88,9 @@ operations! {
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
+    put_bucket_encryption, PutBucketEncryptionInput, PutBucketEncryptionOutput => bucket_encryption::put_bucket_encryption;
+    get_bucket_encryption, GetBucketEncryptionInput, GetBucketEncryptionOutput => bucket_encryption::get_bucket_encryption;
+    delete_bucket_encryption, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput => bucket_encryption::delete_bucket_encryption;
     put_bucket_lifecycle_configuration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput => bucket_lifecycle::put_bucket_lifecycle_configuration;
     get_bucket_lifecycle_configuration, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput => bucket_lifecycle::get_bucket_lifecycle_configuration;
     delete_bucket_lifecycle, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput => bucket_lifecycle::delete_bucket_lifecycle;

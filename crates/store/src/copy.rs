@@ -6,8 +6,8 @@ use umbra_core::{
 };
 
 use crate::{
-    Bucket, Cause, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
-    part_integrity,
+    Bucket, Cause, CustomerKey, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
+    Sealing, part_integrity,
 };
 
 /// How to copy.
@@ -23,6 +23,12 @@ pub struct CopyOptions {
     pub checksum: Option<ChecksumAlgorithm>,
     /// What S3's optional features add to the target: nothing of it comes from the source.
     pub attributes: Attributes,
+    /// The client's key of the source.
+    pub source_key: Option<CustomerKey>,
+    /// How the target is to be encrypted.
+    pub sealing: Option<Sealing>,
+    /// Whether that was asked for, which makes the copy of an object to itself a change.
+    pub changes_encryption: bool,
     /// Conditions on what the target's key holds.
     pub conditions: Preconditions,
 }
@@ -35,12 +41,12 @@ pub async fn copy(
     target: (&Bucket, &ObjectKey),
     options: CopyOptions,
 ) -> Result<PutObject> {
-    if options.replace.is_none() && source.0.partition == target.0.partition && source.1 == target.1 {
+    if options.replace.is_none() && !options.changes_encryption && source.0.partition == target.0.partition && source.1 == target.1 {
         let message = "this copy request is illegal because it is trying to copy an object to itself without changing its metadata, \
                        storage class, website redirect location or encryption attributes";
         return Err(Error::invalid(Fault::InvalidRequest, message));
     }
-    let read = GetOptions { preconditions: options.source_conditions, ..GetOptions::default() };
+    let read = GetOptions { preconditions: options.source_conditions, customer_key: options.source_key, ..GetOptions::default() };
     let GetObject { info, body, .. } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
     check_size(info.size)?;
     let tags = match options.replace_tags {
@@ -57,25 +63,39 @@ pub async fn copy(
         tags,
         attributes: options.attributes,
         preconditions: options.conditions,
-        integrity: Integrity { content_md5: None, checksum },
+        integrity: Integrity { content_md5: None, checksum, sealing: options.sealing },
         cause: Cause::Copy,
     };
     objects.put(cx, target.0, target.1, body, write).await
 }
 
-/// Copies an object, or `range` of it (first and last byte), into a part of an upload.
+/// How to copy into a part.
+#[derive(Debug, Default)]
+pub struct CopyPartOptions {
+    /// Conditions on the source.
+    pub source_conditions: Preconditions,
+    /// The first and last byte of the source; all of it when `None`.
+    pub range: Option<(u64, u64)>,
+    /// The client's key of the source.
+    pub source_key: Option<CustomerKey>,
+    /// The client's key of the upload.
+    pub customer_key: Option<CustomerKey>,
+}
+
+/// Copies an object, or a range of it, into a part of an upload.
 pub async fn copy_part(
     objects: &dyn Objects,
     cx: &RequestContext,
     source: (&Bucket, &ObjectKey),
-    range: Option<(u64, u64)>,
     bucket: &Bucket,
     part: PartAddress<'_>,
-    conditions: Preconditions,
+    options: CopyPartOptions,
 ) -> Result<PutObject> {
+    let CopyPartOptions { source_conditions, range, source_key, customer_key } = options;
     let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
+    let integrity = part_integrity(&upload, Integrity { sealing: customer_key.map(Sealing::Customer), ..Integrity::default() })?;
     let wanted = range.map(|(first, last)| RangeSpec::From { first, last: Some(last) });
-    let read = GetOptions { range: wanted, preconditions: conditions, ..GetOptions::default() };
+    let read = GetOptions { range: wanted, preconditions: source_conditions, customer_key: source_key, ..GetOptions::default() };
     let beyond = |error: Error| match error.kind() {
         // A read past the end is 416; a copy, 400.
         ErrorKind::Invalid(Fault::InvalidRange) => Error::invalid(Fault::InvalidArgument, "range specified is not valid for source object"),
@@ -87,7 +107,6 @@ pub async fn copy_part(
         return Err(Error::invalid(Fault::InvalidArgument, message));
     }
     check_size(got.map_or(info.size, umbra_core::ByteRange::len))?;
-    let integrity = part_integrity(&upload, Integrity::default())?;
     objects.put_part(cx, bucket, part, body, integrity).await
 }
 

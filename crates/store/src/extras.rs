@@ -1,5 +1,6 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
+mod encryption;
 mod event_hook;
 mod logging;
 mod website;
@@ -7,6 +8,7 @@ mod website;
 use umbra_core::{Acl, SealedSecret};
 
 pub use self::{
+    encryption::{DefaultEncryption, DefaultKmsKey},
     event_hook::{EventHook, EventHookKind},
     logging::{LogKeys, Logging},
     website::{RoutingRule, Website, WebsiteRedirect},
@@ -38,6 +40,8 @@ pub struct Extras {
     pub lifecycle: Lifecycle,
     /// Whom Tigris's clients have told of changes.
     pub notifications: Option<Notifications>,
+    /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
+    pub encryption: Option<DefaultEncryption>,
     /// The bucket policy, as its JSON was given.
     pub policy: Option<String>,
     /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.

@@ -8,6 +8,7 @@ mod copy;
 mod destroy;
 pub mod event;
 mod extras;
+mod keyring;
 pub mod lifecycle;
 mod native;
 mod objects;
@@ -22,17 +23,18 @@ pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{CopyOptions, copy, copy_part};
+pub use copy::{CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use event::{Cause, Event, EventBell, EventKind};
 pub use extras::{
-    CorsRule, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications, ObjectOwnership, PublicAccessBlock, RoutingRule,
-    Website, WebsiteRedirect,
+    CorsRule, DefaultEncryption, DefaultKmsKey, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications,
+    ObjectOwnership, PublicAccessBlock, RoutingRule, Website, WebsiteRedirect,
 };
+pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
-    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, Stored, StoredPart,
-    decode_upload_index, part_integrity, upload_initiated,
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, SealedBlobs, Stored,
+    StoredPart, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,

@@ -13,6 +13,7 @@
 //! Any future may be dropped at any point. From the moment content is to be published a task of its own sees it through, so that a
 //! client that goes away leaves either the object or nothing (`ingest.rs`, [`detached`]).
 
+mod cipher;
 mod commit;
 mod complete;
 mod content;
@@ -29,6 +30,7 @@ mod note;
 mod part;
 mod plan;
 mod publish;
+mod sealed;
 mod stored;
 mod tags;
 mod upload;
@@ -50,12 +52,13 @@ pub use self::{
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
     publish::NewObject,
+    sealed::SealedBlobs,
     stored::{Completion, ObjectRecord, Stored},
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    Bucket, CompleteUpload, CreateUpload, DeleteOptions, EventBell, EventKind, GetObject, GetOptions, Integrity, ListOptions, ListPage,
-    ListUploads, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, event::Telling,
+    Bucket, CompleteUpload, CreateUpload, DeleteOptions, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring, ListOptions,
+    ListPage, ListUploads, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, event::Telling,
 };
 
 /// What a [`Native`] is made of.
@@ -71,6 +74,8 @@ pub struct NativeParts {
     pub random: Arc<dyn Random>,
     /// Whom to tell that a blob is to be reclaimed.
     pub reclaimer: ReclaimHandle,
+    /// What content is encrypted with.
+    pub keys: Arc<Keyring>,
 }
 
 /// Objects kept here. Cheap to clone.
@@ -119,6 +124,11 @@ impl Native {
     /// The object of `key`, as it is stored.
     pub async fn find(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Stored>> {
         self.meta().get(bucket.partition, &key::object(key)).await?.as_ref().map(Stored::decode).transpose()
+    }
+
+    /// What content is encrypted with.
+    pub fn keys(&self) -> &Arc<Keyring> {
+        &self.parts.keys
     }
 
     fn reclaimer(&self) -> &ReclaimHandle {

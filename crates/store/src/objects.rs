@@ -4,11 +4,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use umbra_core::{
-    Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions,
-    RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+    Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Encryption, ObjectInfo, ObjectKey, PartNumber,
+    Preconditions, RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
 };
 
-use crate::{Bucket, Cause};
+use crate::{Bucket, Cause, CustomerKey, Sealing};
 
 /// Objects in buckets.
 ///
@@ -98,6 +98,8 @@ pub struct GetOptions {
     pub wants_parts: bool,
     /// Conditions.
     pub preconditions: Preconditions,
+    /// The client's key, for content that is encrypted with it.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// An object being read.
@@ -111,13 +113,15 @@ pub struct GetObject {
     pub body: Body,
 }
 
-/// What a client announced of a body, for us to verify.
+/// What a client announced of a body, for us to verify, and how it is to be kept.
 #[derive(Debug, Default)]
 pub struct Integrity {
     /// `Content-MD5`.
     pub content_md5: Option<[u8; 16]>,
     /// The checksum to compute, and the value it must have.
     pub checksum: Option<ExpectedChecksum>,
+    /// How it is to be encrypted. Of a part only the client's own key counts: the rest was said when the upload began.
+    pub sealing: Option<Sealing>,
 }
 
 /// A checksum to compute over a body.
@@ -179,6 +183,8 @@ pub struct PutObject {
     pub size: u64,
     /// When.
     pub last_modified: Timestamp,
+    /// How it is encrypted.
+    pub encryption: Option<Encryption>,
 }
 
 /// How to delete.
@@ -304,6 +310,8 @@ pub struct CompleteUpload {
     pub checksum: Option<Checksum>,
     /// The size of the whole, when the client gave one (`x-amz-mp-object-size`): it must match.
     pub size: Option<u64>,
+    /// The client's key, when it gave it again: it must be the one the upload began with.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// A part that is here.

@@ -4,7 +4,7 @@ pub(crate) mod encryption;
 pub(crate) mod grants;
 pub(crate) mod lock;
 
-/// The attributes that the fields of `$input` ask for, for an object in `$bucket`.
+/// The attributes that the fields of `$input` ask for, for an object in `$bucket`, and how it is to be encrypted.
 macro_rules! asked {
     ($input:expr, $bucket:expr) => {{
         let (input, bucket): (_, &umbra_store::Bucket) = (&$input, $bucket);
@@ -25,16 +25,20 @@ macro_rules! asked {
             },
             bucket,
         )?;
-        let encryption = $crate::convert::attributes::encryption::asked(
+        let sealing = $crate::convert::attributes::encryption::asked(
             $crate::convert::attributes::encryption::Asked {
                 algorithm: input.server_side_encryption.as_ref(),
                 kms_key: input.ssekms_key_id.as_deref(),
+                context: input.ssekms_encryption_context.as_deref(),
+                bucket_key: input.bucket_key_enabled,
                 customer_algorithm: input.sse_customer_algorithm.as_deref(),
                 customer_key: input.sse_customer_key.as_deref(),
+                customer_key_md5: input.sse_customer_key_md5.as_deref(),
             },
             bucket,
         )?;
-        umbra_core::Attributes { lock, acl, encryption }
+        let encryption = sealing.as_ref().map(umbra_store::Sealing::told);
+        (umbra_core::Attributes { lock, acl, encryption }, sealing)
     }};
 }
 

@@ -7,15 +7,16 @@ use s3s::{
     dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, ObjectCannedACL, TaggingDirective},
 };
 use umbra_core::{
-    BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, SystemHeaders, Tags, UserMetadata,
+    BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectInfo, ObjectKey, Preconditions, SystemHeaders, Tags,
+    UserMetadata,
 };
-use umbra_store::{Bucket, CopyOptions, DeleteOptions, GetOptions, copy};
+use umbra_store::{Bucket, CopyOptions, CustomerKey, DeleteOptions, GetOptions, copy};
 
 use super::{Operations, reads};
 use crate::{
     access, acl,
     call::Call,
-    convert::{attributes, checksum, conditions, headers, tags, time},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
     expiration, extensions,
 };
@@ -25,11 +26,12 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let call = Call::of(&request)?;
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
     let mut input = request.input;
-    let attributes = attributes::asked!(input, call.bucket()?);
+    let (attributes, sealing) = attributes::asked!(input, call.bucket()?);
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
-    reads::refuse_customer_key(input.copy_source_sse_customer_algorithm.is_some())?;
+    let source_key = encryption::source_key!(input)?;
+    let changes_encryption = input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
     let target_key = ObjectKey::parse(&input.key)?;
-    let (source_bucket, source_key) = source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let (source_bucket, source_name) = source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
     let mut source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -40,11 +42,15 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         Replacement::All(headers, metadata) => Some((headers, metadata)),
         Replacement::None => None,
         Replacement::Placement(headers) => {
-            Some(inherited(operations, &call, &source_bucket, &source_key, headers, &mut source_conditions).await?)
+            let source = Source { bucket: &source_bucket, key: &source_name, customer_key: source_key.clone() };
+            Some(inherited(operations, &call, source, headers, &mut source_conditions).await?)
         }
     };
     let moved = match moves {
-        true => Some(Moved::begin(operations, &call, &source_bucket, &source_key, &target_key, &mut source_conditions).await?),
+        true => {
+            let source = Source { bucket: &source_bucket, key: &source_name, customer_key: source_key.clone() };
+            Some(Moved::begin(operations, &call, source, &target_key, &mut source_conditions).await?)
+        }
         false => None,
     };
     let options = CopyOptions {
@@ -52,13 +58,16 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         replace,
         replace_tags: replacement_tags(&input)?,
         attributes,
+        source_key,
+        sealing,
+        changes_encryption,
         checksum: input.checksum_algorithm.as_ref().map(|algorithm| ChecksumAlgorithm::parse(algorithm.as_str())).transpose()?,
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };
     let target = (&**call.bucket()?, &target_key);
-    let copied = copy(&*operations.objects, &call.cx, (&source_bucket, &source_key), target, options).await?;
+    let copied = copy(&*operations.objects, &call.cx, (&source_bucket, &source_name), target, options).await?;
     if let Some(moved) = moved {
-        moved.end(operations, &call, &source_key).await?;
+        moved.end(operations, &call, &source_name).await?;
     }
     let mut result = CopyObjectResult {
         e_tag: Some(conditions::etag(&copied.etag)),
@@ -67,7 +76,10 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     };
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
     let expiration = expiration::of_written(operations, &call, &target_key).await;
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() }))
+    let mut output = CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() };
+    encryption::show!(output, copied.encryption.as_ref());
+    output.ssekms_encryption_context = encryption::context_of(copied.encryption.as_ref());
+    Ok(S3Response::new(output))
 }
 
 /// The bucket and key that a copy reads, which the caller must be allowed to.
@@ -88,6 +100,20 @@ pub(super) async fn source(
         return Err(Error::new(ErrorKind::Denied, "the source bucket belongs to another owner").into());
     }
     Ok((bucket, ObjectKey::parse(key)?))
+}
+
+/// What a copy reads.
+struct Source<'a> {
+    bucket: &'a Bucket,
+    key: &'a ObjectKey,
+    customer_key: Option<CustomerKey>,
+}
+
+impl Source<'_> {
+    async fn head(self, operations: &Operations, call: &Call) -> Result<ObjectInfo, Error> {
+        let options = GetOptions { customer_key: self.customer_key, ..GetOptions::default() };
+        operations.objects.head(&call.cx, self.bucket, self.key, options).await
+    }
 }
 
 /// What the target is to have of its own.
@@ -121,12 +147,11 @@ fn replacement(input: &mut CopyObjectInput) -> Result<Replacement, Failure> {
 async fn inherited(
     operations: &Operations,
     call: &Call,
-    bucket: &Bucket,
-    key: &ObjectKey,
+    source: Source<'_>,
     own: SystemHeaders,
     conditions: &mut Preconditions,
 ) -> Result<(SystemHeaders, UserMetadata), Failure> {
-    let info = operations.objects.head(&call.cx, bucket, key, GetOptions::default()).await?;
+    let info = source.head(operations, call).await?;
     conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![info.etag]));
     let headers =
         SystemHeaders { storage_class: own.storage_class, website_redirect_location: own.website_redirect_location, ..info.headers };
@@ -140,15 +165,14 @@ impl Moved {
     async fn begin(
         operations: &Operations,
         call: &Call,
-        bucket: &Bucket,
-        source: &ObjectKey,
+        source: Source<'_>,
         target: &ObjectKey,
         conditions: &mut Preconditions,
     ) -> Result<Self, Failure> {
-        if bucket.partition != call.bucket()?.partition || source == target {
+        if source.bucket.partition != call.bucket()?.partition || source.key == target {
             return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
         }
-        let etag = operations.objects.head(&call.cx, bucket, source, GetOptions::default()).await?.etag;
+        let etag = source.head(operations, call).await?.etag;
         conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![etag.clone()]));
         Ok(Self(etag))
     }

@@ -7,11 +7,18 @@ use s3s::{
 use umbra_core::ObjectKey;
 
 use super::{Operations, reads};
-use crate::{body, call::Call, convert::checksum, error::Answer, expiration};
+use crate::{
+    body,
+    call::Call,
+    convert::{attributes::encryption, checksum},
+    error::Answer,
+    expiration,
+};
 
 /// Reads an object, or a range or part of it.
 pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let call = Call::of(&request)?;
+    encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -19,9 +26,10 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let read = operations.objects.get(&call.cx, bucket, &key, options.clone()).await;
     let read = match read {
         Ok(read) => read,
-        Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
     let info = &read.info;
+    reads::check_key(info, &options)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());

@@ -9,11 +9,18 @@ use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Res
 use umbra_store::GetOptions;
 
 use super::{Operations, reads};
-use crate::{call::Call, convert::checksum, error::Answer, expiration, extensions, layer::Status};
+use crate::{
+    call::Call,
+    convert::{attributes::encryption, checksum},
+    error::Answer,
+    expiration, extensions,
+    layer::Status,
+};
 
 /// Tells what is known of an object.
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let call = Call::of(&request)?;
+    encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -25,8 +32,9 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     };
     let info = match found {
         Ok(info) => info,
-        Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
+    reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();

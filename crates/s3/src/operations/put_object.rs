@@ -5,13 +5,13 @@ use s3s::{
     dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
-use umbra_store::{Cause, PutOptions};
+use umbra_store::{Cause, Integrity, PutOptions};
 
 use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
     error::Answer,
     expiration,
     post::FormFile,
@@ -22,7 +22,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
-    let attributes = attributes::asked!(input, call.bucket()?);
+    let (attributes, sealing) = attributes::asked!(input, call.bucket()?);
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
@@ -36,7 +36,10 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
         attributes,
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
-        integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
+        integrity: Integrity {
+            sealing,
+            ..integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?
+        },
         cause: if request.extensions.get::<FormFile>().is_some() { Cause::Post } else { Cause::Put },
     };
     let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
@@ -50,5 +53,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
     }
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
+    encryption::show!(output, stored.encryption.as_ref());
+    output.ssekms_encryption_context = encryption::context_of(stored.encryption.as_ref());
     Ok(S3Response::new(output))
 }

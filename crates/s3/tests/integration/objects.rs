@@ -82,8 +82,8 @@ async fn what_we_would_not_do_is_refused() {
     let world = World::new().await;
     let admin = world.admin().await;
     let cases = [
-        ("x-amz-server-side-encryption", "aws:kms", (501, "NotImplemented")),
-        ("x-amz-server-side-encryption-customer-algorithm", "AES256", (501, "NotImplemented")),
+        ("x-amz-server-side-encryption", "AES128", (400, "InvalidArgument")),
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256", (400, "InvalidArgument")),
         ("x-amz-object-lock-legal-hold", "ON", (400, "InvalidRequest")),
         ("x-amz-grant-read", "id=someone", (400, "AccessControlListNotSupported")),
         ("x-amz-storage-class", "FAST", (400, "InvalidStorageClass")),

@@ -57,7 +57,7 @@ impl Native {
     ) -> Result<PutObject> {
         let mut object = ObjectRecord {
             size: content.size,
-            etag: terms.etag.clone().unwrap_or_else(|| ETag::from_md5(content.md5)),
+            etag: terms.etag.clone().unwrap_or_else(|| ETag::from_md5(content.tag)),
             last_modified: Timestamp::default(),
             headers: unless_standard(new.headers),
             metadata: new.metadata,
@@ -240,7 +240,13 @@ impl ObjectRecord {
     }
 
     pub(super) fn put_object(&self) -> PutObject {
-        PutObject { etag: self.etag.clone(), checksums: self.checksums.clone(), size: self.size, last_modified: self.last_modified }
+        PutObject {
+            etag: self.etag.clone(),
+            checksums: self.checksums.clone(),
+            size: self.size,
+            last_modified: self.last_modified,
+            encryption: self.attributes.encryption.clone(),
+        }
     }
 }
 

@@ -166,7 +166,8 @@ mod tests {
 
     use super::{decode_settings, encode_settings};
     use crate::{
-        BucketSettings, BucketState, CorsRule, Extras, HookAuth, Lifecycle, Notifications, ObjectOwnership, PublicAccessBlock,
+        BucketSettings, BucketState, CorsRule, DefaultEncryption, DefaultKmsKey, Extras, HookAuth, Lifecycle, Notifications,
+        ObjectOwnership, PublicAccessBlock,
         lifecycle::{Due, Expiration, LifecycleFilter, LifecycleRule, Transition},
         record::golden,
     };
@@ -253,6 +254,12 @@ mod tests {
         BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
     }
 
+    fn with_encryption() -> BucketSettings {
+        let kms = Some(DefaultKmsKey { key: Some("alias/one".to_owned()), dual: true });
+        let encryption = Some(DefaultEncryption { kms, bucket_key: Some(false), blocks_customer_keys: true });
+        BucketSettings { extras: Arc::new(Extras { encryption, ..Extras::default() }), ..BucketSettings::default() }
+    }
+
     /// With every setting that came after the first release.
     fn with_later_settings() -> BucketSettings {
         let mut settings = shadowed();
@@ -271,6 +278,7 @@ mod tests {
             ("bucket/v1-plain", BucketSettings::default()),
             ("bucket/v1-extras", with_extras()),
             ("bucket/v1-later", with_later_settings()),
+            ("bucket/v1-encryption", with_encryption()),
             ("bucket/v1-access", with_access()),
         ] {
             // Lifecycle rules are written in another place by now.
