@@ -1,10 +1,10 @@
 //! What a request asks for of S3's optional features, for the object it writes: one file for each feature.
 
 pub(crate) mod encryption;
-pub(crate) mod grants;
 pub(crate) mod lock;
 
-/// The attributes that the fields of `$input` ask for, for an object in `$bucket`, and how it is to be encrypted.
+/// The attributes that the fields of `$input` ask for, for an object in `$bucket`, and how it is to be encrypted. Its ACL is for
+/// [`crate::acl::on_write`] to say.
 macro_rules! asked {
     ($input:expr, $bucket:expr) => {{
         let (input, bucket): (_, &umbra_store::Bucket) = (&$input, $bucket);
@@ -13,15 +13,6 @@ macro_rules! asked {
                 mode: input.object_lock_mode.as_ref(),
                 until: input.object_lock_retain_until_date.as_ref(),
                 legal_hold: input.object_lock_legal_hold_status.as_ref(),
-            },
-            bucket,
-        )?;
-        let acl = $crate::convert::attributes::grants::asked(
-            $crate::convert::attributes::grants::Asked {
-                full_control: input.grant_full_control.as_deref(),
-                read: input.grant_read.as_deref(),
-                read_acp: input.grant_read_acp.as_deref(),
-                write_acp: input.grant_write_acp.as_deref(),
             },
             bucket,
         )?;
@@ -38,7 +29,7 @@ macro_rules! asked {
             bucket,
         )?;
         let encryption = sealing.as_ref().map(umbra_store::Sealing::told);
-        (umbra_core::Attributes { lock, acl, encryption }, sealing)
+        (umbra_core::Attributes { lock, acl: None, encryption }, sealing)
     }};
 }
 

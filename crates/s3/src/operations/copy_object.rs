@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use s3s::{
     S3Request, S3Response,
-    dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, ObjectCannedACL, TaggingDirective},
+    dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective},
 };
 use umbra_core::{
     BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectInfo, ObjectKey, Preconditions, SystemHeaders, Tags,
@@ -14,7 +14,8 @@ use umbra_store::{Bucket, CopyOptions, CustomerKey, DeleteOptions, GetOptions, c
 
 use super::{Operations, reads};
 use crate::{
-    access, acl,
+    access::{self, Stated},
+    acl,
     call::Call,
     convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time},
     error::{Answer, Failure},
@@ -25,13 +26,18 @@ use crate::{
 pub(super) async fn copy_object(operations: &Operations, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
     let call = Call::of(&request)?;
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
+    let stated = stated!(request);
+    let asked = acl::Asked::of(&stated);
     let mut input = request.input;
-    let (attributes, sealing) = attributes::asked!(input, call.bucket()?);
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let source_key = encryption::source_key!(input)?;
     let changes_encryption = input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
     let target_key = ObjectKey::parse(&input.key)?;
-    let (source_bucket, source_name) = source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let replaces_tags = input.tagging_directive.as_ref().is_some_and(|directive| directive.as_str() == TaggingDirective::REPLACE);
+    let named =
+        SourceName { name: &input.copy_source, expected_owner: input.expected_source_bucket_owner.as_deref(), copies_tags: !replaces_tags };
+    let (source_bucket, source_name) = source(operations, &call, stated, named).await?;
     let mut source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -82,21 +88,38 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     Ok(S3Response::new(output))
 }
 
+/// How a request names what a copy reads.
+pub(super) struct SourceName<'a> {
+    pub(super) name: &'a CopySource,
+    /// Whose bucket it must be.
+    pub(super) expected_owner: Option<&'a str>,
+    /// Whether its tags are copied too.
+    pub(super) copies_tags: bool,
+}
+
 /// The bucket and key that a copy reads, which the caller must be allowed to.
 pub(super) async fn source(
     operations: &Operations,
     call: &Call,
-    source: &CopySource,
-    expected_owner: Option<&str>,
+    stated: Stated<'_>,
+    source: SourceName<'_>,
 ) -> Result<(Arc<Bucket>, ObjectKey), Failure> {
-    let CopySource::Bucket { bucket, key, version_id } = source else {
+    let CopySource::Bucket { bucket, key, version_id } = source.name else {
         return Err(Error::new(ErrorKind::Unsupported, "copy sources are named as bucket/key").into());
     };
     reads::refuse_version(version_id.as_deref())?;
     let bucket = operations.catalog.bucket(&BucketName::parse(bucket)?).await?;
-    access::may_read(call.key.as_deref(), &bucket)?;
+    let request = access::Request {
+        cx: &call.cx,
+        access_key: call.key.as_deref(),
+        bucket: &bucket,
+        object: Some(key.as_ref()),
+        stated,
+        given_tags: None,
+    };
+    operations.judge.check_source(request, version_id.is_some(), source.copies_tags).await?;
     access::refuse_reflection(&call.cx, operations.catalog.store_id(), &bucket)?;
-    if expected_owner.is_some_and(|owner| owner != bucket.organization) {
+    if source.expected_owner.is_some_and(|owner| owner != bucket.organization) {
         return Err(Error::new(ErrorKind::Denied, "the source bucket belongs to another owner").into());
     }
     Ok((bucket, ObjectKey::parse(key)?))

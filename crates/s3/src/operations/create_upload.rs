@@ -2,7 +2,7 @@
 
 use s3s::{
     S3Request,
-    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput, ObjectCannedACL},
+    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput},
 };
 use umbra_core::ObjectKey;
 use umbra_store::CreateUpload;
@@ -23,9 +23,10 @@ pub(super) async fn create_multipart_upload(
 ) -> Answer<CreateMultipartUploadOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
+    let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let (attributes, _) = attributes::asked!(input, call.bucket()?);
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    let (mut attributes, _) = attributes::asked!(input, call.bucket()?);
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);
     let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;

@@ -29,6 +29,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
         Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
     let info = &read.info;
+    call.check_reader(info)?;
     reads::check_key(info, &options)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);

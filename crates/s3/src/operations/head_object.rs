@@ -34,6 +34,7 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
         Ok(info) => info,
         Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
+    call.check_reader(&info)?;
     reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);

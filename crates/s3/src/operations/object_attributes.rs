@@ -28,7 +28,8 @@ pub(super) async fn get_object_attributes(
     let key = ObjectKey::parse(&input.key)?;
     let customer_key = encryption::given_key!(input)?;
     let options = GetOptions { wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
-    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await?;
+    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await.map_err(|error| call.told(error))?;
+    call.check_reader(&info)?;
     reads::check_key(&info, &options)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {

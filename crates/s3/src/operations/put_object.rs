@@ -2,7 +2,7 @@
 
 use s3s::{
     S3Request, S3Response,
-    dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
+    dto::{PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
 use umbra_store::{Cause, Integrity, PutOptions};
@@ -21,9 +21,10 @@ use crate::{
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
+    let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let (attributes, sealing) = attributes::asked!(input, call.bucket()?);
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }

@@ -115,7 +115,7 @@ pub(super) fn complete<T>(response: &mut S3Response<T>, info: &ObjectInfo, bucke
 /// Completes the answer to a read that failed: 304 carries what the reader already has a copy of.
 pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey, options: GetOptions, error: Error) -> Failure {
     if error.kind() != ErrorKind::NotModified {
-        return error.into();
+        return call.told(error);
     }
     let mut answer = S3Error::from(Failure::from(error));
     let again = GetOptions { customer_key: options.customer_key, ..GetOptions::default() };

@@ -10,7 +10,7 @@ use s3s::{
 use umbra_core::{ObjectKey, Tags};
 
 use super::{Operations, reads};
-use crate::{call::Call, convert::tags, error::Answer};
+use crate::{access, call::Call, convert::tags, error::Answer};
 
 /// Shows the tags of an object.
 pub(super) async fn get_object_tagging(
@@ -20,7 +20,7 @@ pub(super) async fn get_object_tagging(
     let call = Call::of(&request)?;
     reads::refuse_version(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
-    let tags = operations.objects.tags(&call.cx, call.bucket()?, &key).await?;
+    let tags = operations.objects.tags(&call.cx, call.bucket()?, &key).await.map_err(|error| call.told(error))?;
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::to_set(&tags), version_id: None }))
 }
 
@@ -32,7 +32,14 @@ pub(super) async fn put_object_tagging(
     let call = Call::of(&request)?;
     reads::refuse_version(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
+    let stated = stated!(request);
     let tags = tags::from_set(request.input.tagging.tag_set)?;
+    let bucket = call.bucket()?;
+    if bucket.settings.extras.policy.is_some() {
+        let object = Some(key.as_str());
+        let asked = access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, stated, given_tags: Some(&tags) };
+        operations.judge.check(asked, "PutObjectTagging").await?;
+    }
     operations.objects.put_tags(&call.cx, call.bucket()?, &key, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput::default()))
 }

@@ -36,11 +36,16 @@ pub(super) async fn upload_part(operations: &Operations, request: S3Request<Uplo
 /// Stores a part from an object, or a range of one.
 pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request<UploadPartCopyInput>) -> Answer<UploadPartCopyOutput> {
     let call = Call::of(&request)?;
+    let stated = stated!(request);
     let input = request.input;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
     let part = PartAddress { key: &key, upload: &upload, number: PartNumber::new(input.part_number.into())? };
-    let (source_bucket, source_key) =
-        copy_object::source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let named = copy_object::SourceName {
+        name: &input.copy_source,
+        expected_owner: input.expected_source_bucket_owner.as_deref(),
+        copies_tags: false,
+    };
+    let (source_bucket, source_key) = copy_object::source(operations, &call, stated, named).await?;
     let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
