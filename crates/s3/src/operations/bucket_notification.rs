@@ -86,7 +86,7 @@ fn shown_filter(hook: &EventHook) -> Option<dto::NotificationConfigurationFilter
         value.clone().map(|value| dto::FilterRule { name: Some(dto::FilterRuleName::from_static(name)), value: Some(value) })
     };
     let rules: Vec<_> = rule("Prefix", &hook.prefix).into_iter().chain(rule("Suffix", &hook.suffix)).collect();
-    (!rules.is_empty()).then(|| dto::NotificationConfigurationFilter { key: Some(dto::S3KeyFilter { filter_rules: Some(rules) }) })
+    (!rules.is_empty()).then_some(dto::NotificationConfigurationFilter { key: Some(dto::S3KeyFilter { filter_rules: Some(rules) }) })
 }
 
 fn taken(operations: &Operations, configuration: dto::NotificationConfiguration) -> Result<Vec<EventHook>, Failure> {
