@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use s3s::{S3Request, dto};
 use umbra_core::{Error, RequestContext, Result};
-use umbra_store::{AccessKey, Bucket};
+use umbra_store::{AccessKey, Action, Bucket};
 
 use crate::layer::{Progress, Stage};
 
@@ -27,6 +27,13 @@ impl Call {
         }
         let call = request.extensions.get::<Arc<Self>>().cloned();
         call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
+    }
+
+    /// Whether a delete or a change of a retention that asks for it may end a retention in governance mode before its time: those who manage the
+    /// bucket may.
+    pub(crate) fn bypasses_governance(&self, asked: Option<bool>) -> Result<bool> {
+        let bucket = self.bucket()?;
+        Ok(asked == Some(true) && self.key.as_ref().is_some_and(|key| key.may(Action::ManageBuckets, Some(bucket))))
     }
 
     /// The bucket in the path.

@@ -32,11 +32,11 @@ impl S3Front {
     pub fn new(settings: S3Settings, parts: S3Parts) -> Result<Self> {
         let settings = Arc::new(settings);
         let S3Parts { shadow, catalog, clock, random } = parts;
-        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog };
+        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, clock };
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
-        let Parts { shadow, catalog, .. } = parts;
+        let Parts { shadow, catalog, clock, .. } = parts;
         let forms = Forms {
             service: inner.clone(),
             catalog: Arc::clone(&catalog),
@@ -75,16 +75,18 @@ struct Parts {
     settings: Arc<S3Settings>,
     shadow: Shadow,
     catalog: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Parts {
     fn builder(&self) -> Result<S3ServiceBuilder> {
-        let Self { settings, shadow, catalog } = self;
+        let Self { settings, shadow, catalog, clock } = self;
         let operations = Operations {
             settings: Arc::clone(settings),
             objects: Arc::new(shadow.clone()),
             shadow: shadow.clone(),
             catalog: Arc::clone(catalog),
+            clock: Arc::clone(clock),
         };
         let mut builder = S3ServiceBuilder::new(operations);
         builder.set_config(limits::config(settings)?);

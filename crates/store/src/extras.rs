@@ -2,6 +2,7 @@
 
 mod event_hook;
 mod logging;
+mod object_lock;
 mod website;
 
 use umbra_core::{Acl, SealedSecret};
@@ -9,6 +10,7 @@ use umbra_core::{Acl, SealedSecret};
 pub use self::{
     event_hook::{EventHook, EventHookKind},
     logging::{LogKeys, Logging},
+    object_lock::{DefaultRetention, ObjectLockSettings, RetentionPeriod},
     website::{RoutingRule, Website, WebsiteRedirect},
 };
 use crate::Lifecycle;
@@ -38,6 +40,8 @@ pub struct Extras {
     pub lifecycle: Lifecycle,
     /// Whom to tell of changes. Kept; nobody is told yet.
     pub notifications: Option<Notifications>,
+    /// That versions can be kept from being deleted, and which are by default.
+    pub object_lock: Option<ObjectLockSettings>,
     /// The bucket policy, as its JSON was given.
     pub policy: Option<String>,
     /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.

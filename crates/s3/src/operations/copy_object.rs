@@ -8,14 +8,15 @@ use s3s::{
 };
 use umbra_core::{
     BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, SystemHeaders, Tags, UserMetadata,
+    VersionId,
 };
-use umbra_store::{Bucket, CopyOptions, DeleteOptions, GetOptions, copy};
+use umbra_store::{Bucket, Copied, CopyOptions, DeleteOptions, GetOptions, copy};
 
 use super::{Operations, reads};
 use crate::{
     access, acl,
     call::Call,
-    convert::{attributes, checksum, conditions, headers, tags, time},
+    convert::{attributes, checksum, conditions, headers, tags, time, version},
     error::{Answer, Failure},
     expiration, extensions,
 };
@@ -26,10 +27,12 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
     let mut input = request.input;
     let attributes = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     reads::refuse_customer_key(input.copy_source_sse_customer_algorithm.is_some())?;
     let target_key = ObjectKey::parse(&input.key)?;
-    let (source_bucket, source_key) = source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let (source_bucket, source_key, source_version) =
+        source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
     let mut source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -40,7 +43,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         Replacement::All(headers, metadata) => Some((headers, metadata)),
         Replacement::None => None,
         Replacement::Placement(headers) => {
-            Some(inherited(operations, &call, &source_bucket, &source_key, headers, &mut source_conditions).await?)
+            let source = (&*source_bucket, &source_key, source_version);
+            Some(inherited(operations, &call, source, headers, &mut source_conditions).await?)
         }
     };
     let moved = match moves {
@@ -48,6 +52,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         false => None,
     };
     let options = CopyOptions {
+        source_version,
         source_conditions,
         replace,
         replace_tags: replacement_tags(&input)?,
@@ -56,7 +61,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };
     let target = (&**call.bucket()?, &target_key);
-    let copied = copy(&*operations.objects, &call.cx, (&source_bucket, &source_key), target, options).await?;
+    let Copied { target: copied, source: copied_version } =
+        copy(&*operations.objects, &call.cx, (&source_bucket, &source_key), target, options).await?;
     if let Some(moved) = moved {
         moved.end(operations, &call, &source_key).await?;
     }
@@ -67,27 +73,33 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     };
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
     let expiration = expiration::of_written(operations, &call, &target_key).await;
-    Ok(S3Response::new(CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() }))
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(result),
+        copy_source_version_id: version::shown(&source_bucket, copied_version),
+        expiration,
+        version_id: version::stored(call.bucket()?, copied.version),
+        ..CopyObjectOutput::default()
+    }))
 }
 
-/// The bucket and key that a copy reads, which the caller must be allowed to.
+/// The bucket, key and version that a copy reads, which the caller must be allowed to.
 pub(super) async fn source(
     operations: &Operations,
     call: &Call,
     source: &CopySource,
     expected_owner: Option<&str>,
-) -> Result<(Arc<Bucket>, ObjectKey), Failure> {
+) -> Result<(Arc<Bucket>, ObjectKey, Option<VersionId>), Failure> {
     let CopySource::Bucket { bucket, key, version_id } = source else {
         return Err(Error::new(ErrorKind::Unsupported, "copy sources are named as bucket/key").into());
     };
-    reads::refuse_version(version_id.as_deref())?;
+    let version = version::asked(version_id.as_deref())?;
     let bucket = operations.catalog.bucket(&BucketName::parse(bucket)?).await?;
     access::may_read(call.key.as_deref(), &bucket)?;
     access::refuse_reflection(&call.cx, operations.catalog.store_id(), &bucket)?;
     if expected_owner.is_some_and(|owner| owner != bucket.organization) {
         return Err(Error::new(ErrorKind::Denied, "the source bucket belongs to another owner").into());
     }
-    Ok((bucket, ObjectKey::parse(key)?))
+    Ok((bucket, ObjectKey::parse(key)?, version))
 }
 
 /// What the target is to have of its own.
@@ -121,12 +133,11 @@ fn replacement(input: &mut CopyObjectInput) -> Result<Replacement, Failure> {
 async fn inherited(
     operations: &Operations,
     call: &Call,
-    bucket: &Bucket,
-    key: &ObjectKey,
+    (bucket, key, version): (&Bucket, &ObjectKey, Option<VersionId>),
     own: SystemHeaders,
     conditions: &mut Preconditions,
 ) -> Result<(SystemHeaders, UserMetadata), Failure> {
-    let info = operations.objects.head(&call.cx, bucket, key, GetOptions::default()).await?;
+    let info = operations.objects.head(&call.cx, bucket, key, GetOptions { version, ..GetOptions::default() }).await?;
     conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![info.etag]));
     let headers =
         SystemHeaders { storage_class: own.storage_class, website_redirect_location: own.website_redirect_location, ..info.headers };
@@ -155,7 +166,8 @@ impl Moved {
 
     async fn end(self, operations: &Operations, call: &Call, source: &ObjectKey) -> Result<(), Failure> {
         let preconditions = Preconditions { if_match: Some(Matches::ETags(vec![self.0])), ..Preconditions::default() };
-        Ok(operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions }).await?)
+        operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions, ..DeleteOptions::default() }).await?;
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn create_multipart_upload(
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
     let attributes = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);

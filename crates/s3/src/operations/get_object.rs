@@ -7,7 +7,13 @@ use s3s::{
 use umbra_core::ObjectKey;
 
 use super::{Operations, reads};
-use crate::{body, call::Call, convert::checksum, error::Answer, expiration};
+use crate::{
+    body,
+    call::Call,
+    convert::{attributes::lock, checksum, version},
+    error::Answer,
+    expiration,
+};
 
 /// Reads an object, or a range or part of it.
 pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
@@ -19,12 +25,14 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let read = operations.objects.get(&call.cx, bucket, &key, options.clone()).await;
     let read = match read {
         Ok(read) => read,
-        Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options.version, error).await),
     };
     let info = &read.info;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
+    lock::show!(output, info);
+    output.version_id = version::shown(bucket, info.version);
     output.content_length = i64::try_from(length).ok();
     output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, info).await;

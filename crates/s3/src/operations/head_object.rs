@@ -9,7 +9,13 @@ use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Res
 use umbra_store::GetOptions;
 
 use super::{Operations, reads};
-use crate::{call::Call, convert::checksum, error::Answer, expiration, extensions, layer::Status};
+use crate::{
+    call::Call,
+    convert::{attributes::lock, checksum, version},
+    error::Answer,
+    expiration, extensions,
+    layer::Status,
+};
 
 /// Tells what is known of an object.
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
@@ -25,10 +31,12 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     };
     let info = match found {
         Ok(info) => info,
-        Err(error) => return Err(reads::failed(operations, &call, &key, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options.version, error).await),
     };
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
+    lock::show!(output, info);
+    output.version_id = version::shown(bucket, info.version);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();
     output.content_range = range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, &info).await;
@@ -107,6 +115,7 @@ mod tests {
             parts: parts.iter().map(|&(number, size)| PartInfo { number, size, checksums: vec![] }).collect(),
             tag_count: 0,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
         }
     }

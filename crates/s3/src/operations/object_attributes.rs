@@ -10,7 +10,7 @@ use umbra_store::GetOptions;
 use super::{Operations, list_objects, reads};
 use crate::{
     call::Call,
-    convert::{checksum, conditions, headers::STANDARD, time},
+    convert::{checksum, conditions, headers::STANDARD, time, version},
     error::Answer,
 };
 
@@ -21,15 +21,16 @@ pub(super) async fn get_object_attributes(
 ) -> Answer<GetObjectAttributesOutput> {
     let call = Call::of(&request)?;
     let input = request.input;
-    reads::refuse_version(input.version_id.as_deref())?;
+    let version = version::asked(input.version_id.as_deref())?;
     reads::refuse_customer_key(input.sse_customer_algorithm.is_some())?;
     let wanted = Wanted::parse(&input.object_attributes)?;
     let limit = list_objects::page_size(input.max_parts)?;
     let key = ObjectKey::parse(&input.key)?;
-    let options = GetOptions { wants_parts: wanted.parts, ..GetOptions::default() };
+    let options = GetOptions { version, wants_parts: wanted.parts, ..GetOptions::default() };
     let info = operations.objects.head(&call.cx, call.bucket()?, &key, options).await?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {
+        version_id: version::shown(call.bucket()?, info.version),
         checksum: wanted.checksum.then(|| whole(&info)).flatten(),
         e_tag: wanted.etag.then(|| conditions::etag(&info.etag)),
         last_modified: Some(time::shown(info.last_modified)),
@@ -136,6 +137,7 @@ mod tests {
             parts: [1, 3, 7].map(|number| PartInfo { number, size: 10, checksums: vec![] }).to_vec(),
             tag_count: 0,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
         };
         let numbers = |marker, limit| {

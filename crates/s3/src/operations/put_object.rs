@@ -11,7 +11,7 @@ use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
+    convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags, version},
     error::Answer,
     expiration,
     post::FormFile,
@@ -23,6 +23,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
     let hoisted = Hoisted::of(&request.uri);
     let mut input = request.input;
     let attributes = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
@@ -44,7 +45,11 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         None => body::incoming(input.body, input.content_length)?,
     };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
-    let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
+    let mut output = PutObjectOutput {
+        e_tag: Some(conditions::etag(&stored.etag)),
+        version_id: version::stored(call.bucket()?, stored.version),
+        ..PutObjectOutput::default()
+    };
     if let Some(tags) = tags {
         output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
     }

@@ -5,13 +5,13 @@ use s3s::{
     dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput},
 };
 use umbra_core::{Error, Fault, ObjectKey, PartNumber, Result, UploadId};
-use umbra_store::{PartAddress, copy_part};
+use umbra_store::{Copied, PartAddress, copy_part};
 
 use super::{Operations, copy_object, reads};
 use crate::{
     body,
     call::Call,
-    convert::{checksum, conditions, integrity, time},
+    convert::{checksum, conditions, integrity, time, version},
     error::Answer,
 };
 
@@ -38,7 +38,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     reads::refuse_customer_key(input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some())?;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
     let part = PartAddress { key: &key, upload: &upload, number: PartNumber::new(input.part_number.into())? };
-    let (source_bucket, source_key) =
+    let (source_bucket, source_key, source_version) =
         copy_object::source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
     let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
@@ -47,15 +47,20 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
         input.copy_source_if_unmodified_since.as_ref(),
     );
     let range = input.copy_source_range.as_deref().map(parse_range).transpose()?;
-    let source = (&*source_bucket, &source_key);
-    let stored = copy_part(&*operations.objects, &call.cx, source, range, call.bucket()?, part, source_conditions).await?;
+    let source = (&*source_bucket, &source_key, source_version);
+    let Copied { target: stored, source: copied_version } =
+        copy_part(&*operations.objects, &call.cx, source, range, call.bucket()?, part, source_conditions).await?;
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),
         ..CopyPartResult::default()
     };
     checksum::show!(result, checksum::shown(&stored.checksums));
-    Ok(S3Response::new(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() }))
+    Ok(S3Response::new(UploadPartCopyOutput {
+        copy_part_result: Some(result),
+        copy_source_version_id: version::shown(&source_bucket, copied_version),
+        ..UploadPartCopyOutput::default()
+    }))
 }
 
 /// Takes `bytes=first-last`; S3 wants both here.

@@ -61,7 +61,7 @@ impl Step<'_> {
             Some(_) => {
                 let mut terms = shadow.terms_of_delete(bucket, key);
                 terms.checks.push(unchanged);
-                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await
+                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId};
+use umbra_core::{ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId, VersionId};
 use umbra_meta::{Entry, Expect, Projection, key};
 
 use super::{
@@ -135,7 +135,13 @@ struct Rows {
 
 impl PartHead {
     fn put_object(self) -> PutObject {
-        PutObject { etag: ETag::from_md5(self.md5), checksums: self.checksums, size: self.size, last_modified: self.last_modified }
+        PutObject {
+            etag: ETag::from_md5(self.md5),
+            checksums: self.checksums,
+            size: self.size,
+            last_modified: self.last_modified,
+            version: VersionId::Null,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use umbra_core::SealedSecret;
 use super::{
     attributes::Acl,
     lifecycle::{EarlierRule, Lifecycle},
+    object_lock::ObjectLock,
     sub_resources::{EventHook, Logging, Website},
 };
 use crate::extras::{self, Extras as Given};
@@ -33,6 +34,8 @@ pub(super) struct Extras<'b> {
     earlier_lifecycle: Vec<EarlierRule>,
     #[n(9)]
     notifications: Option<Notifications>,
+    #[n(10)]
+    object_lock: Option<ObjectLock>,
     #[n(11)]
     policy: Option<String>,
     #[b(12)]
@@ -130,6 +133,7 @@ impl<'b> From<&'b Given> for Extras<'b> {
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
             earlier_lifecycle: Vec::new(),
             notifications: extras.notifications.map(Notifications::from),
+            object_lock: extras.object_lock.map(ObjectLock::from),
             policy: extras.policy,
             acl: given.acl.as_ref().map(Acl::of),
             public_access: extras.public_access.map(From::from),
@@ -158,6 +162,7 @@ impl From<Extras<'_>> for Given {
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
             lifecycle: Lifecycle::given(extras.lifecycle, extras.earlier_lifecycle),
             notifications: extras.notifications.map(extras::Notifications::from),
+            object_lock: extras.object_lock.map(extras::ObjectLockSettings::from),
             policy: extras.policy,
             acl: extras.acl.map(Acl::into_given),
             public_access: extras.public_access.map(From::from),
