@@ -3,8 +3,9 @@
 import pytest
 
 from harness import process
-from harness.clients import s3
+from harness.clients import read, s3
 from harness.moto_origin import Moto
+from harness.raw import Wire
 from harness.seaweed import SeaweedFS
 from harness.shadowed import Shadowed, name
 from harness.umbra import Umbra
@@ -104,6 +105,16 @@ def bucket(umbra):
 def c(umbra):
     """A boto3 client with the root key."""
     return umbra.client()
+
+
+@pytest.fixture
+def wire(umbra, c, bucket):
+    """A hand to write requests with; whatever was sent, the server must serve afterwards."""
+    yield Wire(umbra, bucket)
+    assert umbra.process.running()
+    c.put_object(Bucket=bucket, Key="still-serving", Body=b"yes")
+    assert read(c, bucket, "still-serving") == b"yes"
+    assert "panicked" not in umbra.log_path.read_text(errors="replace")
 
 
 @pytest.fixture

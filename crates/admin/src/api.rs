@@ -24,7 +24,6 @@ pub use status::{
 };
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use umbra_core::Timestamp;
 
 /// The answer to a request that failed.
@@ -43,21 +42,7 @@ pub struct ErrorDetail {
     pub message: String,
 }
 
-/// A point in time as the API writes it: RFC 3339, in UTC, to the second.
+/// A point in time as the API writes it.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    OffsetDateTime::from_unix_timestamp(time.as_secs())
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_else(|| time.as_secs().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use umbra_core::Timestamp;
-
-    #[test]
-    fn times_are_written_to_the_second() {
-        assert_eq!(super::rfc3339(Timestamp::from_millis(1_700_000_000_999)), "2023-11-14T22:13:20Z");
-        assert_eq!(super::rfc3339(Timestamp::from_millis(i64::MAX)), (i64::MAX / 1000).to_string(), "past the calendar");
-    }
+    time.rfc3339()
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use prometheus_client::registry::Registry;
-use umbra_core::{BucketName, Clock, Entity, Random, RequestContext};
+use umbra_core::{BucketName, Clock, Entity, Error, ErrorKind, Random, RequestContext};
 use umbra_shadow::Shadow;
 use umbra_store::{Bucket, Catalog};
 
@@ -64,8 +64,11 @@ impl AdminState {
 
     /// The bucket `name`, if the caller may know of it.
     pub(crate) async fn visible_bucket(&self, caller: &Caller, name: &str) -> ApiResult<Arc<Bucket>> {
-        let bucket = self.catalog.bucket(&BucketName::parse(name)?).await?;
-        if caller.sees(&bucket) { Ok(bucket) } else { Err(ApiError::not_found(Entity::Bucket)) }
+        // What the caller may not know of is answered as what does not exist.
+        let missing = || Error::no_such(Entity::Bucket, name);
+        let found = self.catalog.bucket(&BucketName::parse(name)?).await;
+        let bucket = found.map_err(|error| if error.kind() == ErrorKind::NotFound(Entity::Bucket) { missing() } else { error })?;
+        if caller.sees(&bucket) { Ok(bucket) } else { Err(missing().into()) }
     }
 
     /// The bucket `name`, if the caller may change it.

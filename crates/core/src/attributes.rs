@@ -99,8 +99,14 @@ pub enum Encryption {
     Managed,
     /// With a named key (SSE-KMS, `aws:kms`).
     Kms {
-        /// The name of the key.
+        /// The key, as the client named it.
         key: String,
+        /// Whether two layers of encryption were asked for (`aws:kms:dsse`).
+        dual: bool,
+        /// Whether keys of the bucket were to save requests to the key service. Kept and told; keys here cost no requests.
+        bucket_key: bool,
+        /// The encryption context, in base64. Kept and told.
+        context: Option<String>,
     },
     /// With a key the client sends with every request (SSE-C) and we do not keep.
     Customer {

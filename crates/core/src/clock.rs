@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
 /// A point in time: milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -24,6 +26,14 @@ impl Timestamp {
     /// Whole seconds since the Unix epoch, rounded down: the precision of an HTTP date.
     pub const fn as_secs(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// As RFC 3339 writes it, in UTC, to the second.
+    pub fn rfc3339(self) -> String {
+        OffsetDateTime::from_unix_timestamp(self.as_secs())
+            .ok()
+            .and_then(|time| time.format(&Rfc3339).ok())
+            .unwrap_or_else(|| self.as_secs().to_string())
     }
 
     /// This point, `duration` later.
@@ -70,5 +80,16 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn times_are_written_to_the_second() {
+        assert_eq!(Timestamp::from_millis(1_700_000_000_999).rfc3339(), "2023-11-14T22:13:20Z");
+        assert_eq!(Timestamp::from_millis(i64::MAX).rfc3339(), (i64::MAX / 1000).to_string(), "past the calendar");
     }
 }

@@ -54,6 +54,7 @@ pub enum Fault {
     InvalidBucketState,
     MethodNotAllowed,
     MalformedXml,
+    KmsKeyNotFound,
 }
 
 /// What the caller should do about an error. A new kind needs a decision record.
@@ -117,6 +118,11 @@ impl Error {
     /// Makes an [`ErrorKind::NotFound`].
     pub fn not_found(entity: Entity) -> Self {
         Self::new(ErrorKind::NotFound(entity), format!("no such {entity:?}").to_lowercase())
+    }
+
+    /// Makes an [`ErrorKind::NotFound`] that says which: `name` is for those who may know it.
+    pub fn no_such(entity: Entity, name: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::NotFound(entity), format!("{}: {name}", Self::not_found(entity).message()))
     }
 
     /// Makes an [`ErrorKind::Invalid`].

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use s3s::{S3Request, dto};
-use umbra_core::{Error, RequestContext, Result};
-use umbra_store::{AccessKey, Action, Bucket};
+use s3s::{S3ErrorCode, S3Request, dto};
+use umbra_core::{Entity, Error, ErrorKind, ObjectInfo, Permission, RequestContext, Result};
+use umbra_store::{AccessKey, Bucket};
 
-use crate::layer::{Progress, Stage};
+use crate::{
+    access::Judge,
+    error::Failure,
+    layer::{Progress, Stage},
+};
 
 /// Who asks, for which bucket, in which context. The access check puts it into the request.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(crate) struct Call {
     pub(crate) key: Option<Arc<AccessKey>>,
     /// The bucket in the path, resolved.
     pub(crate) bucket: Option<Arc<Bucket>>,
+    /// Whether who asks must not learn that an object is absent.
+    pub(crate) hides_absence: bool,
 }
 
 impl Call {
@@ -29,11 +35,18 @@ impl Call {
         call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
     }
 
-    /// Whether a delete or a change of a retention that asks for it may end a retention in governance mode before its time: those who manage the
-    /// bucket may.
-    pub(crate) fn bypasses_governance(&self, asked: Option<bool>) -> Result<bool> {
-        let bucket = self.bucket()?;
-        Ok(asked == Some(true) && self.key.as_ref().is_some_and(|key| key.may(Action::ManageBuckets, Some(bucket))))
+    /// Refuses to show an object that belongs to another organization than its bucket, unless its ACL opens it.
+    pub(crate) fn check_reader(&self, info: &ObjectInfo) -> Result<(), Failure> {
+        let may = Judge::check_reader(self.key.as_deref(), self.bucket()?, info.attributes.acl.as_ref(), Permission::Read);
+        if may { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+    }
+
+    /// The failure of a read, as much of it as who asks may learn.
+    pub(crate) fn told(&self, error: Error) -> Failure {
+        if self.hides_absence && matches!(error.kind(), ErrorKind::NotFound(Entity::Object | Entity::Version)) {
+            return S3ErrorCode::AccessDenied.into();
+        }
+        error.into()
     }
 
     /// The bucket in the path.

@@ -171,6 +171,7 @@ fn fault_code(fault: Fault) -> (S3ErrorCode, StatusCode) {
         Fault::MethodNotAllowed => return (S3ErrorCode::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED),
         Fault::BucketNotEmpty => return (S3ErrorCode::BucketNotEmpty, StatusCode::CONFLICT),
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
+        Fault::KmsKeyNotFound => S3ErrorCode::Custom("KMS.NotFoundException".into()),
     };
     (code, StatusCode::BAD_REQUEST)
 }

@@ -10,7 +10,7 @@ use umbra_store::Catalog;
 
 use crate::{
     S3Settings,
-    access::Gate,
+    access::{Gate, Judge},
     auth::Keys,
     host,
     layer::{Layer, Services},
@@ -32,11 +32,18 @@ impl S3Front {
     pub fn new(settings: S3Settings, parts: S3Parts) -> Result<Self> {
         let settings = Arc::new(settings);
         let S3Parts { shadow, catalog, clock, random } = parts;
-        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, clock };
+        let judge = Judge {
+            catalog: Arc::clone(&catalog),
+            objects: Arc::new(shadow.clone()),
+            policies: Arc::default(),
+            settings: Arc::clone(&settings),
+            clock: Arc::clone(&clock),
+        };
+        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, judge };
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
-        let Parts { shadow, catalog, clock, .. } = parts;
+        let Parts { shadow, catalog, .. } = parts;
         let forms = Forms {
             service: inner.clone(),
             catalog: Arc::clone(&catalog),
@@ -75,23 +82,23 @@ struct Parts {
     settings: Arc<S3Settings>,
     shadow: Shadow,
     catalog: Arc<Catalog>,
-    clock: Arc<dyn Clock>,
+    judge: Judge,
 }
 
 impl Parts {
     fn builder(&self) -> Result<S3ServiceBuilder> {
-        let Self { settings, shadow, catalog, clock } = self;
+        let Self { settings, shadow, catalog, judge } = self;
         let operations = Operations {
             settings: Arc::clone(settings),
             objects: Arc::new(shadow.clone()),
             shadow: shadow.clone(),
             catalog: Arc::clone(catalog),
-            clock: Arc::clone(clock),
+            judge: judge.clone(),
         };
         let mut builder = S3ServiceBuilder::new(operations);
         builder.set_config(limits::config(settings)?);
         builder.set_auth(Keys(Arc::clone(catalog)));
-        builder.set_access(Gate(Arc::clone(catalog)));
+        builder.set_access(Gate(judge.clone()));
         if let Some(domain) = &settings.domain {
             builder.set_host(host::parser(domain)?);
         }

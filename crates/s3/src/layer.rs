@@ -227,7 +227,8 @@ impl Layer {
         extensions.insert(Arc::clone(progress));
         if let Some(bucket) = place.bucket.as_deref().filter(|_| is_upload) {
             progress.begin("post_object");
-            return self.services.forms.answer(Target { scheme, bucket, is_in_host: place.is_in_host }, request).await;
+            let answer = self.services.forms.answer(Target { scheme, bucket, is_in_host: place.is_in_host }, request).await;
+            return answer.or_else(|error| error.to_http_response());
         }
         let answer = self.services.s3s.call(request).await;
         let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;

@@ -21,6 +21,7 @@ mod lenient;
 mod limits;
 mod metrics;
 mod operations;
+mod policy;
 mod post;
 mod server;
 mod settings;

@@ -1,10 +1,21 @@
 //! The operations: each method of s3s's trait is one call into a file of its own.
 
+/// What `$request` says of itself, beside its input.
+macro_rules! stated {
+    ($request:expr) => {
+        $crate::access::Stated::new(&$request.uri, &$request.headers, $crate::access::Way::of(&$request.extensions))
+    };
+}
+
 mod absent;
+mod bucket_acl;
 mod bucket_billing;
 mod bucket_cors;
+mod bucket_encryption;
 mod bucket_lifecycle;
 mod bucket_logging;
+mod bucket_ownership;
+mod bucket_policy;
 mod bucket_tagging;
 mod bucket_website;
 mod buckets;
@@ -23,6 +34,7 @@ mod list_versions;
 mod object_acl;
 mod object_attributes;
 mod object_lock;
+mod public_access;
 mod put_object;
 mod reads;
 mod restore_object;
@@ -36,13 +48,12 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*};
-use umbra_core::Clock;
 use umbra_shadow::Shadow;
 use umbra_store::{Catalog, Objects};
 
 pub(crate) use buckets::{is_public, lists_publicly};
 
-use crate::{S3Settings, layer::Progress};
+use crate::{S3Settings, access::Judge, layer::Progress};
 
 /// What the operations work with.
 pub(crate) struct Operations {
@@ -50,13 +61,18 @@ pub(crate) struct Operations {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) shadow: Shadow,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) judge: Judge,
 }
 
 impl fmt::Debug for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operations").field("objects", &self.objects).finish_non_exhaustive()
     }
+}
+
+/// The error of a change whose grounds are gone.
+fn changed_meanwhile() -> umbra_core::Error {
+    umbra_core::Error::new(umbra_core::ErrorKind::Conflict, "the bucket's settings were changed meanwhile; please try again")
 }
 
 /// Tells the outer layer which operation a request turned out to ask for.
@@ -98,6 +114,21 @@ operations! {
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;
+    get_bucket_acl, GetBucketAclInput, GetBucketAclOutput => bucket_acl::get_bucket_acl;
+    put_bucket_acl, PutBucketAclInput, PutBucketAclOutput => bucket_acl::put_bucket_acl;
+    get_bucket_policy, GetBucketPolicyInput, GetBucketPolicyOutput => bucket_policy::get_bucket_policy;
+    put_bucket_policy, PutBucketPolicyInput, PutBucketPolicyOutput => bucket_policy::put_bucket_policy;
+    delete_bucket_policy, DeleteBucketPolicyInput, DeleteBucketPolicyOutput => bucket_policy::delete_bucket_policy;
+    get_bucket_policy_status, GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput => bucket_policy::get_bucket_policy_status;
+    get_public_access_block, GetPublicAccessBlockInput, GetPublicAccessBlockOutput => public_access::get_public_access_block;
+    put_public_access_block, PutPublicAccessBlockInput, PutPublicAccessBlockOutput => public_access::put_public_access_block;
+    delete_public_access_block, DeletePublicAccessBlockInput, DeletePublicAccessBlockOutput => public_access::delete_public_access_block;
+    get_bucket_ownership_controls, GetBucketOwnershipControlsInput, GetBucketOwnershipControlsOutput => bucket_ownership::get_bucket_ownership_controls;
+    put_bucket_ownership_controls, PutBucketOwnershipControlsInput, PutBucketOwnershipControlsOutput => bucket_ownership::put_bucket_ownership_controls;
+    delete_bucket_ownership_controls, DeleteBucketOwnershipControlsInput, DeleteBucketOwnershipControlsOutput => bucket_ownership::delete_bucket_ownership_controls;
+    put_bucket_encryption, PutBucketEncryptionInput, PutBucketEncryptionOutput => bucket_encryption::put_bucket_encryption;
+    get_bucket_encryption, GetBucketEncryptionInput, GetBucketEncryptionOutput => bucket_encryption::get_bucket_encryption;
+    delete_bucket_encryption, DeleteBucketEncryptionInput, DeleteBucketEncryptionOutput => bucket_encryption::delete_bucket_encryption;
     put_bucket_lifecycle_configuration, PutBucketLifecycleConfigurationInput, PutBucketLifecycleConfigurationOutput => bucket_lifecycle::put_bucket_lifecycle_configuration;
     get_bucket_lifecycle_configuration, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput => bucket_lifecycle::get_bucket_lifecycle_configuration;
     delete_bucket_lifecycle, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput => bucket_lifecycle::delete_bucket_lifecycle;
@@ -129,6 +160,7 @@ operations! {
     list_objects, ListObjectsInput, ListObjectsOutput => list_objects::list_objects;
     list_objects_v2, ListObjectsV2Input, ListObjectsV2Output => list_objects::list_objects_v2;
     list_object_versions, ListObjectVersionsInput, ListObjectVersionsOutput => list_versions::list_object_versions;
+    get_object_acl, GetObjectAclInput, GetObjectAclOutput => object_acl::get_object_acl;
     put_object_acl, PutObjectAclInput, PutObjectAclOutput => object_acl::put_object_acl;
     get_object_tagging, GetObjectTaggingInput, GetObjectTaggingOutput => tagging::get_object_tagging;
     put_object_tagging, PutObjectTaggingInput, PutObjectTaggingOutput => tagging::put_object_tagging;

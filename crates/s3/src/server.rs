@@ -1,6 +1,6 @@
 //! The server loop: accepts connections, speaks HTTP/1.1 on each, and drains them when it is told to stop.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::Either;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -15,9 +15,9 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ProtocolVersion};
 
-use crate::{S3Front, layer::Scheme};
+use crate::{S3Front, access::Peer, layer::Scheme};
 
 /// The most bytes the head of a request may have. The front refuses less than this with a proper error document.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -54,15 +54,15 @@ pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transp
         // A place first: a client that waits for one costs no file descriptor.
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await.expect("the places are never closed");
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.accept().await.map(|(stream, address)| (stream, address.ip(), place))
         };
         tokio::select! {
             // An error means that nobody is left who could tell us to stop: stop.
             // The value is a lock: it must not be held while anything else is awaited.
             _ = async { stop.wait_for(|stop| *stop).await.map(drop) } => break,
             accepted = accepted => match accepted {
-                Ok((stream, place)) => {
-                    let connection = connection(Arc::clone(&front), stream, transport.clone(), graceful.watcher());
+                Ok((stream, address, place)) => {
+                    let connection = connection(Arc::clone(&front), stream, address, transport.clone(), graceful.watcher());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -89,16 +89,19 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-async fn connection(front: Arc<S3Front>, stream: TcpStream, transport: Transport, watcher: Watcher) {
+async fn connection(front: Arc<S3Front>, stream: TcpStream, address: IpAddr, transport: Transport, watcher: Watcher) {
     // Small answers must not wait for more to come. Where it cannot be set the connection works all the same.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps waiting to fill packets");
     }
     let outcome = match transport {
-        Transport::Plain => Either::Left(speak(front, stream, Scheme::Http, watcher)),
+        Transport::Plain => Either::Left(speak(front, stream, Peer { address, tls: None }, watcher)),
         Transport::Tls(acceptor) => Either::Right(async move {
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => speak(front, stream, Scheme::Https, watcher).await,
+                Ok(Ok(stream)) => {
+                    let tls = stream.get_ref().1.protocol_version().and_then(tls_version);
+                    speak(front, stream, Peer { address, tls: tls.or(Some("")) }, watcher).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             }
@@ -107,13 +110,24 @@ async fn connection(front: Arc<S3Front>, stream: TcpStream, transport: Transport
     outcome.await;
 }
 
-async fn speak<S>(front: Arc<S3Front>, stream: S, scheme: Scheme, watcher: Watcher)
+/// The version of TLS, as policies write it.
+fn tls_version(version: ProtocolVersion) -> Option<&'static str> {
+    match version {
+        ProtocolVersion::TLSv1_2 => Some("1.2"),
+        ProtocolVersion::TLSv1_3 => Some("1.3"),
+        _ => None,
+    }
+}
+
+async fn speak<S>(front: Arc<S3Front>, stream: S, peer: Peer, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_timeout = front.settings.head_timeout;
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let scheme = if peer.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
+        request.extensions_mut().insert(peer);
         async move { Ok::<_, std::convert::Infallible>(front.layer.answer(scheme, request).await) }
     });
     let connection = http1::Builder::new()

@@ -29,6 +29,9 @@ pub(crate) enum DataDirError {
     /// It, or something in it, cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Something else has its name.
+    #[error("the data directory {0} is no directory")]
+    NoDirectory(PathBuf),
     /// Another server has it.
     #[error("another umbra server (process {pid}) already uses the data directory {dir}")]
     Taken {
@@ -58,6 +61,9 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Takes the directory for this process; makes it if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        if path.exists() && !path.is_dir() {
+            return Err(DataDirError::NoDirectory(path.to_owned()));
+        }
         private_file::create_dir(path)?;
         let lock = lock(path)?;
         check_format(path)?;
@@ -150,6 +156,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
+        let error = DataDir::open(&file).unwrap_err().to_string();
+        assert!(error.starts_with("the data directory ") && error.ends_with("/file is no directory"), "{error}");
         let error = DataDir::open(&file.join("data")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.ends_with("file/data"), "{error}");
     }

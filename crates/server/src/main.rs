@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod data_dir;
+mod kms_keys;
 mod listen;
 mod master_key;
 mod open_files;

@@ -99,6 +99,13 @@ declare_settings! {
     /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
     metrics_buckets: bool = true, [env = "UMBRA_METRICS_BUCKETS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"];
 
+    /// A key that objects and buckets may name for SSE-KMS: NAME, or NAME=FILE. May be given more than once.
+    ///
+    /// A name alone is derived from the store's key-encryption key. A file holds 64 hexadecimal digits; it must be kept as long as
+    /// anything is encrypted with the key, and is read at the start. The key `aws/s3` is always there. What was encrypted with a key that
+    /// is no longer listed cannot be read until it is listed again.
+    kms_key: Vec<String> = Vec::new(), [env = "UMBRA_KMS_KEY", value_name = "NAME", value_delimiter = ','];
+
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
     /// Longer lets big uploads finish; the supervisor must be as patient.

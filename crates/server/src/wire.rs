@@ -22,7 +22,7 @@ use parts::Parts;
 
 use crate::{
     data_dir::DataDir,
-    listen, master_key,
+    kms_keys, listen, master_key,
     root_key::{self, Origin, RootKey},
     settings::Settings,
     tls::Tls,
@@ -57,6 +57,7 @@ impl Server {
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let data_dir = DataDir::open(&settings.data_dir)?;
         let kek = master_key::obtain(&data_dir, &SystemRandom)?;
+        let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
         let s3_listener = bind("S3", settings.listen).await?;
@@ -67,7 +68,7 @@ impl Server {
         };
         let admin = url(&admin_listener, tls.is_some())?;
 
-        let parts = Parts::open(&data_dir, settings, kek, policy).await?;
+        let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await?;
         parts.install_root_key(&root_key).await?;
         parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
         parts.shadow.start_lifecycle(LifecycleDay::of_secs(settings.lifecycle_day));

@@ -196,11 +196,10 @@ fn kind(local: &ObjectRecord, origin: &ObjectInfo, fields: &[Field]) -> Differen
 
 /// What both sides say of a field, only where it is short and no secret: a report may travel.
 fn values(field: Field, local: &ObjectRecord, origin: &ObjectInfo) -> Difference {
-    let secs = |time: Timestamp| time.as_secs().to_string();
     let (ours, theirs) = match field {
         Field::Size => (Some(local.size.to_string()), Some(origin.size.to_string())),
         Field::ETag => (Some(local.etag.to_string()), Some(origin.etag.to_string())),
-        Field::LastModified => (Some(secs(local.last_modified)), Some(secs(origin.last_modified))),
+        Field::LastModified => (Some(local.last_modified.rfc3339()), Some(origin.last_modified.rfc3339())),
         Field::ContentType => (local.headers.content_type.clone(), origin.headers.content_type.clone()),
         Field::StorageClass => (local.headers.storage_class.clone(), origin.headers.storage_class.clone()),
         _ => (None, None),

@@ -8,9 +8,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
-use umbra_blob::StoredBlob;
 use umbra_core::{Body, ByteRange, Error, ErrorKind, Result};
-use umbra_store::Extent;
 
 use crate::{
     hashes::Hashes,
@@ -253,9 +251,9 @@ impl Fetch {
         let (hydration, transfer, id, before) = (self.hydration.clone(), self.transfer.clone(), self.id, self.storing.take());
         self.storing = Some(tokio::spawn(async move {
             let stored = async {
-                let StoredBlob { id: blob, size } = hydration.native.blobs().put(pieces).await?;
-                hydration.record_piece(&transfer, start, &Extent { blob: blob.clone(), size }).await?;
-                Ok::<_, Error>(StoredPiece { offset: start, size, blob })
+                let extent = hydration.store(pieces).await?;
+                hydration.record_piece(&transfer, start, &extent).await?;
+                Ok::<_, Error>(StoredPiece::new(start, extent))
             };
             let stored = stored.await;
             if let Some(before) = before

@@ -112,12 +112,12 @@ impl Hydration {
             }
             Err(pieces) => pieces,
         };
-        for StoredPiece { offset, size, blob } in pieces {
-            let skip = hashes.position().saturating_sub(offset);
-            if skip >= size {
+        for piece in pieces {
+            let skip = hashes.position().saturating_sub(piece.offset);
+            if skip >= piece.size {
                 continue;
             }
-            let mut stream = self.native.blobs().read(&blob, ByteRange::new(skip, size)).await?;
+            let mut stream = self.native.sealed_blobs(None).read(&piece.extent(), ByteRange::new(skip, piece.size)).await??;
             while let Some(bytes) = stream.next().await.transpose()? {
                 hashes.update(&bytes).await;
             }
@@ -184,8 +184,8 @@ impl Hydration {
     /// Gives the content of a small object a row, as larger ones have: the next transfer finds it complete.
     async fn keep_for_later(&self, transfer: &Transfer, small: Vec<Bytes>) {
         let stored = async {
-            let blob = self.native.blobs().put(small).await?;
-            self.record_piece(transfer, 0, &Extent { blob: blob.id, size: blob.size }).await
+            let extent = self.store(small).await?;
+            self.record_piece(transfer, 0, &extent).await
         };
         if let Err(error) = stored.await {
             tracing::debug!(bucket = %self.bucket.name, key = %self.key, error = ?error, "what was brought cannot be kept for later");
@@ -204,11 +204,16 @@ impl Hydration {
     async fn publish(&self, transfer: &Transfer, current: &Bucket, identity: &Identity, crc: &Checksum) -> Result<()> {
         let mut terms = self.terms().await?;
         terms.checks.push(Check { key: key::settings(), expect: Expect::Revision(current.revision) });
-        let publish = |content| self.native.publish_copy(current, &self.key, content, identity.clone(), self.base.object, terms);
+        let publish = |content: Content| {
+            let mut identity = identity.clone();
+            // What an earlier transfer brought may lie there as it came.
+            identity.info.attributes.encryption = self.sealing().filter(|_| content.pieces.is_sealed()).map(|sealing| sealing.told());
+            self.native.publish_copy(current, &self.key, content, identity, self.base.object, terms)
+        };
         match transfer.content() {
             Ok(small) => self.publish_small(small, publish, crc.clone()).await,
             Err(pieces) => {
-                let extents = pieces.into_iter().map(|StoredPiece { size, blob, .. }| Extent { blob, size }).collect();
+                let extents = pieces.iter().map(StoredPiece::extent).collect();
                 publish(assembled(extents, crc.clone())).await
             }
         }
@@ -223,15 +228,17 @@ impl Hydration {
     ) -> Result<()> {
         let size: usize = small.iter().map(Bytes::len).sum();
         if size <= limits::INLINE_BYTES_MAX {
-            publish(self.native.ingest(Body::from_bytes(small.concat()), Integrity::default()).await?).await?;
+            let integrity = Integrity { sealing: self.sealing(), ..Integrity::default() };
+            publish(self.native.ingest(Body::from_bytes(small.concat()), integrity).await?).await?;
         } else {
-            let blob = self.native.blobs().put(small).await?;
-            let published = publish(assembled(vec![Extent { blob: blob.id.clone(), size: blob.size }], crc)).await;
+            let extent = self.store(small).await?;
+            let blob = extent.blob.clone();
+            let published = publish(assembled(vec![extent], crc)).await;
             if let Err(error) = &published
                 && !is_outcome_unknown(error)
-                && let Err(error) = self.native.blobs().delete(&blob.id).await
+                && let Err(error) = self.native.blobs().delete(&blob).await
             {
-                tracing::warn!(blob = ?blob.id, error = ?error, "the blob of a discarded copy stays behind");
+                tracing::warn!(?blob, error = ?error, "the blob of a discarded copy stays behind");
             }
             published?;
         }

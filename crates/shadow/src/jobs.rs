@@ -103,11 +103,16 @@ impl Jobs {
     }
 }
 
+/// There is no job of this kind.
+pub fn no_such_job(bucket: &Bucket, kind: JobKind) -> Error {
+    Error::no_such(Entity::Job, format_args!("{} has no {kind}", bucket.name))
+}
+
 impl Shadow {
     /// Starts a job. Refused while one of its kind is running or paused.
     pub async fn start_job(&self, bucket: &Bucket, request: JobRequest) -> Result<Job> {
         if bucket.settings.shadow.is_none() {
-            return Err(Error::not_found(Entity::Shadow));
+            return Err(Error::no_such(Entity::Shadow, format_args!("the bucket {} has none", bucket.name)));
         }
         request.options.check(request.kind)?;
         for _ in 0..ATTEMPTS_MAX {
@@ -209,7 +214,7 @@ impl Shadow {
 
     /// What the latest run of a job noted, behind the key `after`, at most `limit` notes.
     pub async fn job_notes(&self, bucket: &Bucket, kind: JobKind, after: Option<&str>, limit: usize) -> Result<NotesPage> {
-        let job = self.job(bucket, kind).await?.ok_or_else(|| Error::not_found(Entity::Job))?;
+        let job = self.job(bucket, kind).await?.ok_or_else(|| no_such_job(bucket, kind))?;
         let mut range = key::job::note_range(kind.code(), job.run, "");
         if let Some(after) = after {
             range = range.after(&key::job::note_prefix(kind.code(), job.run, after));
@@ -254,7 +259,7 @@ impl Shadow {
         let row = key::job::record(kind.code());
         for _ in 0..ATTEMPTS_MAX {
             let found = self.read_job(bucket, kind).await?.filter(|(job, _)| job.scope == scope_of(bucket));
-            let (mut job, revision) = found.ok_or_else(|| Error::not_found(Entity::Job))?;
+            let (mut job, revision) = found.ok_or_else(|| no_such_job(bucket, kind))?;
             let before = job.clone();
             change(&mut job)?;
             if job == before {

@@ -13,6 +13,7 @@ use crate::{
     Shadow,
     mirrored_upload::{give_up, told_of_mirror},
     origin::{Origin, OriginAttributes},
+    write_through::refuse_customer_key,
 };
 
 /// Parts on their way to the origin at a time.
@@ -51,7 +52,8 @@ impl Shadow {
         upload: &UploadId,
         origin: &dyn Origin,
     ) -> Result<String> {
-        let CreateUpload { headers, metadata, tags, .. } = self.native().upload(cx, bucket, key, upload).await?;
+        let CreateUpload { headers, metadata, tags, attributes, .. } = self.native().upload(cx, bucket, key, upload).await?;
+        refuse_customer_key(&attributes)?;
         let path = self.path(cx, bucket);
         let theirs = origin.create_upload(&path, key, &OriginAttributes { headers, metadata, tags }).await?;
         let remember = vec![self.remember_origin_upload(bucket, key, upload, &theirs)];

@@ -112,7 +112,9 @@ pub use doctor::{DoctorFinding, Examination, Verdict};
 pub use gate::StillListing;
 pub use health::{Health, Verdict as HealthVerdict};
 pub use inventory::ColdTotals;
-pub use jobs::{Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally};
+pub use jobs::{
+    Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally, no_such_job,
+};
 pub use origins::OriginFactory;
 pub use repairs::PendingRepair;
 pub use shadow::{Shadow, ShadowLimits, ShadowParts};

@@ -18,7 +18,7 @@ use crate::{
     late_mirror::part_lock,
     origin::{Origin, OriginAttributes, OriginError, OriginHead, ShadowPath},
     tee::{Outcome, store_on_both},
-    write_through::{finish, merge, origin_failed},
+    write_through::{finish, merge, origin_failed, refuse_customer_key},
 };
 
 /// How often a completion sends the origin what it lacks before it gives up.
@@ -33,6 +33,7 @@ impl Shadow {
         options: CreateUpload,
         origin: &dyn Origin,
     ) -> Result<UploadId> {
+        refuse_customer_key(&options.attributes)?;
         let path = self.path(cx, bucket);
         let attributes =
             OriginAttributes { headers: options.headers.clone(), metadata: options.metadata.clone(), tags: options.tags.clone() };

@@ -212,6 +212,11 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether it was seen to answer a request for a range with the whole.
+    fn ignores_ranges(&self) -> bool {
+        false
+    }
+
     /// The order of its listings, as far as it is known.
     fn order(&self) -> ListOrder {
         ListOrder::Unknown

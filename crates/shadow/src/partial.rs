@@ -99,8 +99,8 @@ impl Hydrating {
 
 /// The piece that `row` holds, and the row.
 fn decoded(row: &Entry) -> Result<(StoredPiece, Vec<u8>)> {
-    let (Extent { blob, size }, offset) = decode_piece(&row.body)?;
-    Ok((StoredPiece { offset, size, blob }, row.key.to_vec()))
+    let (extent, offset) = decode_piece(&row.body)?;
+    Ok((StoredPiece::new(offset, extent), row.key.to_vec()))
 }
 
 /// Drops a hydration whose first row is at `revision`: that row, then its blobs, then the rows of its pieces.

@@ -1,11 +1,9 @@
 //! A reader of a cold object that follows its transfer at its own pace.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream, stream::BoxStream};
-use umbra_blob::BlobStore;
-use umbra_core::{Body, ByteRange, Error, Result};
+use futures::{Stream, StreamExt, stream};
+use umbra_core::{Body, BodyStream, ByteRange, Error, Result};
+use umbra_store::SealedBlobs;
 
 use crate::{
     news::Follower,
@@ -30,19 +28,19 @@ pub(crate) enum At {
 pub(crate) struct Reader {
     transfer: Visit,
     changed: Follower,
-    blobs: Arc<dyn BlobStore>,
+    blobs: SealedBlobs,
     /// What is still to be read.
     range: ByteRange,
     /// Up to where bytes have been asked for.
     demanded: u64,
     /// Whether it reads the whole: then its last bytes wait until the whole is verified, so that it takes no damaged object for a sound one.
     is_whole: bool,
-    piece: Option<BoxStream<'static, umbra_blob::Result<Bytes>>>,
+    piece: Option<BodyStream>,
     first: Option<Bytes>,
 }
 
 impl Reader {
-    pub(crate) fn new(transfer: Visit, changed: Follower, blobs: Arc<dyn BlobStore>, range: ByteRange, is_whole: bool) -> Self {
+    pub(crate) fn new(transfer: Visit, changed: Follower, blobs: SealedBlobs, range: ByteRange, is_whole: bool) -> Self {
         Self { transfer, changed, blobs, range, demanded: range.start, is_whole, piece: None, first: None }
     }
 
@@ -79,7 +77,7 @@ impl Reader {
             if let Some(piece) = &mut self.piece {
                 match piece.next().await {
                     Some(bytes) => {
-                        let bytes = bytes.map_err(unread)?;
+                        let bytes = bytes?;
                         return Ok(Some(self.take(bytes)));
                     }
                     None => self.piece = None,
@@ -95,7 +93,7 @@ impl Reader {
                 At::Stored(piece) => {
                     let end = (piece.offset + piece.size).min(self.range.end);
                     let within = ByteRange::new(self.range.start - piece.offset, end - piece.offset);
-                    self.piece = Some(self.blobs.read(&piece.blob, within).await.map_err(unread)?);
+                    self.piece = Some(self.blobs.read(&piece.extent(), within).await?.map_err(unread)?);
                 }
                 At::NotYet => self.wait().await,
                 At::Missing => {

@@ -353,16 +353,25 @@ impl Objects for Shadow {
         self.native().put_lock(cx, bucket, key, version, change).await
     }
 
-    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
-        self.native().acl(cx, bucket, key).await
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        self.native().acl(cx, bucket, key, version).await
     }
 
-    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+    async fn put_acl(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)? {
+        if let Some(origin) = self.origin_for(bucket, key)?
+            && !self.is_version_here(bucket, key, version).await?
+        {
             self.hydrate_now(cx, bucket, key, &origin).await?;
         }
-        self.native().put_acl(cx, bucket, key, acl).await
+        self.native().put_acl(cx, bucket, key, version, acl).await
     }
 
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

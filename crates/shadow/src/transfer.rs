@@ -12,8 +12,9 @@ use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use umbra_blob::{BlobId, BlobStore};
+use umbra_blob::BlobId;
 use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
+use umbra_store::{Extent, Seal, SealedBlobs};
 
 use crate::{
     arriving::Arriving,
@@ -30,8 +31,12 @@ pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
 /// The largest object that is brought by one request from the first byte to the last, where its size is known and nobody waits for a part
 /// of it: the fewest requests, hashed as it comes. What is larger comes in ranges, so that a crash costs little of it.
 pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
-/// How far a reader may be ahead of a fetch and still wait for it, instead of taking the bytes from it. Fetches for ranges are never longer,
-/// so only the one request for a whole object is ever cut short.
+/// The smallest object whose one answer, where its size was not known when it was asked for, may be cut short. That costs what is on its way at
+/// that moment, several MB, which of a smaller one would be too much; and of a smaller one a reader of the end waits for no more than half a
+/// second at a gigabit a second.
+const CUTTABLE_BYTES_MIN: u64 = 64 * PIECE_BYTES;
+/// How far a reader of such an object may be ahead of that answer and still wait for it, instead of taking the bytes from it. Fetches for ranges
+/// are never longer, so only that answer is ever cut short.
 const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
 /// The most bytes one request in the background asks for.
 const BACKGROUND_BYTES: u64 = 2 * PIECE_BYTES;
@@ -61,9 +66,22 @@ pub(crate) struct StoredPiece {
     pub(crate) size: u64,
     /// Where it is.
     pub(crate) blob: BlobId,
+    /// The key it is encrypted with, if it is.
+    pub(crate) seal: Option<Box<Seal>>,
 }
 
 impl StoredPiece {
+    /// The piece that lies in `extent`.
+    pub(crate) fn new(offset: u64, extent: Extent) -> Self {
+        let Extent { blob, size, seal } = extent;
+        Self { offset, size, blob, seal }
+    }
+
+    /// Where it lies in the blob store.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent { blob: self.blob.clone(), size: self.size, seal: self.seal.clone() }
+    }
+
     fn end(&self) -> u64 {
         self.offset + self.size
     }
@@ -136,7 +154,7 @@ pub(crate) struct Visit(Arc<Transfer>);
 
 impl Visit {
     /// Begins to read `range`.
-    pub(crate) fn read(self, blobs: Arc<dyn BlobStore>, range: ByteRange) -> Reader {
+    pub(crate) fn read(self, blobs: SealedBlobs, range: ByteRange) -> Reader {
         let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
         let changed = self.0.changed.follow();
         Reader::new(self, changed, blobs, range, is_whole)
@@ -465,7 +483,7 @@ impl State {
         let (Some(size), None) = (self.size, &self.end) else { return };
         let mut position = range.start - range.start % PIECE_BYTES;
         let end = range.end.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES).min(size);
-        let can_cut = !self.ignores_ranges;
+        let can_cut = size >= CUTTABLE_BYTES_MIN && !self.ignores_ranges;
         while position < end {
             if let Some(piece) = self.stored_at(position) {
                 position = piece.end();

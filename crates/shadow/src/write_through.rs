@@ -5,7 +5,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use umbra_core::{Body, ETag, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags, VersionId};
+use umbra_core::{
+    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags,
+    VersionId,
+};
 use umbra_meta::Check;
 use umbra_store::{Bucket, Content, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
 
@@ -26,6 +29,15 @@ struct Journalled<'a> {
     intent: IntentGuard,
     // Behind the intent, which has to go first: the next writer's would else be taken for it.
     _lock: KeyGuard<'a>,
+}
+
+/// Refuses to write through what is to be encrypted with a customer's key: it would lie at the origin without.
+pub(crate) fn refuse_customer_key(attributes: &Attributes) -> Result<()> {
+    if !matches!(attributes.encryption, Some(Encryption::Customer { .. })) {
+        return Ok(());
+    }
+    let message = "an object with a customer's key cannot be written through: the origin would get it without encryption";
+    Err(Error::new(ErrorKind::Unsupported, message))
 }
 
 impl Shadow {
@@ -83,6 +95,7 @@ impl Shadow {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
             let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
+            refuse_customer_key(&attributes)?;
             // Before the body moves; judged again, for good, under the key's lock.
             let (view, terms) = shadow.judge_early(&cx, &bucket, &key, &preconditions, &origin).await?;
             let theirs = OriginAttributes { headers: headers.clone(), metadata: metadata.clone(), tags: tags.clone() };

@@ -6,7 +6,8 @@ use umbra_core::{
 };
 
 use crate::{
-    Bucket, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions, part_integrity,
+    Bucket, CustomerKey, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
+    Sealing, part_integrity,
 };
 
 /// How to copy.
@@ -24,6 +25,12 @@ pub struct CopyOptions {
     pub checksum: Option<ChecksumAlgorithm>,
     /// What S3's optional features add to the target: nothing of it comes from the source.
     pub attributes: Attributes,
+    /// The client's key of the source.
+    pub source_key: Option<CustomerKey>,
+    /// How the target is to be encrypted.
+    pub sealing: Option<Sealing>,
+    /// Whether that was asked for, which makes the copy of an object to itself a change.
+    pub changes_encryption: bool,
     /// Conditions on what the target's key holds.
     pub conditions: Preconditions,
 }
@@ -45,12 +52,18 @@ pub async fn copy(
     target: (&Bucket, &ObjectKey),
     options: CopyOptions,
 ) -> Result<Copied> {
-    if options.replace.is_none() && options.source_version.is_none() && source.0.partition == target.0.partition && source.1 == target.1 {
+    let is_itself = source.0.partition == target.0.partition && source.1 == target.1 && options.source_version.is_none();
+    if options.replace.is_none() && !options.changes_encryption && is_itself {
         let message = "this copy request is illegal because it is trying to copy an object to itself without changing its metadata, \
                        storage class, website redirect location or encryption attributes";
         return Err(Error::invalid(Fault::InvalidRequest, message));
     }
-    let read = GetOptions { version: options.source_version, preconditions: options.source_conditions, ..GetOptions::default() };
+    let read = GetOptions {
+        version: options.source_version,
+        preconditions: options.source_conditions,
+        customer_key: options.source_key,
+        ..GetOptions::default()
+    };
     let GetObject { info, body, .. } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
     check_size(info.size)?;
     let source_version = info.version;
@@ -70,24 +83,46 @@ pub async fn copy(
         tags,
         attributes: options.attributes,
         preconditions: options.conditions,
-        integrity: Integrity { content_md5: None, checksum },
+        integrity: Integrity { content_md5: None, checksum, sealing: options.sealing },
     };
     Ok(Copied { target: objects.put(cx, target.0, target.1, body, write).await?, source: source_version })
 }
 
-/// Copies an object, or `range` of it (first and last byte), into a part of an upload.
+/// How to copy into a part.
+#[derive(Debug, Default)]
+pub struct CopyPartOptions {
+    /// The version of the source; the current object when `None`.
+    pub source_version: Option<VersionId>,
+    /// Conditions on the source.
+    pub source_conditions: Preconditions,
+    /// The first and last byte of the source; all of it when `None`.
+    pub range: Option<(u64, u64)>,
+    /// The client's key of the source.
+    pub source_key: Option<CustomerKey>,
+    /// The client's key of the upload.
+    pub customer_key: Option<CustomerKey>,
+}
+
+/// Copies an object, or a range of it, into a part of an upload.
 pub async fn copy_part(
     objects: &dyn Objects,
     cx: &RequestContext,
-    source: (&Bucket, &ObjectKey, Option<VersionId>),
-    range: Option<(u64, u64)>,
+    source: (&Bucket, &ObjectKey),
     bucket: &Bucket,
     part: PartAddress<'_>,
-    conditions: Preconditions,
+    options: CopyPartOptions,
 ) -> Result<Copied> {
+    let CopyPartOptions { source_version, source_conditions, range, source_key, customer_key } = options;
     let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
+    let integrity = part_integrity(&upload, Integrity { sealing: customer_key.map(Sealing::Customer), ..Integrity::default() })?;
     let wanted = range.map(|(first, last)| RangeSpec::From { first, last: Some(last) });
-    let read = GetOptions { version: source.2, range: wanted, preconditions: conditions, ..GetOptions::default() };
+    let read = GetOptions {
+        version: source_version,
+        range: wanted,
+        preconditions: source_conditions,
+        customer_key: source_key,
+        ..GetOptions::default()
+    };
     let beyond = |error: Error| match error.kind() {
         // A read past the end is 416; a copy, 400.
         ErrorKind::Invalid(Fault::InvalidRange) => Error::invalid(Fault::InvalidArgument, "range specified is not valid for source object"),
@@ -99,7 +134,6 @@ pub async fn copy_part(
         return Err(Error::invalid(Fault::InvalidArgument, message));
     }
     check_size(got.map_or(info.size, umbra_core::ByteRange::len))?;
-    let integrity = part_integrity(&upload, Integrity::default())?;
     Ok(Copied { target: objects.put_part(cx, bucket, part, body, integrity).await?, source: info.version })
 }
 

@@ -1,5 +1,6 @@
 //! What a bucket has beyond the settings that everything else here depends on: mostly what Tigris's clients and S3's sub-resources set.
 
+mod encryption;
 mod event_hook;
 mod logging;
 mod object_lock;
@@ -8,6 +9,7 @@ mod website;
 use umbra_core::{Acl, SealedSecret};
 
 pub use self::{
+    encryption::{DefaultEncryption, DefaultKmsKey},
     event_hook::{EventHook, EventHookKind},
     logging::{LogKeys, Logging},
     object_lock::{DefaultRetention, ObjectLockSettings, RetentionPeriod},
@@ -42,6 +44,8 @@ pub struct Extras {
     pub notifications: Option<Notifications>,
     /// That versions can be kept from being deleted, and which are by default.
     pub object_lock: Option<ObjectLockSettings>,
+    /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
+    pub encryption: Option<DefaultEncryption>,
     /// The bucket policy, as its JSON was given.
     pub policy: Option<String>,
     /// Who else may do what with the bucket; `None`: nobody, or what [`crate::BucketSettings::public`] says.

@@ -7,6 +7,7 @@ mod commit;
 mod copy;
 mod destroy;
 mod extras;
+mod keyring;
 pub mod lifecycle;
 mod native;
 mod objects;
@@ -21,16 +22,17 @@ pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState, Versioning};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{Copied, CopyOptions, copy, copy_part};
+pub use copy::{Copied, CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use extras::{
-    CorsRule, DefaultRetention, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications, ObjectLockSettings,
-    ObjectOwnership, PublicAccessBlock, RetentionPeriod, RoutingRule, Website, WebsiteRedirect,
+    CorsRule, DefaultEncryption, DefaultKmsKey, DefaultRetention, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging,
+    Notifications, ObjectLockSettings, ObjectOwnership, PublicAccessBlock, RetentionPeriod, RoutingRule, Website, WebsiteRedirect,
 };
+pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
-    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion, Stored,
-    StoredPart, Version, decode_upload_index, part_integrity, upload_initiated,
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion,
+    SealedBlobs, Stored, StoredPart, Version, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Deleted, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity,

@@ -13,6 +13,7 @@
 //! Any future may be dropped at any point. From the moment content is to be published a task of its own sees it through, so that a
 //! client that goes away leaves either the object or nothing (`ingest.rs`, [`detached`]).
 
+mod cipher;
 mod commit;
 mod complete;
 mod content;
@@ -32,6 +33,7 @@ mod part;
 mod plan;
 mod publish;
 mod remove_version;
+mod sealed;
 mod stored;
 mod tags;
 mod upload;
@@ -56,12 +58,14 @@ pub use self::{
     plan::CompletionPlan,
     publish::NewObject,
     remove_version::RemoveVersion,
+    sealed::SealedBlobs,
     stored::{Completion, ObjectRecord, Stored, Version},
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListUploads,
-    ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
+    Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, GetObject, GetOptions, Integrity, Keyring, ListOptions, ListPage,
+    ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage,
+    VersionsPage,
 };
 
 /// What a [`Native`] is made of.
@@ -77,6 +81,8 @@ pub struct NativeParts {
     pub random: Arc<dyn Random>,
     /// Whom to tell that a blob is to be reclaimed.
     pub reclaimer: ReclaimHandle,
+    /// What content is encrypted with.
+    pub keys: Arc<Keyring>,
 }
 
 /// Objects kept here. Cheap to clone.
@@ -114,6 +120,11 @@ impl Native {
     /// The object of `key`, as it is stored.
     pub async fn find(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Stored>> {
         self.meta().get(bucket.partition, &key::object(key)).await?.as_ref().map(Stored::decode).transpose()
+    }
+
+    /// What content is encrypted with.
+    pub fn keys(&self) -> &Arc<Keyring> {
+        &self.parts.keys
     }
 
     fn reclaimer(&self) -> &ReclaimHandle {
@@ -194,12 +205,23 @@ impl Objects for Native {
         self.change_lock(bucket, key, version, change).await
     }
 
-    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
-        Ok(self.find(bucket, key).await?.and_then(|stored| stored.object.attributes.acl))
+    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        let stored = match version {
+            None => self.find(bucket, key).await?,
+            Some(version) => self.locate(commit::Fence::from(bucket), key, version).await?.map(|place| place.stored),
+        };
+        Ok(stored.and_then(|stored| stored.object.attributes.acl))
     }
 
-    async fn put_acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
-        self.replace_acl(bucket, key, acl).await
+    async fn put_acl(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()> {
+        self.replace_acl(bucket, key, version, acl).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

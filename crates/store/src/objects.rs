@@ -4,11 +4,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use umbra_core::{
-    Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, ObjectInfo, ObjectKey, PartNumber, Preconditions,
-    RangeSpec, RequestContext, Result, Retention, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata, VersionId,
+    Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Encryption, ObjectInfo, ObjectKey, PartNumber,
+    Preconditions, RangeSpec, RequestContext, Result, Retention, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata, VersionId,
 };
 
-use crate::Bucket;
+use crate::{Bucket, CustomerKey, Sealing};
 
 /// Objects in buckets.
 ///
@@ -58,11 +58,18 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
         change: LockChange,
     ) -> Result<()>;
 
-    /// The ACL of an object; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
-    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>>;
+    /// The ACL of an object or a version of it; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>>;
 
-    /// Replaces the ACL of an object; `None` removes it. A cold object is brought here first, to have one.
-    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()>;
+    /// Replaces the ACL of an object or a version of it; `None` removes it. A cold object is brought here first, to have one.
+    async fn put_acl(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()>;
 
     /// Begins a multipart upload.
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId>;
@@ -121,6 +128,8 @@ pub struct GetOptions {
     pub wants_parts: bool,
     /// Conditions.
     pub preconditions: Preconditions,
+    /// The client's key, for content that is encrypted with it.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// An object being read.
@@ -134,13 +143,15 @@ pub struct GetObject {
     pub body: Body,
 }
 
-/// What a client announced of a body, for us to verify.
+/// What a client announced of a body, for us to verify, and how it is to be kept.
 #[derive(Debug, Default)]
 pub struct Integrity {
     /// `Content-MD5`.
     pub content_md5: Option<[u8; 16]>,
     /// The checksum to compute, and the value it must have.
     pub checksum: Option<ExpectedChecksum>,
+    /// How it is to be encrypted. Of a part only the client's own key counts: the rest was said when the upload began.
+    pub sealing: Option<Sealing>,
 }
 
 /// A checksum to compute over a body.
@@ -202,6 +213,8 @@ pub struct PutObject {
     pub last_modified: Timestamp,
     /// As which version.
     pub version: VersionId,
+    /// How it is encrypted.
+    pub encryption: Option<Encryption>,
 }
 
 /// How to delete.
@@ -393,6 +406,8 @@ pub struct CompleteUpload {
     pub checksum: Option<Checksum>,
     /// The size of the whole, when the client gave one (`x-amz-mp-object-size`): it must match.
     pub size: Option<u64>,
+    /// The client's key, when it gave it again: it must be the one the upload began with.
+    pub customer_key: Option<CustomerKey>,
 }
 
 /// A part that is here.

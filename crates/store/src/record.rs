@@ -18,6 +18,7 @@ mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod destruction;
+mod encryption;
 mod extras;
 mod fields;
 #[cfg(test)]

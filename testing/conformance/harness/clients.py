@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import boto3
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -26,6 +27,11 @@ def s3(endpoint, access_key, secret_key, region="us-east-1", retries=False, sign
     return boto3.session.Session().client(
         "s3", endpoint_url=endpoint, aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region, config=Config(**options)
     )
+
+
+def anonymous(endpoint):
+    """A boto3 client that signs nothing."""
+    return s3(endpoint, None, None, signature=UNSIGNED)
 
 
 class Refused:

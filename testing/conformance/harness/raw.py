@@ -132,3 +132,31 @@ def _content_length(head):
         if line.startswith(b"content-length:"):
             return int(line.split(b":")[1])
     return None
+
+
+class Wire:
+    """Signs and sends requests for one bucket."""
+
+    def __init__(self, umbra, bucket):
+        self.umbra, self.bucket = umbra, bucket
+
+    def signer(self, **changes):
+        return Signer(**{"access_key": self.umbra.access_key, "secret_key": self.umbra.secret_key, **changes})
+
+    def call(self, method, path, query="", body=b"", payload_hash=None, signer=None, extra=None, unsigned=None, **sending):
+        """A signed request; `unsigned` headers are added behind the signature's back."""
+        signer = signer or self.signer()
+        path = path.replace("BUCKET", self.bucket)
+        payload_hash = payload_hash or hashlib.sha256(body).hexdigest()
+        headers = signer.headers(method, self.umbra.listen, path, query, payload_hash, extra)
+        headers = {"content-length": len(body), **headers, **(unsigned or {})}
+        target = path + (f"?{query}" if query else "")
+        return send(self.umbra.address, request(method, target, headers, body), **sending)
+
+
+def is_error(answer, status, *codes):
+    assert answer.status == status, answer
+    assert not codes or answer.code in codes, answer
+    assert answer.headers.get("x-amz-request-id"), answer
+    assert b"<RequestId>" in answer.body and answer.headers["content-type"].startswith("application/xml")
+    return True

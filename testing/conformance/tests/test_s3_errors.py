@@ -13,46 +13,8 @@ import pytest
 
 from harness.clients import keys_of, read, refused, walk_v2
 from harness.data import KIB, MIB, content
-from harness.raw import EMPTY, Signer, receive, request, send
+from harness.raw import EMPTY, Signer, is_error, receive, request, send
 from harness.shadowed import name
-
-
-@pytest.fixture
-def wire(umbra, c, bucket):
-    """A hand to write requests with; whatever was sent, the server must serve afterwards."""
-    yield Wire(umbra, bucket)
-    assert umbra.process.running()
-    c.put_object(Bucket=bucket, Key="still-serving", Body=b"yes")
-    assert read(c, bucket, "still-serving") == b"yes"
-    assert "panicked" not in umbra.log_path.read_text(errors="replace")
-
-
-class Wire:
-    """Signs and sends requests for one bucket."""
-
-    def __init__(self, umbra, bucket):
-        self.umbra, self.bucket = umbra, bucket
-
-    def signer(self, **changes):
-        return Signer(**{"access_key": self.umbra.access_key, "secret_key": self.umbra.secret_key, **changes})
-
-    def call(self, method, path, query="", body=b"", payload_hash=None, signer=None, extra=None, unsigned=None, **sending):
-        """A signed request; `unsigned` headers are added behind the signature's back."""
-        signer = signer or self.signer()
-        path = path.replace("BUCKET", self.bucket)
-        payload_hash = payload_hash or hashlib.sha256(body).hexdigest()
-        headers = signer.headers(method, self.umbra.listen, path, query, payload_hash, extra)
-        headers = {"content-length": len(body), **headers, **(unsigned or {})}
-        target = path + (f"?{query}" if query else "")
-        return send(self.umbra.address, request(method, target, headers, body), **sending)
-
-
-def is_error(answer, status, *codes):
-    assert answer.status == status, answer
-    assert not codes or answer.code in codes, answer
-    assert answer.headers.get("x-amz-request-id"), answer
-    assert b"<RequestId>" in answer.body and answer.headers["content-type"].startswith("application/xml")
-    return True
 
 
 # -- signatures ------------------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ def test_doctor_with_write_through(pair):
 def test_an_origin_that_takes_keys_for_paths(pair):
     """SeaweedFS takes `a//b` for `a/b`: the doctor says so, and what would replace the other there is refused."""
     found, _ = doctor(pair, "--shadow-write-through")
-    assert found["keys like paths"]["verdict"] == "warning" and "a//b" in found["keys like paths"]["meaning"], found
+    assert found["folded keys"]["verdict"] == "warning" and "a//b" in found["folded keys"]["meaning"], found
     assert "Contents" not in pair.there.list_objects_v2(Bucket=pair.origin_name)
     pair.create(write_through=True)
     pair.put("a/b", b"x")

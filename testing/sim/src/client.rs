@@ -444,7 +444,7 @@ impl Client {
         let copied = async {
             let (bucket, from) = (self.life.bucket().await?, object_key(&source));
             let (objects, cx) = (&self.life.shadow, &self.life.cx);
-            copy_part(objects, cx, (&bucket, &from, None), None, &bucket, address, Preconditions::default())
+            copy_part(objects, cx, (&bucket, &from), &bucket, address, umbra_store::CopyPartOptions::default())
                 .await
                 .map(|copied| copied.target)
         };

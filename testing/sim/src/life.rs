@@ -97,7 +97,15 @@ impl Life {
         let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
         let catalog = Arc::new(Catalog::open(meta.clone(), sealer, clock.clone(), random.clone()).await?);
         let reclaim = ReclaimHandle::new(Duration::from_secs(5));
-        let parts = NativeParts { meta, blobs: world.blobs.clone(), clock: clock.clone(), random, reclaimer: reclaim.clone() };
+        let keys = Arc::new(umbra_store::Keyring::new([7; 32], [], random.clone()));
+        let parts = NativeParts {
+            meta,
+            blobs: world.blobs.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            reclaimer: reclaim.clone(),
+            keys,
+        };
         let native = Native::new(parts);
         let shadow = Shadow::new(ShadowParts {
             native: native.clone(),

@@ -6,7 +6,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use umbra_core::Entity;
+use umbra_core::{Entity, Error};
 use umbra_store::NewKey;
 
 use crate::{
@@ -48,8 +48,10 @@ pub(crate) async fn create(
     };
     let asked = request.organization.as_deref().or(bucket.as_ref().map(|bucket| bucket.organization.as_str()));
     let organization = caller.one_organization(asked)?;
-    if bucket.as_ref().is_some_and(|bucket| bucket.organization != organization) {
-        return Err(ApiError::not_found(Entity::Bucket));
+    if let Some(bucket) = &bucket
+        && bucket.organization != organization
+    {
+        return Err(Error::no_such(Entity::Bucket, &bucket.name).into());
     }
     let bucket = bucket.map(|bucket| bucket.name.clone());
     let key = NewKey { organization: Some(organization), role: request.role.into(), bucket, fixed: None };

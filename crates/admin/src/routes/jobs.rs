@@ -6,8 +6,8 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use umbra_core::{Entity, Timestamp, limits::KEYS_PER_PAGE_MAX};
-use umbra_shadow::{Difference, Finding, Job, JobKind, JobOptions, JobOrder, JobRequest, Note, Tally};
+use umbra_core::{Timestamp, limits::KEYS_PER_PAGE_MAX};
+use umbra_shadow::{Difference, Finding, Job, JobKind, JobOptions, JobOrder, JobRequest, Note, Tally, no_such_job};
 
 use crate::{
     api::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView, rfc3339},
@@ -44,8 +44,9 @@ pub(crate) async fn start(
 
 pub(crate) async fn get(State(state): State<AdminState>, caller: Caller, Path((name, kind)): Place) -> ApiResult<Json<JobView>> {
     let bucket = state.visible_bucket(&caller, &name).await?;
-    let job = state.shadow.job(&bucket, kind.parse()?).await?;
-    job.map(|job| Json(view(&job))).ok_or_else(|| ApiError::not_found(Entity::Job))
+    let kind = kind.parse()?;
+    let job = state.shadow.job(&bucket, kind).await?;
+    Ok(Json(view(&job.ok_or_else(|| no_such_job(&bucket, kind))?)))
 }
 
 pub(crate) async fn pause(State(state): State<AdminState>, caller: Caller, Path((name, kind)): Place) -> ApiResult<Json<JobView>> {

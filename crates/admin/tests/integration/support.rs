@@ -69,6 +69,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             reclaimer: ReclaimHandle::new(Duration::ZERO),
+            keys: Arc::new(umbra_store::Keyring::new([7; 32], [], random.clone())),
         });
         let shadow = Shadow::new(ShadowParts {
             native,

@@ -1,10 +1,10 @@
 //! What a request asks for of S3's optional features, for the object it writes: one file for each feature.
 
 pub(crate) mod encryption;
-pub(crate) mod grants;
 pub(crate) mod lock;
 
-/// The attributes that the fields of `$input` ask for, for an object in `$bucket`.
+/// The attributes that the fields of `$input` ask for, for an object in `$bucket`, and how it is to be encrypted. Its ACL is for
+/// [`crate::acl::on_write`] to say.
 macro_rules! asked {
     ($input:expr, $bucket:expr) => {{
         let (input, bucket): (_, &umbra_store::Bucket) = (&$input, $bucket);
@@ -16,25 +16,20 @@ macro_rules! asked {
             },
             bucket,
         )?;
-        let acl = $crate::convert::attributes::grants::asked(
-            $crate::convert::attributes::grants::Asked {
-                full_control: input.grant_full_control.as_deref(),
-                read: input.grant_read.as_deref(),
-                read_acp: input.grant_read_acp.as_deref(),
-                write_acp: input.grant_write_acp.as_deref(),
-            },
-            bucket,
-        )?;
-        let encryption = $crate::convert::attributes::encryption::asked(
+        let sealing = $crate::convert::attributes::encryption::asked(
             $crate::convert::attributes::encryption::Asked {
                 algorithm: input.server_side_encryption.as_ref(),
                 kms_key: input.ssekms_key_id.as_deref(),
+                context: input.ssekms_encryption_context.as_deref(),
+                bucket_key: input.bucket_key_enabled,
                 customer_algorithm: input.sse_customer_algorithm.as_deref(),
                 customer_key: input.sse_customer_key.as_deref(),
+                customer_key_md5: input.sse_customer_key_md5.as_deref(),
             },
             bucket,
         )?;
-        umbra_core::Attributes { lock, acl, encryption }
+        let encryption = sealing.as_ref().map(umbra_store::Sealing::told);
+        (umbra_core::Attributes { lock, acl: None, encryption }, sealing)
     }};
 }
 

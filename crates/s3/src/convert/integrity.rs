@@ -27,7 +27,7 @@ pub(crate) fn announced(
         (None, None) => None,
     };
     agree(headers, checksum.as_ref())?;
-    Ok(Integrity { content_md5, checksum })
+    Ok(Integrity { content_md5, checksum, sealing: None })
 }
 
 fn invalid(message: &'static str) -> Error {

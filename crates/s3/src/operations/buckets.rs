@@ -11,10 +11,11 @@ use s3s::{
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
-use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, Versioning};
+use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Versioning};
 
-use super::Operations;
+use super::{Operations, bucket_ownership};
 use crate::{
+    acl,
     call::Call,
     error::{Answer, Failure},
     extensions, tigris,
@@ -22,10 +23,13 @@ use crate::{
 
 /// The region that S3 shows as no region at all.
 const NAMELESS_REGION: &str = "us-east-1";
+/// What Tigris's clients say of a public bucket.
+const LISTS_PUBLICLY: &str = "x-amz-acl-public-list-objects-enabled";
 
 /// Creates a bucket in the organization of the access key. Any location constraint will do: there is one place.
 pub(super) async fn create_bucket(operations: &Operations, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
     let call = Call::of(&request)?;
+    let asked = acl::Asked::of(&stated!(request));
     let input = request.input;
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
@@ -35,11 +39,21 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
         settings.versioning = Versioning::Enabled;
         Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings::default());
     }
-    let asked =
-        Asked { is_placed: is_placed(&operations.settings.region, input.create_bucket_configuration.as_ref()), public: settings.public };
-    match operations.catalog.create_bucket(&name, &organization, settings).await {
+    let extras = Arc::make_mut(&mut settings.extras);
+    extras.ownership = input.object_ownership.as_ref().map(bucket_ownership::parse).transpose()?;
+    if !is_tigris(&request.headers) {
+        extras.acl = acl::of_new_bucket(&operations.catalog, &organization, &asked).await?;
+    }
+    let is_shared = extras.acl.is_some() || settings.public;
+    if is_shared && settings.extras.ownership == Some(ObjectOwnership::BucketOwnerEnforced) {
+        return Err(S3ErrorCode::InvalidBucketAclWithObjectOwnership.into());
+    }
+    let is_placed = is_placed(&operations.settings.region, input.create_bucket_configuration.as_ref());
+    match operations.catalog.create_bucket(&name, &organization, settings.clone()).await {
         Ok(_) => {}
-        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => again(operations, &name, key, asked).await?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => {
+            again(operations, &name, key, is_placed, &settings).await?
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), bucket_arn: None }))
@@ -63,17 +77,24 @@ fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>) -> Result<Bu
         storage_class: tigris::storage_class(class.unwrap_or_default())?,
         ..Extras::default()
     };
+    // S3's own public-read opens the list of a bucket; what Tigris's clients mean by it are the objects.
+    let public = is_tigris(headers) && is_public(acl)?;
     Ok(BucketSettings {
-        public: is_public(acl)?,
+        public,
         location: tigris::parse_location(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
         extras: Arc::new(extras),
         ..BucketSettings::default()
     })
 }
 
+/// Whether one of Tigris's clients creates a bucket: they always say this, and nobody else does.
+fn is_tigris(headers: &HeaderMap) -> bool {
+    headers.contains_key(LISTS_PUBLICLY)
+}
+
 /// Whether everyone may list the bucket when it is public, where `headers` say so.
 pub(crate) fn lists_publicly(headers: &HeaderMap) -> Result<Option<bool>, S3Error> {
-    match headers.get("x-amz-acl-public-list-objects-enabled").map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
+    match headers.get(LISTS_PUBLICLY).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
         None => Ok(None),
         Some(b"true") => Ok(Some(true)),
         Some(b"false") => Ok(Some(false)),
@@ -90,14 +111,6 @@ pub(crate) fn is_public(acl: Option<&BucketCannedACL>) -> Result<bool, S3Error> 
     }
 }
 
-/// What was asked for of a bucket that is there already.
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    /// Whether it was to be in a region other than the first.
-    is_placed: bool,
-    public: bool,
-}
-
 /// Whether a bucket is to be in a region other than S3's first, which has no name in requests. Here that one may also be called `auto`.
 fn is_placed(here: &str, configuration: Option<&CreateBucketConfiguration>) -> bool {
     let asked = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
@@ -106,16 +119,26 @@ fn is_placed(here: &str, configuration: Option<&CreateBucketConfiguration>) -> b
 
 /// Answers for the bucket that has the name already. In S3's first region its owner may create it again, so that may be done here too, but
 /// only as it is: S3 would take it for a change of the ACL.
-async fn again(operations: &Operations, name: &BucketName, key: &AccessKey, asked: Asked) -> Result<(), Failure> {
+async fn again(
+    operations: &Operations,
+    name: &BucketName,
+    key: &AccessKey,
+    is_placed: bool,
+    asked: &BucketSettings,
+) -> Result<(), Failure> {
     let bucket = match operations.catalog.bucket(name).await {
         Ok(bucket) => bucket,
         Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => return Err(S3ErrorCode::OperationAborted.into()),
         Err(error) => return Err(error.into()),
     };
-    let own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
-    match own {
-        true if asked.is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
-        true if asked.public == bucket.settings.public => Ok(()),
+    let is_own = key.organization.as_ref().is_none_or(|organization| *organization == bucket.organization);
+    let is_same = || {
+        let (kept, asked_extras) = (&bucket.settings.extras, &asked.extras);
+        kept.acl == asked_extras.acl && kept.ownership == asked_extras.ownership && bucket.settings.public == asked.public
+    };
+    match is_own {
+        true if is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        true if is_same() => Ok(()),
         _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
 }

@@ -11,7 +11,7 @@ use umbra_store::{Bucket, CompleteUpload, CompletedPart};
 use super::{Operations, list_objects};
 use crate::{
     call::Call,
-    convert::{checksum, conditions, encoding, encoding::KeyWriter, version},
+    convert::{attributes::encryption, checksum, conditions, encoding, encoding::KeyWriter, version},
     error::{Answer, Failure},
     expiration,
     layer::Scheme,
@@ -29,6 +29,7 @@ pub(super) async fn complete_multipart_upload(
     let given = checksum::given!(input)?;
     let whole = given.map(|(algorithm, value)| checksum::of_whole(algorithm, &value)).transpose()?;
     let kind = input.checksum_type.as_ref().map(checksum::parse_kind).transpose()?;
+    let customer_key = encryption::given_key!(input)?;
     let parts = input.multipart_upload.and_then(|upload| upload.parts).filter(|parts| !parts.is_empty());
     let parts = parts.ok_or(S3ErrorCode::MalformedXML)?.into_iter().map(part).collect::<Result<Vec<_>, Failure>>()?;
     let size = input.mpu_object_size.map(u64::try_from).transpose();
@@ -37,6 +38,7 @@ pub(super) async fn complete_multipart_upload(
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         checksum: whole.clone(),
         size: size.map_err(|_| Error::invalid(Fault::InvalidArgument, "x-amz-mp-object-size must not be negative"))?,
+        customer_key,
     };
     let bucket = call.bucket()?;
     agree(operations, &call, bucket, &key, &upload, kind, whole.as_ref()).await?;
@@ -52,7 +54,11 @@ pub(super) async fn complete_multipart_upload(
         ..CompleteMultipartUploadOutput::default()
     };
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
-    Ok(list_objects::finished(output, &writer))
+    let shown = encryption::shown(stored.encryption.as_ref());
+    encryption::show_ours!(output, shown);
+    let mut response = list_objects::finished(output, &writer);
+    response.headers.extend(encryption::customer_headers(stored.encryption.as_ref()));
+    Ok(response)
 }
 
 fn part(part: dto::CompletedPart) -> Result<CompletedPart, Failure> {

@@ -2,7 +2,7 @@
 
 use s3s::{
     S3Request,
-    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput, ObjectCannedACL},
+    dto::{CreateMultipartUploadInput, CreateMultipartUploadOutput},
 };
 use umbra_core::ObjectKey;
 use umbra_store::CreateUpload;
@@ -11,7 +11,7 @@ use super::{Operations, list_objects};
 use crate::{
     acl,
     call::Call,
-    convert::{attributes, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
+    convert::{attributes, attributes::encryption, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
     error::Answer,
     expiration,
 };
@@ -23,10 +23,11 @@ pub(super) async fn create_multipart_upload(
 ) -> Answer<CreateMultipartUploadOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
+    let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let attributes = attributes::asked!(input, call.bucket()?);
+    let (mut attributes, _) = attributes::asked!(input, call.bucket()?);
     operations.check_lock(&attributes)?;
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);
     let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
@@ -38,10 +39,11 @@ pub(super) async fn create_multipart_upload(
         checksum: wanted,
     };
     let bucket = call.bucket()?;
+    let encryption = options.attributes.encryption.clone();
     let upload = operations.objects.create_upload(&call.cx, bucket, &key, options).await?;
     let mut writer = KeyWriter::new(None)?;
     let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
-    let output = CreateMultipartUploadOutput {
+    let mut output = CreateMultipartUploadOutput {
         abort_date,
         abort_rule_id,
         bucket: Some(bucket.name.to_string()),
@@ -51,5 +53,7 @@ pub(super) async fn create_multipart_upload(
         checksum_type: wanted.map(|(_, kind)| checksum::kind(kind)),
         ..CreateMultipartUploadOutput::default()
     };
+    encryption::show!(output, encryption.as_ref());
+    output.ssekms_encryption_context = encryption::context_of(encryption.as_ref());
     Ok(list_objects::finished(output, &writer))
 }

@@ -26,7 +26,7 @@ pub(super) async fn delete_object(operations: &Operations, request: S3Request<De
     let bucket = call.bucket()?;
     let options = DeleteOptions {
         version,
-        bypass_governance: call.bypasses_governance(input.bypass_governance_retention)?,
+        bypass_governance: input.bypass_governance_retention == Some(true),
         preconditions: conditions::on_write(input.if_match.as_ref(), None),
     };
     let deleted = operations.objects.delete(&call.cx, bucket, &key, options).await?;

@@ -10,6 +10,7 @@ use umbra_store::{DeleteOptions, Deleted};
 
 use super::Operations;
 use crate::{
+    access::{self, Stated},
     call::Call,
     convert::version,
     error::{Answer, Failure},
@@ -22,7 +23,8 @@ const AT_ONCE: usize = 16;
 /// Deletes many objects, each on its own: one that fails is told and stops no other.
 pub(super) async fn delete_objects(operations: &Operations, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
     let call = Call::of(&request)?;
-    let bypass_governance = call.bypasses_governance(request.input.bypass_governance_retention)?;
+    let bypass_governance = request.input.bypass_governance_retention == Some(true);
+    let stated = stated!(request);
     let delete = request.input.delete;
     if delete.objects.is_empty() || delete.objects.len() > limits::KEYS_PER_PAGE_MAX {
         return Err(Error::invalid(Fault::MalformedXml, "the list of keys must hold between 1 and 1000 of them").into());
@@ -32,7 +34,7 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
     let deletes = delete
         .objects
         .into_iter()
-        .map(|object| Box::pin(delete_one(operations, &call, object, bypass_governance)) as futures::future::BoxFuture<'_, _>);
+        .map(|object| Box::pin(delete_one(operations, &call, stated, object, bypass_governance)) as futures::future::BoxFuture<'_, _>);
     let outcomes: Vec<(ObjectIdentifier, Result<Deleted, Failure>)> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
 
     let bucket = call.bucket()?;
@@ -62,11 +64,19 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
 async fn delete_one(
     operations: &Operations,
     call: &Call,
+    stated: Stated<'_>,
     object: ObjectIdentifier,
     bypass_governance: bool,
 ) -> (ObjectIdentifier, Result<Deleted, Failure>) {
     let outcome = async {
         let version = version::asked(object.version_id.as_deref())?;
+        let (bucket, key) = (call.bucket()?, Some(object.key.as_str()));
+        let request =
+            access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object: key, version, stated, given_tags: None };
+        operations.judge.require(request, if object.version_id.is_some() { access::DELETE_VERSION } else { access::DELETE }).await?;
+        if access::bypasses(stated.headers) {
+            operations.judge.require(request, access::BYPASS).await?;
+        }
         if object.size.is_some() || object.last_modified_time.is_some() {
             return Err(Error::new(ErrorKind::Unsupported, "deletes can be conditional on the ETag only").into());
         }

@@ -10,7 +10,7 @@ use super::{Operations, reads};
 use crate::{
     body,
     call::Call,
-    convert::{attributes::lock, checksum, version},
+    convert::{attributes::encryption, attributes::lock, checksum, version},
     error::Answer,
     expiration,
 };
@@ -18,6 +18,7 @@ use crate::{
 /// Reads an object, or a range or part of it.
 pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let call = Call::of(&request)?;
+    encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -25,9 +26,11 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let read = operations.objects.get(&call.cx, bucket, &key, options.clone()).await;
     let read = match read {
         Ok(read) => read,
-        Err(error) => return Err(reads::failed(operations, &call, &key, options.version, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
     let info = &read.info;
+    call.check_reader(info)?;
+    reads::check_key(info, &options)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());

@@ -11,7 +11,7 @@ use umbra_store::GetOptions;
 use super::{Operations, reads};
 use crate::{
     call::Call,
-    convert::{attributes::lock, checksum, version},
+    convert::{attributes::encryption, attributes::lock, checksum, version},
     error::Answer,
     expiration, extensions,
     layer::Status,
@@ -20,6 +20,7 @@ use crate::{
 /// Tells what is known of an object.
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let call = Call::of(&request)?;
+    encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -31,8 +32,10 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     };
     let info = match found {
         Ok(info) => info,
-        Err(error) => return Err(reads::failed(operations, &call, &key, options.version, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
+    call.check_reader(&info)?;
+    reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
     lock::show!(output, info);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use s3s::{
-    S3ErrorCode, S3Request, S3Response, dto,
+    S3Request, S3Response, dto,
     dto::{ListBucketsInput, ListBucketsOutput},
 };
 use umbra_core::{Error, Fault, Result};
@@ -22,11 +22,13 @@ const PAGE_MAX: i32 = 10_000;
 /// How many buckets are read at a time.
 const BATCH: usize = 1000;
 
-/// Lists the buckets of the access key's organization that it reaches.
+/// Lists the buckets of the access key's organization that it reaches; without one, none.
 pub(super) async fn list_buckets(operations: &Operations, request: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
     let call = Call::of(&request)?;
     let input = request.input;
-    let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
+    let Some(key) = call.key.as_deref() else {
+        return Ok(S3Response::new(ListBucketsOutput { buckets: Some(Vec::new()), prefix: input.prefix, ..ListBucketsOutput::default() }));
+    };
     let here = input.bucket_region.as_ref().is_none_or(|region| *region == operations.settings.region);
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let (mut buckets, mut next) = page(&operations.catalog, key, prefix, input.continuation_token.as_deref(), input.max_buckets).await?;

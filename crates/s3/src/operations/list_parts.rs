@@ -26,7 +26,8 @@ pub(super) async fn list_parts(operations: &Operations, request: S3Request<ListP
     let bucket = call.bucket()?;
     let begun = operations.objects.upload(&call.cx, bucket, &key, &upload).await?;
     let page = operations.objects.list_parts(&call.cx, bucket, &key, &upload, after, limit).await?;
-    let owner = owner(&bucket.organization);
+    let writer = begun.attributes.acl.as_ref().map(|acl| acl.owner.as_str()).filter(|owner| !owner.is_empty());
+    let owner = owner(writer.unwrap_or(&bucket.organization));
     let mut writer = KeyWriter::new(None)?;
     let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
     let output = ListPartsOutput {

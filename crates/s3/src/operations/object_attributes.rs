@@ -10,7 +10,7 @@ use umbra_store::GetOptions;
 use super::{Operations, list_objects, reads};
 use crate::{
     call::Call,
-    convert::{checksum, conditions, headers::STANDARD, time, version},
+    convert::{attributes::encryption, checksum, conditions, headers::STANDARD, time, version},
     error::Answer,
 };
 
@@ -20,14 +20,17 @@ pub(super) async fn get_object_attributes(
     request: S3Request<GetObjectAttributesInput>,
 ) -> Answer<GetObjectAttributesOutput> {
     let call = Call::of(&request)?;
+    encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
     let version = version::asked(input.version_id.as_deref())?;
-    reads::refuse_customer_key(input.sse_customer_algorithm.is_some())?;
     let wanted = Wanted::parse(&input.object_attributes)?;
     let limit = list_objects::page_size(input.max_parts)?;
     let key = ObjectKey::parse(&input.key)?;
-    let options = GetOptions { version, wants_parts: wanted.parts, ..GetOptions::default() };
-    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options).await?;
+    let customer_key = encryption::given_key!(input)?;
+    let options = GetOptions { version, wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
+    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await.map_err(|error| call.told(error))?;
+    call.check_reader(&info)?;
+    reads::check_key(&info, &options)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {
         version_id: version::shown(call.bucket()?, info.version),

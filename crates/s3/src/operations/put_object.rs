@@ -2,16 +2,16 @@
 
 use s3s::{
     S3Request, S3Response,
-    dto::{ObjectCannedACL, PutObjectInput, PutObjectOutput},
+    dto::{PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
-use umbra_store::PutOptions;
+use umbra_store::{Integrity, PutOptions};
 
 use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, checksum, conditions, headers, hoisted::Hoisted, integrity, tags, version},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags, version},
     error::Answer,
     expiration,
     post::FormFile,
@@ -21,10 +21,11 @@ use crate::{
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
     let hoisted = Hoisted::of(&request.uri);
+    let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let attributes = attributes::asked!(input, call.bucket()?);
+    let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
     operations.check_lock(&attributes)?;
-    acl::check_on_write(input.acl.as_ref().map(ObjectCannedACL::as_str), &request.uri, call.bucket()?)?;
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }
@@ -37,7 +38,10 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
         attributes,
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
-        integrity: integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?,
+        integrity: Integrity {
+            sealing,
+            ..integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?
+        },
     };
     let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
     let body = match request.extensions.get::<FormFile>() {
@@ -54,5 +58,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
     }
     checksum::show_with_type!(output, checksum::shown(&stored.checksums));
+    encryption::show!(output, stored.encryption.as_ref());
+    output.ssekms_encryption_context = encryption::context_of(stored.encryption.as_ref());
     Ok(S3Response::new(output))
 }

@@ -1,8 +1,8 @@
 //! What GetObject and HeadObject have in common.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::LAST_MODIFIED};
-use s3s::{S3Error, S3ErrorCode, S3Response, dto::Range};
-use umbra_core::{ByteRange, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result, VersionId};
+use s3s::{S3Error, S3Response, dto::Range};
+use umbra_core::{ByteRange, Encryption, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result};
 use umbra_store::{Bucket, GetOptions};
 
 use super::Operations;
@@ -22,9 +22,8 @@ macro_rules! asked {
             input.if_unmodified_since.as_ref(),
         );
         let version = $crate::convert::version::asked(input.version_id.as_deref())?;
-        $crate::operations::reads::refuse_customer_key(input.sse_customer_algorithm.is_some())?;
         let options = $crate::operations::reads::options(input.range.as_ref(), input.part_number, preconditions)?;
-        umbra_store::GetOptions { version, ..options }
+        umbra_store::GetOptions { version, customer_key: $crate::convert::attributes::encryption::given_key!(input)?, ..options }
     }};
 }
 
@@ -33,7 +32,7 @@ macro_rules! described {
     ($Output:ident, $info:expr) => {{
         let info: &umbra_core::ObjectInfo = $info;
         let content_type = info.headers.content_type.as_deref().unwrap_or($crate::convert::headers::DEFAULT_CONTENT_TYPE);
-        $Output {
+        let mut output = $Output {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: info.headers.cache_control.clone(),
             content_disposition: info.headers.content_disposition.clone(),
@@ -48,7 +47,9 @@ macro_rules! described {
             tag_count: i32::try_from(info.tag_count).ok().filter(|count| *count > 0),
             website_redirect_location: info.headers.website_redirect_location.clone(),
             ..$Output::default()
-        }
+        };
+        $crate::convert::attributes::encryption::show!(output, info.attributes.encryption.as_ref());
+        output
     }};
 }
 
@@ -64,13 +65,15 @@ pub(super) fn options(range: Option<&Range>, part_number: Option<i32>, precondit
         Range::Int { first, last } => RangeSpec::From { first, last },
         Range::Suffix { length } => RangeSpec::Suffix { length },
     });
-    Ok(GetOptions { version: None, range, part_number, wants_parts: false, preconditions })
+    Ok(GetOptions { version: None, range, part_number, wants_parts: false, preconditions, customer_key: None })
 }
 
-/// Nothing here is encrypted with a customer's key.
-pub(super) fn refuse_customer_key(given: bool) -> Result<(), S3Error> {
-    let message = "The encryption parameters are not applicable to this object.";
-    if given { Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message)) } else { Ok(()) }
+/// Refuses a customer's key for an object that is not encrypted with one. What is read at an origin never is.
+pub(super) fn check_key(info: &ObjectInfo, options: &GetOptions) -> Result<()> {
+    match (&info.attributes.encryption, &options.customer_key) {
+        (Some(Encryption::Customer { .. }), _) | (_, None) => Ok(()),
+        _ => Err(Error::invalid(Fault::InvalidRequest, "The encryption parameters are not applicable to this object.")),
+    }
 }
 
 /// Whether the reader wants checksums.
@@ -102,13 +105,14 @@ pub(super) fn complete<T>(response: &mut S3Response<T>, info: &ObjectInfo, bucke
 }
 
 /// Completes the answer to a read that failed: 304 carries what the reader already has a copy of.
-pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey, version: Option<VersionId>, error: Error) -> Failure {
+pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey, options: GetOptions, error: Error) -> Failure {
     if error.kind() != ErrorKind::NotModified {
-        return error.into();
+        return call.told(error);
     }
     let mut answer = S3Error::from(Failure::from(error));
+    let again = GetOptions { version: options.version, customer_key: options.customer_key, ..GetOptions::default() };
     if let Ok(bucket) = call.bucket()
-        && let Ok(info) = operations.objects.head(&call.cx, bucket, key, GetOptions { version, ..GetOptions::default() }).await
+        && let Ok(info) = operations.objects.head(&call.cx, bucket, key, again).await
     {
         answer.set_headers(validators(&info));
     }

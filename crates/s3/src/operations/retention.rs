@@ -35,7 +35,7 @@ pub(super) async fn put_object_retention(
         _ => return Err(S3ErrorCode::MalformedXML.into()),
     };
     operations.check_in_future(retention)?;
-    let bypass_governance = call.bypasses_governance(input.bypass_governance_retention)?;
+    let bypass_governance = input.bypass_governance_retention == Some(true);
     let (key, version) = (ObjectKey::parse(&input.key)?, version::asked(input.version_id.as_deref())?);
     let change = LockChange::Retention { retention, bypass_governance };
     operations.objects.put_lock(&call.cx, call.bucket()?, &key, version, change).await?;
@@ -104,7 +104,7 @@ impl Operations {
 
     fn check_in_future(&self, retention: Option<Retention>) -> Result<()> {
         match retention {
-            Some(retention) if retention.until <= self.clock.now() => {
+            Some(retention) if retention.until <= self.judge.clock.now() => {
                 Err(Error::invalid(Fault::InvalidArgument, "the retain until date must be in the future"))
             }
             _ => Ok(()),

@@ -11,6 +11,7 @@ use umbra_core::{ObjectKey, Tags};
 
 use super::Operations;
 use crate::{
+    access,
     call::Call,
     convert::{tags, version},
     error::Answer,
@@ -24,7 +25,7 @@ pub(super) async fn get_object_tagging(
     let call = Call::of(&request)?;
     let version = version::asked(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
-    let (tags, version) = operations.objects.tags(&call.cx, call.bucket()?, &key, version).await?;
+    let (tags, version) = operations.objects.tags(&call.cx, call.bucket()?, &key, version).await.map_err(|error| call.told(error))?;
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::to_set(&tags), version_id: version::shown(call.bucket()?, version) }))
 }
 
@@ -36,7 +37,15 @@ pub(super) async fn put_object_tagging(
     let call = Call::of(&request)?;
     let version = version::asked(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
+    let stated = stated!(request);
     let tags = tags::from_set(request.input.tagging.tag_set)?;
+    let bucket = call.bucket()?;
+    if bucket.settings.extras.policy.is_some() {
+        let object = Some(key.as_str());
+        let asked =
+            access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, version, stated, given_tags: Some(&tags) };
+        operations.judge.check(asked, "PutObjectTagging").await?;
+    }
     let version = operations.objects.put_tags(&call.cx, call.bucket()?, &key, version, tags).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id: version::shown(call.bucket()?, version) }))
 }

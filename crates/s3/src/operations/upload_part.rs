@@ -5,13 +5,13 @@ use s3s::{
     dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput},
 };
 use umbra_core::{Error, Fault, ObjectKey, PartNumber, Result, UploadId};
-use umbra_store::{Copied, PartAddress, copy_part};
+use umbra_store::{Copied, CopyPartOptions, Integrity, PartAddress, Sealing, copy_part};
 
-use super::{Operations, copy_object, reads};
+use super::{Operations, copy_object};
 use crate::{
     body,
     call::Call,
-    convert::{checksum, conditions, integrity, time, version},
+    convert::{attributes::encryption, checksum, conditions, integrity, time, version},
     error::Answer,
 };
 
@@ -19,27 +19,33 @@ use crate::{
 pub(super) async fn upload_part(operations: &Operations, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
     let call = Call::of(&request)?;
     let input = request.input;
-    reads::refuse_customer_key(input.sse_customer_algorithm.is_some())?;
+    let sealing = encryption::given_key!(input)?.map(Sealing::Customer);
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
     let part = PartAddress { key: &key, upload: &upload, number: PartNumber::new(input.part_number.into())? };
     let given = checksum::given!(input)?;
     let integrity = integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?;
+    let integrity = Integrity { sealing, ..integrity };
     let body = body::incoming(input.body, input.content_length)?;
     let stored = operations.objects.put_part(&call.cx, call.bucket()?, part, body, integrity).await?;
     let mut output = UploadPartOutput { e_tag: Some(conditions::etag(&stored.etag)), ..UploadPartOutput::default() };
     checksum::show!(output, checksum::shown(&stored.checksums));
+    encryption::show!(output, stored.encryption.as_ref());
     Ok(S3Response::new(output))
 }
 
 /// Stores a part from an object, or a range of one.
 pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request<UploadPartCopyInput>) -> Answer<UploadPartCopyOutput> {
     let call = Call::of(&request)?;
+    let stated = stated!(request);
     let input = request.input;
-    reads::refuse_customer_key(input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some())?;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
     let part = PartAddress { key: &key, upload: &upload, number: PartNumber::new(input.part_number.into())? };
-    let (source_bucket, source_key, source_version) =
-        copy_object::source(operations, &call, &input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let named = copy_object::SourceName {
+        name: &input.copy_source,
+        expected_owner: input.expected_source_bucket_owner.as_deref(),
+        copies_tags: false,
+    };
+    let (source_bucket, source_key, source_version) = copy_object::source(operations, &call, stated, named).await?;
     let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -47,20 +53,26 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
         input.copy_source_if_unmodified_since.as_ref(),
     );
     let range = input.copy_source_range.as_deref().map(parse_range).transpose()?;
-    let source = (&*source_bucket, &source_key, source_version);
+    let source = (&*source_bucket, &source_key);
+    let options = CopyPartOptions {
+        source_version,
+        source_conditions,
+        range,
+        source_key: encryption::source_key!(input)?,
+        customer_key: encryption::given_key!(input)?,
+    };
     let Copied { target: stored, source: copied_version } =
-        copy_part(&*operations.objects, &call.cx, source, range, call.bucket()?, part, source_conditions).await?;
+        copy_part(&*operations.objects, &call.cx, source, call.bucket()?, part, options).await?;
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),
         ..CopyPartResult::default()
     };
     checksum::show!(result, checksum::shown(&stored.checksums));
-    Ok(S3Response::new(UploadPartCopyOutput {
-        copy_part_result: Some(result),
-        copy_source_version_id: version::shown(&source_bucket, copied_version),
-        ..UploadPartCopyOutput::default()
-    }))
+    let mut output = UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() };
+    output.copy_source_version_id = version::shown(&source_bucket, copied_version);
+    encryption::show!(output, stored.encryption.as_ref());
+    Ok(S3Response::new(output))
 }
 
 /// Takes `bytes=first-last`; S3 wants both here.

@@ -11,8 +11,7 @@ use umbra_store::{Action, Catalog};
 
 use super::{answer, buckets, document, metadata, operation::Operation, presign, update};
 use crate::{
-    S3Settings,
-    access::Gate,
+    S3Settings, access,
     error::Failure,
     layer::{Progress, Stage},
     lenient::LenientReads,
@@ -60,7 +59,7 @@ impl Tigris {
             Operation::Update => Action::ManageBuckets,
         };
         let bucket = matches!(operation, Operation::Metadata | Operation::Update).then(|| request.uri.path().trim_matches('/').to_owned());
-        let call = Gate(Arc::clone(&self.catalog)).admit_signed(&request, action, bucket.as_deref()).await?;
+        let call = access::admit_signed(&self.catalog, &request, action, bucket.as_deref()).await?;
         if let Some(progress) = request.extensions.get::<Arc<Progress>>() {
             progress.reach(Stage::Reached);
         }

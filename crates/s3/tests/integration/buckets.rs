@@ -86,7 +86,7 @@ async fn unknown_sub_resources_change_nothing() {
         assert_eq!(admin.send(Ask::delete(&format!("/photos?{query}"))).await.error(), (501, "NotImplemented"), "{query}");
     }
     assert_eq!(admin.send(Ask::head("/photos")).await.status, 200);
-    assert_eq!(admin.send(Ask::get("/photos?policy")).await.error(), (501, "NotImplemented"));
+    assert_eq!(admin.send(Ask::get("/photos?policy")).await.error(), (404, "NoSuchBucketPolicy"));
 }
 
 #[tokio::test]

@@ -257,22 +257,30 @@ async fn copies_keep_the_type_of_their_source_and_moves_leave_nothing() {
 }
 
 #[tokio::test]
-async fn object_acls_say_what_the_bucket_says() {
+async fn objects_have_acls_beside_their_bucket() {
     let world = World::new().await;
     let admin = world.admin().await;
     let put = |acl: &str| Ask::put("/photos/k").header("x-amz-acl", acl).body("content");
     assert_eq!(admin.send(put("private")).await.status, 200, "it comes with every upload");
-    assert_eq!(admin.send(put("public-read")).await.error(), (400, "AccessControlListNotSupported"));
+    let everyone = world.anonymous();
+    let seen = async || everyone.send(Ask::get("/photos/k")).await.status;
+    assert_eq!(seen().await, 403);
+    assert_eq!(admin.send(put("public-read")).await.status, 200);
+    assert_eq!(seen().await, 200);
+    assert_eq!(admin.send(put("private")).await.status, 200);
+    assert_eq!(seen().await, 403);
     let presigned = Ask::put("/photos/k?x-amz-acl=public-read").presigned(Duration::ZERO, Duration::from_secs(60)).body("content");
-    assert_eq!(admin.send(presigned).await.error(), (400, "AccessControlListNotSupported"));
+    assert_eq!(admin.send(presigned).await.status, 200);
+    assert_eq!(seen().await, 200);
     // With the checksum of nothing, as the client sends it.
     let change = |acl: &str| {
         let ask = Ask::put("/photos/k?acl=").header("x-amz-acl", acl).header("x-amz-sdk-checksum-algorithm", "CRC32");
         ask.header("x-amz-checksum-crc32", "AAAAAA==")
     };
     assert_eq!(admin.send(change("private")).await.status, 200);
-    assert_eq!(admin.send(change("public-read")).await.error(), (400, "AccessControlListNotSupported"));
+    assert_eq!(seen().await, 403);
     world.make_public("photos").await;
+    assert_eq!(seen().await, 200);
     assert_eq!(admin.send(change("public-read")).await.status, 200);
     assert_eq!(admin.send(change("private")).await.error(), (400, "AccessControlListNotSupported"), "it would not be private");
     assert_eq!(admin.send(put("public-read")).await.status, 200);

@@ -44,6 +44,7 @@ impl World {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             reclaimer: ReclaimHandle::new(Duration::from_secs(300)),
+            keys: Arc::new(umbra_store::Keyring::new([7; 32], [("one".to_owned(), None)], Arc::clone(&random))),
         });
         let origin = Arc::new(MemoryOrigin::default());
         let shadow = Shadow::new(ShadowParts {

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use umbra_client::CidrError;
 
-use crate::{data_dir::DataDirError, master_key::MasterKeyError, root_key::RootKeyError, tls::TlsError};
+use crate::{data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, root_key::RootKeyError, tls::TlsError};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub(crate) enum StartError {
     /// There is no key to seal secrets with.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
+    /// The named keys cannot be used.
+    #[error(transparent)]
+    KmsKeys(#[from] KmsKeyError),
     /// There is no root access key.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
@@ -24,6 +27,9 @@ pub(crate) enum StartError {
     /// A network shadows may point into is not one.
     #[error("the setting shadow_allow_cidr: {0} is not a network")]
     Network(String, #[source] CidrError),
+    /// It may be meant to be one.
+    #[error("the setting shadow_allow_cidr: {0} has no length: write {0}/N, with N the bits that all its addresses share")]
+    NetworkLength(String),
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {what}")]
     Listen {

@@ -11,10 +11,10 @@ use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
 use umbra_s3::{S3Front, S3Parts, S3Settings, Transport};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
-use umbra_store::{Catalog, Destroyer, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
+use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
 use super::StartError;
-use crate::{data_dir::DataDir, root_key::RootKey, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -40,6 +40,7 @@ impl Parts {
         dir: &DataDir,
         settings: &Settings,
         kek: [u8; 32],
+        kms_keys: Vec<KmsKey>,
         policy: GuardPolicy,
     ) -> std::result::Result<Self, StartError> {
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
@@ -50,6 +51,7 @@ impl Parts {
         let meta: Arc<dyn MetaStore> = Arc::clone(&sqlite) as _;
         let blobs = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
         let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
@@ -57,8 +59,14 @@ impl Parts {
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
-        let native =
-            Native::new(NativeParts { meta, blobs, clock: Arc::clone(&clock), random: Arc::clone(&random), reclaimer: reclaim.clone() });
+        let native = Native::new(NativeParts {
+            meta,
+            blobs,
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            reclaimer: reclaim.clone(),
+            keys,
+        });
         let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
         let limits =
             ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024), ..ShadowLimits::default() };

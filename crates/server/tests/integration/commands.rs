@@ -1,5 +1,10 @@
 //! The storage, org and key commands.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+};
+
 use crate::support::{Done, Server, run, umbra};
 
 const VARIABLES: [&str; 5] = ["AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_SECRET_ACCESS_KEY", "BUCKET_NAME"];
@@ -33,7 +38,38 @@ fn a_bucket_from_creation_to_destruction() {
 
     server.run(&["storage", "destroy", "music"]).refused(2, &["--yes"]);
     assert_eq!(server.run(&["storage", "destroy", "music", "-y"]).ok().out, "Your bucket music was destroyed\n");
-    server.run(&["storage", "status", "music"]).refused(1, &["no such bucket"]);
+    server.run(&["storage", "status", "music"]).refused(1, &["no such bucket: music"]);
+}
+
+/// Ends a process with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Who watches a bucket goes on watching when its server starts again.
+#[test]
+fn a_watch_outlives_the_server() {
+    let server = Server::start();
+    server.run(&["storage", "create", "-n", "photos", "-o", "acme"]).ok();
+    let watch = ["storage", "status", "photos", "--watch", "--json"];
+    let mut watching = Running(server.command(&watch).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut shown = BufReader::new(watching.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut told = BufReader::new(watching.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(shown.any(|line| line == "}"));
+    let admin = server.admin.clone();
+    let dir = server.kill();
+    let line = told.next().unwrap();
+    assert!(line.contains("cannot reach") && line.contains("Looking again"), "{line}");
+    let mut again = umbra(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", admin.strip_prefix("http://").unwrap()]);
+    let _again = Running(again.arg("--data-dir").arg(dir.path().join("data")).stdout(Stdio::null()).spawn().unwrap());
+    // What was shown before it was killed ended with such a line, too: from here on there is more.
+    assert!(shown.any(|line| line == "{") && shown.any(|line| line == "}"));
 }
 
 #[test]
@@ -69,16 +105,16 @@ fn organizations_do_not_see_each_other() {
     for command in
         [&["storage", "status", "theirs"][..], &["storage", "update", "theirs", "--public"], &["storage", "destroy", "theirs", "-y"]]
     {
-        assert_eq!(as_admin(command).refused(1, &[]).err, absent, "{command:?}");
+        assert_eq!(as_admin(command).refused(1, &[]).err.replace("theirs", "no-such-bucket"), absent, "{command:?}");
     }
     as_admin(&["storage", "list", "-o", "rival"]).refused(1, &["no such organization"]);
     as_admin(&["storage", "create", "-n", "new-one", "-o", "rival"]).refused(1, &["no such organization"]);
-    as_admin(&["key", "create", "--bucket", "theirs"]).refused(1, &["no such bucket"]);
+    as_admin(&["key", "create", "--bucket", "theirs"]).refused(1, &["no such bucket: theirs"]);
     as_admin(&["org", "create", "another"]).refused(1, &["root key"]);
     as_admin(&["storage", "create", "-n", "new-one"]).ok();
 
     as_reader(&["storage", "status", "mine"]).ok();
-    assert_eq!(as_reader(&["storage", "status", "also-mine"]).refused(1, &[]).err, absent);
+    assert_eq!(as_reader(&["storage", "status", "also-mine"]).refused(1, &[]).err.replace("also-mine", "no-such-bucket"), absent);
     as_reader(&["storage", "update", "mine", "--public"]).refused(1, &["admin key"]);
     as_reader(&["storage", "list"]).refused(1, &["admin key"]);
     as_reader(&["key", "create", "--role", "admin"]).refused(1, &["admin key"]);

@@ -19,7 +19,7 @@ async fn world(keys: usize) -> (Origin, Server) {
 async fn everything_moves_and_the_origin_can_go() {
     let (origin, server) = world(40).await;
     server.run(&["storage", "update", "new", "--clear-shadow"]).refused(1, &["40 objects are still only at the origin", "migrate"]);
-    server.run(&["storage", "migrate", "new", "--pause"]).refused(1, &["no such job"]);
+    server.run(&["storage", "migrate", "new", "--pause"]).refused(1, &["no such job", "new has no backfill"]);
     let done = server.run(&["storage", "migrate", "new/odd/", "--wait", "--json"]).ok();
     assert_eq!((done.json()["objects_done"].as_u64(), done.json()["state"].as_str()), (Some(20), Some("done")));
     assert_eq!(done.err, "", "a progress bar is for terminals");
@@ -50,10 +50,13 @@ async fn a_budget_pauses_it_and_it_can_be_resumed_and_cancelled() {
 async fn wrong_use_is_refused() {
     let server = Server::start();
     server.run(&["storage", "create", "-n", "plain", "-o", "us"]).ok();
-    server.run(&["storage", "migrate", "plain"]).refused(1, &["no such shadow"]);
-    server.run(&["storage", "migrate", "nowhere"]).refused(1, &["no such bucket"]);
+    server.run(&["storage", "migrate", "plain"]).refused(1, &["no such shadow", "plain"]);
+    server.run(&["storage", "migrate", "nowhere"]).refused(1, &["no such bucket: nowhere"]);
     let wrong = server.run(&["storage", "migrate", "plain", "--pause", "--wait"]);
     assert_eq!(wrong.status, Some(2), "{}", wrong.err);
+    for flag in ["--pause", "--resume", "--cancel"] {
+        server.run(&["storage", "migrate", "plain/2024/", flag]).refused(2, &[flag, "bucket alone"]);
+    }
 }
 
 /// A server that is killed goes on where it was when it starts again, and who waits for it is not told off.

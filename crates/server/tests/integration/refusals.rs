@@ -35,7 +35,7 @@ fn a_directory_that_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a-file");
     fs::write(&file, "").unwrap();
-    serve(&["--data-dir", text(&file)]).refused(1, &["cannot write", "a-file"]);
+    serve(&["--data-dir", text(&file)]).refused(1, &["data directory", "a-file is no directory"]);
 }
 
 #[test]
@@ -57,6 +57,7 @@ fn settings_that_make_no_sense() {
     serve(&[&data[..], &["--tls-cert", text(&file)]].concat()).refused(1, &["tls_cert", "tls_key"]);
     serve(&[&data[..], &["--tls-cert", text(&file), "--tls-key", text(&file)]].concat()).refused(1, &["umbra.toml"]);
     serve(&[&data[..], &["--shadow-allow-cidr", "nowhere"]].concat()).refused(1, &["shadow_allow_cidr", "nowhere"]);
+    serve(&[&data[..], &["--shadow-allow-cidr", "10.0.0.0"]].concat()).refused(1, &["shadow_allow_cidr", "10.0.0.0", "length"]);
     serve(&[&data[..], &["--log", "umbra=loudly"]].concat()).refused(1, &["log"]);
     for wrong in [&["--listen", "nowhere"][..], &["--no-such-flag"]] {
         assert_eq!(run(&[&["serve"], wrong].concat()).status, Some(2), "{wrong:?}");

@@ -187,6 +187,10 @@ impl Origin for PacedOrigin {
         self.inner.judges_conditions(path).await
     }
 
+    fn ignores_ranges(&self) -> bool {
+        self.inner.ignores_ranges()
+    }
+
     fn order(&self) -> ListOrder {
         self.inner.order()
     }

@@ -7,7 +7,7 @@ use super::{Visit, told};
 use crate::{
     attach::PROBE_KEY_PREFIX,
     list_order::Shown,
-    origin::{ListOrder, OriginError, OriginList, PartRange},
+    origin::{ListOrder, OriginError, OriginList, PartRange, s3::REFUSES},
 };
 
 /// A difference of clocks that is worth a word, and that S3 begins to mind before long.
@@ -63,7 +63,8 @@ impl Visit<'_> {
         } else {
             RIGHTS
         };
-        self.fail(check, format!("the origin refuses: {why}"), advice);
+        let why = why.strip_prefix(REFUSES).map_or(why, |why| why.trim_start_matches(": "));
+        self.fail(check, if why.is_empty() { REFUSES.to_owned() } else { format!("{REFUSES}: {why}") }, advice);
     }
 
     /// Whether keys can be listed, and how.

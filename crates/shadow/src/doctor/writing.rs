@@ -85,15 +85,15 @@ impl Visit<'_> {
             match folds(self.origin, &self.path, &format!("{PROBE_KEY_PREFIX}{}-path", self.nonce), form).await {
                 Ok(true) => folded.push(form.example()),
                 Ok(false) => {}
-                Err(error) => return self.warn("keys like paths", format!("it could not be tried: {}", told(&error)), ""),
+                Err(error) => return self.warn("folded keys", format!("it could not be tried: {}", told(&error)), ""),
             }
         }
         if folded.is_empty() {
-            return self.ok("keys like paths", "keys such as a//b are not taken for others");
+            return self.ok("folded keys", "keys such as a//b are not taken for others");
         }
         let meaning = format!("keys such as {} are taken for others, as if they were paths", folded.join(", "));
         self.warn(
-            "keys like paths",
+            "folded keys",
             meaning,
             "with write-through such keys cannot be written or deleted here, for the others would be replaced",
         );

@@ -78,6 +78,9 @@ impl Hydration {
     fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> Result<((u64, ByteRange), Opened), Failure> {
         let OriginObject { info, size, tags_known, etag_is_md5, body, .. } = object;
         check_size(size.unwrap_or(0))?;
+        if self.origin.ignores_ranges() {
+            transfer.learn_that_ranges_are_ignored();
+        }
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
         let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
         transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));

@@ -2,14 +2,25 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use umbra_core::{ETag, Error, ErrorKind, ObjectInfo, ReadSource, Result, SystemHeaders, Timestamp, UserMetadata};
 use umbra_meta::{Expect, is_outcome_unknown, key};
-use umbra_store::{Bucket, Extent};
+use umbra_store::{Bucket, DefaultEncryption, Extent, Sealing};
 
 use super::{Hydration, Pinned};
 use crate::{partial, record::Hydrating, shadow::scope_of, transfer::Transfer, view::Base};
 
 impl Hydration {
+    /// Stores what was brought, encrypted if the bucket wants what comes in to be.
+    pub(crate) async fn store(&self, content: Vec<Bytes>) -> Result<Extent> {
+        self.native.sealed_blobs(None).put(content, self.sealing().as_ref()).await
+    }
+
+    /// How what is brought is encrypted.
+    pub(crate) fn sealing(&self) -> Option<Sealing> {
+        self.bucket.settings.extras.encryption.as_ref().map(DefaultEncryption::sealing)
+    }
+
     /// Gives a stored piece its row, by which it is found whatever happens. A piece that gets none is deleted.
     pub(crate) async fn record_piece(&self, transfer: &Transfer, offset: u64, extent: &Extent) -> Result<()> {
         if !transfer.is_kept {

@@ -99,6 +99,8 @@ pub struct MemoryOrigin {
     has_odd_etags: AtomicBool,
     /// Whether answers keep their length to themselves.
     hides_length: AtomicBool,
+    /// Whether a request for a range is answered with the whole.
+    ignores_ranges: AtomicBool,
     /// Whether GetObjectAttributes is not known here.
     hides_parts: AtomicBool,
     listing: Mutex<Listing>,
@@ -311,6 +313,11 @@ impl MemoryOrigin {
     /// From now on answers do not tell their length.
     pub fn hide_length(&self) {
         self.hides_length.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers requests for ranges with the whole from now on.
+    pub fn ignore_ranges(&self) {
+        self.ignores_ranges.store(true, Ordering::SeqCst);
     }
 
     /// Reads of bodies so far.

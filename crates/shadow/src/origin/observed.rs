@@ -172,6 +172,10 @@ impl Origin for ObservedOrigin {
         Some(Arc::new(Self { compares: true, ..self.clone() }))
     }
 
+    fn ignores_ranges(&self) -> bool {
+        self.inner.ignores_ranges()
+    }
+
     fn order(&self) -> ListOrder {
         let learned = *self.order.read();
         if learned == ListOrder::Unknown { self.inner.order() } else { learned }

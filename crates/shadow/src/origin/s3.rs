@@ -21,6 +21,9 @@ use headers::header_text;
 /// The header that carries a [`ShadowPath`].
 pub const SHADOW_PATH_HEADER: &str = "x-umbra-shadow-path";
 
+/// What is told of a refusal; its cause says which.
+pub(crate) const REFUSES: &str = "the origin refuses the request";
+
 /// Makes origins that speak S3.
 pub struct S3Origins {
     guard: EndpointGuard,
@@ -69,6 +72,8 @@ pub struct S3Origin {
     client: S3Client,
     /// Whether its ETags were seen to be weak ones.
     has_weak_etags: AtomicBool,
+    /// Whether it was seen to answer a request for a range with the whole.
+    ignores_ranges: AtomicBool,
     /// Whether it was seen not to know GetObjectAttributes.
     lacks_attributes: AtomicBool,
     /// Whether it was seen to tell how many tags an object has.
@@ -82,6 +87,7 @@ impl S3Origin {
         Self {
             client,
             has_weak_etags: AtomicBool::new(false),
+            ignores_ranges: AtomicBool::new(false),
             lacks_attributes: AtomicBool::new(false),
             tells_tag_counts: AtomicBool::new(false),
             judges_conditions: OnceCell::new(),
@@ -185,7 +191,7 @@ impl From<umbra_client::Error> for OriginError {
             error => {
                 let message = match kind {
                     ErrorKind::OriginUnavailable => "the origin cannot answer now; please try again".to_owned(),
-                    ErrorKind::OriginRefused => "the origin refuses the request".to_owned(),
+                    ErrorKind::OriginRefused => REFUSES.to_owned(),
                     ErrorKind::NotFound(_) => "the specified key does not exist".to_owned(),
                     ErrorKind::Invalid(Fault::InvalidObjectState) => {
                         "the object is archived at the origin; restore it there first".to_owned()
@@ -207,15 +213,14 @@ fn of_read(error: umbra_client::Error) -> OriginError {
     if error.s3().is_some_and(is_about_customer_key) {
         return OriginError::certain(Error::new(ErrorKind::OriginRefused, CUSTOMER_KEY).because(error));
     }
-    let error = OriginError::from(error);
-    match error.error.kind() {
+    match error.kind() {
         ErrorKind::NotFound(_)
         | ErrorKind::Precondition
         | ErrorKind::NotModified
         | ErrorKind::Invalid(Fault::InvalidRange | Fault::InvalidObjectState)
         | ErrorKind::OriginUnavailable
-        | ErrorKind::OriginRefused => error,
-        _ => OriginError::certain(Error::new(ErrorKind::OriginRefused, "the origin refuses the request").because(error.error)),
+        | ErrorKind::OriginRefused => error.into(),
+        _ => OriginError::certain(Error::new(ErrorKind::OriginRefused, REFUSES).because(error)),
     }
 }
 

@@ -58,7 +58,7 @@ async fn folded_keys_are_noticed() {
     let world = World::bare().await;
     world.origin.fold_paths();
     let found = findings(&world, true).await;
-    let told = found.iter().find(|found| found.check == "keys like paths").unwrap();
+    let told = found.iter().find(|found| found.check == "folded keys").unwrap();
     assert!(told.verdict == Verdict::Warning && told.meaning.contains("a//b") && !told.meaning.contains("a/../b"), "{told:?}");
     assert_eq!(world.origin.keys(), Vec::<String>::new());
 }

@@ -139,6 +139,8 @@ async fn every_kind_of_difference_is_found() {
     let etag = &notes["k0005"].differences[0];
     assert_eq!((etag.field.as_str(), etag.origin.as_deref()), ("etag", Some("other")));
     assert!(etag.local.is_some(), "{etag:?}");
+    let date = notes["k0003"].differences.iter().find(|difference| difference.field == "last-modified").unwrap();
+    assert_eq!(date.origin.as_deref(), Some("2017-07-14T02:40:00Z"));
     assert!(notes["k0008"].reason.contains("from byte 0 on"), "{:?}", notes["k0008"]);
     // The last report stays, also over a restart.
     let world = world.restarted().await;

@@ -96,8 +96,9 @@ impl World {
             meta: as_meta,
             blobs: blobs.clone(),
             clock: clock.clone(),
-            random,
+            random: random.clone(),
             reclaimer: ReclaimHandle::new(Duration::ZERO),
+            keys: Arc::new(umbra_store::Keyring::new([7; 32], [], random)),
         });
         let shadow = Shadow::new(ShadowParts {
             native: native.clone(),

@@ -74,7 +74,7 @@ async fn what_the_origin_refuses_changes_nothing() {
 async fn a_bad_body_reaches_neither_side() {
     let world = World::attached(true).await;
     for size in [0, 3, 300_000] {
-        let integrity = Integrity { content_md5: Some([1; 16]), checksum: None };
+        let integrity = Integrity { content_md5: Some([1; 16]), checksum: None, sealing: None };
         let put = world.put_with("k", content(size), PutOptions { integrity, ..PutOptions::default() }).await;
         assert_eq!(kind(put), ErrorKind::Invalid(S3Fault::BadDigest), "{size}");
         assert_eq!(world.origin.writes(), Vec::<String>::new(), "{size}");

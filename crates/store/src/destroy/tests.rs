@@ -40,6 +40,7 @@ impl World {
             clock: Arc::new(ManualClock::new(Timestamp::default())),
             random: Arc::new(SeededRandom::new(3)),
             reclaimer: ReclaimHandle::new(Duration::from_secs(300)),
+            keys: Arc::new(crate::Keyring::new([7; 32], [], Arc::new(SeededRandom::new(3)))),
         });
         Self { meta, blobs, catalog, native }
     }

@@ -6,13 +6,25 @@ use bytes::Bytes;
 use umbra_blob::{BlobId, BlobStore};
 use umbra_core::Checksum;
 
-/// A blob that holds the next `size` bytes of a content, the whole of it.
+use super::cipher::TAG_BYTES;
+use crate::keyring::Seal;
+
+/// A blob that holds the next `size` bytes of a content, the whole of it, perhaps encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The blob.
     pub blob: BlobId,
     /// Bytes of content, never 0.
     pub size: u64,
+    /// The key they are encrypted with, if they are.
+    pub seal: Option<Box<Seal>>,
+}
+
+impl Extent {
+    /// `size` bytes that are stored as they are.
+    pub const fn plain(blob: BlobId, size: u64) -> Self {
+        Self { blob, size, seal: None }
+    }
 }
 
 /// Where the bytes of a content are.
@@ -20,15 +32,36 @@ pub struct Extent {
 pub enum Pieces {
     /// In the metadata record.
     Inline(Bytes),
+    /// In the metadata record, encrypted.
+    SealedInline(Bytes, Box<Seal>),
     /// In blobs, one after the other.
     Extents(Vec<Extent>),
 }
 
 impl Pieces {
+    /// Bytes of content.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            // Inline content is one segment.
+            Self::SealedInline(bytes, _) => (bytes.len() as u64).saturating_sub(TAG_BYTES as u64),
+            Self::Extents(extents) => extents.iter().map(|extent| extent.size).sum(),
+        }
+    }
+
+    /// Whether all of it is encrypted.
+    pub fn is_sealed(&self) -> bool {
+        match self {
+            Self::Inline(bytes) => bytes.is_empty(),
+            Self::SealedInline(..) => true,
+            Self::Extents(extents) => extents.iter().all(|extent| extent.seal.is_some()),
+        }
+    }
+
     /// The blobs, none when the content is inline.
     pub fn extents(&self) -> &[Extent] {
         match self {
-            Self::Inline(_) => &[],
+            Self::Inline(_) | Self::SealedInline(..) => &[],
             Self::Extents(extents) => extents,
         }
     }
@@ -45,6 +78,8 @@ pub struct Content {
     pub size: u64,
     /// Their MD5.
     pub md5: [u8; 16],
+    /// What the ETag is made of: the MD5, or something that says nothing of the content.
+    pub tag: [u8; 16],
     /// Checksums over them: first the one the client asked for, if any, then CRC64NVME.
     pub checksums: Vec<Checksum>,
     pub(super) custody: Custody,
@@ -56,7 +91,7 @@ impl Content {
     /// It does not own them: they stay when it is dropped or discarded, and whoever publishes it removes those rows in the same batch.
     pub fn assembled(extents: Vec<Extent>, md5: [u8; 16], checksums: Vec<Checksum>) -> Self {
         let size = extents.iter().map(|extent| extent.size).sum();
-        Self { pieces: Pieces::Extents(extents), size, md5, checksums, custody: Custody::none() }
+        Self { pieces: Pieces::Extents(extents), size, md5, tag: md5, checksums, custody: Custody::none() }
     }
 
     /// Says that a record holds the blobs now.

@@ -3,53 +3,50 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
-use futures::{
-    Stream, StreamExt, TryStreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::task::JoinHandle;
-use umbra_blob::{BlobId, BlobStore, Result};
-use umbra_core::{BodyStream, ByteRange, Error, ErrorKind};
+use umbra_core::{Body, BodyStream, ByteRange, Error, ErrorKind, Result};
 
-use super::{Extent, Pieces};
+use super::{Extent, Pieces, SealedBlobs, sealed::within};
 use crate::{ReclaimHandle, reclaim::Pin};
 
-type BlobStream = BoxStream<'static, Result<Bytes>>;
-
-/// Opens `range` of a content. The first extent is opened before this returns, so that a blob that is gone is noticed before
-/// anything is answered; of the others one is opened ahead.
+/// Opens `range` of a content. The first extent is opened before this returns, so that a blob that is gone, the inner error, is noticed
+/// before anything is answered, and so is a key that does not fit; of the others one is opened ahead.
 ///
 /// The others are pinned, so that even a slow reader of an object that is overwritten meanwhile gets all of it.
-pub(super) async fn open(blobs: &Arc<dyn BlobStore>, reclaimer: &ReclaimHandle, pieces: &Pieces, range: ByteRange) -> Result<BodyStream> {
+pub(super) async fn open(
+    blobs: &SealedBlobs,
+    reclaimer: &ReclaimHandle,
+    pieces: &Pieces,
+    range: ByteRange,
+) -> Result<umbra_blob::Result<BodyStream>> {
     let extents = match pieces {
-        Pieces::Inline(bytes) => return Ok(inline(bytes, range).boxed()),
+        Pieces::Inline(bytes) => return Ok(Ok(Body::from_bytes(within(bytes, range)).into_stream())),
+        Pieces::SealedInline(bytes, seal) => return blobs.open(bytes, seal, pieces.size(), range).map(Ok),
         Pieces::Extents(extents) => extents,
     };
     let mut wanted = wanted(extents, range);
-    let Some((first, first_range)) = wanted.pop_front() else { return Ok(stream::empty().boxed()) };
-    let pin = (!wanted.is_empty()).then(|| reclaimer.pin(wanted.iter().map(|(blob, _)| blob.clone()).collect()));
-    let current = blobs.read(&first, first_range).await?;
-    let Some(pin) = pin else { return Ok(current.map_err(Error::from).boxed()) };
-    let mut reader = Reader { blobs: Arc::clone(blobs), current, wanted, ahead: None, _pin: pin };
+    let Some((first, first_range)) = wanted.pop_front() else { return Ok(Ok(stream::empty().boxed())) };
+    let pin = (!wanted.is_empty()).then(|| reclaimer.pin(wanted.iter().map(|(extent, _)| extent.blob.clone()).collect()));
+    let current = match blobs.read(&first, first_range).await? {
+        Ok(current) => current,
+        Err(error) => return Ok(Err(error)),
+    };
+    let Some(pin) = pin else { return Ok(Ok(current)) };
+    let mut reader = Reader { blobs: Arc::new(blobs.clone()), current, wanted, ahead: None, _pin: pin };
     reader.open_ahead();
-    Ok(stream::try_unfold(reader, Reader::next).boxed())
+    Ok(Ok(stream::try_unfold(reader, Reader::next).boxed()))
 }
 
-fn inline(bytes: &Bytes, range: ByteRange) -> impl Stream<Item = umbra_core::Result<Bytes>> + use<> {
-    let within = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
-    let slice = bytes.slice(within(range.start)..within(range.end));
-    stream::iter((!slice.is_empty()).then_some(Ok(slice)))
-}
-
-/// The blobs that hold `range`, each with the range that is wanted of it.
-fn wanted(extents: &[Extent], range: ByteRange) -> VecDeque<(BlobId, ByteRange)> {
+/// The extents that hold `range`, each with the range that is wanted of it.
+fn wanted(extents: &[Extent], range: ByteRange) -> VecDeque<(Extent, ByteRange)> {
     let mut start = 0;
     let mut wanted = VecDeque::new();
     for extent in extents {
         let end = start + extent.size;
         let overlap = range.start.max(start)..range.end.min(end);
         if !overlap.is_empty() {
-            wanted.push_back((extent.blob.clone(), ByteRange::new(overlap.start - start, overlap.end - start)));
+            wanted.push_back((extent.clone(), ByteRange::new(overlap.start - start, overlap.end - start)));
         }
         start = end;
     }
@@ -58,15 +55,15 @@ fn wanted(extents: &[Extent], range: ByteRange) -> VecDeque<(BlobId, ByteRange)>
 
 /// Reads extents one after the other.
 struct Reader {
-    blobs: Arc<dyn BlobStore>,
-    current: BlobStream,
-    wanted: VecDeque<(BlobId, ByteRange)>,
-    ahead: Option<JoinHandle<Result<BlobStream>>>,
+    blobs: Arc<SealedBlobs>,
+    current: BodyStream,
+    wanted: VecDeque<(Extent, ByteRange)>,
+    ahead: Option<JoinHandle<Result<BodyStream>>>,
     _pin: Pin,
 }
 
 impl Reader {
-    async fn next(mut self) -> umbra_core::Result<Option<(Bytes, Self)>> {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
         loop {
             if let Some(chunk) = self.current.try_next().await? {
                 return Ok(Some((chunk, self)));
@@ -80,9 +77,9 @@ impl Reader {
 
     /// Opens the next extent while the current one is read.
     fn open_ahead(&mut self) {
-        self.ahead = self.wanted.pop_front().map(|(blob, range)| {
+        self.ahead = self.wanted.pop_front().map(|(extent, range)| {
             let blobs = Arc::clone(&self.blobs);
-            tokio::spawn(async move { blobs.read(&blob, range).await })
+            tokio::spawn(async move { Ok(blobs.read(&extent, range).await??) })
         });
     }
 }
@@ -96,8 +93,9 @@ mod tests {
 
     #[test]
     fn a_range_touches_only_the_extents_it_overlaps() {
-        let extents = [(b"a", 10), (b"b", 5), (b"c", 20)].map(|(id, size)| Extent { blob: BlobId::from_bytes(id), size });
-        let part = |id: &[u8], start, end| (BlobId::from_bytes(id), ByteRange::new(start, end));
+        let extents = [(b"a", 10), (b"b", 5), (b"c", 20)].map(|(id, size)| Extent::plain(BlobId::from_bytes(id), size));
+        let extent = |id: &[u8]| extents.iter().find(|extent| extent.blob.as_bytes() == id).unwrap().clone();
+        let part = |id: &[u8], start, end| (extent(id), ByteRange::new(start, end));
         let cases = [
             (0, 35, vec![part(b"a", 0, 10), part(b"b", 0, 5), part(b"c", 0, 20)]),
             (0, 10, vec![part(b"a", 0, 10)]),

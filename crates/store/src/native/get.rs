@@ -3,7 +3,7 @@
 use umbra_core::{Body, ByteRange, Entity, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, Result, check_read};
 
 use super::{Native, Stored, content_stream};
-use crate::{Bucket, GetObject, GetOptions};
+use crate::{Bucket, GetObject, GetOptions, keyring::check_read as check_key};
 
 /// How often a read begins anew because its object was overwritten and reclaimed under it.
 const RETRIES_MAX: usize = 3;
@@ -49,10 +49,13 @@ impl Native {
         let info = stored.judge(options)?;
         let range = stored.resolve(options)?;
         let wanted = range.unwrap_or(ByteRange::new(0, info.size));
-        match content_stream::open(self.blobs(), self.reclaimer(), &stored.object.content, wanted).await {
-            Ok(stream) => Ok(Ok(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
-            Err(gone @ umbra_blob::Error::NotFound(_)) => Ok(Err(gone)),
-            Err(error) => Err(error.into()),
+        match content_stream::open(&self.sealed_blobs(options.customer_key.as_ref()), self.reclaimer(), &stored.object.content, wanted)
+            .await
+        {
+            Ok(Ok(stream)) => Ok(Ok(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
+            Ok(Err(gone @ umbra_blob::Error::NotFound(_))) => Ok(Err(gone)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -61,6 +64,7 @@ impl Stored {
     /// What a client can learn of the object, if the conditions hold and the part exists.
     pub(super) fn judge(&self, options: &GetOptions) -> Result<ObjectInfo> {
         let info = self.info();
+        check_key(info.attributes.encryption.as_ref(), options.customer_key.as_ref())?;
         check_read(&options.preconditions, &info)?;
         if let Some(number) = options.part_number {
             self.part(number)?;

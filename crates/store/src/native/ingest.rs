@@ -7,16 +7,20 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use umbra_blob::StoredBlob;
+use umbra_blob::{BlobWriter, StoredBlob};
 use umbra_core::{Body, Checksum, Error, Fault, Result, limits};
 
 use super::{
     Content, Extent, Native, Pieces,
+    cipher::{Encryptor, encrypt},
     content::Custody,
     digester::{Digester, Digests},
     intake::Intake,
 };
-use crate::{Expected, Integrity};
+use crate::{
+    Expected, Integrity,
+    keyring::{DataKey, Seal, Sealing},
+};
 
 /// Bodies up to this are gathered before they are stored.
 const BUFFERED_BYTES_MAX: u64 = 1024 * 1024;
@@ -31,8 +35,10 @@ impl Native {
     }
 
     /// Like [`Native::ingest`], with content up to `inline_max` bytes kept in memory.
-    pub(super) async fn ingest_inlining(&self, body: Body, integrity: Integrity, inline_max: u64) -> Result<Content> {
+    pub(super) async fn ingest_inlining(&self, body: Body, mut integrity: Integrity, inline_max: u64) -> Result<Content> {
         let mut intake = Intake::new(body)?;
+        let sealing = integrity.sealing.take();
+        let cover = sealing.as_ref().map(|sealing| self.cover(sealing)).transpose()?;
         let announcement = Announcement::check(integrity)?;
         let mut digester = Digester::new(announcement.algorithm());
         let streams = |size: u64| size > BUFFERED_BYTES_MAX;
@@ -40,12 +46,12 @@ impl Native {
         while !streams(intake.announced().unwrap_or(0).max(intake.size())) {
             let Some(block) = intake.next().await? else {
                 let digests = announcement.verify(digester.finish().await?)?;
-                return self.store_gathered(blocks, digests, inline_max).await;
+                return self.store_gathered(blocks, digests, cover, inline_max).await;
             };
             digester.update(block.clone()).await?;
             blocks.push(block);
         }
-        self.stream_in(intake, blocks, digester, announcement).await
+        self.stream_in(intake, blocks, digester, announcement, cover).await
     }
 
     /// Deletes content that is not to become an object. Failures are logged.
@@ -53,14 +59,24 @@ impl Native {
         content.discard().await;
     }
 
-    async fn store_gathered(&self, blocks: Vec<Bytes>, digests: Digests, inline_max: u64) -> Result<Content> {
+    async fn store_gathered(&self, blocks: Vec<Bytes>, digests: Digests, cover: Option<Cover>, inline_max: u64) -> Result<Content> {
         let size: u64 = blocks.iter().map(|block| block.len() as u64).sum();
+        let stored = match &cover {
+            Some(cover) => encrypt(&cover.key, &blocks),
+            None => blocks,
+        };
+        let about =
+            About { size, tag: cover.as_ref().and_then(|cover| cover.tag).unwrap_or(digests.md5), seal: cover.map(|cover| cover.seal) };
         if size > inline_max {
             let blobs = Arc::clone(self.blobs());
-            return self.keep(digests, async move { blobs.put(blocks).await }).await;
+            return self.keep(digests, about, async move { blobs.put(stored).await }).await;
         }
-        let pieces = if inline_max == 0 { Pieces::Extents(Vec::new()) } else { Pieces::Inline(joined(blocks)) };
-        Ok(Content { pieces, size, md5: digests.md5, checksums: digests.checksums, custody: Custody::none() })
+        let pieces = match about.seal {
+            _ if inline_max == 0 => Pieces::Extents(Vec::new()),
+            Some(seal) if size > 0 => Pieces::SealedInline(joined(stored), seal),
+            _ => Pieces::Inline(joined(stored)),
+        };
+        Ok(Content { pieces, size, md5: digests.md5, tag: about.tag, checksums: digests.checksums, custody: Custody::none() })
     }
 
     async fn stream_in(
@@ -69,8 +85,9 @@ impl Native {
         gathered: Vec<Bytes>,
         mut digester: Digester,
         announcement: Announcement,
+        cover: Option<Cover>,
     ) -> Result<Content> {
-        let mut writer = self.blobs().create().await?;
+        let mut writer = Writer { blob: self.blobs().create().await?, encryptor: cover.as_ref().map(|cover| Encryptor::new(&cover.key)) };
         for block in gathered {
             writer.write(block).await?;
         }
@@ -79,23 +96,71 @@ impl Native {
             writer.write(block).await?;
         }
         let digests = announcement.verify(digester.finish().await?)?;
-        self.keep(digests, writer.finish()).await
+        let tag = cover.as_ref().and_then(|cover| cover.tag).unwrap_or(digests.md5);
+        let about = About { size: intake.size(), tag, seal: cover.map(|cover| cover.seal) };
+        self.keep(digests, about, writer.finish()).await
+    }
+
+    /// Draws a key for a content.
+    fn cover(&self, sealing: &Sealing) -> Result<Cover> {
+        let (seal, key) = self.keys().seal(sealing)?;
+        Ok(Cover { seal: Box::new(seal), key, tag: sealing.hides_md5().then(|| self.random().array()) })
     }
 
     /// Runs `store` to its end, whatever happens to this future, and takes custody of the blob.
     async fn keep(
         &self,
         digests: Digests,
+        about: About,
         store: impl Future<Output = umbra_blob::Result<StoredBlob>> + Send + 'static,
     ) -> Result<Content> {
         let blobs = Arc::clone(self.blobs());
         super::detached(async move {
             let stored = store.await?;
             let custody = Custody::of(blobs, stored.id.clone());
-            let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size: stored.size }]);
-            Ok(Content { pieces, size: stored.size, md5: digests.md5, checksums: digests.checksums, custody })
+            let About { size, tag, seal } = about;
+            let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size, seal }]);
+            Ok(Content { pieces, size, md5: digests.md5, tag, checksums: digests.checksums, custody })
         })
         .await
+    }
+}
+
+/// What a content is encrypted with.
+struct Cover {
+    seal: Box<Seal>,
+    key: DataKey,
+    /// What its ETag is made of, where that is not the MD5.
+    tag: Option<[u8; 16]>,
+}
+
+/// What is known of a content besides its digests.
+struct About {
+    size: u64,
+    tag: [u8; 16],
+    seal: Option<Box<Seal>>,
+}
+
+/// Writes a blob, encrypted where there is something to encrypt it with.
+struct Writer {
+    blob: Box<dyn BlobWriter>,
+    encryptor: Option<Encryptor>,
+}
+
+impl Writer {
+    async fn write(&mut self, block: Bytes) -> Result<()> {
+        let Some(encryptor) = &mut self.encryptor else { return Ok(self.blob.write(block).await?) };
+        for segment in encryptor.update(&block) {
+            self.blob.write(segment).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> umbra_blob::Result<StoredBlob> {
+        if let Some(last) = self.encryptor.and_then(Encryptor::finish) {
+            self.blob.write(last).await?;
+        }
+        self.blob.finish().await
     }
 }
 

@@ -64,7 +64,7 @@ impl Native {
         let entry = entry.ok_or_else(|| Error::not_found(Entity::Part))?;
         let record = record::part::decode(&entry)?;
         let (size, pieces) = (record.head.size, Pieces::Extents(record.extents.clone()));
-        let stream = content_stream::open(self.blobs(), self.reclaimer(), &pieces, ByteRange::new(0, size)).await?;
+        let stream = content_stream::open(&self.sealed_blobs(None), self.reclaimer(), &pieces, ByteRange::new(0, size)).await??;
         Ok(StoredPart { note: record.note.clone(), size, body: Body::new(Some(size), stream), record, revision: entry.revision })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{ETag, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId, VersionId};
+use umbra_core::{ETag, Encryption, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId, VersionId};
 use umbra_meta::{Entry, Expect, Projection, key};
 
 use super::{
@@ -42,24 +42,28 @@ impl Native {
             let content = native.without_inline(content).await?;
             let part = PartAddress { key: &key, upload: &upload, number };
             let rows = native.part_rows(fence, part).await?;
-            let record = native.part_record(part, &content, note, &rows)?;
+            let (record, encryption) = native.part_record(part, &content, note, &rows)?;
             let outcome = native.store_part(fence, part, &record, rows).await;
             let holds = |entry: &Entry| Ok(record::part::decode(entry)?.extents == record.extents);
             native.settle(fence, &key::part(&upload, number), content, outcome, holds).await?;
-            Ok(record.head.put_object())
+            Ok(record.head.put_object(encryption))
         })
         .await
     }
 
     /// Moves inline content to a blob: a completed object is made of the blobs of its parts.
     async fn without_inline(&self, content: Content) -> Result<Content> {
-        let Pieces::Inline(bytes) = &content.pieces else { return Ok(content) };
+        let (bytes, seal) = match &content.pieces {
+            Pieces::Inline(bytes) => (bytes.clone(), None),
+            Pieces::SealedInline(bytes, seal) => (bytes.clone(), Some(seal.clone())),
+            Pieces::Extents(_) => return Ok(content),
+        };
         if bytes.is_empty() {
             return Ok(Content { pieces: Pieces::Extents(Vec::new()), ..content });
         }
-        let stored = self.blobs().put(vec![bytes.clone()]).await?;
+        let stored = self.blobs().put(vec![bytes]).await?;
         let custody = Custody::of(Arc::clone(self.blobs()), stored.id.clone());
-        let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size: stored.size }]);
+        let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size: content.size, seal }]);
         Ok(Content { pieces, custody, ..content })
     }
 
@@ -70,15 +74,23 @@ impl Native {
         Ok(Rows { upload, part: rows.next().flatten() })
     }
 
-    fn part_record(&self, part: PartAddress<'_>, content: &Content, note: Option<String>, rows: &Rows) -> Result<PartRecord> {
+    /// The record of a part, and how its upload is encrypted.
+    fn part_record(
+        &self,
+        part: PartAddress<'_>,
+        content: &Content,
+        note: Option<String>,
+        rows: &Rows,
+    ) -> Result<(PartRecord, Option<Encryption>)> {
         let upload = Upload::decode(part.upload, part.key, Some(&rows.upload))?;
         let head = PartHead {
             size: content.size,
-            md5: content.md5,
+            md5: content.tag,
             last_modified: self.clock().now(),
             checksums: checksums_to_keep(&upload.record.options, content)?,
         };
-        Ok(PartRecord { head, extents: content.pieces.extents().to_vec(), note })
+        let record = PartRecord { head, extents: content.pieces.extents().to_vec(), note };
+        Ok((record, upload.record.options.attributes.encryption))
     }
 
     async fn store_part(&self, mut fence: Fence, part: PartAddress<'_>, record: &PartRecord, rows: Rows) -> Result<()> {
@@ -134,14 +146,9 @@ struct Rows {
 }
 
 impl PartHead {
-    fn put_object(self) -> PutObject {
-        PutObject {
-            etag: ETag::from_md5(self.md5),
-            checksums: self.checksums,
-            size: self.size,
-            last_modified: self.last_modified,
-            version: VersionId::Null,
-        }
+    fn put_object(self, encryption: Option<Encryption>) -> PutObject {
+        let Self { size, md5, last_modified, checksums } = self;
+        PutObject { etag: ETag::from_md5(md5), checksums, size, last_modified, version: VersionId::Null, encryption }
     }
 }
 

@@ -10,7 +10,7 @@ use umbra_core::{
 use umbra_meta::{Partition, Revision, key};
 
 use super::{Completion, Extent, Native, ObjectRecord, Pieces, Stored, Version, upload::Upload};
-use crate::{Bucket, CompleteUpload, CompletedPart, PutObject, record::part::PartRecord};
+use crate::{Bucket, CompleteUpload, CompletedPart, CreateUpload, CustomerKey, PutObject, keyring::check_part, record::part::PartRecord};
 
 /// A completion that passed every validation: commit it, or drop it.
 #[derive(Debug)]
@@ -128,6 +128,7 @@ impl Ready {
         let mut parts: BTreeMap<_, _> = parts.into_iter().collect();
         let named =
             options.parts.iter().map(|named| take_named(&mut parts, named).map(|part| (named.number, part))).collect::<Result<Vec<_>>>()?;
+        check_customer_key(&upload.record.options, &named, options.customer_key.as_ref())?;
         let size = check_sizes(&named, options.size)?;
         let whole = whole_checksum(&upload, &named, options.checksum.as_ref())?;
         let headers = upload.record.options.headers.clone();
@@ -149,6 +150,16 @@ impl Ready {
         };
         Ok(Self { upload, object, stored, unnamed: parts.into_values().flat_map(|part| part.extents).collect(), notes })
     }
+}
+
+/// S3 wants the client's key once more where checksums of the client's are in play.
+fn check_customer_key(upload: &CreateUpload, named: &[(PartNumber, PartRecord)], given: Option<&CustomerKey>) -> Result<()> {
+    let is_clients = |checksum: &Checksum| checksum.algorithm != ChecksumAlgorithm::Crc64Nvme;
+    let has_checksums = upload.checksum.is_some() || named.iter().any(|(_, part)| part.head.checksums.iter().any(is_clients));
+    if given.is_none() && !has_checksums {
+        return Ok(());
+    }
+    check_part(upload.attributes.encryption.as_ref(), given)
 }
 
 fn check_order(parts: &[CompletedPart]) -> Result<()> {

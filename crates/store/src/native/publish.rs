@@ -54,7 +54,7 @@ impl Native {
     ) -> Result<PutObject> {
         let mut object = ObjectRecord {
             size: content.size,
-            etag: terms.etag.clone().unwrap_or_else(|| ETag::from_md5(content.md5)),
+            etag: terms.etag.clone().unwrap_or_else(|| ETag::from_md5(content.tag)),
             last_modified: Timestamp::default(),
             headers: unless_standard(new.headers),
             metadata: new.metadata,
@@ -254,6 +254,7 @@ impl ObjectRecord {
             size: self.size,
             last_modified: self.last_modified,
             version: self.version.id(),
+            encryption: self.attributes.encryption.clone(),
         }
     }
 }

@@ -46,13 +46,13 @@ impl Native {
         self.amend(bucket, key, version, terms, change).await
     }
 
-    /// Replaces the ACL of an object. Nothing else of it changes; a copy of an original stays one, for originals have no ACL here.
-    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+    /// Replaces the ACL of an object, or of `version` of it. Nothing else of it changes; a copy of an original stays one, for originals have no ACL here.
+    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>, acl: Option<Acl>) -> Result<()> {
         let change = |object: &mut ObjectRecord| {
             object.attributes.acl.clone_from(&acl);
             Ok(())
         };
-        self.amend(bucket, key, None, Terms::default(), change).await.map(drop)
+        self.amend(bucket, key, version, Terms::default(), change).await.map(drop)
     }
 
     /// Gives an object the ETag that a copy of it elsewhere got. Nothing else of it changes.

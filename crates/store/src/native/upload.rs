@@ -1,7 +1,7 @@
 //! Multipart uploads: beginning, finding, aborting.
 
 use bytes::Bytes;
-use umbra_core::{ChecksumAlgorithm, Entity, Error, Fault, ObjectKey, PartNumber, Result, Timestamp, UploadId};
+use umbra_core::{ChecksumAlgorithm, Encryption, Entity, Error, Fault, ObjectKey, PartNumber, Result, Timestamp, UploadId};
 use umbra_meta::{Entry, Expect, Partition, Projection, Revision, Write, key};
 
 use super::{
@@ -12,7 +12,8 @@ use super::{
     publish::unless_standard,
 };
 use crate::{
-    Bucket, CreateUpload, Expected, ExpectedChecksum, Integrity, Terms,
+    Bucket, CreateUpload, Expected, ExpectedChecksum, Integrity, Sealing, Terms,
+    keyring::check_part,
     record::{self, part::PartRecord, upload::UploadRecord},
 };
 
@@ -69,6 +70,9 @@ impl Native {
     ) -> Result<UploadId> {
         if let Some((algorithm, kind)) = options.checksum {
             check_type(algorithm, kind)?;
+        }
+        if let Some(Encryption::Kms { key, .. }) = &options.attributes.encryption {
+            self.keys().check(key)?;
         }
         let mut fence = Fence::from(bucket);
         let initiated = self.clock().now();
@@ -141,8 +145,15 @@ impl Native {
     }
 }
 
-/// What a part's body must be: what the client announced, and the checksum its upload was begun with.
-pub fn part_integrity(upload: &CreateUpload, integrity: Integrity) -> Result<Integrity> {
+/// What a part's body must be: what the client announced, and the checksum and encryption its upload was begun with.
+pub fn part_integrity(upload: &CreateUpload, mut integrity: Integrity) -> Result<Integrity> {
+    let customer = match integrity.sealing.take() {
+        Some(Sealing::Customer(key)) => Some(key),
+        Some(Sealing::Ours(_)) | None => None,
+    };
+    let encryption = upload.attributes.encryption.as_ref();
+    check_part(encryption, customer.as_ref())?;
+    integrity.sealing = encryption.map(|encryption| Sealing::of(encryption, customer)).transpose()?;
     let Some((algorithm, _)) = upload.checksum else { return Ok(integrity) };
     match &integrity.checksum {
         Some(sent) if sent.algorithm != algorithm => Err(mismatch(algorithm, sent.algorithm.name())),

@@ -83,7 +83,7 @@ enum Encryption<'b> {
     #[n(0)]
     Managed,
     #[n(1)]
-    Kms(#[b(0)] &'b str),
+    Kms(#[b(0)] &'b str, #[n(1)] bool, #[n(2)] bool, #[b(3)] Option<&'b str>),
     #[n(2)]
     Customer(#[b(0)] &'b str),
 }
@@ -195,7 +195,7 @@ impl<'b> Encryption<'b> {
     fn of(encryption: &'b given::Encryption) -> Self {
         match encryption {
             given::Encryption::Managed => Self::Managed,
-            given::Encryption::Kms { key } => Self::Kms(key),
+            given::Encryption::Kms { key, dual, bucket_key, context } => Self::Kms(key, *dual, *bucket_key, context.as_deref()),
             given::Encryption::Customer { key_md5 } => Self::Customer(key_md5),
         }
     }
@@ -203,7 +203,9 @@ impl<'b> Encryption<'b> {
     fn into_given(self) -> given::Encryption {
         match self {
             Self::Managed => given::Encryption::Managed,
-            Self::Kms(key) => given::Encryption::Kms { key: key.to_owned() },
+            Self::Kms(key, dual, bucket_key, context) => {
+                given::Encryption::Kms { key: key.to_owned(), dual, bucket_key, context: context.map(str::to_owned) }
+            }
             Self::Customer(key_md5) => given::Encryption::Customer { key_md5: key_md5.to_owned() },
         }
     }

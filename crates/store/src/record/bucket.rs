@@ -188,8 +188,8 @@ mod tests {
 
     use super::{decode_settings, encode_settings};
     use crate::{
-        BucketSettings, BucketState, CorsRule, DefaultRetention, Extras, HookAuth, Lifecycle, Notifications, ObjectLockSettings,
-        ObjectOwnership, PublicAccessBlock, RetentionPeriod, Versioning,
+        BucketSettings, BucketState, CorsRule, DefaultEncryption, DefaultKmsKey, DefaultRetention, Extras, HookAuth, Lifecycle,
+        Notifications, ObjectLockSettings, ObjectOwnership, PublicAccessBlock, RetentionPeriod, Versioning,
         lifecycle::{Due, Expiration, LifecycleFilter, LifecycleRule, Transition},
         record::golden,
     };
@@ -282,6 +282,12 @@ mod tests {
         BucketSettings { versioning: Versioning::Enabled, extras: Arc::new(extras), ..BucketSettings::default() }
     }
 
+    fn with_encryption() -> BucketSettings {
+        let kms = Some(DefaultKmsKey { key: Some("alias/one".to_owned()), dual: true });
+        let encryption = Some(DefaultEncryption { kms, bucket_key: Some(false), blocks_customer_keys: true });
+        BucketSettings { extras: Arc::new(Extras { encryption, ..Extras::default() }), ..BucketSettings::default() }
+    }
+
     /// With every setting that came after the first release.
     fn with_later_settings() -> BucketSettings {
         let mut settings = shadowed();
@@ -302,6 +308,7 @@ mod tests {
             ("bucket/v1-later", with_later_settings()),
             ("bucket/v1-versions", with_versions()),
             ("bucket/v1-suspended", BucketSettings { versioning: Versioning::Suspended, ..BucketSettings::default() }),
+            ("bucket/v1-encryption", with_encryption()),
             ("bucket/v1-access", with_access()),
         ] {
             // Lifecycle rules are written in another place by now.

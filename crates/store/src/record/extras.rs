@@ -5,6 +5,7 @@ use umbra_core::SealedSecret;
 
 use super::{
     attributes::Acl,
+    encryption::DefaultEncryption,
     lifecycle::{EarlierRule, Lifecycle},
     object_lock::ObjectLock,
     sub_resources::{EventHook, Logging, Website},
@@ -44,6 +45,8 @@ pub(super) struct Extras<'b> {
     public_access: Option<PublicAccessBlock>,
     #[n(14)]
     ownership: Option<ObjectOwnership>,
+    #[n(15)]
+    encryption: Option<DefaultEncryption>,
     #[n(16)]
     lifecycle: Option<Lifecycle>,
     #[n(17)]
@@ -134,6 +137,7 @@ impl<'b> From<&'b Given> for Extras<'b> {
             earlier_lifecycle: Vec::new(),
             notifications: extras.notifications.map(Notifications::from),
             object_lock: extras.object_lock.map(ObjectLock::from),
+            encryption: extras.encryption.map(DefaultEncryption::from),
             policy: extras.policy,
             acl: given.acl.as_ref().map(Acl::of),
             public_access: extras.public_access.map(From::from),
@@ -163,6 +167,7 @@ impl From<Extras<'_>> for Given {
             lifecycle: Lifecycle::given(extras.lifecycle, extras.earlier_lifecycle),
             notifications: extras.notifications.map(extras::Notifications::from),
             object_lock: extras.object_lock.map(extras::ObjectLockSettings::from),
+            encryption: extras.encryption.map(extras::DefaultEncryption::from),
             policy: extras.policy,
             acl: extras.acl.map(Acl::into_given),
             public_access: extras.public_access.map(From::from),

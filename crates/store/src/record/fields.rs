@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use umbra_blob::BlobId;
 use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, SystemHeaders, Tags, UserMetadata};
 
-use crate::Extent;
+use crate::{Extent, Seal, Wrapping};
 
 /// Names and values, in order of the names.
 pub(super) type Pairs<'b> = Vec<(&'b str, &'b str)>;
@@ -154,6 +154,55 @@ impl From<Covers> for ChecksumType {
     }
 }
 
+/// The wrapped key of encrypted content.
+#[derive(Encode, Decode)]
+pub(super) struct Sealed<'b> {
+    #[b(0)]
+    wrapping: WrappedWith<'b>,
+    #[b(1)]
+    wrapped: &'b minicbor::bytes::ByteSlice,
+}
+
+#[derive(Encode, Decode)]
+enum WrappedWith<'b> {
+    #[n(0)]
+    Managed,
+    #[n(1)]
+    Named(#[b(0)] &'b str),
+    #[n(2)]
+    Customer,
+}
+
+impl<'b> Sealed<'b> {
+    pub(super) fn of(seal: &'b Seal) -> Self {
+        let wrapping = match &seal.wrapping {
+            Wrapping::Managed => WrappedWith::Managed,
+            Wrapping::Named(name) => WrappedWith::Named(name),
+            Wrapping::Customer => WrappedWith::Customer,
+        };
+        Self { wrapping, wrapped: seal.wrapped[..].into() }
+    }
+
+    /// The seal, unless it is impossible.
+    pub(super) fn into_seal(self) -> Option<Box<Seal>> {
+        let wrapping = match self.wrapping {
+            WrappedWith::Managed => Wrapping::Managed,
+            WrappedWith::Named(name) => Wrapping::Named(name.to_owned()),
+            WrappedWith::Customer => Wrapping::Customer,
+        };
+        let wrapped = <&[u8]>::from(self.wrapped).try_into().ok()?;
+        Some(Box::new(Seal { wrapping, wrapped }))
+    }
+}
+
+/// The seals of extents, one for each; nothing where none of them has one.
+pub(super) type Seals<'b> = Option<Vec<Option<Sealed<'b>>>>;
+
+pub(super) fn seals(extents: &[Extent]) -> Seals<'_> {
+    let seal = |extent: &'_ Extent| extent.seal.is_some();
+    extents.iter().any(seal).then(|| extents.iter().map(|extent| extent.seal.as_deref().map(Sealed::of)).collect())
+}
+
 /// A blob that holds the next bytes of a content.
 #[derive(Encode, Decode)]
 pub(super) struct Stretch<'b> {
@@ -168,10 +217,19 @@ pub(super) fn stretches(extents: &[Extent]) -> Vec<Stretch<'_>> {
 }
 
 /// The extents, unless one of them is impossible.
-pub(super) fn extents(stretches: &[Stretch<'_>]) -> Option<Vec<Extent>> {
+pub(super) fn extents(stretches: &[Stretch<'_>], seals: Seals<'_>) -> Option<Vec<Extent>> {
     let extent = |stretch: &Stretch<'_>| {
         let plausible = stretch.blob.len() <= BlobId::BYTES_MAX && stretch.size > 0;
-        plausible.then(|| Extent { blob: BlobId::from_bytes(stretch.blob), size: stretch.size })
+        plausible.then(|| Extent::plain(BlobId::from_bytes(stretch.blob), stretch.size))
     };
-    stretches.iter().map(extent).collect()
+    let mut extents = stretches.iter().map(extent).collect::<Option<Vec<_>>>()?;
+    if let Some(seals) = seals {
+        if seals.len() != extents.len() {
+            return None;
+        }
+        for (extent, seal) in extents.iter_mut().zip(seals) {
+            extent.seal = seal.map(Sealed::into_seal).map_or(Some(None), |seal| seal.map(Some))?;
+        }
+    }
+    Some(extents)
 }

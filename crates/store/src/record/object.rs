@@ -47,7 +47,7 @@ pub(crate) fn decode(entry: &Entry) -> Result<ObjectRecord> {
 
 fn pieces_size(pieces: &Pieces) -> Option<u64> {
     match pieces {
-        Pieces::Inline(bytes) => Some(bytes.len() as u64),
+        Pieces::Inline(_) | Pieces::SealedInline(..) => Some(pieces.size()),
         Pieces::Extents(extents) => extents.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.size)),
     }
 }
@@ -62,7 +62,7 @@ mod v1 {
         Completion, ObjectRecord, Pieces, Version,
         record::{
             attributes::Attributes,
-            fields::{self, Headers, Pairs, Stretch, Sum},
+            fields::{self, Headers, Pairs, Sealed, Seals, Stretch, Sum},
         },
     };
 
@@ -115,6 +115,9 @@ mod v1 {
         completion: Option<CompletedBy<'b>>,
         #[b(9)]
         attributes: Option<Attributes<'b>>,
+        /// The keys of the extents, or the one of the inline content.
+        #[b(11)]
+        seals: Seals<'b>,
     }
 
     #[derive(Encode, Decode)]
@@ -175,9 +178,10 @@ mod v1 {
     impl<'b> Body<'b> {
         pub(super) fn of(object: &'b ObjectRecord) -> Self {
             let part = |part: &'b PartInfo| Part { number: part.number, size: part.size, checksums: fields::sums(&part.checksums) };
-            let (inline, extents) = match &object.content {
-                Pieces::Inline(bytes) => (Some(<&ByteSlice>::from(&bytes[..])), Vec::new()),
-                Pieces::Extents(extents) => (None, fields::stretches(extents)),
+            let (inline, extents, seals) = match &object.content {
+                Pieces::Inline(bytes) => (Some(<&ByteSlice>::from(&bytes[..])), Vec::new(), None),
+                Pieces::SealedInline(bytes, seal) => (Some(<&ByteSlice>::from(&bytes[..])), Vec::new(), Some(vec![Some(Sealed::of(seal))])),
+                Pieces::Extents(extents) => (None, fields::stretches(extents), fields::seals(extents)),
             };
             Self {
                 headers: Headers::of(&object.headers),
@@ -190,15 +194,20 @@ mod v1 {
                 hydrated: object.hydrated.map(Timestamp::as_millis),
                 completion: object.completion.as_ref().map(|by| CompletedBy { upload: by.upload.as_str(), fingerprint: by.fingerprint }),
                 attributes: Attributes::of(&object.attributes),
+                seals,
             }
         }
 
         /// The object; inline content is a slice of `body`, the record this was decoded from. `None` when it is impossible.
         pub(super) fn into_object(self, head: ObjectHead, body: &Bytes) -> Option<ObjectRecord> {
             let part = |part: Part<'_>| PartInfo { number: part.number, size: part.size, checksums: fields::checksums(part.checksums) };
-            let content = match self.inline {
-                Some(inline) => Pieces::Inline(body.slice_ref(inline)),
-                None => Pieces::Extents(fields::extents(&self.extents)?),
+            let content = match (self.inline, self.seals) {
+                (Some(inline), None) => Pieces::Inline(body.slice_ref(inline)),
+                (Some(inline), Some(seals)) => {
+                    let [Some(seal)] = <[_; 1]>::try_from(seals).ok()? else { return None };
+                    Pieces::SealedInline(body.slice_ref(inline), seal.into_seal()?)
+                }
+                (None, seals) => Pieces::Extents(fields::extents(&self.extents, seals)?),
             };
             Some(ObjectRecord {
                 size: head.size,

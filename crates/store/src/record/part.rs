@@ -14,7 +14,7 @@ const VERSION: u8 = 1;
 pub(crate) struct PartHead {
     /// Bytes of content.
     pub(crate) size: u64,
-    /// The MD5 of the content: its ETag.
+    /// The MD5 of the content, or what stands for it: its ETag.
     pub(crate) md5: [u8; 16],
     /// When it was stored.
     pub(crate) last_modified: Timestamp,
@@ -72,7 +72,7 @@ mod v1 {
     use super::{PartHead, PartRecord};
     use crate::{
         Extent,
-        record::fields::{self, Stretch, Sum},
+        record::fields::{self, Seals, Stretch, Sum},
     };
 
     #[derive(Encode, Decode)]
@@ -93,6 +93,8 @@ mod v1 {
         extents: Vec<Stretch<'b>>,
         #[b(1)]
         note: Option<&'b str>,
+        #[b(2)]
+        seals: Seals<'b>,
     }
 
     impl<'b> Head<'b> {
@@ -114,11 +116,11 @@ mod v1 {
 
     impl<'b> Body<'b> {
         pub(super) fn of(part: &'b PartRecord) -> Self {
-            Self { extents: fields::stretches(&part.extents), note: part.note.as_deref() }
+            Self { extents: fields::stretches(&part.extents), note: part.note.as_deref(), seals: fields::seals(&part.extents) }
         }
 
         pub(super) fn into_parts(self) -> (Option<Vec<Extent>>, Option<String>) {
-            (fields::extents(&self.extents), self.note.map(str::to_owned))
+            (fields::extents(&self.extents, self.seals), self.note.map(str::to_owned))
         }
     }
 }
@@ -130,7 +132,7 @@ mod tests {
     use umbra_meta::{Entry, Revision};
 
     use super::{PartHead, PartRecord, decode, decode_head, encode};
-    use crate::{Extent, record::golden};
+    use crate::{Extent, Seal, Wrapping, keyring::WRAPPED_LEN, record::golden};
 
     fn full() -> PartRecord {
         PartRecord {
@@ -140,12 +142,17 @@ mod tests {
                 last_modified: Timestamp::from_millis(1_700_000_000_123),
                 checksums: vec![Checksum::parse(ChecksumAlgorithm::Crc64Nvme, "rosUhgp5mIg=").unwrap()],
             },
-            extents: vec![
-                Extent { blob: BlobId::from_bytes(b"one"), size: 5_242_880 },
-                Extent { blob: BlobId::from_bytes(&[0xff; 64]), size: 1 },
-            ],
+            extents: vec![Extent::plain(BlobId::from_bytes(b"one"), 5_242_880), Extent::plain(BlobId::from_bytes(&[0xff; 64]), 1)],
             note: Some("their-etag".to_owned()),
         }
+    }
+
+    fn sealed() -> PartRecord {
+        let mut part = full();
+        let seal = |wrapping| Some(Box::new(Seal { wrapping, wrapped: [7; WRAPPED_LEN] }));
+        part.extents[0].seal = seal(Wrapping::Managed);
+        part.extents[1].seal = seal(Wrapping::Customer);
+        PartRecord { note: None, ..part }
     }
 
     fn entry(head: &[u8], body: &[u8]) -> Entry {
@@ -158,6 +165,9 @@ mod tests {
         let head = golden::check("part/v1-head", Some(&head));
         let body = golden::check("part/v1", Some(&body));
         assert_eq!(decode(&entry(&head, &body)).unwrap(), full());
+        let (head, body) = encode(&sealed());
+        let body = golden::check("part/v1-sealed", Some(&body));
+        assert_eq!(decode(&entry(&head, &body)).unwrap(), sealed());
     }
 
     #[test]
@@ -165,6 +175,7 @@ mod tests {
         let (head, body) = encode(&full());
         golden::check_refusals(&head, decode_head);
         golden::check_refusals(&body, |body| decode(&entry(&head, body)));
+        golden::check_refusals(&encode(&sealed()).1, |body| decode(&entry(&head, body)));
         let mut contradicting = full();
         contradicting.extents.pop();
         let (head, body) = encode(&contradicting);

@@ -90,7 +90,7 @@ impl Books {
     }
 
     fn name(&mut self, extents: &[Extent]) {
-        for Extent { blob, size } in extents {
+        for Extent { blob, size, .. } in extents {
             assert!(self.blobs.insert(blob.clone(), *size).is_none(), "blob {blob:?} is named twice");
             assert!(!self.reclaimed.contains(blob), "a blob that is to be reclaimed is named");
         }

@@ -8,7 +8,7 @@ use super::{
     conditions::{if_match, if_none_match},
     fixture::{Fixture, NO_OBJECT, NO_UPLOAD, PART, checksum, content, invalid, key, kind, number},
 };
-use crate::{CopyOptions, CreateUpload, PartAddress, PutObject, PutOptions, copy, copy_part};
+use crate::{CopyOptions, CopyPartOptions, CreateUpload, PartAddress, PutObject, PutOptions, copy, copy_part};
 
 pub(super) async fn run(source: &Fixture, target: &Fixture) {
     descriptions(source, target).await;
@@ -110,9 +110,8 @@ async fn parts(source: &Fixture, target: &Fixture) {
     let (from, to) = (key("whole"), key("joined"));
     let copy = async |part: i64, range, conditions| {
         let part = PartAddress { key: &to, upload: &upload, number: number(part) };
-        copy_part(&*source.objects, &source.cx, (&source.bucket, &from, None), range, &target.bucket, part, conditions)
-            .await
-            .map(|copied| copied.target)
+        let options = CopyPartOptions { source_conditions: conditions, range, ..CopyPartOptions::default() };
+        copy_part(&*source.objects, &source.cx, (&source.bucket, &from), &target.bucket, part, options).await.map(|copied| copied.target)
     };
     let size = content.len() as u64;
     let none = Preconditions::default;

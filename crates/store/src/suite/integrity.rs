@@ -38,7 +38,7 @@ async fn put(fixture: &Fixture, name: &str, body: Body, integrity: Integrity) ->
 }
 
 fn asks(algorithm: ChecksumAlgorithm, value: Expected) -> Integrity {
-    Integrity { content_md5: None, checksum: Some(ExpectedChecksum { algorithm, value }) }
+    Integrity { content_md5: None, checksum: Some(ExpectedChecksum { algorithm, value }), sealing: None }
 }
 
 async fn fails(fixture: &Fixture, name: &str, before: Option<&'static str>, size: usize) {
@@ -57,7 +57,7 @@ async fn checks(fixture: &Fixture, name: &str, before: Option<&'static str>, siz
     let content = content(size, 2);
     let body = || Body::from_bytes(content.clone());
     let bad_digest = invalid(Fault::BadDigest);
-    let wrong_md5 = Integrity { content_md5: Some([0; 16]), checksum: None };
+    let wrong_md5 = Integrity { content_md5: Some([0; 16]), checksum: None, sealing: None };
     refused(fixture, name, before, bad_digest, body(), wrong_md5).await;
     for algorithm in ChecksumAlgorithm::ALL {
         let wrong = checksum(algorithm, b"something else").value;

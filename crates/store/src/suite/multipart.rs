@@ -131,7 +131,8 @@ async fn checksums(fixture: &Fixture, algorithm: ChecksumAlgorithm, covers: Chec
     let mut named = Vec::new();
     for (part_number, part, sum, announced) in [(1, &parts[0], &sums[0], true), (2, &parts[1], &sums[1], false)] {
         let value = Expected::Value(sum.value.clone());
-        let integrity = Integrity { content_md5: None, checksum: announced.then_some(ExpectedChecksum { algorithm, value }) };
+        let integrity =
+            Integrity { content_md5: None, checksum: announced.then_some(ExpectedChecksum { algorithm, value }), sealing: None };
         let put = fixture.try_part(&name, &upload, part_number, part, integrity).await.expect("the part is stored");
         assert_eq!(put.checksums, std::slice::from_ref(sum), "{name}");
         named.push(CompletedPart { number: number(part_number), etag: put.etag, checksum: Some(sum.clone()) });

@@ -78,7 +78,7 @@ async fn contradicted(fixture: &Fixture) {
     }
     let chosen = Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite));
     let upload = fixture.begin("chosen", CreateUpload { checksum: chosen, ..CreateUpload::default() }).await;
-    let asks = |algorithm, value| Integrity { content_md5: None, checksum: Some(ExpectedChecksum { algorithm, value }) };
+    let asks = |algorithm, value| Integrity { content_md5: None, checksum: Some(ExpectedChecksum { algorithm, value }), sealing: None };
     let other = asks(ChecksumAlgorithm::Crc32, Expected::Unknown);
     let part = content(10, 1);
     assert_eq!(kind("other", fixture.try_part("chosen", &upload, 1, &part, other).await), invalid(Fault::InvalidRequest));

@@ -47,6 +47,7 @@ impl Store {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             random: Arc::clone(&random) as _,
             reclaimer: reclaim.clone(),
+            keys: Arc::new(umbra_store::Keyring::new([7; 32], [], Arc::clone(&random) as _)),
         });
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random) as _));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock) as _, random).await.unwrap();

@@ -80,7 +80,7 @@ async fn the_largest_object_of_the_most_parts() {
         let upload = native.create_upload(cx, &bucket, &name, CreateUpload::default()).await.unwrap();
         let size = limits::OBJECT_BYTES_MAX / u64::from(limits::PARTS_MAX);
         let store_part = async |number: u16, size: u64| {
-            let extent = Extent { blob: BlobId::from_bytes(&number.to_be_bytes()), size };
+            let extent = Extent::plain(BlobId::from_bytes(&number.to_be_bytes()), size);
             let number = PartNumber::new(number.into())?;
             let part = PartAddress { key: &name, upload: &upload, number };
             let etag = native.publish_part(&bucket, part, Content::assembled(vec![extent], [7; 16], sum.clone())).await?.etag;
@@ -111,8 +111,8 @@ async fn a_range_reads_only_what_it_touches() {
     let store = Store::in_memory().await;
     let bucket = store.bucket().await;
     let stored = store.blobs.put(vec![content(10_000, 1)]).await.unwrap();
-    let missing = |id: &[u8]| Extent { blob: BlobId::from_bytes(id), size: 1 << 40 };
-    let extents = vec![missing(b"before"), Extent { blob: stored.id, size: stored.size }, missing(b"behind")];
+    let missing = |id: &[u8]| Extent::plain(BlobId::from_bytes(id), 1 << 40);
+    let extents = vec![missing(b"before"), Extent::plain(stored.id, stored.size), missing(b"behind")];
     let native = &store.native;
     let (name, none) = (key("k"), Preconditions::default());
     let whole = Content::assembled(extents, [0; 16], vec![]);

@@ -113,6 +113,7 @@ async fn it_runs_until_it_is_stopped() {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         random: Arc::new(umbra_core::SystemRandom),
         reclaimer: handle.clone(),
+        keys: Arc::new(umbra_store::Keyring::new([7; 32], [], Arc::new(umbra_core::SystemRandom))),
     });
     let partition = bucket.partition;
     let partitions = Box::new(move || Box::pin(async move { Ok(vec![partition]) }) as _);

@@ -199,7 +199,7 @@ async fn assembled_content_belongs_to_its_rows() {
     let mut extents = Vec::new();
     for piece in [whole.slice(..10_000), whole.slice(10_000..)] {
         let stored = store.blobs.put(vec![piece]).await.unwrap();
-        extents.push(umbra_store::Extent { blob: stored.id, size: stored.size });
+        extents.push(umbra_store::Extent::plain(stored.id, stored.size));
     }
     let assembled = || umbra_store::Content::assembled(extents.clone(), [0; 16], vec![]);
     drop(assembled());

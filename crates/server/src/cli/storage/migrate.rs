@@ -7,7 +7,7 @@ use umbra_admin::{
 };
 
 use super::progress;
-use crate::cli::{Outcome, out, target::Target};
+use crate::cli::{Failure, Outcome, out, target::Target};
 
 const KIND: &str = "backfill";
 const UNITS: [(&str, u64); 9] = [
@@ -82,8 +82,14 @@ enum Order {
 
 impl Migrate {
     pub(crate) async fn run(self, target: &Target) -> Outcome {
-        let client = target.client()?;
         let (name, prefix) = place(&self.place);
+        let changed = [(self.pause, "--pause"), (self.resume, "--resume"), (self.cancel, "--cancel")];
+        if let Some((_, flag)) = changed.iter().find(|(is_given, _)| *is_given && !prefix.is_empty()) {
+            return Err(Failure::usage(format!(
+                "{flag} takes a bucket alone, and is for the migration it has, whatever its prefix: {flag} {name}"
+            )));
+        }
+        let client = target.client()?;
         let settings = self.limits.settings();
         let job = if self.pause {
             client.pause_job(name, KIND).await?

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use umbra_admin::{
     AdminClient,
-    api::{BucketStatus, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedSummaryView},
+    api::{BucketStatus, JobView, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedSummaryView},
 };
 
 use super::progress;
@@ -41,8 +41,20 @@ impl Status {
         if self.uncarried {
             return list_uncarried(&client, &self.name, target.json).await;
         }
+        let (mut seen, mut is_away) = (false, false);
         loop {
-            let status = client.bucket_status(&self.name).await?;
+            let status = match client.bucket_status(&self.name).await {
+                // What was there before is starting again, perhaps.
+                Err(error) if seen && error.is_unreachable() => {
+                    if !std::mem::replace(&mut is_away, true) {
+                        out::note(format_args!("{error} Looking again until it answers."));
+                    }
+                    tokio::time::sleep(WATCH_INTERVAL).await;
+                    continue;
+                }
+                answer => answer?,
+            };
+            (seen, is_away) = (true, false);
             if target.json {
                 out::json(&status)?;
             } else {
@@ -87,7 +99,7 @@ pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     row("Name", bucket.name.clone());
-    row("Status", if bucket.shadow.is_some() { "migrating" } else { "ready" }.to_owned());
+    row("Status", state(status).to_owned());
     row("Public", yes_no(bucket.public).to_owned());
     if let Some(shadow) = &bucket.shadow {
         row("Shadow Bucket Write Through", yes_no(shadow.write_through).to_owned());
@@ -111,6 +123,16 @@ pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
     }
     status.shadow.iter().for_each(|shadow| rows.extend(migration(shadow)));
     vertical("Status", &rows)
+}
+
+/// What is going on with a bucket, in a word: it is migrating while something brings in what nobody asks for.
+fn state(status: &BucketStatus) -> &'static str {
+    let migrates = |job: &JobView| job.kind == "backfill" && job.state == "running";
+    match &status.bucket.shadow {
+        Some(_) if status.jobs.iter().any(migrates) => "migrating",
+        Some(_) => "attached",
+        None => "ready",
+    }
 }
 
 /// How the migration is doing.
@@ -255,7 +277,7 @@ mod tests {
         let expected = [
             "Status",
             "  Name                        = photos",
-            "  Status                      = migrating",
+            "  Status                      = attached",
             "  Public                      = False",
             "  Shadow Bucket Write Through = True",
             "  Shadow Bucket Name          = old",
@@ -289,6 +311,7 @@ mod tests {
         let status = BucketStatus { jobs: vec![job, ended], ..status() };
         let bar = "Backfill                    = [==========          ] 50%, 10 of 40 objects, 2.0 KiB of 4.0 KiB, 1.0 KiB/s\n";
         let shown = render(&status, true);
+        assert!(shown.contains("  Status                      = migrating\n"), "{shown}");
         assert!(shown.contains(bar), "{shown}");
         assert!(shown.contains("Verify                      = done: 10 of 40 objects"), "{shown}");
         assert!(!render(&status, false).contains('['), "only where a person looks");

@@ -115,6 +115,7 @@ impl Origin for MemoryOrigin {
         if range.is_some_and(|range| range.start >= size) {
             return Err(OriginError::certain(Error::invalid(umbra_core::Fault::InvalidRange, "the range is not satisfiable")));
         }
+        let range = range.filter(|_| !self.ignores_ranges.load(Ordering::SeqCst));
         let range = range.map(|range| ByteRange::new(range.start, range.end.min(size)));
         let wanted = range.unwrap_or(ByteRange::new(0, size));
         let position = |at: u64| usize::try_from(at).expect("fits");
@@ -122,6 +123,10 @@ impl Origin for MemoryOrigin {
         let body = self.body(content, fault);
         let size = body.size().map(|_| held.info.size);
         Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, uncarried: held.uncarried, body })
+    }
+
+    fn ignores_ranges(&self) -> bool {
+        self.ignores_ranges.load(Ordering::SeqCst)
     }
 
     async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {

@@ -33,6 +33,12 @@ impl Origin for S3Origin {
             answer => answer.map_err(of_read)?,
         };
         let GetResponse { headers, content_length, content_range, body, .. } = response;
+        // One that covers the whole may be answered with the whole.
+        if let Some(range) = range
+            && (content_range.is_some() || range.start > 0 || content_length.is_none_or(|size| size > range.len()))
+        {
+            self.ignores_ranges.store(content_range.is_none(), Ordering::Relaxed);
+        }
         let size = match &content_range {
             Some(content_range) => content_range.size,
             None => content_length,
@@ -51,6 +57,10 @@ impl Origin for S3Origin {
             info,
             body,
         })
+    }
+
+    fn ignores_ranges(&self) -> bool {
+        self.ignores_ranges.load(Ordering::Relaxed)
     }
 
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {

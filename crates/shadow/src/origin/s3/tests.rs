@@ -80,7 +80,9 @@ async fn what_says_nothing_of_the_object_is_not_handed_on() {
         for error in reads(&*origin).await {
             assert_eq!(error.error.kind(), ErrorKind::OriginRefused, "{status} {code}");
             assert_eq!(error.error.message(), "the origin refuses the request", "{status} {code}");
-            assert!(format!("{:?}", error.error).contains(status), "the reason is kept for the operator: {:?}", error.error);
+            let told = format!("{:?}", error.error);
+            assert!(told.contains(status), "the reason is kept for the operator: {told}");
+            assert_eq!(told.matches("the origin refuses").count(), 1, "{told}");
         }
     }
 }

@@ -1,10 +1,12 @@
 use bytes::Bytes;
 use umbra_blob::BlobId;
-use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, ETag, PartInfo, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata};
+use umbra_core::{
+    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Encryption, PartInfo, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+};
 use umbra_meta::{Entry, Revision};
 
 use super::{ObjectHead, decode, decode_head, encode};
-use crate::{Completion, Extent, ObjectRecord, Pieces, Version, record::golden};
+use crate::{Completion, Extent, ObjectRecord, Pieces, Seal, Version, Wrapping, keyring::WRAPPED_LEN, record::golden};
 
 fn plain() -> ObjectRecord {
     ObjectRecord {
@@ -49,10 +51,7 @@ fn full() -> ObjectRecord {
         tags: Tags::new(pair("team", "blue")),
         checksums: vec![Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumType::Composite, value: "y/Q5Jg==-2".to_owned() }],
         parts: vec![part(1, 5_242_880), part(10_000, 1)],
-        content: Pieces::Extents(vec![
-            Extent { blob: BlobId::from_bytes(b"one"), size: 5_242_880 },
-            Extent { blob: BlobId::from_bytes(b"two"), size: 1 },
-        ]),
+        content: Pieces::Extents(vec![Extent::plain(BlobId::from_bytes(b"one"), 5_242_880), Extent::plain(BlobId::from_bytes(b"two"), 1)]),
         hydrated: Some(Timestamp::from_millis(1_700_000_000_456)),
         completion: Some(Completion { upload: UploadId::parse("0123"), fingerprint: [9; 16] }),
         ..plain()
@@ -67,15 +66,44 @@ fn null_marker() -> ObjectRecord {
     ObjectRecord { version: Version { sequence: 1_700_000_000_123, nonce: None, is_marker: true }, ..plain() }
 }
 
+fn seal(wrapping: Wrapping) -> Box<Seal> {
+    Box::new(Seal { wrapping, wrapped: [7; WRAPPED_LEN] })
+}
+
+fn with(encryption: Encryption, content: Pieces, object: ObjectRecord) -> ObjectRecord {
+    let attributes = umbra_core::Attributes { encryption: Some(encryption), ..umbra_core::Attributes::default() };
+    ObjectRecord { attributes, content, ..object }
+}
+
+/// Encrypted with a named key, but for what came in before that was asked for.
+fn sealed() -> ObjectRecord {
+    let named = Encryption::Kms { key: "alias/one".to_owned(), dual: true, bucket_key: true, context: Some("e30=".to_owned()) };
+    let extents = vec![
+        Extent { seal: Some(seal(Wrapping::Named("one".to_owned()))), ..Extent::plain(BlobId::from_bytes(b"one"), 5_242_880) },
+        Extent::plain(BlobId::from_bytes(b"two"), 1),
+    ];
+    with(named, Pieces::Extents(extents), full())
+}
+
+fn sealed_inline() -> ObjectRecord {
+    let content = Pieces::SealedInline(Bytes::from_static(b"not hello, and its tag"), seal(Wrapping::Customer));
+    ObjectRecord { size: 6, ..with(Encryption::Customer { key_md5: "DWygnHRtgiJ77HCm+1rvHw==".to_owned() }, content, plain()) }
+}
+
 fn entry(head: &[u8], body: &[u8]) -> Entry {
     Entry { key: "o/k".into(), revision: Revision(1), head: head.to_vec().into(), body: body.to_vec().into() }
 }
 
 #[test]
 fn every_released_format_is_read() {
-    for (name, object) in
-        [("object/v1", full()), ("object/v1-inline", plain()), ("object/v1-version", named()), ("object/v1-marker", null_marker())]
-    {
+    for (name, object) in [
+        ("object/v1", full()),
+        ("object/v1-inline", plain()),
+        ("object/v1-version", named()),
+        ("object/v1-marker", null_marker()),
+        ("object/v1-sealed", sealed()),
+        ("object/v1-sealed-inline", sealed_inline()),
+    ] {
         let (head, body) = encode(&object);
         let head = golden::check(&format!("{name}-head"), Some(&head));
         let body = golden::check(name, Some(&body));
@@ -117,7 +145,7 @@ fn the_largest_object_of_most_parts_has_a_bearable_record() {
     let object = ObjectRecord {
         size: size * 10_000,
         parts: (1..=10_000).map(part).collect(),
-        content: Pieces::Extents(vec![Extent { blob: BlobId::from_bytes(&[7; 24]), size }; 10_000]),
+        content: Pieces::Extents(vec![Extent::plain(BlobId::from_bytes(&[7; 24]), size); 10_000]),
         ..full()
     };
     let (head, body) = encode(&object);

@@ -1,0 +1,216 @@
+//! What a request says of itself, for the conditions of policies.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{Extensions, HeaderMap, Uri, header};
+use percent_encoding::percent_decode_str;
+use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use umbra_core::{Tags, Timestamp, VersionId};
+use umbra_store::{AccessKey, Bucket};
+
+use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
+
+/// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Its address.
+    pub(crate) address: IpAddr,
+    /// The version of TLS it speaks.
+    pub(crate) tls: Option<&'static str>,
+}
+
+/// How a request came here.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Way {
+    peer: Option<Peer>,
+    is_encrypted: bool,
+    /// Whether its signature was verified before s3s saw it, and taken off.
+    is_verified: bool,
+    /// Whether it came as a form.
+    is_form: bool,
+}
+
+impl Way {
+    /// What was noted of it.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        Self {
+            peer: extensions.get().copied(),
+            is_encrypted: extensions.get() == Some(&Scheme::Https),
+            is_verified: extensions.get::<Verified>().is_some(),
+            is_form: extensions.get::<FormFile>().is_some(),
+        }
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Copy)]
+pub(crate) struct Stated<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) query: &'a str,
+    pub(crate) way: Way,
+}
+
+impl<'a> Stated<'a> {
+    /// What came with `uri` and `headers`.
+    pub(crate) fn new(uri: &'a Uri, headers: &'a HeaderMap, way: Way) -> Self {
+        Self { headers, query: uri.query().unwrap_or_default(), way }
+    }
+
+    /// The version that the query names.
+    pub(crate) fn version(&self) -> Option<VersionId> {
+        VersionId::parse(&self.parameter("versionId")?).ok()
+    }
+
+    /// The header `name`, or what a presigned URL says in its place.
+    pub(crate) fn header(&self, name: &str) -> Option<Cow<'a, str>> {
+        match self.headers.get(name) {
+            Some(value) => Some(String::from_utf8_lossy(value.as_bytes())),
+            None if name.starts_with("x-amz-") => self.parameter(name),
+            None => None,
+        }
+    }
+
+    /// The parameter `name` of the query.
+    pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut named = pairs.filter(|(given, _)| decode(given).eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| decode(value))
+    }
+
+    fn says(&self, header: header::HeaderName) -> Option<Cow<'a, str>> {
+        self.headers.get(header).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    }
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        return Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned());
+    }
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// Everything that conditions can ask for.
+pub(super) struct RequestFacts<'a> {
+    pub(super) stated: Stated<'a>,
+    pub(super) key: Option<&'a AccessKey>,
+    pub(super) bucket: &'a Bucket,
+    pub(super) region: &'a str,
+    pub(super) now: Timestamp,
+    /// The prefix that a listing would have, where none is asked for.
+    pub(super) prefix: Option<&'a str>,
+    /// The tags that the object has, where a condition asks for them.
+    pub(super) existing_tags: Option<Tags>,
+    /// The tags that a document gives the object.
+    pub(super) given_tags: Option<&'a Tags>,
+}
+
+impl Facts for RequestFacts<'_> {
+    fn values(&self, key: &str) -> Vec<String> {
+        if let Some(name) = key.strip_prefix("s3:existingobjecttag/") {
+            return tag(self.existing_tags.as_ref(), name);
+        }
+        let requested = || self.given_tags.cloned().or_else(|| tags::from_header(self.stated.header("x-amz-tagging").as_deref()).ok());
+        if let Some(name) = key.strip_prefix("s3:requestobjecttag/") {
+            return tag(requested().as_ref(), name);
+        }
+        if key == "s3:requestobjecttagkeys" {
+            return requested().iter().flat_map(Tags::iter).map(|(key, _)| key.to_owned()).collect();
+        }
+        self.value(key).into_iter().collect()
+    }
+}
+
+impl RequestFacts<'_> {
+    fn value(&self, key: &str) -> Option<String> {
+        let stated = &self.stated;
+        let peer = stated.way.peer.as_ref();
+        match key.strip_prefix("s3:") {
+            Some("prefix") => self.prefix.map(str::to_owned).or_else(|| stated.parameter("prefix").map(Cow::into_owned)),
+            Some(name @ ("delimiter" | "max-keys" | "versionid")) => stated.parameter(name).map(Cow::into_owned),
+            Some("x-amz-copy-source") => {
+                let source = stated.header("x-amz-copy-source")?;
+                Some(decode_path(source.strip_prefix('/').unwrap_or(&source)))
+            }
+            Some("object-lock-mode") => stated.header("x-amz-object-lock-mode").map(Cow::into_owned),
+            Some("object-lock-legal-hold") => stated.header("x-amz-object-lock-legal-hold").map(Cow::into_owned),
+            Some("object-lock-retain-until-date") => stated.header("x-amz-object-lock-retain-until-date").map(Cow::into_owned),
+            Some("object-lock-remaining-retention-days") => {
+                let until = OffsetDateTime::parse(&stated.header("x-amz-object-lock-retain-until-date")?, &Rfc3339).ok()?;
+                Some((until - self.time()).whole_days().to_string())
+            }
+            Some(name @ ("if-match" | "if-none-match")) => {
+                stated.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+            }
+            Some("tlsversion") => peer.and_then(|peer| peer.tls).map(str::to_owned),
+            Some("authtype") => self.signature().map(|(kind, _)| kind.to_owned()),
+            Some("signatureversion") => self.signature().map(|(_, version)| version.to_owned()),
+            Some("signatureage") => self.signature_age(),
+            Some("resourceaccount") => Some(self.bucket.organization.clone()),
+            Some(name) if name.starts_with("x-amz-") => stated.header(name).map(Cow::into_owned),
+            Some(_) => None,
+            None => self.global(key, peer),
+        }
+    }
+
+    /// Keys of every service's.
+    fn global(&self, key: &str, peer: Option<&Peer>) -> Option<String> {
+        let organization = || self.key.and_then(|key| key.organization.clone());
+        let id = || self.key.map(|key| key.id.clone());
+        match key {
+            "aws:sourceip" => peer.map(|peer| peer.address.to_canonical().to_string()),
+            "aws:securetransport" => Some(self.stated.way.is_encrypted.to_string()),
+            "aws:referer" => self.stated.says(header::REFERER).map(Cow::into_owned),
+            "aws:useragent" => self.stated.says(header::USER_AGENT).map(Cow::into_owned),
+            "aws:currenttime" => self.time().format(&Rfc3339).ok(),
+            "aws:epochtime" => Some(self.now.as_secs().to_string()),
+            "aws:principalaccount" => organization(),
+            "aws:principalarn" => Some(format!("arn:aws:iam::{}:user/{}", organization()?, id()?)),
+            "aws:principaltype" => Some(if self.key.is_some() { "User" } else { "Anonymous" }.to_owned()),
+            "aws:userid" | "aws:username" => id(),
+            "aws:principalisawsservice" | "aws:viaawsservice" => Some(false.to_string()),
+            "aws:requestedregion" => Some(self.region.to_owned()),
+            "aws:resourceaccount" => Some(self.bucket.organization.clone()),
+            _ => None,
+        }
+    }
+
+    fn time(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.now.as_secs()).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// How the request is signed: where the signature stands, and which it is.
+    fn signature(&self) -> Option<(&'static str, &'static str)> {
+        const V2: &str = "AWS";
+        const V4: &str = "AWS4-HMAC-SHA256";
+        self.key?;
+        let stated = &self.stated;
+        Some(if let Some(authorization) = stated.says(header::AUTHORIZATION) {
+            ("REST-HEADER", if authorization.starts_with("AWS ") { V2 } else { V4 })
+        } else if stated.way.is_form {
+            ("POST", V4)
+        } else if stated.parameter("AWSAccessKeyId").is_some() {
+            ("REST-QUERY-STRING", V2)
+        } else if stated.way.is_verified && stated.parameter("X-Amz-Algorithm").is_none() {
+            ("REST-HEADER", V4)
+        } else {
+            ("REST-QUERY-STRING", V4)
+        })
+    }
+
+    /// For how many milliseconds a presigned URL has been one.
+    fn signature_age(&self) -> Option<String> {
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let signed = PrimitiveDateTime::parse(&self.stated.parameter("X-Amz-Date")?, &format).ok()?.assume_utc();
+        Some((self.now.as_millis() - signed.unix_timestamp() * 1000).to_string())
+    }
+}
+
+fn tag(tags: Option<&Tags>, name: &str) -> Vec<String> {
+    let mut tags = tags.into_iter().flat_map(Tags::iter);
+    tags.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).into_iter().collect()
+}
+
+/// A copy source is a path: its `+` is a plus.
+fn decode_path(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,231 @@
+//! One decision from everything that has a say: roles, the bucket policy, ACLs, and what is kept from becoming public.
+//!
+//! 1. A root key may do everything.
+//! 2. What the policy denies is denied, but that the bucket's own administrators can always read, replace and delete the policy.
+//! 3. What the policy allows is allowed, to others only as far as the role of their access key goes, unless it is allowed to everyone.
+//! 4. What the role of an access key of the bucket's own organization allows is allowed.
+//! 5. What an ACL grants is allowed, as in 3.
+//!
+//! A grant to an organization holds for its keys that reach all of it; a key that is confined to one bucket has only what names that
+//! very key, or everyone. Of an object that belongs to another organization than its bucket only its ACL opens the content ([`Judge::check_reader`]).
+
+use std::{fmt, sync::Arc};
+
+use umbra_core::{Acl, Clock, Entity, Error, ErrorKind, Fault, Grantee, ObjectKey, Permission, RequestContext, Result, Tags, VersionId};
+use umbra_store::{AccessKey, Action, Bucket, Catalog, ObjectOwnership, Objects, PublicAccessBlock, Role};
+
+use super::{
+    facts::{RequestFacts, Stated},
+    needs::{ByAcl, Need},
+};
+use crate::{
+    S3Settings,
+    policy::{Asked, Caller, Named, Policies, Policy, Verdict},
+};
+
+/// What administrators of a bucket can always do, whatever its policy says: they could not undo it otherwise.
+const NEVER_DENIED: [&str; 3] = ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
+
+/// Decides.
+#[derive(Clone)]
+pub(crate) struct Judge {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) settings: Arc<S3Settings>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A request for something in a bucket.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) cx: &'a RequestContext,
+    pub(crate) access_key: Option<&'a AccessKey>,
+    pub(crate) bucket: &'a Bucket,
+    /// The object it is about.
+    pub(crate) object: Option<&'a str>,
+    /// The version of it, where one is named.
+    pub(crate) version: Option<VersionId>,
+    pub(crate) stated: Stated<'a>,
+    /// The tags that its document gives the object.
+    pub(crate) given_tags: Option<&'a Tags>,
+}
+
+impl Judge {
+    /// Whether `request` is allowed what it needs.
+    pub(crate) async fn allows(&self, request: Request<'_>, need: Need) -> Result<bool> {
+        let Request { access_key, bucket, .. } = request;
+        if access_key.is_some_and(AccessKey::is_root) {
+            return Ok(true);
+        }
+        let by_role = has_role(access_key, need.role, bucket);
+        if let Some(policy) = self.policies.of(bucket)? {
+            match self.verdict(&policy, request, need).await? {
+                Verdict::Denied if !(NEVER_DENIED.contains(&need.action) && has_role(access_key, Action::ManageBuckets, bucket)) => {
+                    return Ok(false);
+                }
+                Verdict::Allowed(named) if !is_restricted(&policy, access_key, bucket) && opens(named, access_key, need.role, bucket) => {
+                    return Ok(true);
+                }
+                _ => {}
+            }
+        }
+        if by_role {
+            return Ok(true);
+        }
+        self.grants(request, need).await
+    }
+
+    async fn verdict(&self, policy: &Policy, request: Request<'_>, need: Need) -> Result<Verdict> {
+        let Request { access_key, bucket, object, stated, given_tags, .. } = request;
+        let existing_tags = if policy.asks_for_tags() { self.tags(request).await? } else { None };
+        // Whether a key is there is to be hidden is asked as if a listing of it was.
+        let prefix = object.filter(|_| need.action == super::LIST.action);
+        let object = object.filter(|_| prefix.is_none());
+        let resource = match object {
+            Some(key) => format!("{}/{key}", bucket.name),
+            None => bucket.name.to_string(),
+        };
+        let facts = RequestFacts {
+            stated,
+            key: access_key,
+            bucket,
+            region: &self.settings.region,
+            now: self.clock.now(),
+            prefix,
+            existing_tags,
+            given_tags,
+        };
+        let caller =
+            Caller { organization: access_key.and_then(|key| key.organization.as_deref()), key: access_key.map(|key| key.id.as_str()) };
+        Ok(policy.judge(Asked { action: need.action, resource: &resource, caller, facts: &facts }))
+    }
+
+    /// The tags of the object; none where there is no such object.
+    async fn tags(&self, request: Request<'_>) -> Result<Option<Tags>> {
+        let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(None) };
+        match self.objects.tags(request.cx, request.bucket, &key, request.version).await {
+            Ok((tags, _)) => Ok(Some(tags)),
+            Err(error) if is_without_object(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an ACL grants what is needed.
+    async fn grants(&self, request: Request<'_>, need: Need) -> Result<bool> {
+        let Request { cx, access_key, bucket, object, .. } = request;
+        let settings = &bucket.settings;
+        let is_open = settings.public && !public_access(bucket).ignore_acls;
+        match need.acl {
+            ByAcl::No => Ok(false),
+            ByAcl::Bucket(permission) => {
+                if is_open && settings.extras.lists_publicly && need.action == super::LIST.action {
+                    return Ok(true);
+                }
+                Ok(settings.extras.acl.as_ref().is_some_and(|acl| grants(acl, access_key, permission, need.role, bucket)))
+            }
+            ByAcl::Object(permission) => {
+                let Some(key) = object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(false) };
+                Ok(match self.objects.acl(cx, bucket, &key, request.version).await? {
+                    Some(acl) if !is_enforced(bucket) => {
+                        owns(&acl, access_key, need.role, bucket) || grants(&acl, access_key, permission, need.role, bucket)
+                    }
+                    // As public as its bucket.
+                    _ => is_open && permission == Permission::Read,
+                })
+            }
+        }
+    }
+
+    /// Whether `access_key` may see the content of an object with this ACL, after the request for it was allowed: what the bucket's
+    /// policy and its owner's roles say holds for objects of the bucket's owner only.
+    pub(crate) fn check_reader(access_key: Option<&AccessKey>, bucket: &Bucket, acl: Option<&Acl>, permission: Permission) -> bool {
+        let Some(acl) = acl.filter(|acl| is_foreign(acl, bucket) && !is_enforced(bucket)) else { return true };
+        access_key.is_some_and(AccessKey::is_root)
+            || owns(acl, access_key, Action::Read, bucket)
+            || grants(acl, access_key, permission, Action::Read, bucket)
+    }
+}
+
+/// Whether what was asked for is no object: it is absent, or a delete marker.
+fn is_without_object(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound(Entity::Object | Entity::Version) | ErrorKind::Invalid(Fault::MethodNotAllowed))
+}
+
+/// Whether ACLs of `bucket` and its objects have no effect.
+pub(crate) fn is_enforced(bucket: &Bucket) -> bool {
+    bucket.settings.extras.ownership == Some(ObjectOwnership::BucketOwnerEnforced)
+}
+
+/// What is kept from becoming public in `bucket`.
+pub(crate) fn public_access(bucket: &Bucket) -> PublicAccessBlock {
+    bucket.settings.extras.public_access.unwrap_or_default()
+}
+
+/// Whether an object with this ACL belongs to another organization than its bucket.
+fn is_foreign(acl: &Acl, bucket: &Bucket) -> bool {
+    !acl.owner.is_empty() && acl.owner != bucket.organization
+}
+
+fn has_role(key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
+    key.is_some_and(|key| key.may(action, Some(bucket)))
+}
+
+/// Whether what a policy allows is kept from others, because it allows it to the public.
+fn is_restricted(policy: &Policy, key: Option<&AccessKey>, bucket: &Bucket) -> bool {
+    let is_own = key.is_some_and(|key| key.organization.as_ref() == Some(&bucket.organization));
+    public_access(bucket).restrict && !is_own && policy.is_public()
+}
+
+/// Whether what is allowed to whom a statement names is allowed to `key`.
+fn opens(named: Named, key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
+    match named {
+        Named::Everyone => true,
+        Named::Key => key.is_some_and(|key| goes_as_far(key, action)),
+        Named::Organization => key.is_some_and(|key| goes_as_far(key, action) && !is_confined_elsewhere(key, bucket)),
+    }
+}
+
+/// Whether the role of `key` goes as far as `action`, wherever it may do it.
+fn goes_as_far(key: &AccessKey, action: Action) -> bool {
+    key.role
+        >= match action {
+            Action::Read | Action::List | Action::ListBuckets => Role::Reader,
+            Action::Write => Role::Editor,
+            Action::ManageBuckets => Role::Admin,
+        }
+}
+
+fn is_confined_elsewhere(key: &AccessKey, bucket: &Bucket) -> bool {
+    key.bucket.as_ref().is_some_and(|only| *only != bucket.name)
+}
+
+/// Whether `key` is of the organization that owns an object.
+fn owns(acl: &Acl, key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
+    let owner = if acl.owner.is_empty() { &bucket.organization } else { &acl.owner };
+    key.is_some_and(|key| key.organization.as_ref() == Some(owner)) && opens(Named::Organization, key, action, bucket)
+}
+
+/// Whether `acl` grants `permission` to `key`.
+fn grants(acl: &Acl, key: Option<&AccessKey>, permission: Permission, action: Action, bucket: &Bucket) -> bool {
+    if is_enforced(bucket) {
+        return false;
+    }
+    let ignores_public = public_access(bucket).ignore_acls;
+    acl.grants.iter().filter(|grant| grant.permission == permission || grant.permission == Permission::FullControl).any(
+        |grant| match &grant.grantee {
+            Grantee::Everyone => !ignores_public,
+            Grantee::Authenticated => !ignores_public && key.is_some_and(|key| goes_as_far(key, action)),
+            Grantee::Organization(name) => {
+                key.is_some_and(|key| key.organization.as_ref() == Some(name)) && opens(Named::Organization, key, action, bucket)
+            }
+            Grantee::LogDelivery => false,
+        },
+    )
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
