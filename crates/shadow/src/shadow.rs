@@ -11,9 +11,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId};
 use umbra_meta::Partition;
 use umbra_store::{
-    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, GetObject, GetOptions, Integrity, ListOptions, ListPage,
-    ListSource, ListUploads, ListVersions, LockChange, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
-    VersionsPage,
+    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity, ListOptions,
+    ListPage, ListSource, ListUploads, ListVersions, LockChange, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions,
+    UploadsPage, VersionsPage,
 };
 
 use crate::{
@@ -147,6 +147,11 @@ impl Shadow {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_counts().await;
+    }
+
+    /// Rings when a bucket has something to tell.
+    pub fn event_bell(&self) -> &EventBell {
+        self.native().event_bell()
     }
 
     pub(crate) fn native(&self) -> &Native {

@@ -40,7 +40,7 @@ pub struct Extras {
     pub cors: Vec<CorsRule>,
     /// When objects move to another class or end.
     pub lifecycle: Lifecycle,
-    /// Whom to tell of changes. Kept; nobody is told yet.
+    /// Whom Tigris's clients have told of changes.
     pub notifications: Option<Notifications>,
     /// That versions can be kept from being deleted, and which are by default.
     pub object_lock: Option<ObjectLockSettings>,

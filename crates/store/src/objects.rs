@@ -8,7 +8,7 @@ use umbra_core::{
     Preconditions, RangeSpec, RequestContext, Result, Retention, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata, VersionId,
 };
 
-use crate::{Bucket, CustomerKey, Sealing};
+use crate::{Bucket, Cause, CustomerKey, Sealing};
 
 /// Objects in buckets.
 ///
@@ -198,6 +198,8 @@ pub struct PutOptions {
     pub preconditions: Preconditions,
     /// What the body must be.
     pub integrity: Integrity,
+    /// How it comes to be put.
+    pub cause: Cause,
 }
 
 /// What was stored.

@@ -8,7 +8,7 @@ use super::{
     detached,
     versions::Known,
 };
-use crate::{Bucket, Deleted, Terms, Versioning};
+use crate::{Bucket, Deleted, EventKind, Terms, Versioning};
 
 impl Native {
     /// Removes the object of `key`, once `conditions` hold for what the key holds at that moment: for good where there are no versions, and else
@@ -16,7 +16,12 @@ impl Native {
     ///
     /// The writes of `terms` are committed even when there was none. A check of `terms` that fails is
     /// [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
-    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, terms: Terms) -> Result<Deleted> {
+    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, mut terms: Terms) -> Result<Deleted> {
+        let (marker, removed) = match terms.expires {
+            true => (EventKind::ExpiredWithMarker, EventKind::Expired),
+            false => (EventKind::DeleteMarker, EventKind::Delete),
+        };
+        terms.telling = self.telling(bucket, key, marker, removed);
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.remove_object(fence, &key, &conditions, &terms).await }).await
     }
