@@ -10,7 +10,8 @@ mod needs;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
@@ -68,7 +69,7 @@ pub(crate) async fn admit_signed<T>(
     }
     let cx = request.extensions.get::<RequestContext>().cloned().unwrap_or_default();
     if let Some(bucket) = &bucket {
-        refuse_other_owner(&request.headers, bucket)?;
+        refuse_other_owner(&Stated::new(&request.uri, &request.headers, Way::default()), bucket)?;
         refuse_reflection(&cx, catalog.store_id(), bucket)?;
     }
     Ok(Call { cx, key: Some(key), bucket, hides_absence: false })
@@ -78,7 +79,7 @@ impl Gate {
     async fn admit(&self, cx: &mut S3AccessContext<'_>) -> Result<Call, Failure> {
         let Self(judge) = self;
         let extensions = cx.extensions_mut();
-        let verified = extensions.get::<Verified>().map(|verified| verified.0.clone());
+        let verified = extensions.get::<Verified>().map(|verified| verified.key.clone());
         let (request, way) = (extensions.get::<RequestContext>().cloned().unwrap_or_default(), Way::of(extensions));
         let name = cx.s3_op().name();
         let in_bucket = needs::is_in_bucket(name).ok_or(S3ErrorCode::NotImplemented)?;
@@ -101,9 +102,9 @@ impl Gate {
             let may = call.key.as_ref().map_or(name == "ListBuckets", |key| key.may(action_without_bucket(name), None));
             return if may { Ok(call) } else { Err(S3ErrorCode::AccessDenied.into()) };
         };
-        refuse_other_owner(cx.headers(), bucket)?;
-        refuse_reflection(&call.cx, judge.catalog.store_id(), bucket)?;
         let stated = Stated::new(cx.uri(), cx.headers(), way);
+        refuse_other_owner(&stated, bucket)?;
+        refuse_reflection(&call.cx, judge.catalog.store_id(), bucket)?;
         call.hides_absence = judge.admit(&call, name, cx.s3_path().get_object_key(), stated).await?;
         Ok(call)
     }
@@ -183,9 +184,9 @@ fn action_without_bucket(operation: &str) -> Action {
 }
 
 /// A client can name the owner it expects, so that a bucket of the same name elsewhere is not mistaken for its own.
-fn refuse_other_owner(headers: &HeaderMap, bucket: &Bucket) -> Result<(), Failure> {
-    match headers.get("x-amz-expected-bucket-owner") {
-        Some(owner) if owner.as_bytes() != bucket.organization.as_bytes() => Err(S3ErrorCode::AccessDenied.into()),
+fn refuse_other_owner(stated: &Stated<'_>, bucket: &Bucket) -> Result<(), Failure> {
+    match stated.header("x-amz-expected-bucket-owner") {
+        Some(owner) if owner != bucket.organization => Err(S3ErrorCode::AccessDenied.into()),
         _ => Ok(()),
     }
 }
@@ -203,7 +204,9 @@ pub(crate) fn refuse_reflection(cx: &RequestContext, store: &str, bucket: &Bucke
 }
 
 fn overrides_headers(query: Option<&str>) -> bool {
-    query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("response-")))
+    let name = |pair: &str| percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy().to_ascii_lowercase();
+    let is_one = |pair: &str| name(pair).starts_with("response-");
+    query.is_some_and(|query| query.split('&').any(is_one))
 }
 
 #[cfg(test)]
@@ -236,6 +239,8 @@ mod tests {
     #[test]
     fn overriding_headers_is_seen_anywhere_in_the_query() {
         assert!(overrides_headers(Some("versionId=null&response-content-type=text/html")));
+        assert!(overrides_headers(Some("%72esponse-content-type=text/html")));
+        assert!(overrides_headers(Some("response%2dcontent-type=text/html")));
         assert!(!overrides_headers(Some("prefix=response-content-type")));
         assert!(!overrides_headers(None));
     }

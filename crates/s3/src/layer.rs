@@ -43,7 +43,9 @@ use self::{
     request_body::{Checks, RequestBody},
 };
 use crate::{
-    S3Settings, cors, host,
+    S3Settings,
+    convert::hoisted,
+    cors, host,
     metrics::Metrics,
     post::{self, Forms, Target},
     tigris,
@@ -189,6 +191,7 @@ impl Layer {
         let operation = if place.is_in_host { None } else { tigris::Operation::of(method, shape, request.uri(), headers)? };
         if operation.is_none() {
             query::check(method, shape, query)?;
+            hoisted::check(query.unwrap_or_default(), headers)?;
             if place.is_for_upload(request) && !post::is_form(headers) {
                 return Err(post::not_a_form());
             }

@@ -18,7 +18,12 @@ use s3s::{
 
 /// The access key whose signature on this request has been verified.
 #[derive(Clone, Debug)]
-pub(crate) struct Verified(pub(crate) String);
+pub(crate) struct Verified {
+    /// Its id.
+    pub(crate) key: String,
+    /// Whether the signature was one of version 2.
+    pub(crate) is_v2: bool,
+}
 
 /// The custom route: reads with headers to ignore.
 #[derive(Debug)]
@@ -68,9 +73,10 @@ fn trusted(request: S3Request<Body>) -> S3Result<Request<Body>> {
             inner.headers_mut().remove(name);
         }
     }
-    inner.headers_mut().remove(AUTHORIZATION);
+    let authorization = inner.headers_mut().remove(AUTHORIZATION);
     if let Some(credentials) = request.credentials {
-        inner.extensions_mut().insert(Verified(credentials.access_key));
+        let is_v2 = authorization.is_some_and(|authorization| authorization.as_bytes().starts_with(b"AWS "));
+        inner.extensions_mut().insert(Verified { key: credentials.access_key, is_v2 });
     }
     Ok(inner)
 }

@@ -7,6 +7,8 @@
 mod cache;
 mod condition;
 mod document;
+mod effort;
+mod json;
 mod keys;
 mod network;
 mod pattern;
@@ -16,7 +18,7 @@ use s3s::{S3Error, S3ErrorCode};
 
 pub(crate) use self::{cache::Policies, principal::Caller};
 
-use self::{condition::Condition, pattern::Pattern, principal::Principals};
+use self::{condition::Condition, effort::Effort, pattern::Pattern, principal::Principals};
 
 /// The longest policy, as S3 has it.
 pub(crate) const BYTES_MAX: usize = 20 * 1024;
@@ -91,17 +93,33 @@ impl Policy {
         document::parse(text, bucket)
     }
 
-    /// What it says of a request.
+    /// What it says of a request. What is too much to be decided is no permission, and a denial where it might be one.
     pub(crate) fn judge(&self, asked: Asked<'_>) -> Verdict {
+        let effort = Effort::new(asked.facts);
         let mut allowed = None;
         for statement in &self.statements {
-            match statement.fits(asked) {
-                None => {}
-                Some(_) if !statement.allows => return Verdict::Denied,
-                named => allowed = allowed.max(named),
+            let named = statement.fits(asked, &effort);
+            let is_undecided = effort.take_undecided();
+            if effort.is_spent() || !statement.allows && (is_undecided || named.is_some()) {
+                return Verdict::Denied;
             }
+            allowed = allowed.max(named.filter(|_| !is_undecided));
         }
         allowed.map_or(Verdict::Silent, Verdict::Allowed)
+    }
+
+    /// Whether it denies `action` on some object of its bucket to who asks, as far as that can be told without the object.
+    pub(crate) fn may_deny_objects(&self, action: &str, caller: Caller<'_>, facts: &dyn Facts) -> bool {
+        let effort = Effort::new(facts);
+        let may = |condition: &Condition| condition.is_of_objects() || condition.holds(&effort);
+        let denies = self.statements.iter().any(|statement| {
+            !statement.allows
+                && statement.principals.name(caller).is_some()
+                && statement.actions.fit(action, &effort, true)
+                && statement.resources.may_be_objects()
+                && statement.conditions.iter().all(may)
+        });
+        denies || effort.take_undecided()
     }
 
     /// Whether it opens something to everyone, and not only to those of certain addresses, keys or organizations.
@@ -124,19 +142,24 @@ impl Policy {
 }
 
 impl Statement {
-    fn fits(&self, asked: Asked<'_>) -> Option<Named> {
+    fn fits(&self, asked: Asked<'_>, effort: &Effort<'_>) -> Option<Named> {
         let named = self.principals.name(asked.caller)?;
         let resource = format!("{}{}", pattern::ARN, asked.resource);
-        let fits = self.actions.fit(asked.action, asked.facts, true)
-            && self.resources.fit(&resource, asked.facts, false)
-            && self.conditions.iter().all(|condition| condition.holds(asked.facts));
+        let fits = self.actions.fit(asked.action, effort, true)
+            && self.resources.fit(&resource, effort, false)
+            && self.conditions.iter().all(|condition| condition.holds(effort));
         fits.then_some(named)
     }
 }
 
 impl Patterns {
-    fn fit(&self, text: &str, facts: &dyn Facts, folds: bool) -> bool {
-        self.list.iter().any(|pattern| pattern.matches(text, facts, folds)) != self.is_negated
+    /// Whether it can be about objects, and not only about a bucket.
+    fn may_be_objects(&self) -> bool {
+        self.is_negated || self.list.iter().any(|pattern| !pattern.is_fixed() || pattern.has('/'))
+    }
+
+    fn fit(&self, text: &str, effort: &Effort<'_>, folds: bool) -> bool {
+        self.list.iter().any(|pattern| pattern.matches(text, effort, folds)) != self.is_negated
     }
 }
 

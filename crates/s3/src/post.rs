@@ -90,10 +90,13 @@ impl Forms {
         let path = format!("/{bucket}/{}", encode_path(form.get("key").unwrap_or_default()));
         *inner.uri_mut() = path.parse().map_err(|error| S3Error::with_source(S3ErrorCode::InvalidURI, Box::new(error)))?;
         *inner.headers_mut() = written(&form)?;
+        for name in ABOUT_THE_REQUEST {
+            inner.headers_mut().extend(head.headers.get(name).map(|value| (HeaderName::from_static(name), value.clone())));
+        }
         *inner.extensions_mut() = head.extensions;
         inner.extensions_mut().insert(FormFile { size_if_last: file.size_if_last });
         if let Some(key) = key {
-            inner.extensions_mut().insert(Verified(key));
+            inner.extensions_mut().insert(Verified { key, is_v2: form.get("x-amz-signature").is_none() });
         }
         let answer = self.service.call(inner).await;
         let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
@@ -101,6 +104,8 @@ impl Forms {
     }
 }
 
+/// The headers of the request itself that its judgment asks for.
+const ABOUT_THE_REQUEST: [&str; 3] = ["referer", "user-agent", "x-amz-expected-bucket-owner"];
 /// The fields that become headers of the same name.
 const STORED: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES];
 /// Those that S3 names with a prefix, and do the same.

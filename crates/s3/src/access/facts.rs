@@ -8,7 +8,13 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rf
 use umbra_core::{Tags, Timestamp, VersionId};
 use umbra_store::{AccessKey, Bucket};
 
-use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
+use crate::{
+    convert::{hoisted, tags},
+    layer::Scheme,
+    lenient::Verified,
+    policy::Facts,
+    post::FormFile,
+};
 
 /// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +32,8 @@ pub(crate) struct Way {
     is_encrypted: bool,
     /// Whether its signature was verified before s3s saw it, and taken off.
     is_verified: bool,
+    /// Whether that signature was one of version 2.
+    is_v2: bool,
     /// Whether it came as a form.
     is_form: bool,
 }
@@ -37,6 +45,7 @@ impl Way {
             peer: extensions.get().copied(),
             is_encrypted: extensions.get() == Some(&Scheme::Https),
             is_verified: extensions.get::<Verified>().is_some(),
+            is_v2: extensions.get::<Verified>().is_some_and(|verified| verified.is_v2),
             is_form: extensions.get::<FormFile>().is_some(),
         }
     }
@@ -61,19 +70,21 @@ impl<'a> Stated<'a> {
         VersionId::parse(&self.parameter("versionId")?).ok()
     }
 
-    /// The header `name`, or what a presigned URL says in its place.
+    /// The header `name`, or what a presigned URL says in its place where operations heed that.
     pub(crate) fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         match self.headers.get(name) {
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes())),
-            None if name.starts_with("x-amz-") => self.parameter(name),
+            None if hoisted::is_heeded(name) => self.parameter(name),
             None => None,
         }
     }
 
-    /// The parameter `name` of the query.
+    /// The parameter `name` of the query. Those of operations are spelled in one way; what stands for a header is in any case.
     pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        let folds = name.get(..6).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-amz-"));
+        let is_named = |given: &str| if folds { given.eq_ignore_ascii_case(name) } else { given == name };
         let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let mut named = pairs.filter(|(given, _)| decode(given).eq_ignore_ascii_case(name));
+        let mut named = pairs.filter(|(given, _)| is_named(&decode(given)));
         named.next().map(|(_, value)| decode(value))
     }
 
@@ -126,10 +137,11 @@ impl RequestFacts<'_> {
         let peer = stated.way.peer.as_ref();
         match key.strip_prefix("s3:") {
             Some("prefix") => self.prefix.map(str::to_owned).or_else(|| stated.parameter("prefix").map(Cow::into_owned)),
-            Some(name @ ("delimiter" | "max-keys" | "versionid")) => stated.parameter(name).map(Cow::into_owned),
+            Some(name @ ("delimiter" | "max-keys")) => stated.parameter(name).map(Cow::into_owned),
+            Some("versionid") => stated.parameter("versionId").map(Cow::into_owned),
             Some("x-amz-copy-source") => {
-                let source = stated.header("x-amz-copy-source")?;
-                Some(decode_path(source.strip_prefix('/').unwrap_or(&source)))
+                let source = decode_path(&stated.header("x-amz-copy-source")?);
+                Some(source.strip_prefix('/').map_or_else(|| source.clone(), str::to_owned))
             }
             Some("object-lock-mode") => stated.header("x-amz-object-lock-mode").map(Cow::into_owned),
             Some("object-lock-legal-hold") => stated.header("x-amz-object-lock-legal-hold").map(Cow::into_owned),
@@ -184,14 +196,15 @@ impl RequestFacts<'_> {
         const V4: &str = "AWS4-HMAC-SHA256";
         self.key?;
         let stated = &self.stated;
+        let verified = if stated.way.is_v2 { V2 } else { V4 };
         Some(if let Some(authorization) = stated.says(header::AUTHORIZATION) {
             ("REST-HEADER", if authorization.starts_with("AWS ") { V2 } else { V4 })
         } else if stated.way.is_form {
-            ("POST", V4)
+            ("POST", verified)
         } else if stated.parameter("AWSAccessKeyId").is_some() {
             ("REST-QUERY-STRING", V2)
         } else if stated.way.is_verified && stated.parameter("X-Amz-Algorithm").is_none() {
-            ("REST-HEADER", V4)
+            ("REST-HEADER", verified)
         } else {
             ("REST-QUERY-STRING", V4)
         })

@@ -76,8 +76,27 @@ impl Judge {
         self.grants(request, need).await
     }
 
+    /// Refuses to destroy all that `request`'s bucket holds: to the bucket's own administrators alone it is open, and closed to them too
+    /// where the policy denies them to delete any object of it. No policy can give this away.
+    pub(crate) fn check_force(&self, request: Request<'_>) -> Result<()> {
+        let Request { access_key, bucket, .. } = request;
+        if access_key.is_some_and(AccessKey::is_root) {
+            return Ok(());
+        }
+        let facts = self.facts(request, None, None);
+        let policy = self.policies.of(bucket)?;
+        let is_denied = |action| policy.as_ref().is_some_and(|policy| policy.may_deny_objects(action, caller(access_key), &facts));
+        let may = has_role(access_key, Action::ManageBuckets, bucket)
+            && ![super::DELETE, super::DELETE_VERSION].iter().any(|need| is_denied(need.action));
+        if may {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Denied, "a bucket is deleted by force by those alone who may delete all it holds"))
+        }
+    }
+
     async fn verdict(&self, policy: &Policy, request: Request<'_>, need: Need) -> Result<Verdict> {
-        let Request { access_key, bucket, object, stated, given_tags, .. } = request;
+        let Request { access_key, bucket, object, .. } = request;
         let existing_tags = if policy.asks_for_tags() { self.tags(request).await? } else { None };
         // Whether a key is there is to be hidden is asked as if a listing of it was.
         let prefix = object.filter(|_| need.action == super::LIST.action);
@@ -86,19 +105,13 @@ impl Judge {
             Some(key) => format!("{}/{key}", bucket.name),
             None => bucket.name.to_string(),
         };
-        let facts = RequestFacts {
-            stated,
-            key: access_key,
-            bucket,
-            region: &self.settings.region,
-            now: self.clock.now(),
-            prefix,
-            existing_tags,
-            given_tags,
-        };
-        let caller =
-            Caller { organization: access_key.and_then(|key| key.organization.as_deref()), key: access_key.map(|key| key.id.as_str()) };
-        Ok(policy.judge(Asked { action: need.action, resource: &resource, caller, facts: &facts }))
+        let facts = self.facts(request, prefix, existing_tags);
+        Ok(policy.judge(Asked { action: need.action, resource: &resource, caller: caller(access_key), facts: &facts }))
+    }
+
+    fn facts<'a>(&'a self, request: Request<'a>, prefix: Option<&'a str>, existing_tags: Option<Tags>) -> RequestFacts<'a> {
+        let Request { access_key: key, bucket, stated, given_tags, .. } = request;
+        RequestFacts { stated, key, bucket, region: &self.settings.region, now: self.clock.now(), prefix, existing_tags, given_tags }
     }
 
     /// The tags of the object; none where there is no such object.
@@ -165,6 +178,11 @@ pub(crate) fn public_access(bucket: &Bucket) -> PublicAccessBlock {
 /// Whether an object with this ACL belongs to another organization than its bucket.
 fn is_foreign(acl: &Acl, bucket: &Bucket) -> bool {
     !acl.owner.is_empty() && acl.owner != bucket.organization
+}
+
+/// Who asks, as policies name them.
+fn caller(key: Option<&AccessKey>) -> Caller<'_> {
+    Caller { organization: key.and_then(|key| key.organization.as_deref()), key: key.map(|key| key.id.as_str()) }
 }
 
 fn has_role(key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {

@@ -3,9 +3,42 @@
 //! Some SDKs move every `x-amz-*` header of a presigned request into the query; S3 honours them there as if they were headers. s3s does
 //! not look. Checksums are left out on purpose: SDKs sign the checksum of an empty body there.
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
-use s3s::dto::StorageClass;
+use s3s::{S3Error, S3ErrorCode, S3Result, dto::StorageClass};
+
+/// Whether operations heed the header `name`, in lower case, where it stands in the query.
+pub(crate) fn is_heeded(name: &str) -> bool {
+    is_single(name) || name.starts_with("x-amz-meta-")
+}
+
+/// The same, of those that say one thing.
+fn is_single(name: &str) -> bool {
+    matches!(name, "x-amz-acl" | "x-amz-expected-bucket-owner" | "x-amz-storage-class" | "x-amz-tagging")
+        || name.starts_with("x-amz-grant-")
+}
+
+/// Refuses `query` where it says of a header something else than `headers` do, or what the copy that they ask for would not heed: what is
+/// judged must be what is done.
+pub(crate) fn check(query: &str, headers: &HeaderMap) -> S3Result<()> {
+    let refused = |name: &str, why: &str| {
+        let message = format!("the parameter {name:?} {why}");
+        Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message))
+    };
+    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        let name = decode(name).to_ascii_lowercase();
+        if !is_single(&name) {
+            continue;
+        }
+        if headers.get_all(&name).iter().any(|header| header.as_bytes() != decode(value).as_bytes()) {
+            return refused(&name, "is also a header, with another value");
+        }
+        if matches!(name.as_str(), "x-amz-storage-class" | "x-amz-tagging") && headers.contains_key("x-amz-copy-source") {
+            return refused(&name, "of a copy is sent as a header");
+        }
+    }
+    Ok(())
+}
 
 /// What the query of a write says besides its operation.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,8 +62,8 @@ impl Hoisted {
                 continue;
             }
             match name.as_str() {
-                "x-amz-tagging" => hoisted.tagging = Some(decode(value)),
-                "x-amz-storage-class" => hoisted.storage_class = Some(decode(value).into()),
+                "x-amz-tagging" => hoisted.tagging = hoisted.tagging.or_else(|| Some(decode(value))),
+                "x-amz-storage-class" => hoisted.storage_class = hoisted.storage_class.or_else(|| Some(decode(value).into())),
                 name => {
                     let entry = name.strip_prefix("x-amz-meta-").filter(|name| !name.is_empty());
                     hoisted.metadata.extend(entry.map(|name| (name.to_owned(), decode(value))));
@@ -47,9 +80,27 @@ fn decode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::Uri;
+    use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-    use super::Hoisted;
+    use super::{Hoisted, check};
+
+    #[test]
+    fn what_is_judged_is_what_is_done() {
+        let cases: [(&str, &[(&'static str, &'static str)], bool); 8] = [
+            ("x-amz-tagging=a%3Db", &[], true),
+            ("x-amz-tagging=a%3Db", &[("x-amz-tagging", "a=b")], true),
+            ("x-amz-tagging=a%3Db", &[("x-amz-tagging", "")], false),
+            ("X-Amz-Tagging=a%3Db", &[("x-amz-tagging", "a=c")], false),
+            ("x-amz-st%6Frage-class=GLACIER", &[("x-amz-storage-class", "")], false),
+            ("x-amz-storage-class=GLACIER", &[("x-amz-copy-source", "b/k")], false),
+            ("x-amz-acl=private", &[("x-amz-copy-source", "b/k")], true),
+            ("x-amz-grant-read=id%3Da", &[("x-amz-grant-read", "")], false),
+        ];
+        for (query, headers, expected) in cases {
+            let pairs = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            assert_eq!(check(query, &HeaderMap::from_iter(pairs)).is_ok(), expected, "?{query} {headers:?}");
+        }
+    }
 
     #[test]
     fn the_query_is_read_like_headers() {

@@ -3,6 +3,8 @@
 //! s3s looks for the sub-resources it knows and falls back on the base operation: `DELETE /bucket?something-new` would delete the
 //! bucket. So what is let through is listed here: parameters of operations, and the sub-resources we serve, per method and kind of path.
 
+use std::collections::HashSet;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result};
@@ -181,17 +183,27 @@ pub(super) fn check(method: &Method, shape: Shape, query: Option<&str>) -> S3Res
             .filter(|pair| !pair.is_empty())
             .map(|pair| pair.split_once('=').map_or((pair, None), |(name, value)| (name, Some(value))))
     };
-    for (name, value) in names() {
-        let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+    let refused = |message: String| Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message));
+    let mut seen = HashSet::new();
+    for (given, value) in names() {
+        let given = percent_decode_str(given).decode_utf8_lossy();
+        let name = given.to_ascii_lowercase();
         if !is_known(method, shape, &name, value) {
             let message = format!("the sub-resource {name:?} is not implemented here");
             return Err(S3Error::with_message(S3ErrorCode::NotImplemented, message));
         }
+        // s3s passes over what is spelled otherwise or said twice: the request would be another than the one that was judged.
+        if is_ours(method, shape, &name) && given != spelled(&name) {
+            return refused(format!("the parameter {given:?} is spelled {:?}", spelled(&name)));
+        }
+        if name == "list-type" && value != Some("2") {
+            return refused("list-type must be 2".to_owned());
+        }
+        if (name.starts_with("x-amz-") || is_ours(method, shape, &name)) && !seen.insert(name) {
+            return refused(format!("the parameter {given:?} is given more than once"));
+        }
     }
-    let has = |wanted: &str| names().any(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(wanted));
-    if names().any(|(name, value)| name == "list-type" && value != Some("2")) {
-        return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "list-type must be 2"));
-    }
+    let has = |wanted: &str| seen.contains(wanted);
     // Either alone would make s3s store the part as the object.
     if *method == Method::PUT && has("partnumber") != has("uploadid") {
         return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "partNumber and uploadId must be given together"));
@@ -199,12 +211,34 @@ pub(super) fn check(method: &Method, shape: Shape, query: Option<&str>) -> S3Res
     Ok(())
 }
 
+/// Whether the parameter `name`, in lower case, has a meaning for an operation.
+fn is_ours(method: &Method, shape: Shape, name: &str) -> bool {
+    name.starts_with("response-") || PARAMETERS.contains(&name) || served(method, shape).contains(&name)
+}
+
+/// How S3 spells the parameter `name`, which is in lower case.
+fn spelled(name: &str) -> &str {
+    const WITH_CAPITALS: [&str; 10] = [
+        "AWSAccessKeyId",
+        "Expires",
+        "Signature",
+        "ownershipControls",
+        "partNumber",
+        "policyStatus",
+        "publicAccessBlock",
+        "requestPayment",
+        "uploadId",
+        "versionId",
+    ];
+    WITH_CAPITALS.into_iter().find(|spelled| spelled.eq_ignore_ascii_case(name)).unwrap_or(name)
+}
+
 fn is_known(method: &Method, shape: Shape, name: &str, value: Option<&str>) -> bool {
     if HOISTED_AND_UNKNOWN.iter().any(|hoisted| name.starts_with(hoisted)) {
         return false;
     }
     // `x-` is free for what clients want to see in logs; among it is everything presigned URLs need.
-    if name.starts_with("x-") || name.starts_with("response-") || PARAMETERS.contains(&name) || served(method, shape).contains(&name) {
+    if name.starts_with("x-") || is_ours(method, shape, name) {
         return true;
     }
     // A read with an unknown parameter does no harm; a word of its own is a sub-resource, now or one day.
@@ -277,6 +311,20 @@ mod tests {
             (Method::DELETE, Object, "legal-hold", false),
             (Method::POST, Object, "uploads", true),
             (Method::POST, Object, "select&select-type=2", false),
+            // Neither in another spelling nor twice.
+            (Method::GET, Bucket, "Prefix=a", false),
+            (Method::GET, Bucket, "prefix=a&prefix=b", false),
+            (Method::GET, Bucket, "prefix=a&%70refix=b", false),
+            (Method::GET, Bucket, "prefix=a&PREFIX=b", false),
+            (Method::GET, Bucket, "%6cist-type=7", false),
+            (Method::GET, Object, "versionid=null", false),
+            (Method::DELETE, Bucket, "Tagging", false),
+            (Method::GET, Bucket, "publicAccessBlock", true),
+            (Method::GET, Bucket, "publicaccessblock", false),
+            (Method::GET, Object, "Response-Content-Type=a", false),
+            (Method::GET, Object, "AWSAccessKeyId=a&Expires=1&Signature=b", true),
+            (Method::PUT, Object, "x-amz-tagging=a&X-Amz-Tagging=b", false),
+            (Method::GET, Bucket, "cachebuster=17&cachebuster=18", true),
         ];
         for (method, shape, query, expected) in cases {
             assert_eq!(check(&method, shape, Some(query)).is_ok(), expected, "{method} {shape:?} ?{query}");

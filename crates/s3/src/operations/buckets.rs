@@ -15,7 +15,7 @@ use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, Li
 
 use super::{Operations, bucket_ownership};
 use crate::{
-    acl,
+    access, acl,
     call::Call,
     error::{Answer, Failure},
     extensions, tigris,
@@ -156,7 +156,12 @@ pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<Hea
 pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
     let call = Call::of(&request)?;
     let force = extensions::is_on(&request.headers, extensions::FORCE_DELETE);
-    if !force {
+    if force {
+        let stated = stated!(request);
+        let (access_key, bucket) = (call.key.as_deref(), &**call.bucket()?);
+        let whole = access::Request { cx: &call.cx, access_key, bucket, object: None, version: None, stated, given_tags: None };
+        operations.judge.check_force(whole)?;
+    } else {
         refuse_if_it_lists_anything(operations, &call).await?;
     }
     operations.shadow.delete_bucket(&call.cx, call.bucket()?, force).await?;

@@ -56,7 +56,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let moved = match moves {
         true => {
             let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
-            Some(Moved::begin(operations, &call, source, &target_key, &mut source_conditions).await?)
+            Some(Moved::begin(operations, &call, stated, source, &target_key, &mut source_conditions).await?)
         }
         false => None,
     };
@@ -192,9 +192,11 @@ async fn inherited(
 struct Moved(ETag);
 
 impl Moved {
+    /// Notes what is to go, which the caller must be allowed to delete before anything is copied.
     async fn begin(
         operations: &Operations,
         call: &Call,
+        stated: Stated<'_>,
         source: Source<'_>,
         target: &ObjectKey,
         conditions: &mut Preconditions,
@@ -202,6 +204,16 @@ impl Moved {
         if source.bucket.partition != call.bucket()?.partition || source.key == target {
             return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
         }
+        let request = access::Request {
+            cx: &call.cx,
+            access_key: call.key.as_deref(),
+            bucket: source.bucket,
+            object: Some(source.key.as_str()),
+            version: None,
+            stated,
+            given_tags: None,
+        };
+        operations.judge.require(request, access::DELETE).await?;
         let etag = source.head(operations, call).await?.etag;
         conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![etag.clone()]));
         Ok(Self(etag))

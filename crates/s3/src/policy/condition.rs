@@ -8,7 +8,8 @@ use serde_json::Value;
 use time::{Date, OffsetDateTime, Time, format_description::well_known::Iso8601};
 
 use super::{
-    Facts, Malformed,
+    Malformed,
+    effort::Effort,
     keys::{canonical, is_known, is_of_existing_tag},
     network::Network,
     pattern::{Pattern, Style},
@@ -95,8 +96,8 @@ impl Condition {
     }
 
     /// Whether it holds for a request.
-    pub(super) fn holds(&self, facts: &dyn Facts) -> bool {
-        let given = facts.values(&self.key);
+    pub(super) fn holds(&self, effort: &Effort<'_>) -> bool {
+        let given = effort.values(&self.key);
         if self.operator == Operator::Null {
             return self.values.iter().any(|wanted| matches!(wanted, Wanted::Bool(is_absent) if *is_absent == given.is_empty()));
         }
@@ -107,7 +108,7 @@ impl Condition {
                 Set::One => self.if_exists || self.is_negated,
             };
         }
-        let is_wanted = |given: &String| self.values.iter().any(|wanted| wanted.is(self.operator, given, facts));
+        let is_wanted = |given: &String| self.values.iter().any(|wanted| wanted.is(self.operator, given, effort));
         match (self.set, self.is_negated) {
             (Set::One | Set::Any, false) => given.iter().any(is_wanted),
             (Set::One, true) => !given.iter().any(is_wanted),
@@ -118,7 +119,7 @@ impl Condition {
 
     /// Whether it leaves so few requests that what it guards is not public.
     pub(super) fn narrows(&self) -> bool {
-        const FIXING: [&str; 13] = [
+        const FIXING: [&str; 12] = [
             "aws:principalaccount",
             "aws:principalarn",
             "aws:principalorgid",
@@ -131,7 +132,6 @@ impl Condition {
             "aws:sourcevpce",
             "aws:userid",
             "aws:username",
-            "s3:x-amz-server-side-encryption-aws-kms-key-id",
         ];
         let is_fixed = |wanted: &Wanted| match wanted {
             Wanted::Text(pattern) => pattern.is_fixed(),
@@ -144,6 +144,11 @@ impl Condition {
             && self.set != Set::All
             && self.operator != Operator::Null
             && self.values.iter().all(is_fixed)
+    }
+
+    /// Whether it asks for what is told of one object and not of its bucket.
+    pub(super) fn is_of_objects(&self) -> bool {
+        self.key == "s3:versionid" || self.asks_for_tags()
     }
 
     /// Whether it asks for the tags that an object has.
@@ -207,10 +212,13 @@ impl Wanted {
     }
 
     /// Whether `given` is what is wanted.
-    fn is(&self, operator: Operator, given: &str, facts: &dyn Facts) -> bool {
+    fn is(&self, operator: Operator, given: &str, effort: &Effort<'_>) -> bool {
+        if !effort.spend(given.len()) {
+            return false;
+        }
         match (self, operator) {
-            (Self::Text(pattern), Operator::Text { folds, .. }) => pattern.matches(given, facts, folds),
-            (Self::Text(pattern), _) => pattern.matches(given, facts, false),
+            (Self::Text(pattern), Operator::Text { folds, .. }) => pattern.matches(given, effort, folds),
+            (Self::Text(pattern), _) => pattern.matches(given, effort, false),
             (Self::Number(wanted), Operator::Number(order)) => number(given).is_some_and(|given| order.holds(given.partial_cmp(wanted))),
             (Self::Date(wanted), Operator::Date(order)) => date(given).is_some_and(|given| order.holds(Some(given.cmp(wanted)))),
             (Self::Bool(wanted), _) => flag(given) == Some(*wanted),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     BYTES_MAX, Malformed, Patterns, Policy, Statement,
     condition::Condition,
+    json::Unique,
     pattern::{ARN, Pattern, Style},
     principal::Principals,
 };
@@ -14,8 +15,8 @@ pub(super) fn parse(text: &str, bucket: &str) -> Result<Policy, Malformed> {
     if text.len() > BYTES_MAX {
         return Malformed::because(format!("Normalized policy document exceeds the maximum allowed size of {BYTES_MAX} bytes"));
     }
-    let Ok(Value::Object(document)) = serde_json::from_str(text) else {
-        return Malformed::because("Policies must be valid JSON and the first byte must be '{'");
+    let Ok(Unique(Value::Object(document))) = serde_json::from_str(text) else {
+        return Malformed::because("Policies must be valid JSON without members of the same name, and the first byte must be '{'");
     };
     only(&document, &["Version", "Id", "Statement"])?;
     let variables = match document.get("Version").map(Value::as_str) {

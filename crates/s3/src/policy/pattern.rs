@@ -1,6 +1,6 @@
 //! Texts with wildcards and policy variables.
 
-use super::{Facts, Malformed};
+use super::{Malformed, effort::Effort};
 
 /// What names of S3's resources begin with.
 pub(super) const ARN: &str = "arn:aws:s3:::";
@@ -90,14 +90,22 @@ impl Pattern {
     }
 
     /// Whether it is `text`. One with a variable that the request does not have is nothing.
-    pub(super) fn matches(&self, text: &str, facts: &dyn Facts, folds: bool) -> bool {
-        let Some(tokens) = self.tokens(facts) else { return false };
-        matches(&tokens, &text.chars().collect::<Vec<_>>(), folds)
+    pub(super) fn matches(&self, text: &str, effort: &Effort<'_>, folds: bool) -> bool {
+        if !effort.takes_text(text) || !effort.spend(text.len()) {
+            return false;
+        }
+        let Some(tokens) = self.tokens(effort) else { return false };
+        matches(&tokens, &text.chars().collect::<Vec<_>>(), folds, || effort.spend(1))
     }
 
     /// Whether it is the same for every request and matches nothing but itself.
     pub(super) fn is_fixed(&self) -> bool {
         self.0.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
+
+    /// Whether `character` stands in it as itself.
+    pub(super) fn has(&self, character: char) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(character)))
     }
 
     /// Whether it can match `text` for some request.
@@ -108,7 +116,7 @@ impl Pattern {
             Piece::Any | Piece::Variable { .. } => vec![Token::Any],
         };
         let tokens: Vec<_> = self.0.iter().flat_map(any_for_variables).collect();
-        matches(&tokens, &text.chars().collect::<Vec<_>>(), false)
+        matches(&tokens, &text.chars().collect::<Vec<_>>(), false, || true)
     }
 
     /// The keys of its variables.
@@ -119,7 +127,7 @@ impl Pattern {
         })
     }
 
-    fn tokens(&self, facts: &dyn Facts) -> Option<Vec<Token>> {
+    fn tokens(&self, effort: &Effort<'_>) -> Option<Vec<Token>> {
         let mut tokens = Vec::new();
         for piece in &self.0 {
             match piece {
@@ -127,14 +135,17 @@ impl Pattern {
                 Piece::One => tokens.push(Token::One),
                 Piece::Any => tokens.push(Token::Any),
                 Piece::Variable { key, default } => {
-                    let mut values = facts.values(key);
+                    let mut values = effort.values(key);
                     // Of several values nobody could say which.
                     let value = if values.len() == 1 { values.pop() } else { None };
                     tokens.extend(value.or_else(|| default.clone())?.chars().map(Token::Char));
                 }
             }
+            if !effort.takes_pattern(tokens.len()) {
+                return None;
+            }
         }
-        Some(tokens)
+        effort.spend(tokens.len()).then_some(tokens)
     }
 }
 
@@ -145,11 +156,14 @@ enum Token {
     Any,
 }
 
-/// Whether `tokens` match all of `text`: on a mismatch the last `*` takes one character more.
-fn matches(tokens: &[Token], text: &[char], folds: bool) -> bool {
+/// Whether `tokens` match all of `text`: on a mismatch the last `*` takes one character more. They do not once `may_go_on` says no.
+fn matches(tokens: &[Token], text: &[char], folds: bool, may_go_on: impl Fn() -> bool) -> bool {
     let (mut at, mut token) = (0, 0);
     let mut retry = None;
     while at < text.len() {
+        if !may_go_on() {
+            return false;
+        }
         match tokens.get(token) {
             Some(Token::Any) => {
                 token += 1;

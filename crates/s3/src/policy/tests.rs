@@ -263,6 +263,7 @@ fn what_is_public_is_seen() {
         (when(json!({ "StringEqualsIfExists": { "aws:PrincipalAccount": "acme" } })), true),
         (when(json!({ "StringLike": { "aws:PrincipalAccount": "*" } })), true),
         (when(json!({ "ForAllValues:StringEquals": { "aws:PrincipalAccount": "acme" } })), true),
+        (when(json!({ "StringEquals": { "s3:x-amz-server-side-encryption-aws-kms-key-id": "anyone-can-say-it" } })), true),
         (when(json!({ "StringLike": { "aws:Referer": "https://a.example/*" } })), true),
     ];
     for (changes, expected) in cases {
@@ -284,6 +285,78 @@ fn tags_are_asked_for_where_they_count() {
     }
 }
 
+/// Facts that are as long as a request can make them.
+struct Long(usize);
+
+impl Facts for Long {
+    fn values(&self, _: &str) -> Vec<String> {
+        vec!["a".repeat(self.0)]
+    }
+}
+
+#[test]
+fn what_costs_too_much_is_denied() {
+    let of = |statements: &[Value], length: usize| {
+        let resource = format!("photos/{}", "a".repeat(1000));
+        policy(statements).unwrap().judge(Asked { action: "s3:GetObject", resource: &resource, caller: ALICE, facts: &Long(length) })
+    };
+    let when = |effect: &str, condition: Value| statement(json!({ "Effect": effect, "Condition": condition }));
+    let like = |text: &str| json!({ "StringLike": { "aws:Referer": text } });
+    let unlike = |text: &str| json!({ "StringNotLike": { "aws:Referer": text } });
+    let many = "${aws:UserAgent}".repeat(3);
+    let hard = json!({ "StringLike": { "aws:Referer": vec![format!("*{}b*", "a".repeat(800)); 20] } });
+    let cases = [
+        (vec![when("Allow", like("a*"))], 2048, Verdict::Allowed(Named::Everyone)),
+        // Too long a value: neither like it nor unlike it.
+        (vec![when("Allow", like("a*"))], 2049, Verdict::Silent),
+        (vec![when("Allow", unlike("b*"))], 2049, Verdict::Silent),
+        (vec![when("Deny", like("b*"))], 2048, Verdict::Silent),
+        (vec![when("Deny", like("b*"))], 2049, Verdict::Denied),
+        (vec![when("Deny", unlike("a*"))], 2049, Verdict::Denied),
+        // Too long a pattern, by its variables.
+        (vec![when("Deny", like(&many))], 1000, Verdict::Silent),
+        (vec![when("Deny", like(&many))], 2000, Verdict::Denied),
+        (vec![when("Allow", like(&many))], 2000, Verdict::Silent),
+        // Too many steps: whatever comes after is not read any more.
+        (vec![when("Allow", hard.clone()), statement(json!({}))], 100, Verdict::Allowed(Named::Everyone)),
+        (vec![when("Allow", hard), statement(json!({}))], 2000, Verdict::Denied),
+        // Who is not meant is not concerned.
+        (vec![statement(json!({ "Effect": "Deny", "Principal": { "AWS": "evil" }, "Condition": like("b*") }))], 2049, Verdict::Silent),
+    ];
+    for (at, (statements, length, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(of(&statements, length), expected, "case {at}");
+    }
+}
+
+#[test]
+fn a_denial_of_some_objects_is_seen_without_one() {
+    let deny = |changes: Value| {
+        let mut statement = statement(json!({ "Effect": "Deny", "Action": "s3:DeleteObject" }));
+        for (name, value) in changes.as_object().unwrap() {
+            statement[name] = value.clone();
+        }
+        statement
+    };
+    let cases = [
+        (deny(json!({})), true),
+        (deny(json!({ "Action": "s3:Delete*" })), true),
+        (deny(json!({ "Resource": "arn:aws:s3:::photos/one" })), true),
+        (deny(json!({ "Resource": "*" })), true),
+        (deny(json!({ "Condition": { "StringEquals": { "s3:ExistingObjectTag/keep": "yes" } } })), true),
+        (deny(json!({ "Condition": { "StringEquals": { "s3:versionid": "null" } } })), true),
+        (deny(json!({ "Resource": "arn:aws:s3:::photos" })), false),
+        (deny(json!({ "Action": "s3:PutObject" })), false),
+        (deny(json!({ "Principal": { "AWS": "evil" } })), false),
+        (deny(json!({ "Effect": "Allow" })), false),
+        (deny(json!({ "Condition": { "Bool": { "aws:SecureTransport": "false" } } })), false),
+    ];
+    for (statement, expected) in cases {
+        let given = Given::new(&[("aws:securetransport", &["true"])]);
+        let denies = policy(&[statement.clone()]).unwrap().may_deny_objects("s3:DeleteObject", ALICE, &given);
+        assert_eq!(denies, expected, "{statement}");
+    }
+}
+
 #[test]
 fn malformed_policies_are_refused() {
     let documents = [
@@ -295,6 +368,10 @@ fn malformed_policies_are_refused() {
         json!({ "Version": "2020-01-01", "Statement": statement(json!({})) }).to_string(),
         json!({ "Version": "2012-10-17", "Statement": statement(json!({})), "Extra": 1 }).to_string(),
         " ".repeat(BYTES_MAX + 1),
+        json!({ "Version": "2012-10-17", "Statement": statement(json!({})) }).to_string().replacen('{', "{\"Statement\":[],", 1),
+        json!({ "Version": "2012-10-17", "Statement": statement(json!({})) })
+            .to_string()
+            .replace("\"Effect\"", "\"Effect\":\"Deny\",\"Effect\""),
     ];
     for document in documents {
         assert!(Policy::parse(&document, "photos").is_err(), "{document:.60}");
