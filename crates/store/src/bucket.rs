@@ -37,8 +37,22 @@ pub struct BucketSettings {
     pub shadow: Option<ShadowSettings>,
     /// Grows each time the shadow is set or cleared.
     pub generation: u64,
+    /// Whether its objects have versions.
+    pub versioning: Versioning,
     /// Everything else. Shared, because every request takes a copy of its bucket.
     pub extras: Arc<Extras>,
+}
+
+/// Whether the objects of a bucket have versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// They never had.
+    #[default]
+    Off,
+    /// Every write makes a version.
+    Enabled,
+    /// Versions stay, and writes replace the null version.
+    Suspended,
 }
 
 /// Whether a bucket takes requests.
@@ -59,6 +73,7 @@ impl Default for BucketSettings {
             location: "global".to_owned(),
             shadow: None,
             generation: 0,
+            versioning: Versioning::Off,
             extras: Arc::default(),
         }
     }

@@ -31,7 +31,7 @@ impl Step<'_> {
             Wanted::Expire => self.expire(&listed.key, revision).await,
             Wanted::Move(class) => {
                 let terms = Terms { checks: vec![unchanged(&listed.key, revision)], ..Terms::default() };
-                self.shadow.native().relabel(self.bucket, &listed.key, class, terms).await
+                self.shadow.native().relabel(self.bucket, &listed.key, None, class, terms).await
             }
         };
         unless_changed(done)
@@ -63,7 +63,7 @@ impl Step<'_> {
                 let mut terms = shadow.terms_of_delete(bucket, key);
                 terms.checks.push(unchanged);
                 terms.expires = true;
-                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await
+                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
         }
     }
