@@ -5,7 +5,7 @@ use futures::{StreamExt, stream};
 use md5::{Digest, Md5};
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{BucketName, RequestContext, Result, Timestamp};
-use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, key};
+use umbra_meta::{Batch, Check, Entry, Expect, KeyRange, Projection, key};
 use umbra_store::{Bucket, Lifecycle, LifecycleDay, Versioning};
 
 use super::{SLEEP_MAX, Worker};
@@ -16,6 +16,8 @@ use crate::{
 
 /// Rows that a step reads.
 const ROWS: usize = 256;
+/// How often the wait after a pass that failed doubles at most: then it is longer than a day.
+const DOUBLINGS_MAX: u32 = 11;
 /// Objects that are acted on at a time.
 const AT_ONCE: usize = 4;
 
@@ -43,6 +45,9 @@ pub(super) struct Pass {
     /// Within the versions of a key: what the next row stands behind.
     #[n(6)]
     behind: Option<Behind>,
+    /// How many passes in a row before it failed.
+    #[n(7)]
+    failures: Option<u32>,
 }
 
 /// What of a key's versions lies before a row.
@@ -84,8 +89,18 @@ impl Pass {
         Ok(entry.and_then(|entry| decode("lifecycle", &entry.body).ok()))
     }
 
-    fn begin(rules: u64, now: Timestamp) -> Self {
-        Self { rules, began: now.as_millis(), stage: Stage::Objects, after: Vec::new(), ended: None, failed: false, behind: None }
+    /// A new one, after `before` by the same rules.
+    fn begin(rules: u64, now: Timestamp, before: Option<&Self>) -> Self {
+        Self {
+            rules,
+            began: now.as_millis(),
+            stage: Stage::Objects,
+            after: Vec::new(),
+            ended: None,
+            failed: false,
+            behind: None,
+            failures: before.filter(|before| before.failed).map(|before| before.failures.unwrap_or(0).saturating_add(1)),
+        }
     }
 
     fn enter(&mut self, stage: Stage) {
@@ -96,7 +111,9 @@ impl Pass {
     pub(super) fn next_due(&self, rules: u64, day: LifecycleDay) -> Option<Timestamp> {
         let ended = Timestamp::from_millis(self.ended.filter(|_| self.rules == rules)?);
         let regular = day.next_look(Timestamp::from_millis(self.began));
-        Some(if self.failed { regular.min(ended.plus(SLEEP_MAX)) } else { regular })
+        // Later each time: what always fails must not have the bucket read for ever.
+        let wait = SLEEP_MAX.saturating_mul(1 << self.failures.unwrap_or(0).min(DOUBLINGS_MAX));
+        Some(if self.failed { regular.min(ended.plus(wait)) } else { regular })
     }
 
     async fn save(&self, shadow: &Shadow, bucket: &Bucket) -> Result<()> {
@@ -122,11 +139,15 @@ impl Worker {
         let mut pass = match known {
             Some(pass) if pass.ended.is_none() => pass,
             Some(pass) if pass.next_due(rules, self.day).is_some_and(|due| due > now) => return Ok(false),
-            _ => Pass::begin(rules, now),
+            before => Pass::begin(rules, now, before.as_ref()),
         };
         let cx = RequestContext { request_id: "lifecycle".to_owned(), ..RequestContext::default() };
         let step = Step { shadow: &self.shadow, cx, bucket: &bucket, day: self.day, now: Timestamp::from_millis(pass.began) };
         step.advance(&mut pass).await?;
+        if !step.is_current().await? {
+            // Nothing was done any more once the settings changed. The page is looked at again, by the rules there are now.
+            return Ok(true);
+        }
         pass.save(&self.shadow, &bucket).await?;
         Ok(pass.ended.is_none())
     }
@@ -135,6 +156,17 @@ impl Worker {
 impl Step<'_> {
     fn rules(&self) -> &Lifecycle {
         &self.bucket.settings.extras.lifecycle
+    }
+
+    /// Holds as long as the bucket's settings are those that were read: whoever takes a rule back has it end nothing any more.
+    pub(super) fn settings_unchanged(&self) -> Check {
+        Check { key: key::settings(), expect: Expect::Revision(self.bucket.revision) }
+    }
+
+    /// Whether the bucket's settings are those that were read.
+    pub(super) async fn is_current(&self) -> Result<bool> {
+        let now = self.shadow.native().meta().get(self.bucket.partition, &key::settings()).await?;
+        Ok(now.is_some_and(|now| now.revision == self.bucket.revision))
     }
 
     async fn advance(&self, pass: &mut Pass) -> Result<()> {
@@ -232,13 +264,22 @@ mod tests {
     #[test]
     fn a_pass_is_due_again_when_its_time_or_its_rules_change() {
         let day = LifecycleDay::Short(Duration::from_secs(4));
-        let mut pass = Pass::begin(7, Timestamp::from_millis(1000));
+        let mut pass = Pass::begin(7, Timestamp::from_millis(1000), None);
         assert_eq!(pass.next_due(7, day), None, "it is under way");
         pass.ended = Some(1500);
         assert_eq!(pass.next_due(7, day), Some(Timestamp::from_millis(2000)));
         assert_eq!(pass.next_due(8, day), None, "other rules");
-        let mut failed = Pass { failed: true, ..Pass::begin(7, Timestamp::from_millis(1000)) };
+        let mut failed = Pass { failed: true, ..Pass::begin(7, Timestamp::from_millis(1000), None) };
         failed.ended = Some(1500);
         assert_eq!(failed.next_due(7, LifecycleDay::Calendar), Some(Timestamp::from_millis(61_500)));
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            let due = failed.next_due(7, LifecycleDay::Calendar).unwrap().as_millis();
+            waits.push((due - failed.ended.unwrap()) / 1000);
+            failed = Pass { failed: true, ended: failed.ended, ..Pass::begin(7, Timestamp::from_millis(1000), Some(&failed)) };
+        }
+        assert_eq!(waits[..5], [60, 120, 240, 480, 960]);
+        assert_eq!(waits[13], 86_398, "the next midnight at the latest");
+        assert_eq!(Pass::begin(7, Timestamp::from_millis(1000), Some(&Pass { failed: false, ..failed })).failures, None);
     }
 }

@@ -66,7 +66,7 @@ impl Step<'_> {
             }
             Wanted::Move(class) => {
                 let unchanged = Check { key: row.key.to_vec(), expect: Expect::Revision(revision) };
-                let terms = Terms { checks: vec![unchanged], ..Terms::default() };
+                let terms = Terms { checks: vec![unchanged, self.settings_unchanged()], ..Terms::default() };
                 unless_changed(self.shadow.native().relabel(self.bucket, &listed.key, Some(version.id()), class, terms).await)
             }
         }
@@ -97,7 +97,7 @@ impl Step<'_> {
 
     /// Removes a version for good, unless it is kept by a lock.
     async fn remove_version(&self, key: &ObjectKey, version: Version, options: RemoveVersion) -> Result<()> {
-        let terms = || Terms { expires: true, ..Terms::default() };
+        let terms = || Terms { expires: true, checks: vec![self.settings_unchanged()], ..Terms::default() };
         let options = RemoveVersion { keeps_current: true, terms: terms(), terms_of_absence: terms(), ..options };
         let removed = self.shadow.native().remove_version(self.bucket, key, version.id(), options).await;
         unless_changed(removed.map(drop))
