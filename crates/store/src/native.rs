@@ -66,7 +66,8 @@ pub use self::{
 use crate::{
     Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring,
     ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle,
-    Terms, UploadsPage, VersionsPage, event::Telling,
+    Terms, UploadsPage, VersionsPage,
+    event::{EventOrder, Telling},
 };
 
 /// What a [`Native`] is made of.
@@ -91,12 +92,14 @@ pub struct NativeParts {
 pub struct Native {
     parts: Arc<NativeParts>,
     bell: EventBell,
+    order: EventOrder,
 }
 
 impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
-        Self { parts: Arc::new(parts), bell: EventBell::default() }
+        let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
+        Self { parts: Arc::new(parts), bell: EventBell::default(), order }
     }
 
     /// Where records are.
@@ -126,7 +129,7 @@ impl Native {
 
     /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
     fn telling(&self, bucket: &Bucket, key: &ObjectKey, created: EventKind, removed: EventKind) -> Option<Telling> {
-        Telling::of(bucket, key, created, removed, || (self.clock().now(), u64::from_be_bytes(self.random().array())))
+        Telling::of(bucket, key, created, removed, &self.order)
     }
 
     /// Whom to tell that a version is removed, by a lifecycle rule that `expires` it or by a user.
