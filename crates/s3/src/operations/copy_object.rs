@@ -54,6 +54,10 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     };
     let moved = match moves {
         true => {
+            let object = Some(source_name.as_str());
+            let asked =
+                access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket: &source_bucket, object, stated, given_tags: None };
+            operations.judge.require(asked, access::DELETE).await?;
             let source = Source { bucket: &source_bucket, key: &source_name, customer_key: source_key.clone() };
             Some(Moved::begin(operations, &call, source, &target_key, &mut source_conditions).await?)
         }
