@@ -25,6 +25,7 @@
 //! | `c/` name | a counter | [`counter`] |
 //! | `g/` due:`u64` blob | a blob to reclaim, not before `due` (milliseconds since 1970) | [`reclaim`] |
 //! | `i/` key | the inventory: a key that lives only at the origin | [`inventory`] |
+//! | `e/` receiver⁺ at:`u64` salt:`u64` | an event that waits for its receiver | [`event`] |
 //! | `l` | where the pass of the lifecycle rules has got to | [`lifecycle`] |
 //! | `q/` kind:`u8` | a job: one of each kind | [`job::record`] |
 //! | `q/` kind:`u8` `n` run:`u64` key | what a run of a job noted of a key | [`job::note`] |
@@ -55,6 +56,7 @@ use umbra_core::{ObjectKey, PartNumber, UploadId};
 use crate::KeyRange;
 
 const SETTINGS: &[u8] = b"b";
+const EVENT: &[u8] = b"e/";
 const LIFECYCLE: &[u8] = b"l";
 const OBJECT: &[u8] = b"o/";
 const TOMBSTONE: &[u8] = b"s/";
@@ -74,6 +76,29 @@ const RECLAIM: &[u8] = b"g/";
 /// The bucket's settings and fence.
 pub fn settings() -> Vec<u8> {
     SETTINGS.to_vec()
+}
+
+/// An event of `at_ms` (milliseconds since 1970) that waits for `receiver`.
+pub fn event(receiver: &str, at_ms: u64, salt: u64) -> Vec<u8> {
+    [&closed::joined(EVENT, receiver.as_bytes())[..], &at_ms.to_be_bytes(), &salt.to_be_bytes()].concat()
+}
+
+/// All events that wait for `receiver`, the oldest first.
+pub fn event_range(receiver: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(EVENT, receiver.as_bytes()))
+}
+
+/// All events that wait, by receiver.
+pub fn all_events() -> KeyRange {
+    KeyRange::prefix(EVENT)
+}
+
+/// The receiver that the event waits for which `bytes` name, and when it was.
+pub fn parse_event(bytes: &[u8]) -> Option<(String, u64)> {
+    let (receiver, rest) = closed::split(bytes.strip_prefix(EVENT)?)?;
+    let (at, salt) = rest.split_first_chunk()?;
+    (salt.len() == size_of::<u64>()).then_some(())?;
+    Some((String::from_utf8(receiver).ok()?, u64::from_be_bytes(*at)))
 }
 
 /// Where the pass of the lifecycle rules has got to.

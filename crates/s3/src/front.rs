@@ -55,7 +55,7 @@ impl S3Front {
         outer.set_route(Routes { lenient: LenientReads { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, settings.body_timeout);
+        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, &settings);
         Ok(Self { settings, layer })
     }
 

@@ -10,6 +10,7 @@ mod guard;
 mod old_signature;
 mod progress;
 mod query;
+mod region;
 mod repeated;
 mod request_body;
 
@@ -42,7 +43,7 @@ use self::{
     request_body::{Checks, RequestBody},
 };
 use crate::{
-    cors, host,
+    S3Settings, cors, host,
     metrics::Metrics,
     post::{self, Forms, Target},
     tigris,
@@ -88,6 +89,7 @@ pub(crate) struct Layer {
     catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
     host_id: String,
+    region: String,
     body_timeout: Duration,
     metrics: Metrics,
 }
@@ -99,10 +101,11 @@ impl Layer {
         host: Option<SingleDomain>,
         catalog: Arc<Catalog>,
         random: Arc<dyn Random>,
-        body_timeout: Duration,
+        settings: &S3Settings,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
-        Self { services, host, catalog, random, host_id, body_timeout, metrics: Metrics::default() }
+        let (region, body_timeout) = (settings.region.clone(), settings.body_timeout);
+        Self { services, host, catalog, random, host_id, region, body_timeout, metrics: Metrics::default() }
     }
 
     /// What was answered, and how soon.
@@ -116,7 +119,7 @@ impl Layer {
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
         let begun = Instant::now();
-        let ids = finish::Ids { request: self.request_id(), host: &self.host_id };
+        let ids = finish::Ids { request: self.request_id(), host: &self.host_id, region: &self.region };
         let resource = request.uri().path().to_owned();
         let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
         let style = finish::Style {
@@ -127,7 +130,7 @@ impl Layer {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
         let asked = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
-        let (admitted, checks) = match Self::admit(&request, &place, &ids.request) {
+        let (admitted, checks) = match self.admit(&request, &place, &ids.request) {
             Ok((admitted, checks)) => (Ok(admitted), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
         };
@@ -177,9 +180,10 @@ impl Layer {
     }
 
     /// What goes on with a request that may pass, and what to check of its body.
-    fn admit(request: &Request<()>, place: &Place, id: &str) -> S3Result<(Admitted, Checks)> {
+    fn admit(&self, request: &Request<()>, place: &Place, id: &str) -> S3Result<(Admitted, Checks)> {
         let shape = place.shape;
         guard::check(request, shape)?;
+        region::check(request, &self.region)?;
         let (method, headers, query) = (request.method(), request.headers(), request.uri().query());
         // Tigris's clients name buckets in the path only.
         let operation = if place.is_in_host { None } else { tigris::Operation::of(method, shape, request.uri(), headers)? };

@@ -12,6 +12,7 @@ mod call;
 mod convert;
 mod cors;
 mod error;
+mod events;
 mod expiration;
 mod extensions;
 mod front;
@@ -29,6 +30,7 @@ mod slow_body;
 mod tigris;
 mod xml_text;
 
+pub use events::{EventDelivery, EventDeliveryParts, WebHooks};
 pub use front::{S3Front, S3Parts};
 pub use server::{Transport, serve};
 pub use settings::S3Settings;

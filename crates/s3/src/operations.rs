@@ -14,6 +14,7 @@ mod bucket_cors;
 mod bucket_encryption;
 mod bucket_lifecycle;
 mod bucket_logging;
+mod bucket_notification;
 mod bucket_ownership;
 mod bucket_policy;
 mod bucket_tagging;
@@ -141,6 +142,8 @@ operations! {
     list_bucket_inventory_configurations, ListBucketInventoryConfigurationsInput, ListBucketInventoryConfigurationsOutput => absent::list_bucket_inventory_configurations;
     list_bucket_metrics_configurations, ListBucketMetricsConfigurationsInput, ListBucketMetricsConfigurationsOutput => absent::list_bucket_metrics_configurations;
     restore_object, RestoreObjectInput, RestoreObjectOutput => restore_object::restore_object;
+    put_bucket_notification_configuration, PutBucketNotificationConfigurationInput, PutBucketNotificationConfigurationOutput => bucket_notification::put_bucket_notification_configuration;
+    get_bucket_notification_configuration, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput => bucket_notification::get_bucket_notification_configuration;
     get_object, GetObjectInput, GetObjectOutput => get_object::get_object;
     head_object, HeadObjectInput, HeadObjectOutput => head_object::head_object;
     put_object, PutObjectInput, PutObjectOutput => put_object::put_object;

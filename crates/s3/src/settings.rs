@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::WebHooks;
+
 /// What a user can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Settings {
@@ -21,6 +23,8 @@ pub struct S3Settings {
     pub head_timeout: Duration,
     /// How long a request's body may stand still. Default 60 s.
     pub body_timeout: Duration,
+    /// The web hooks that buckets may name as receivers of events.
+    pub web_hooks: WebHooks,
     /// How many connections are served at once; more wait. Default 8,192.
     pub max_connections: usize,
 }
@@ -36,6 +40,7 @@ impl Default for S3Settings {
             default_organization: "default".to_owned(),
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
+            web_hooks: WebHooks::default(),
             max_connections: 8192,
         }
     }

@@ -15,6 +15,7 @@ use std::{
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use umbra_s3::WebHooks;
 
 use declare::declare_settings;
 pub(crate) use print::{print_default, print_effective, tell_defaults};
@@ -71,6 +72,11 @@ declare_settings! {
     /// by default, except that a server that listens on loopback alone may shadow what listens there too. Link-local
     /// addresses, where clouds keep their metadata services, are never open.
     shadow_allow_cidr: Vec<String> = Vec::new(), [env = "UMBRA_SHADOW_ALLOW_CIDR", value_name = "CIDR", value_delimiter = ','];
+
+    /// A web hook that buckets may name as a receiver of events, as NAME=URL. May be given more than once.
+    ///
+    /// In a bucket's notification configuration it is the ARN `arn:umbra:sqs::NAME:webhook`. Its URL may be anywhere but at link-local addresses.
+    webhook: Vec<String> = Vec::new(), [env = "UMBRA_WEBHOOK", value_name = "NAME=URL", value_delimiter = ','];
 
     /// How much memory the copies of cold objects may hold together while they arrive, in MiB.
     ///
@@ -171,6 +177,9 @@ impl Settings {
         }
         if self.reclaim_grace == 0 {
             return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
+        }
+        if let Err(error) = WebHooks::parse(self.webhook.iter().map(String::as_str)) {
+            return wrong("webhook", &format!("cannot be used: {error}"));
         }
         if self.lifecycle_day == 0 {
             return wrong("lifecycle_day", "must not be 0");

@@ -75,6 +75,7 @@ impl Server {
         let front = parts.front(settings)?;
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);
+        parts.events.register_metrics(&mut registry);
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
             catalog: Arc::clone(&parts.catalog),

@@ -11,8 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
 use umbra_meta::Partition;
 use umbra_store::{
-    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, ListOptions, ListPage, ListSource,
-    ListUploads, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
+    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, EventBell, GetObject, GetOptions, Integrity, ListOptions, ListPage,
+    ListSource, ListUploads, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
 };
 
 use crate::{
@@ -145,6 +145,11 @@ impl Shadow {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.save_counts().await;
+    }
+
+    /// Rings when a bucket has something to tell.
+    pub fn event_bell(&self) -> &EventBell {
+        self.native().event_bell()
     }
 
     pub(crate) fn native(&self) -> &Native {

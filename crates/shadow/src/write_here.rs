@@ -32,12 +32,12 @@ impl Shadow {
         options: PutOptions,
         origin: &dyn Origin,
     ) -> Result<PutObject> {
-        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
+        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity, cause } = options;
         let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
         let content = self.native().ingest(body, integrity).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
-        let new = NewObject { headers, metadata, tags, attributes };
+        let new = NewObject { headers, metadata, tags, attributes, cause };
         let put = self.native().publish(bucket, key, content, new, &preconditions, terms).await;
         let put = self.unless_switched(bucket, under, put).await?;
         self.end_left_upload(bucket, leaves_upload);

@@ -93,7 +93,7 @@ impl Shadow {
     ) -> Result<PutObject> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
+            let PutOptions { headers, metadata, tags, attributes, preconditions, integrity, cause } = options;
             refuse_customer_key(&attributes)?;
             // Before the body moves; judged again, for good, under the key's lock.
             let (view, terms) = shadow.judge_early(&cx, &bucket, &key, &preconditions, &origin).await?;
@@ -112,7 +112,7 @@ impl Shadow {
                 Outcome::Stored { content, written, journal } => {
                     let Journalled { _lock, bucket, terms, intent } = journal;
                     let terms = intent.settle_with(merge(terms, shadow.terms_of_put_through(&bucket, &key, written, Some(&tags))));
-                    let new = NewObject { headers, metadata, tags, attributes };
+                    let new = NewObject { headers, metadata, tags, attributes, cause };
                     // Judged under the key's lock already; the origin has taken it, so nothing may refuse it now.
                     let published = shadow.native().publish(&bucket, &key, content, new, &Preconditions::default(), terms).await;
                     finish(intent, published)
@@ -190,6 +190,8 @@ impl Shadow {
                 return Err(origin_failed(intent, error).await);
             }
             let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
+            let mut terms = terms;
+            terms.expires = true;
             let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
             finish(intent, removed.map(|_| ()))
         })

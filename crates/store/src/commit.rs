@@ -3,6 +3,8 @@
 use umbra_core::{ETag, ObjectInfo, Result, Timestamp};
 use umbra_meta::{Check, Entry, Write};
 
+use crate::event::Telling;
+
 /// A wrapper's own terms for one commit. The default adds nothing: it is what a bucket without a shadow pays.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
@@ -16,6 +18,10 @@ pub struct Terms {
     pub cold: Option<ETag>,
     /// The ETag the object is to have instead of the one computed here.
     pub etag: Option<ETag>,
+    /// Whether it is a lifecycle rule that deletes: what those are told who are told of changes.
+    pub expires: bool,
+    /// Whom to tell of the change.
+    pub telling: Option<Telling>,
 }
 
 /// Counters by key, and what is to be added to each.

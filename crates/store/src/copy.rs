@@ -6,7 +6,7 @@ use umbra_core::{
 };
 
 use crate::{
-    Bucket, CustomerKey, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
+    Bucket, Cause, CustomerKey, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, Objects, PartAddress, PutObject, PutOptions,
     Sealing, part_integrity,
 };
 
@@ -64,6 +64,7 @@ pub async fn copy(
         attributes: options.attributes,
         preconditions: options.conditions,
         integrity: Integrity { content_md5: None, checksum, sealing: options.sealing },
+        cause: Cause::Copy,
     };
     objects.put(cx, target.0, target.1, body, write).await
 }

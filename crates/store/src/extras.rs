@@ -38,7 +38,7 @@ pub struct Extras {
     pub cors: Vec<CorsRule>,
     /// When objects move to another class or end.
     pub lifecycle: Lifecycle,
-    /// Whom to tell of changes. Kept; nobody is told yet.
+    /// Whom Tigris's clients have told of changes.
     pub notifications: Option<Notifications>,
     /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
     pub encryption: Option<DefaultEncryption>,

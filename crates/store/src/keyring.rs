@@ -22,6 +22,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hkdf::{HKDF_SHA256, KeyType, Salt},
+    hmac,
 };
 use umbra_core::{Encryption, Error, ErrorKind, Fault, Random, Result};
 use zeroize::{Zeroize, Zeroizing};
@@ -88,12 +89,7 @@ impl Keyring {
 
     /// Draws a data key, and wraps it as `sealing` says.
     pub(crate) fn seal(&self, sealing: &Sealing) -> Result<(Seal, DataKey)> {
-        let wrapping = match sealing {
-            Sealing::Ours(Encryption::Managed) => Wrapping::Managed,
-            Sealing::Ours(Encryption::Kms { key, .. }) => Wrapping::Named(name_of(key).to_owned()),
-            Sealing::Ours(Encryption::Customer { .. }) => return Err(Error::internal("a customer's key is not ours")),
-            Sealing::Customer(_) => Wrapping::Customer,
-        };
+        let wrapping = Self::wrapping(sealing)?;
         let customer = if let Sealing::Customer(key) = sealing { Some(key) } else { None };
         let data_key = DataKey(Zeroizing::new(self.random.array()));
         let salt = self.random.array::<32>();
@@ -104,6 +100,28 @@ impl Keyring {
             .expect("a key is shorter than the cipher's limit of 64 GiB");
         let wrapped = [&[VERSION], &salt[..], &text, tag.as_ref()].concat();
         Ok((Seal { wrapping, wrapped: wrapped.try_into().expect("the pieces are as long as the whole") }, data_key))
+    }
+
+    /// What stands for the MD5 of a content that is encrypted as `sealing` says, where an ETag is not to tell it; `None` where it may.
+    ///
+    /// The same content gets the same under the same root key, so that a part that is sent once more stays the one it was.
+    pub(crate) fn tag(&self, sealing: &Sealing, md5: &[u8; 16]) -> Result<Option<[u8; 16]>> {
+        if !sealing.hides_md5() {
+            return Ok(None);
+        }
+        let customer = if let Sealing::Customer(key) = sealing { Some(key) } else { None };
+        let key = derived(self.root(&Self::wrapping(sealing)?, customer)?, "umbra/etag");
+        let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key[..]), md5);
+        Ok(Some(code.as_ref()[..16].try_into().expect("the code is longer")))
+    }
+
+    fn wrapping(sealing: &Sealing) -> Result<Wrapping> {
+        match sealing {
+            Sealing::Ours(Encryption::Managed) => Ok(Wrapping::Managed),
+            Sealing::Ours(Encryption::Kms { key, .. }) => Ok(Wrapping::Named(name_of(key).to_owned())),
+            Sealing::Ours(Encryption::Customer { .. }) => Err(Error::internal("a customer's key is not ours")),
+            Sealing::Customer(_) => Ok(Wrapping::Customer),
+        }
     }
 
     /// The data key of `seal`; `customer` is the client's key, where one came.

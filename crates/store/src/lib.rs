@@ -6,6 +6,7 @@ mod catalog;
 mod commit;
 mod copy;
 mod destroy;
+pub mod event;
 mod extras;
 mod keyring;
 pub mod lifecycle;
@@ -24,6 +25,7 @@ pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
+pub use event::{Cause, Event, EventBell, EventKind};
 pub use extras::{
     CorsRule, DefaultEncryption, DefaultKmsKey, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications,
     ObjectOwnership, PublicAccessBlock, RoutingRule, Website, WebsiteRedirect,

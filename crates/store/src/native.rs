@@ -57,8 +57,8 @@ pub use self::{
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    Bucket, CompleteUpload, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, Keyring, ListOptions, ListPage, ListUploads,
-    Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage,
+    Bucket, CompleteUpload, CreateUpload, DeleteOptions, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring, ListOptions,
+    ListPage, ListUploads, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, event::Telling,
 };
 
 /// What a [`Native`] is made of.
@@ -82,12 +82,13 @@ pub struct NativeParts {
 #[derive(Clone)]
 pub struct Native {
     parts: Arc<NativeParts>,
+    bell: EventBell,
 }
 
 impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), bell: EventBell::default() }
     }
 
     /// Where records are.
@@ -108,6 +109,16 @@ impl Native {
     /// Randomness.
     pub fn random(&self) -> &dyn Random {
         &*self.parts.random
+    }
+
+    /// Rings when a bucket has something to tell.
+    pub fn event_bell(&self) -> &EventBell {
+        &self.bell
+    }
+
+    /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
+    fn telling(&self, bucket: &Bucket, key: &ObjectKey, created: EventKind, removed: EventKind) -> Option<Telling> {
+        Telling::of(bucket, key, created, removed, || (self.clock().now(), u64::from_be_bytes(self.random().array())))
     }
 
     /// The object of `key`, as it is stored.
@@ -144,13 +155,13 @@ impl Objects for Native {
     }
 
     async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
-        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity } = options;
+        let PutOptions { headers, metadata, tags, attributes, preconditions, integrity, cause } = options;
         if !preconditions.is_empty() {
             let current = self.find(bucket, key).await?;
             check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
         }
         let content = self.ingest(body, integrity).await?;
-        self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes }, &preconditions, Terms::default()).await
+        self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes, cause }, &preconditions, Terms::default()).await
     }
 
     async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {

@@ -8,7 +8,7 @@ use umbra_core::{
     Preconditions, RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
 };
 
-use crate::{Bucket, CustomerKey, Sealing};
+use crate::{Bucket, Cause, CustomerKey, Sealing};
 
 /// Objects in buckets.
 ///
@@ -168,6 +168,8 @@ pub struct PutOptions {
     pub preconditions: Preconditions,
     /// What the body must be.
     pub integrity: Integrity,
+    /// How it comes to be put.
+    pub cause: Cause,
 }
 
 /// What was stored.

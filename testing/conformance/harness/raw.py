@@ -149,7 +149,9 @@ class Wire:
         path = path.replace("BUCKET", self.bucket)
         payload_hash = payload_hash or hashlib.sha256(body).hexdigest()
         headers = signer.headers(method, self.umbra.listen, path, query, payload_hash, extra)
-        headers = {"content-length": len(body), **headers, **(unsigned or {})}
+        # The answer to a HEAD tells a length and has no body: only the end of the connection tells the end of the answer.
+        closing = {"connection": "close"} if method == "HEAD" else {}
+        headers = {"content-length": len(body), **closing, **headers, **(unsigned or {})}
         target = path + (f"?{query}" if query else "")
         return send(self.umbra.address, request(method, target, headers, body), **sending)
 

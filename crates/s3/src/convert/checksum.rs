@@ -1,9 +1,9 @@
 //! Checksum values: s3s spreads them over one field per algorithm in a dozen types.
 
 use s3s::{S3Error, S3ErrorCode, dto};
-use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, Error, Fault, Result};
+use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, Error, Fault, ObjectInfo, PartNumber, Result};
 
-/// The values in the checksum fields of `$input`, each with its algorithm; refuses the algorithms we do not have.
+/// The one value in the checksum fields of `$input`, with its algorithm.
 macro_rules! given {
     ($input:expr) => {{
         use umbra_core::ChecksumAlgorithm;
@@ -13,13 +13,13 @@ macro_rules! given {
             (ChecksumAlgorithm::Crc64Nvme, $input.checksum_crc64nvme.as_deref()),
             (ChecksumAlgorithm::Sha1, $input.checksum_sha1.as_deref()),
             (ChecksumAlgorithm::Sha256, $input.checksum_sha256.as_deref()),
+            (ChecksumAlgorithm::Sha512, $input.checksum_sha512.as_deref()),
+            (ChecksumAlgorithm::Md5, $input.checksum_md5.as_deref()),
+            (ChecksumAlgorithm::XxHash64, $input.checksum_xxhash64.as_deref()),
+            (ChecksumAlgorithm::XxHash3, $input.checksum_xxhash3.as_deref()),
+            (ChecksumAlgorithm::XxHash128, $input.checksum_xxhash128.as_deref()),
         ];
-        let unknown = $input.checksum_md5.is_some()
-            || $input.checksum_sha512.is_some()
-            || $input.checksum_xxhash64.is_some()
-            || $input.checksum_xxhash3.is_some()
-            || $input.checksum_xxhash128.is_some();
-        $crate::convert::checksum::single(fields, unknown)
+        $crate::convert::checksum::single(fields)
     }};
 }
 
@@ -35,6 +35,11 @@ macro_rules! show {
                 ChecksumAlgorithm::Crc64Nvme => $output.checksum_crc64nvme = value,
                 ChecksumAlgorithm::Sha1 => $output.checksum_sha1 = value,
                 ChecksumAlgorithm::Sha256 => $output.checksum_sha256 = value,
+                ChecksumAlgorithm::Sha512 => $output.checksum_sha512 = value,
+                ChecksumAlgorithm::Md5 => $output.checksum_md5 = value,
+                ChecksumAlgorithm::XxHash64 => $output.checksum_xxhash64 = value,
+                ChecksumAlgorithm::XxHash3 => $output.checksum_xxhash3 = value,
+                ChecksumAlgorithm::XxHash128 => $output.checksum_xxhash128 = value,
             }
         }
     };
@@ -51,14 +56,10 @@ macro_rules! show_with_type {
 
 pub(crate) use {given, show, show_with_type};
 
+const FIELDS: usize = ChecksumAlgorithm::ALL.len();
+
 /// The one value among `fields`; more than one is refused, as S3 does.
-pub(crate) fn single(
-    fields: [(ChecksumAlgorithm, Option<&str>); 5],
-    unknown: bool,
-) -> Result<Option<(ChecksumAlgorithm, String)>, S3Error> {
-    if unknown {
-        return Err(S3Error::with_message(S3ErrorCode::NotImplemented, "This checksum algorithm is not supported"));
-    }
+pub(crate) fn single(fields: [(ChecksumAlgorithm, Option<&str>); FIELDS]) -> Result<Option<(ChecksumAlgorithm, String)>, S3Error> {
     let mut values = fields.into_iter().filter_map(|(algorithm, value)| value.map(|value| (algorithm, value.to_owned())));
     let first = values.next();
     if values.next().is_some() {
@@ -73,6 +74,18 @@ pub(crate) fn shown(checksums: &[Checksum]) -> Option<&Checksum> {
     checksums.iter().find(|checksum| checksum.algorithm != ChecksumAlgorithm::Crc64Nvme).or_else(|| checksums.first())
 }
 
+/// The checksum of what an answer carries, in whole or of one part, and the type that S3 tells of both: that of the whole.
+///
+/// Clients check the bytes they get against it, so it must speak of just these: a range that is no part has none.
+pub(crate) fn of_answer(info: &ObjectInfo, is_range: bool, part: Option<PartNumber>) -> Option<Checksum> {
+    let whole = shown(&info.checksums)?;
+    let Some(number) = part.filter(|_| !info.parts.is_empty()) else {
+        return (!is_range || part.is_some()).then(|| whole.clone());
+    };
+    let part = info.parts.iter().find(|part| part.number == number.get())?;
+    shown(&part.checksums).map(|checksum| Checksum { kind: whole.kind, ..checksum.clone() })
+}
+
 /// Checks a value that may be composite: base64, perhaps a dash and a number of parts.
 pub(crate) fn of_whole(algorithm: ChecksumAlgorithm, value: &str) -> Result<Checksum> {
     match value.rsplit_once('-') {
@@ -81,7 +94,7 @@ pub(crate) fn of_whole(algorithm: ChecksumAlgorithm, value: &str) -> Result<Chec
             let checksum = Checksum::parse(algorithm, digest)?;
             Ok(Checksum { kind: ChecksumType::Composite, value: value.to_owned(), ..checksum })
         }
-        Some(_) => Err(Error::invalid(Fault::InvalidRequest, format!("value for {} header is invalid", algorithm.header()))),
+        Some(_) => Err(Error::invalid(Fault::BadDigest, format!("value for {} header is invalid", algorithm.header()))),
     }
 }
 
@@ -126,12 +139,7 @@ pub(crate) fn of_upload(
     };
     let algorithm = ChecksumAlgorithm::parse(algorithm.as_str())?;
     let kind = kind.unwrap_or(algorithm.default_multipart_type());
-    let allowed = match algorithm {
-        ChecksumAlgorithm::Crc64Nvme => kind == ChecksumType::FullObject,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => kind == ChecksumType::Composite,
-        ChecksumAlgorithm::Crc32 | ChecksumAlgorithm::Crc32c => true,
-    };
-    if !allowed {
+    if !algorithm.covers(kind) {
         let message = format!("the {kind:?} checksum type cannot be used with the {} checksum algorithm", algorithm.name());
         return Err(Error::invalid(Fault::InvalidRequest, message));
     }
@@ -143,25 +151,17 @@ mod tests {
     use s3s::dto;
     use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType};
 
-    use super::{of_upload, of_whole, shown, single};
-
-    const NONE: [(ChecksumAlgorithm, Option<&str>); 5] = [
-        (ChecksumAlgorithm::Crc32, None),
-        (ChecksumAlgorithm::Crc32c, None),
-        (ChecksumAlgorithm::Crc64Nvme, None),
-        (ChecksumAlgorithm::Sha1, None),
-        (ChecksumAlgorithm::Sha256, None),
-    ];
+    use super::{FIELDS, of_upload, of_whole, shown, single};
 
     #[test]
     fn at_most_one_checksum_is_given() {
-        let (mut one, mut two) = (NONE, NONE);
+        let none: [(ChecksumAlgorithm, Option<&str>); FIELDS] = ChecksumAlgorithm::ALL.map(|algorithm| (algorithm, None));
+        let (mut one, mut two) = (none, none);
         one[3].1 = Some("x");
         (two[0].1, two[3].1) = (Some("x"), Some("y"));
-        assert_eq!(single(NONE, false).unwrap(), None);
-        assert_eq!(single(one, false).unwrap(), Some((ChecksumAlgorithm::Sha1, "x".to_owned())));
-        assert!(single(two, false).is_err());
-        assert!(single(NONE, true).is_err());
+        assert_eq!(single(none).unwrap(), None);
+        assert_eq!(single(one).unwrap(), Some((ChecksumAlgorithm::Sha1, "x".to_owned())));
+        assert!(single(two).is_err());
     }
 
     #[test]
@@ -174,6 +174,8 @@ mod tests {
             (Some("CRC64NVME"), None, Some(Some((ChecksumAlgorithm::Crc64Nvme, FullObject)))),
             (Some("CRC64NVME"), Some("COMPOSITE"), None),
             (Some("SHA256"), Some("FULL_OBJECT"), None),
+            (Some("XXHASH3"), None, Some(Some((ChecksumAlgorithm::XxHash3, Composite)))),
+            (Some("MD5"), Some("FULL_OBJECT"), None),
             (Some("SHA256"), Some("COMPOSITE"), Some(Some((ChecksumAlgorithm::Sha256, Composite)))),
             (Some("ADLER"), None, None),
             (None, Some("COMPOSITE"), None),

@@ -111,7 +111,7 @@ mod tests {
         let cases = [
             ("short MD5", Some("AAAA"), None, vec![], Fault::InvalidDigest),
             ("MD5 in hexadecimal", Some("d41d8cd98f00b204e9800998ecf8427e"), None, vec![], Fault::InvalidDigest),
-            ("short checksum", None, Some((ChecksumAlgorithm::Sha1, "AAAA".to_owned())), vec![], Fault::InvalidRequest),
+            ("short checksum", None, Some((ChecksumAlgorithm::Sha1, "AAAA".to_owned())), vec![], Fault::BadDigest),
             ("header and trailer", None, crc(), vec![("x-amz-trailer", "x-amz-checksum-crc32")], Fault::InvalidRequest),
             ("trailer without chunks", None, None, vec![("x-amz-trailer", "x-amz-checksum-crc32")], Fault::InvalidRequest),
             ("unknown trailer", None, None, vec![("x-amz-trailer", "x-amz-checksum-foo")], Fault::InvalidRequest),

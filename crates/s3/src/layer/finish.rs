@@ -17,6 +17,8 @@ const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 pub(super) struct Ids<'a> {
     pub(super) request: String,
     pub(super) host: &'a str,
+    /// The region it is in.
+    pub(super) region: &'a str,
 }
 
 /// How a request wants to be answered.
@@ -71,8 +73,18 @@ fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes
     let text = std::str::from_utf8(document).ok()?;
     let inner = text.strip_suffix("</Error>")?;
     let resource = escape(resource);
+    // Clients that signed for another region sign again for this one.
+    let region = if inner.contains("<Code>AuthorizationHeaderMalformed</Code>") {
+        format!("<Region>{}</Region>", ids.region)
+    } else {
+        String::new()
+    };
     Some(
-        format!("{inner}<Resource>{resource}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>", ids.request, ids.host).into(),
+        format!(
+            "{inner}{region}<Resource>{resource}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>",
+            ids.request, ids.host
+        )
+        .into(),
     )
 }
 
@@ -110,7 +122,7 @@ mod tests {
 
     #[test]
     fn errors_name_their_resource_and_request() {
-        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==" };
+        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==", region: "auto" };
         let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
         let response = complete(error, &ids, "/b/a&<b", Style::default());
         let document = text(&response);
@@ -124,8 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn who_signed_for_another_region_is_told_this_one() {
+        let ids = Ids { request: "0A".to_owned(), host: "h", region: "auto" };
+        let error = S3Error::new(S3ErrorCode::AuthorizationHeaderMalformed).to_http_response().unwrap();
+        assert!(text(&complete(error, &ids, "/", Style::default())).contains("<Region>auto</Region>"));
+        let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
+        assert!(!text(&complete(error, &ids, "/", Style::default())).contains("<Region>"));
+    }
+
+    #[test]
     fn errors_are_told_in_json_to_who_asks_for_it() {
-        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==" };
+        let ids = Ids { request: "0A".to_owned(), host: "aG9zdA==", region: "auto" };
         let error = S3Error::with_message(S3ErrorCode::NoSuchKey, "no \"such\" <key> & 'all'").to_http_response().unwrap();
         let response = complete(error, &ids, "/b/a&<b", Style { is_json: true, ..Style::default() });
         assert_eq!((response.status(), response.headers()["content-type"].to_str().unwrap()), (StatusCode::NOT_FOUND, "application/json"));
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_head_has_no_body_and_a_chosen_status_wins() {
-        let ids = Ids { request: "0A".to_owned(), host: "h" };
+        let ids = Ids { request: "0A".to_owned(), host: "h", region: "auto" };
         let mut response = Response::new(Body::from(bytes::Bytes::from_static(b"content")));
         response.extensions_mut().insert(Status(StatusCode::PARTIAL_CONTENT));
         let response = complete(response, &ids, "/", Style { is_head: true, ..Style::default() });

@@ -38,9 +38,9 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, info).await;
     output.parts_count = reads::parts_count(info, &options);
-    // Clients check the bytes they get against these, so they must speak of the whole, and of nothing less.
-    if read.range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
-        checksum::show_with_type!(output, checksum::shown(&info.checksums));
+    if reads::wants_checksum(input.checksum_mode.as_ref()) {
+        let checksum = checksum::of_answer(info, read.range.is_some(), options.part_number);
+        checksum::show_with_type!(output, checksum.as_ref());
     }
     let mut response = S3Response::new(output);
     reads::complete(&mut response, info, bucket);

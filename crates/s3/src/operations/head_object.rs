@@ -42,8 +42,9 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     output.content_range = range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, &info).await;
     output.parts_count = reads::parts_count(&info, &options);
-    if range.is_none() && reads::wants_checksum(input.checksum_mode.as_ref()) {
-        checksum::show_with_type!(output, checksum::shown(&info.checksums));
+    if reads::wants_checksum(input.checksum_mode.as_ref()) {
+        let checksum = checksum::of_answer(&info, range.is_some(), options.part_number);
+        checksum::show_with_type!(output, checksum.as_ref());
     }
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
     override_headers(&mut output, &input);

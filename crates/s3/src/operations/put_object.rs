@@ -5,7 +5,7 @@ use s3s::{
     dto::{PutObjectInput, PutObjectOutput},
 };
 use umbra_core::{Error, ErrorKind, ObjectKey};
-use umbra_store::{Integrity, PutOptions};
+use umbra_store::{Cause, Integrity, PutOptions};
 
 use super::Operations;
 use crate::{
@@ -41,6 +41,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
             sealing,
             ..integrity::announced(input.content_md5.as_deref(), given, &request.headers, request.trailing_headers)?
         },
+        cause: if request.extensions.get::<FormFile>().is_some() { Cause::Post } else { Cause::Put },
     };
     let tags = call.bucket()?.settings.extras.lifecycle.is_active().then(|| options.tags.clone());
     let body = match request.extensions.get::<FormFile>() {

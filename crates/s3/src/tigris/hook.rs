@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use umbra_core::{Error, Fault, Result};
 use umbra_store::{Bucket, Catalog, HookAuth, Notifications};
 
+use crate::events::Filter;
+
 /// What stands for a secret that is kept. Tigris's clients read all settings, change one and write all of them back.
 const KEPT: &str = "********";
 /// The most characters of each text.
@@ -47,6 +49,7 @@ pub(super) fn taken(document: Document, bucket: &Bucket, catalog: &Catalog) -> R
     if !is_url || url.len() > CHARACTERS_MAX || document.filter.len() > CHARACTERS_MAX {
         return Err(refused("a web hook is an http or https URL, and it and its filter have at most 2048 characters"));
     }
+    Filter::parse(&document.filter)?;
     let auth = match document.auth {
         None | Some(Auth { token: None, basic_user: None, basic_pass: None }) => None,
         Some(Auth { token: Some(token), .. }) => Some(seal(None, &token, bucket, catalog)?),

@@ -55,6 +55,7 @@ pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, doc
         let mut apply = |settings: &mut BucketSettings| changes.iter().try_for_each(|change| change.apply(settings));
         catalog.update_bucket(&bucket, &mut apply).await?;
         own.lifecycle_changed();
+        own.event_bell().ring(&bucket.name);
         Ok::<_, Failure>(())
     });
     work.await.unwrap_or_else(|error| Err(Error::internal("the request was cut short").because(error).into()))?;

@@ -9,7 +9,7 @@ use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
-use umbra_s3::{S3Front, S3Parts, S3Settings, Transport};
+use umbra_s3::{EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
@@ -32,6 +32,8 @@ pub(super) struct Parts {
     reclaimer: JoinHandle<()>,
     destroyer: Arc<Destroyer>,
     destroying: JoinHandle<()>,
+    pub(super) events: Arc<EventDelivery>,
+    telling: JoinHandle<()>,
 }
 
 impl Parts {
@@ -67,12 +69,22 @@ impl Parts {
             reclaimer: reclaim.clone(),
             keys,
         });
+        let events = EventDeliveryParts {
+            meta: Arc::clone(native.meta()),
+            catalog: Arc::clone(&catalog),
+            bell: native.event_bell().clone(),
+            clock: Arc::clone(&clock),
+            hooks: web_hooks(settings)?,
+            region: settings.region.clone(),
+            policy: policy.clone(),
+        };
+        let events = Arc::new(EventDelivery::new(events).map_err(StartError::store("set up web hooks"))?);
         let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
         let limits =
             ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024), ..ShadowLimits::default() };
         let shadow =
             Shadow::new(ShadowParts { native, catalog: Arc::clone(&catalog), origins, clock: Arc::clone(&clock), settings: limits });
-        let worker = Arc::clone(&destroyer);
+        let (worker, teller) = (Arc::clone(&destroyer), Arc::clone(&events));
         Ok(Self {
             catalog,
             shadow,
@@ -83,6 +95,8 @@ impl Parts {
             reclaimer: tokio::spawn(reclaimer.run()),
             destroyer,
             destroying: tokio::spawn(async move { worker.run().await }),
+            events,
+            telling: tokio::spawn(async move { teller.run().await }),
         })
     }
 
@@ -93,6 +107,7 @@ impl Parts {
             allow_sigv2: settings.allow_sigv2,
             max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
+            web_hooks: web_hooks(settings)?,
             public_url: Some(settings.public_url.clone()).filter(|url| !url.is_empty()),
             ..S3Settings::default()
         };
@@ -135,7 +150,8 @@ impl Parts {
         }
         self.reclaim.stop();
         self.destroyer.stop();
-        for worker in [self.reclaimer, self.destroying] {
+        self.events.stop();
+        for worker in [self.reclaimer, self.destroying, self.telling] {
             let abort = worker.abort_handle();
             if tokio::time::timeout(PATIENCE, worker).await.is_err() {
                 abort.abort();
@@ -157,6 +173,10 @@ pub(super) fn s3(
 ) -> impl Future<Output = ()> + use<> {
     let transport = tls.map_or(Transport::Plain, Transport::Tls);
     umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
+}
+
+fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
+    WebHooks::parse(settings.webhook.iter().map(String::as_str)).map_err(StartError::store("set up web hooks"))
 }
 
 /// Every bucket's partition.

@@ -54,13 +54,15 @@ impl Step<'_> {
         let unchanged = unchanged(key, revision);
         match shadow.origin(bucket)? {
             None => {
-                let terms = Terms { checks: vec![unchanged], ..Terms::default() };
+                let mut terms = Terms { checks: vec![unchanged], ..Terms::default() };
+                terms.expires = true;
                 shadow.native().remove(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
             Some(origin) if writes_through(bucket) => shadow.expire_through(&self.cx, bucket, key, unchanged, origin).await,
             Some(_) => {
                 let mut terms = shadow.terms_of_delete(bucket, key);
                 terms.checks.push(unchanged);
+                terms.expires = true;
                 shadow.remove_here(bucket, key, &Preconditions::default(), terms).await
             }
         }

@@ -63,6 +63,20 @@ fn a_change_of_any_byte_is_noticed() {
 }
 
 #[test]
+fn an_etag_hides_the_md5_where_s3_hides_it() {
+    let ring = keyring(1, &[("one", None), ("two", None)]);
+    let tag = |sealing: &Sealing, md5| ring.tag(sealing, &[md5; 16]).unwrap();
+    assert_eq!(tag(&MANAGED, 1), None);
+    let theirs = |byte| Sealing::Customer(customer(byte));
+    let tags = [tag(&kms("one"), 1), tag(&kms("one"), 2), tag(&kms("two"), 1), tag(&theirs(7), 1), tag(&theirs(8), 1)];
+    for (at, one) in tags.iter().enumerate() {
+        assert_ne!(*one, Some([1; 16]));
+        assert!(tags[..at].iter().all(|other| other != one), "{at}");
+    }
+    assert_eq!(tag(&kms("alias/one"), 1), tags[0]);
+}
+
+#[test]
 fn what_was_wrapped_once_opens_for_ever() {
     let golden = crate::record::golden::check("data_key/v1", None);
     let seal = Seal { wrapping: super::Wrapping::Named("golden".to_owned()), wrapped: golden.try_into().unwrap() };

@@ -1,7 +1,7 @@
 //! Commits behind the bucket's fence.
 
 use bytes::Bytes;
-use umbra_core::{Entity, Error, ErrorKind, Result, Timestamp};
+use umbra_core::{BucketName, Entity, Error, ErrorKind, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
@@ -34,6 +34,8 @@ pub(super) struct Changes {
     batch: Batch,
     removal: Option<Removal>,
     reclaims: Option<Timestamp>,
+    /// The bucket, if somebody is to be told.
+    told: Option<BucketName>,
 }
 
 impl From<&Bucket> for Fence {
@@ -86,7 +88,7 @@ impl Changes {
     /// No changes, to a bucket behind `fence`.
     pub(super) fn behind(fence: Fence) -> Self {
         let batch = Batch { partition: fence.partition, checks: vec![fence.check()], writes: Vec::new() };
-        Self { batch, removal: None, reclaims: None }
+        Self { batch, removal: None, reclaims: None, told: None }
     }
 
     pub(super) fn check(&mut self, key: Vec<u8>, expect: Expect) {
@@ -124,6 +126,7 @@ impl Changes {
         self.batch.checks.extend_from_slice(&terms.checks);
         self.batch.writes.extend_from_slice(&terms.writes);
         self.removal.clone_from(&terms.removal);
+        self.told = terms.telling.as_ref().filter(|telling| telling.tell(&mut self.batch)).map(|telling| telling.bucket.clone());
     }
 
     /// The whole batch, while the row of the removal holds `removed`.
@@ -185,6 +188,9 @@ impl Native {
     fn nudge(&self, fence: Fence, changes: &Changes) {
         if let Some(due) = changes.reclaims {
             self.reclaimer().nudge(fence.partition, due);
+        }
+        if let Some(bucket) = &changes.told {
+            self.event_bell().ring(bucket);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     detached,
     plan::{Planned, Ready},
 };
-use crate::{Bucket, PutObject, Terms};
+use crate::{Bucket, EventKind, PutObject, Terms};
 
 impl Native {
     /// Carries out a completion. Of several that race, and of a completion and an abort, exactly one wins.
@@ -22,8 +22,9 @@ impl Native {
         key: &ObjectKey,
         plan: CompletionPlan,
         conditions: &Preconditions,
-        terms: Terms,
+        mut terms: Terms,
     ) -> Result<PutObject> {
+        terms.telling = self.telling(bucket, key, EventKind::CompleteUpload, EventKind::Delete);
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.complete(fence, &key, plan, &conditions, terms).await }).await
     }

@@ -8,14 +8,19 @@ use super::{
     commit::{Changes, Fence},
     detached,
 };
-use crate::{Bucket, Terms};
+use crate::{Bucket, EventKind, Terms};
 
 impl Native {
     /// Removes the object of `key`, once `conditions` hold for what the key holds at that moment. Tells whether there was one.
     ///
     /// The writes of `terms` are committed even when there was none. A check of `terms` that fails is
     /// [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
-    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, terms: Terms) -> Result<bool> {
+    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, mut terms: Terms) -> Result<bool> {
+        let (marker, removed) = match terms.expires {
+            true => (EventKind::ExpiredWithMarker, EventKind::Expired),
+            false => (EventKind::DeleteMarker, EventKind::Delete),
+        };
+        terms.telling = self.telling(bucket, key, marker, removed);
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.remove_object(fence, &key, &conditions, &terms).await }).await
     }

@@ -65,8 +65,7 @@ impl Native {
             Some(cover) => encrypt(&cover.key, &blocks),
             None => blocks,
         };
-        let about =
-            About { size, tag: cover.as_ref().and_then(|cover| cover.tag).unwrap_or(digests.md5), seal: cover.map(|cover| cover.seal) };
+        let about = About { size, tag: self.tag(cover.as_ref(), &digests)?, seal: cover.map(|cover| cover.seal) };
         if size > inline_max {
             let blobs = Arc::clone(self.blobs());
             return self.keep(digests, about, async move { blobs.put(stored).await }).await;
@@ -96,15 +95,20 @@ impl Native {
             writer.write(block).await?;
         }
         let digests = announcement.verify(digester.finish().await?)?;
-        let tag = cover.as_ref().and_then(|cover| cover.tag).unwrap_or(digests.md5);
-        let about = About { size: intake.size(), tag, seal: cover.map(|cover| cover.seal) };
+        let about = About { size: intake.size(), tag: self.tag(cover.as_ref(), &digests)?, seal: cover.map(|cover| cover.seal) };
         self.keep(digests, about, writer.finish()).await
     }
 
     /// Draws a key for a content.
     fn cover(&self, sealing: &Sealing) -> Result<Cover> {
         let (seal, key) = self.keys().seal(sealing)?;
-        Ok(Cover { seal: Box::new(seal), key, tag: sealing.hides_md5().then(|| self.random().array()) })
+        Ok(Cover { seal: Box::new(seal), key, sealing: sealing.clone() })
+    }
+
+    /// What the ETag of a content is made of.
+    fn tag(&self, cover: Option<&Cover>, digests: &Digests) -> Result<[u8; 16]> {
+        let tag = cover.map(|cover| self.keys().tag(&cover.sealing, &digests.md5)).transpose()?;
+        Ok(tag.flatten().unwrap_or(digests.md5))
     }
 
     /// Runs `store` to its end, whatever happens to this future, and takes custody of the blob.
@@ -130,8 +134,7 @@ impl Native {
 struct Cover {
     seal: Box<Seal>,
     key: DataKey,
-    /// What its ETag is made of, where that is not the MD5.
-    tag: Option<[u8; 16]>,
+    sealing: Sealing,
 }
 
 /// What is known of a content besides its digests.

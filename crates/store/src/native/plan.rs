@@ -227,16 +227,15 @@ fn is_without_count(sent: &Checksum, whole: &Checksum) -> bool {
     whole.kind == ChecksumType::Composite && whole.value.rsplit_once('-').is_some_and(|(value, _)| value == sent.value)
 }
 
-/// Refuses what S3 cannot compute: a SHA over the whole of parts, a composite of CRC64NVME.
+/// Refuses what S3 does not compute: a SHA, for one, over the whole of parts, or a composite of CRC64NVME.
 pub(super) fn check_type(algorithm: ChecksumAlgorithm, kind: ChecksumType) -> Result<()> {
-    let (kind, possible) = match (algorithm, kind) {
-        (ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256, ChecksumType::FullObject) => ("FULL_OBJECT", false),
-        (ChecksumAlgorithm::Crc64Nvme, ChecksumType::Composite) => ("COMPOSITE", false),
-        _ => ("", true),
-    };
-    if possible {
+    if algorithm.covers(kind) {
         return Ok(());
     }
+    let kind = match kind {
+        ChecksumType::FullObject => "FULL_OBJECT",
+        ChecksumType::Composite => "COMPOSITE",
+    };
     let name = algorithm.name().to_lowercase();
     Err(Error::invalid(Fault::InvalidRequest, format!("the {kind} checksum type cannot be used with the {name} checksum algorithm")))
 }

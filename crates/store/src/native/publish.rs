@@ -11,7 +11,7 @@ use super::{
     commit::{Changes, Fence, Lost},
     detached,
 };
-use crate::{Bucket, Identity, PutObject, Terms, record};
+use crate::{Bucket, Cause, EventKind, Identity, PutObject, Terms, record};
 
 /// What a new object carries besides its content.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,8 @@ pub struct NewObject {
     pub tags: Tags,
     /// What S3's optional features add.
     pub attributes: Attributes,
+    /// How it came to be put.
+    pub cause: Cause,
 }
 
 impl Native {
@@ -37,8 +39,9 @@ impl Native {
         content: Content,
         new: NewObject,
         conditions: &Preconditions,
-        terms: Terms,
+        mut terms: Terms,
     ) -> Result<PutObject> {
+        terms.telling = self.telling(bucket, key, new.cause.into(), EventKind::Delete);
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.publish_content(fence, &key, content, new, &conditions, &terms).await }).await
     }

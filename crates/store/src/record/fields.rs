@@ -92,6 +92,16 @@ pub(super) enum Algorithm {
     Sha1,
     #[n(4)]
     Sha256,
+    #[n(5)]
+    Sha512,
+    #[n(6)]
+    Md5,
+    #[n(7)]
+    XxHash64,
+    #[n(8)]
+    XxHash3,
+    #[n(9)]
+    XxHash128,
 }
 
 #[derive(Clone, Copy, Encode, Decode)]
@@ -120,6 +130,11 @@ impl From<ChecksumAlgorithm> for Algorithm {
             ChecksumAlgorithm::Crc64Nvme => Self::Crc64Nvme,
             ChecksumAlgorithm::Sha1 => Self::Sha1,
             ChecksumAlgorithm::Sha256 => Self::Sha256,
+            ChecksumAlgorithm::Sha512 => Self::Sha512,
+            ChecksumAlgorithm::Md5 => Self::Md5,
+            ChecksumAlgorithm::XxHash64 => Self::XxHash64,
+            ChecksumAlgorithm::XxHash3 => Self::XxHash3,
+            ChecksumAlgorithm::XxHash128 => Self::XxHash128,
         }
     }
 }
@@ -132,6 +147,11 @@ impl From<Algorithm> for ChecksumAlgorithm {
             Algorithm::Crc64Nvme => Self::Crc64Nvme,
             Algorithm::Sha1 => Self::Sha1,
             Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512 => Self::Sha512,
+            Algorithm::Md5 => Self::Md5,
+            Algorithm::XxHash64 => Self::XxHash64,
+            Algorithm::XxHash3 => Self::XxHash3,
+            Algorithm::XxHash128 => Self::XxHash128,
         }
     }
 }

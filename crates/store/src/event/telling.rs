@@ -1,0 +1,69 @@
+//! What a commit has to add to its batch so that its change is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use umbra_core::{BucketName, ObjectKey, Timestamp};
+use umbra_meta::{Batch, Write, key};
+
+use super::{EVENTS, Event, EventKind};
+use crate::{Bucket, Extras, record};
+
+/// Whom to tell of a change to a key, and how to call it. [`crate::Native`] makes it.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    pub(crate) bucket: BucketName,
+    extras: Arc<Extras>,
+    key: ObjectKey,
+    /// What it is called when an object is put.
+    created: EventKind,
+    /// What it is called when one is deleted.
+    removed: EventKind,
+    now: Timestamp,
+    salt: u64,
+}
+
+impl Telling {
+    /// Prepares to tell of a change to `key`; nothing where nobody is told of anything.
+    pub(crate) fn of(
+        bucket: &Bucket,
+        key: &ObjectKey,
+        created: EventKind,
+        removed: EventKind,
+        now_and_salt: impl FnOnce() -> (Timestamp, u64),
+    ) -> Option<Self> {
+        let extras = &bucket.settings.extras;
+        extras.tells().then(|| {
+            let (now, salt) = now_and_salt();
+            Self { bucket: bucket.name.clone(), extras: Arc::clone(extras), key: key.clone(), created, removed, now, salt }
+        })
+    }
+
+    /// Adds the events of what `batch` does to the key. Tells whether there are any.
+    pub(crate) fn tell(&self, batch: &mut Batch) -> bool {
+        let Some(event) = self.event(batch) else { return false };
+        let receivers = self.extras.receivers(event.kind, self.key.as_str());
+        let rows: Vec<_> = receivers.zip(0..).map(|(receiver, n)| event.row(receiver, self.salt.wrapping_add(n))).collect();
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        let puts = rows.into_iter().map(|key| Write::Put { key, head: Bytes::new(), body: event.encode() });
+        batch.writes.extend(puts);
+        if count > 0 {
+            batch.writes.push(Write::Add { key: key::counter(EVENTS), delta: count });
+        }
+        count > 0
+    }
+
+    fn event(&self, batch: &Batch) -> Option<Event> {
+        let row = key::object(&self.key);
+        let blank = Event { kind: self.removed, key: self.key.clone(), at: self.now, size: None, etag: None, version: None };
+        batch.writes.iter().find_map(|write| match write {
+            Write::Put { key, head, .. } if *key == row => {
+                let head = record::object::decode_head(head).ok()?;
+                let (kind, at) = (self.created, head.last_modified);
+                Some(Event { kind, at, size: Some(head.size), etag: Some(head.etag), ..blank.clone() })
+            }
+            Write::Delete { key } if *key == row => Some(blank.clone()),
+            _ => None,
+        })
+    }
+}
