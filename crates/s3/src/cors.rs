@@ -47,6 +47,8 @@ pub(crate) fn preflight(rules: &[CorsRule], headers: &HeaderMap) -> S3Result<Res
 /// Adds to the answer of a request from `asked` what lets the browser's page see it.
 pub(crate) fn expose(rules: &[CorsRule], asked: &HeaderMap, method: &str, answer: &mut HeaderMap) {
     let Some(origin) = text(asked, &ORIGIN) else { return };
+    // A page may announce with the request itself what it is for, and then that is judged: the headers allow nothing by themselves.
+    let method = text(asked, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or(method);
     if let Some(rule) = find(rules, origin, method, &[]) {
         allow(rule, origin, answer);
         set(answer, ACCESS_CONTROL_ALLOW_METHODS, &methods(rule).join(", "));
