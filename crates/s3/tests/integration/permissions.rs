@@ -63,6 +63,9 @@ fn policy(effect: &str, principal: &Value, action: &str) -> String {
     json!({ "Statement": { "Effect": effect, "Principal": principal, "Action": action, "Resource": resource } }).to_string()
 }
 
+/// What is set and asked: a policy, the bucket's ACL, the object's, the request; and who may.
+type Case = (&'static str, Option<String>, &'static str, &'static str, Ask, [bool; 7]);
+
 /// The order of the columns is that of [`Askers`].
 #[tokio::test]
 async fn everything_has_its_say() {
@@ -75,7 +78,7 @@ async fn everything_has_its_say() {
     let very_key = json!({ "AWS": format!("arn:aws:iam::evil:user/{key}") });
     let read = || Ask::get("/photos/k");
     let write = || Ask::put("/photos/new").body("x");
-    let cases: [(&str, Option<String>, &str, &str, Ask, [bool; 7]); 17] = [
+    let cases: [Case; 17] = [
         ("nothing said", None, "private", "private", read(), [T, T, F, F, F, F, F]),
         ("nothing said", None, "private", "private", write(), [T, F, F, F, F, F, F]),
         ("an object's ACL for all", None, "private", "public-read", read(), [T, T, T, T, T, T, T]),
