@@ -98,6 +98,7 @@ const fn missing(entity: Entity) -> &'static str {
     match entity {
         Entity::Bucket => "no_such_bucket",
         Entity::Object => "no_such_object",
+        Entity::Version => "no_such_version",
         Entity::Upload => "no_such_upload",
         Entity::Part => "no_such_part",
         Entity::Organization => "no_such_organization",
@@ -113,7 +114,7 @@ const fn taken(entity: Entity) -> &'static str {
         Entity::Bucket => "bucket_exists",
         Entity::Organization => "organization_exists",
         Entity::AccessKey => "access_key_exists",
-        Entity::Object | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting | Entity::Job => "exists",
+        Entity::Object | Entity::Version | Entity::Upload | Entity::Part | Entity::Shadow | Entity::Setting | Entity::Job => "exists",
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Entity {
     Bucket,
     /// The current object of a key.
     Object,
+    /// A version of an object that was named.
+    Version,
     /// A multipart upload.
     Upload,
     /// A part of an upload.
@@ -49,6 +51,8 @@ pub enum Fault {
     InvalidTag,
     InvalidObjectState,
     BucketNotEmpty,
+    InvalidBucketState,
+    MethodNotAllowed,
     MalformedXml,
     KmsKeyNotFound,
 }

@@ -19,6 +19,7 @@ mod random;
 mod request;
 mod shadow_settings;
 mod upload;
+mod version_id;
 
 pub use attributes::{Acl, Attributes, Encryption, Grant, Grantee, ObjectLock, Permission, Retention, RetentionMode};
 pub use body::{Body, BodyStream};
@@ -31,8 +32,9 @@ pub use etag::ETag;
 pub use money::Money;
 pub use object_key::ObjectKey;
 pub use object_meta::{ObjectInfo, PartInfo, ReadSource, SystemHeaders, Tags, UserMetadata};
-pub use precondition::{Matches, Preconditions, check_read, check_write};
+pub use precondition::{Found, Matches, Preconditions, check_delete, check_read, check_write};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use request::RequestContext;
 pub use shadow_settings::{HydratePolicy, SealedSecret, ShadowSettings};
 pub use upload::{PartNumber, UploadId};
+pub use version_id::{MarkerFound, VersionId};

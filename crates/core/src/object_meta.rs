@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Attributes, Checksum, ETag, Error, Fault, Result, Timestamp, limits};
+use crate::{Attributes, Checksum, ETag, Error, Fault, Result, Timestamp, VersionId, limits};
 
 /// User metadata: names in lower case without `x-amz-meta-`, values as UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,6 +165,8 @@ pub struct ObjectInfo {
     pub tag_count: usize,
     /// What S3's optional features add to it.
     pub attributes: Attributes,
+    /// Which version it is.
+    pub version: VersionId,
     /// Where this answer comes from.
     pub source: ReadSource,
 }

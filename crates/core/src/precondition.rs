@@ -88,9 +88,37 @@ pub fn check_write(conditions: &Preconditions, current: Option<&ETag>) -> Result
     }
 }
 
+/// What a delete finds.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// Nothing.
+    Nothing,
+    /// A delete marker.
+    Marker,
+    /// An object of this ETag.
+    Object(&'a ETag),
+}
+
+/// Judges a delete: what does not exist may be deleted on any condition, and a delete marker exists but has no ETag.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
+pub fn check_delete(conditions: &Preconditions, found: Found<'_>) -> Result<()> {
+    match (&conditions.if_match, found) {
+        (None, _) | (_, Found::Nothing) | (Some(Matches::Any), Found::Marker) => Ok(()),
+        (Some(Matches::ETags(_)), Found::Marker) => Err(failed()),
+        (Some(matches), Found::Object(etag)) => {
+            if matches.matches(etag) {
+                Ok(())
+            } else {
+                Err(failed())
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Matches, Preconditions, check_read, check_write};
+    use super::{Found, Matches, Preconditions, check_delete, check_read, check_write};
     use crate::{ETag, Entity, ErrorKind, ObjectInfo, ReadSource, SystemHeaders, Timestamp, UserMetadata};
 
     fn object() -> ObjectInfo {
@@ -103,6 +131,7 @@ mod tests {
             checksums: vec![],
             parts: vec![],
             tag_count: 0,
+            version: crate::VersionId::Null,
             attributes: crate::Attributes::default(),
             source: ReadSource::Local,
         }
@@ -142,5 +171,25 @@ mod tests {
         assert_eq!(check_write(&if_match, None).unwrap_err().kind(), ErrorKind::NotFound(Entity::Object));
         assert!(check_write(&if_absent, None).is_ok());
         assert_eq!(check_write(&if_absent, Some(&bb)).unwrap_err().kind(), ErrorKind::Precondition);
+    }
+
+    #[test]
+    fn deletes_are_judged_against_what_is_found() {
+        let on = |text: &str| Preconditions { if_match: Some(Matches::parse(text)), ..Preconditions::default() };
+        let (aa, bb) = (ETag::parse("aa"), ETag::parse("bb"));
+        let cases = [
+            (Preconditions::default(), Found::Nothing, true),
+            (Preconditions::default(), Found::Marker, true),
+            (on("aa"), Found::Nothing, true),
+            (on("*"), Found::Nothing, true),
+            (on("*"), Found::Marker, true),
+            (on("aa"), Found::Marker, false),
+            (on("aa"), Found::Object(&aa), true),
+            (on("aa"), Found::Object(&bb), false),
+            (on("*"), Found::Object(&bb), true),
+        ];
+        for (conditions, found, allowed) in cases {
+            assert_eq!(check_delete(&conditions, found).is_ok(), allowed, "{conditions:?} {found:?}");
+        }
     }
 }

@@ -29,7 +29,8 @@
 //! | `l` | where the pass of the lifecycle rules has got to | [`lifecycle`] |
 //! | `q/` kind:`u8` | a job: one of each kind | [`job::record`] |
 //! | `q/` kind:`u8` `n` run:`u64` key | what a run of a job noted of a key | [`job::note`] |
-//! | `v/` | reserved: older versions | |
+//! | `v/` key⁺ | the history of a key: it has versions besides its current object | [`history`] |
+//! | `v/` key⁺ !sequence:`u64` | an older version, or a delete marker; inverted, so that the newest comes first | [`version`] |
 //!
 //! Integers are big-endian, so that byte order is their order. Where a variable-length field is the last one it stands
 //! as it is. Where something follows it, it is *closed* (⁺): a key may hold any byte, and `h/a` with a piece behind it
@@ -72,6 +73,7 @@ const UPLOAD_INDEX: &[u8] = b"M/";
 const ORIGIN_UPLOAD: &[u8] = b"u/";
 const COUNTER: &[u8] = b"c/";
 const RECLAIM: &[u8] = b"g/";
+const VERSION: &[u8] = b"v/";
 
 /// The bucket's settings and fence.
 pub fn settings() -> Vec<u8> {
@@ -356,6 +358,42 @@ pub fn all_origin_uploads() -> KeyRange {
 /// The upload of ours whose mirror `bytes` name.
 pub fn parse_origin_upload(bytes: &[u8]) -> Option<UploadId> {
     upload_id(bytes.strip_prefix(ORIGIN_UPLOAD)?)
+}
+
+/// The history of `key`, followed by its versions.
+pub fn history(key: &ObjectKey) -> Vec<u8> {
+    closed::joined(VERSION, key.as_bytes())
+}
+
+/// The key whose history `bytes` name, when they name a history and not a version.
+pub fn parse_history(bytes: &[u8]) -> Option<ObjectKey> {
+    let (key, rest) = closed::split(bytes.strip_prefix(VERSION)?)?;
+    if rest.is_empty() { object_key(key) } else { None }
+}
+
+/// The version of `key` at the place `sequence`.
+pub fn version(key: &ObjectKey, sequence: u64) -> Vec<u8> {
+    let mut bytes = history(key);
+    bytes.extend_from_slice(&(!sequence).to_be_bytes());
+    bytes
+}
+
+/// The key and the sequence of the version that `bytes` name.
+pub fn parse_version(bytes: &[u8]) -> Option<(ObjectKey, u64)> {
+    let (key, rest) = closed::split(bytes.strip_prefix(VERSION)?)?;
+    Some((object_key(key)?, !u64::from_be_bytes(rest.try_into().ok()?)))
+}
+
+/// The versions of all keys that begin with `prefix`, each key's behind its history and the newest first.
+///
+/// It is not for `scan_delim`: a delimiter could be found within a sequence, which is no part of the key.
+pub fn version_range(prefix: &str) -> KeyRange {
+    KeyRange::prefix(&closed::open_joined(VERSION, prefix.as_bytes()))
+}
+
+/// The history and the versions of `key` alone. `key` may be any text: the end of it is the place behind a key marker.
+pub fn versions_of(key: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(VERSION, key.as_bytes()))
 }
 
 /// The counter called `name`.

@@ -116,7 +116,8 @@ impl Judge {
         if name == "DeleteObjects" || (name == "PutObjectTagging" && bucket.settings.extras.policy.is_some()) {
             return Ok(false);
         }
-        let request = Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, stated, given_tags: None };
+        let request =
+            Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, version: stated.version(), stated, given_tags: None };
         let mut allowed = true;
         for need in needs::of(name, &stated, &bucket.organization) {
             allowed = allowed && self.allows(request, need).await?;
@@ -134,7 +135,8 @@ impl Judge {
 
     async fn is_absent(&self, request: Request<'_>) -> Result<bool, Failure> {
         let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(false) };
-        match self.objects.head(request.cx, request.bucket, &key, GetOptions::default()).await {
+        let options = GetOptions { version: request.version, ..GetOptions::default() };
+        match self.objects.head(request.cx, request.bucket, &key, options).await {
             Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => Ok(true),
             _ => Ok(false),
         }
@@ -160,13 +162,13 @@ impl Judge {
             return Ok(());
         }
         let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(()) };
-        let acl = self.objects.acl(request.cx, request.bucket, &key).await?;
+        let acl = self.objects.acl(request.cx, request.bucket, &key, request.version).await?;
         if !Self::check_reader(request.access_key, request.bucket, acl.as_ref(), Permission::Read) {
             return Err(S3ErrorCode::AccessDenied.into());
         }
         // Most have none: whoever may read the object may copy one without.
         if copies_tags && !self.allows(request, GET_TAGGING).await? {
-            let tags = self.objects.tags(request.cx, request.bucket, &key).await?;
+            let (tags, _) = self.objects.tags(request.cx, request.bucket, &key, request.version).await?;
             return if tags.is_empty() { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) };
         }
         Ok(())

@@ -43,7 +43,7 @@ impl Call {
 
     /// The failure of a read, as much of it as who asks may learn.
     pub(crate) fn told(&self, error: Error) -> Failure {
-        if self.hides_absence && error.kind() == ErrorKind::NotFound(Entity::Object) {
+        if self.hides_absence && matches!(error.kind(), ErrorKind::NotFound(Entity::Object | Entity::Version)) {
             return S3ErrorCode::AccessDenied.into();
         }
         error.into()

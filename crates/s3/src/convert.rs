@@ -10,3 +10,4 @@ pub(crate) mod integrity;
 pub(crate) mod lifecycle;
 pub(crate) mod tags;
 pub(crate) mod time;
+pub(crate) mod version;

@@ -2,17 +2,22 @@
 
 use std::error::Error as StdError;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{ALLOW, LAST_MODIFIED, RETRY_AFTER},
+};
 use s3s::{
     BodySizeLimitExceeded, S3Error, S3ErrorCode, S3Response,
     stream::{aws_chunked_stream::AwsChunkedStreamError, upload_stream::UploadStreamError},
 };
-use umbra_core::{Entity, Error, ErrorKind, Fault};
+use umbra_core::{Entity, Error, ErrorKind, Fault, MarkerFound};
 
-use crate::{post::FileError, slow_body::SlowBody};
+use crate::{convert::time, post::FileError, slow_body::SlowBody};
 
 /// Says that it was the origin that could not answer, and how.
 const ORIGIN: HeaderName = HeaderName::from_static("x-umbra-origin");
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// What an operation answers.
 pub(crate) type Answer<T> = Result<S3Response<T>, Failure>;
@@ -77,10 +82,27 @@ fn answer(error: &Error) -> S3Error {
     if let Some(message) = message(error) {
         answer.set_message(message);
     }
-    if let Some(headers) = headers(error.kind()) {
+    let marker = error.source().and_then(|cause| cause.downcast_ref::<MarkerFound>());
+    if let Some(headers) = headers(error.kind()).or_else(|| marker.map(|marker| headers_of_marker(error.kind(), marker))) {
         answer.set_headers(headers);
     }
     answer
+}
+
+/// Says that a delete marker is what was found. The date is told to who asked for the marker itself.
+fn headers_of_marker(kind: ErrorKind, marker: &MarkerFound) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(DELETE_MARKER, HeaderValue::from_static("true"));
+    if let Ok(version) = HeaderValue::try_from(marker.version.to_string()) {
+        headers.insert(VERSION_ID, version);
+    }
+    if kind == ErrorKind::Invalid(Fault::MethodNotAllowed)
+        && let Some(date) = time::header(marker.last_modified)
+    {
+        headers.insert(LAST_MODIFIED, date);
+        headers.insert(ALLOW, HeaderValue::from_static("DELETE"));
+    }
+    headers
 }
 
 /// Logs `error` once: this is where it is handled.
@@ -115,6 +137,7 @@ fn missing(entity: Entity) -> (S3ErrorCode, StatusCode) {
     let code = match entity {
         Entity::Bucket => S3ErrorCode::NoSuchBucket,
         Entity::Object => S3ErrorCode::NoSuchKey,
+        Entity::Version => S3ErrorCode::NoSuchVersion,
         Entity::Upload => S3ErrorCode::NoSuchUpload,
         Entity::Part => return (S3ErrorCode::InvalidPart, StatusCode::BAD_REQUEST),
         Entity::AccessKey => return (S3ErrorCode::InvalidAccessKeyId, StatusCode::FORBIDDEN),
@@ -144,6 +167,8 @@ fn fault_code(fault: Fault) -> (S3ErrorCode, StatusCode) {
         Fault::MetadataTooLarge => S3ErrorCode::MetadataTooLarge,
         Fault::InvalidTag => S3ErrorCode::InvalidTag,
         Fault::InvalidObjectState => return (S3ErrorCode::InvalidObjectState, StatusCode::FORBIDDEN),
+        Fault::InvalidBucketState => return (S3ErrorCode::InvalidBucketState, StatusCode::CONFLICT),
+        Fault::MethodNotAllowed => return (S3ErrorCode::MethodNotAllowed, StatusCode::METHOD_NOT_ALLOWED),
         Fault::BucketNotEmpty => return (S3ErrorCode::BucketNotEmpty, StatusCode::CONFLICT),
         Fault::MalformedXml => S3ErrorCode::MalformedXML,
         Fault::KmsKeyNotFound => S3ErrorCode::Custom("KMS.NotFoundException".into()),
@@ -198,7 +223,7 @@ fn message(error: &Error) -> Option<String> {
         ErrorKind::NotFound(Entity::Upload) => {
             Some(error.message().to_owned()).filter(|message| message != Error::not_found(Entity::Upload).message())
         }
-        ErrorKind::NotFound(Entity::Bucket | Entity::Object)
+        ErrorKind::NotFound(Entity::Bucket | Entity::Object | Entity::Version)
         | ErrorKind::AlreadyExists(_)
         | ErrorKind::Precondition
         | ErrorKind::NotModified

@@ -23,7 +23,7 @@ pub(crate) async fn of_object(operations: &Operations, call: &Call, key: &Object
     }
     let seen = Aging { key: key.as_str(), size: info.size, since: info.last_modified, tags: None };
     let tags = match rules.asks_for_tags(&seen) && info.tag_count > 0 {
-        true => operations.objects.tags(&call.cx, bucket, key).await.ok()?,
+        true => operations.objects.tags(&call.cx, bucket, key, None).await.ok()?.0,
         false => Tags::default(),
     };
     told(bucket, &Aging { tags: Some(&tags), ..seen })

@@ -34,13 +34,16 @@ mod list_uploads;
 mod list_versions;
 mod object_acl;
 mod object_attributes;
+mod object_lock;
 mod public_access;
 mod put_object;
 mod reads;
 mod restore_object;
+mod retention;
 mod settings;
 mod tagging;
 mod upload_part;
+mod versioning;
 
 use std::{fmt, sync::Arc};
 
@@ -101,7 +104,14 @@ operations! {
     head_bucket, HeadBucketInput, HeadBucketOutput => buckets::head_bucket;
     delete_bucket, DeleteBucketInput, DeleteBucketOutput => buckets::delete_bucket;
     get_bucket_location, GetBucketLocationInput, GetBucketLocationOutput => buckets::get_bucket_location;
-    get_bucket_versioning, GetBucketVersioningInput, GetBucketVersioningOutput => buckets::get_bucket_versioning;
+    get_bucket_versioning, GetBucketVersioningInput, GetBucketVersioningOutput => versioning::get_bucket_versioning;
+    put_object_lock_configuration, PutObjectLockConfigurationInput, PutObjectLockConfigurationOutput => object_lock::put_object_lock_configuration;
+    get_object_lock_configuration, GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput => object_lock::get_object_lock_configuration;
+    put_object_retention, PutObjectRetentionInput, PutObjectRetentionOutput => retention::put_object_retention;
+    get_object_retention, GetObjectRetentionInput, GetObjectRetentionOutput => retention::get_object_retention;
+    put_object_legal_hold, PutObjectLegalHoldInput, PutObjectLegalHoldOutput => retention::put_object_legal_hold;
+    get_object_legal_hold, GetObjectLegalHoldInput, GetObjectLegalHoldOutput => retention::get_object_legal_hold;
+    put_bucket_versioning, PutBucketVersioningInput, PutBucketVersioningOutput => versioning::put_bucket_versioning;
     put_bucket_cors, PutBucketCorsInput, PutBucketCorsOutput => bucket_cors::put_bucket_cors;
     get_bucket_cors, GetBucketCorsInput, GetBucketCorsOutput => bucket_cors::get_bucket_cors;
     delete_bucket_cors, DeleteBucketCorsInput, DeleteBucketCorsOutput => bucket_cors::delete_bucket_cors;

@@ -122,6 +122,7 @@ pub(crate) mod tests {
             content: Pieces::Inline("abc".into()),
             hydrated: hydrated.then(|| Timestamp::from_millis(9_000)),
             completion: None,
+            version: umbra_store::Version::default(),
         };
         let origin = ObjectInfo {
             size: 3,
@@ -133,6 +134,7 @@ pub(crate) mod tests {
             parts: vec![],
             tag_count: 0,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,
         };
         (local, origin)

@@ -101,6 +101,7 @@ mod uncarried;
 mod users;
 mod verify;
 mod verify_work;
+mod versions;
 mod view;
 mod write_here;
 mod write_through;

@@ -12,6 +12,7 @@ use crate::{
     origin::Origin,
     read_through::ATTEMPTS_MAX,
     record::{Operation, Tombstone, decode},
+    view::has_versions,
 };
 
 /// How many rows between two keys are read in one go before keys are looked up one by one.
@@ -31,7 +32,7 @@ pub(crate) enum Standing {
 }
 
 impl Shadow {
-    /// Which of `keys` a tombstone hides.
+    /// Which of `keys` a tombstone hides, or a delete marker.
     pub(crate) async fn hidden<'k>(&self, bucket: &Bucket, keys: &[&'k ObjectKey]) -> Result<HashSet<&'k ObjectKey>> {
         let mut gone = HashSet::new();
         let rows = self.rows_among(bucket, keys, key::tombstone).await?;
@@ -40,16 +41,39 @@ impl Shadow {
                 gone.extend(key::parse_tombstone(&row.key));
             }
         }
+        let marked = self.marked(bucket, keys).await?;
+        gone.extend(marked.iter().map(|key| key.as_str()));
         Ok(keys.iter().copied().filter(|key| gone.contains(key.as_str())).collect())
     }
 
     /// How each of `keys` stands, its object and its tombstone as of one moment.
     pub(crate) async fn standing(&self, bucket: &Bucket, keys: &[&ObjectKey]) -> Result<Vec<Standing>> {
-        let names: Vec<_> = keys.iter().flat_map(|key| [key::object(key), key::tombstone(key)]).collect();
+        let with_history = has_versions(bucket);
+        let names = keys.iter().flat_map(|key| {
+            let history = with_history.then(|| key::history(key));
+            [key::object(key), key::tombstone(key)].into_iter().chain(history)
+        });
+        let names: Vec<_> = names.collect();
         let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
         let rows = self.native().meta().multi_get(bucket.partition, &names).await?;
-        let pairs = keys.iter().zip(rows.chunks_exact(2));
-        pairs.map(|(key, rows)| standing(bucket, key, rows[0].as_ref(), rows[1].as_ref())).collect()
+        let rows = keys.iter().zip(rows.chunks_exact(2 + usize::from(with_history)));
+        rows.map(|(key, rows)| match standing(bucket, key, rows[0].as_ref(), rows[1].as_ref())? {
+            Standing::Cold if rows.get(2).is_some_and(Option::is_some) => Ok(Standing::Gone),
+            standing => Ok(standing),
+        })
+        .collect()
+    }
+
+    /// Which of `keys` a delete marker hides.
+    pub(crate) async fn marked<'k>(&self, bucket: &Bucket, keys: &[&'k ObjectKey]) -> Result<Vec<&'k ObjectKey>> {
+        if !has_versions(bucket) || keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = keys.iter().flat_map(|key| [key::object(key), key::history(key)]).collect();
+        let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
+        let rows = self.native().meta().multi_get(bucket.partition, &names).await?;
+        let is_marked = |rows: &[Option<Entry>]| rows[0].is_none() && rows[1].is_some();
+        Ok(keys.iter().zip(rows.chunks_exact(2)).filter(|(_, rows)| is_marked(rows)).map(|(key, _)| *key).collect())
     }
 
     /// Whether any write to a key that begins with `prefix`, behind `after`, is half done. One look, however many there are.

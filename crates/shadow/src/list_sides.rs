@@ -17,6 +17,7 @@ use crate::{
     list_rows::Standing,
     origin::{Origin, OriginList, ShadowPath},
     shadow::writes_through,
+    view::has_versions,
 };
 
 /// How many pages of the origin one page of ours may cost: a quarter of a million keys that are gone here.
@@ -292,7 +293,13 @@ impl<'a> Sides<'a> {
     /// the absence of any tombstone.
     async fn is_prefix_gone(&mut self, prefix: &str) -> Result<Option<bool>> {
         let meta = self.shadow.native().meta();
-        if meta.scan(self.bucket.partition, key::tombstone_range(prefix), 1, Projection::Head).await?.is_empty() {
+        let tombstones = Some(key::tombstone_range(prefix));
+        let versions = has_versions(self.bucket).then(|| key::version_range(prefix));
+        let mut may_be_gone = false;
+        for range in tombstones.into_iter().chain(versions) {
+            may_be_gone = may_be_gone || !meta.scan(self.bucket.partition, range, 1, Projection::Head).await?.is_empty();
+        }
+        if !may_be_gone {
             return Ok(Some(false));
         }
         let is_careful = self.shadow.has_half_done(self.bucket, prefix, None).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umbra_core::{
     ByteRange, ETag, Entity, Error, ErrorKind, HydratePolicy, ObjectInfo, ObjectKey, Preconditions, ReadSource, RequestContext, Result,
-    Tags, check_read,
+    Tags, VersionId, check_read,
 };
 use umbra_store::{Bucket, GetObject, GetOptions, Objects};
 
@@ -90,7 +90,7 @@ impl Shadow {
                     self.stats(bucket).local_reads.add(1);
                     return self.native().get(cx, bucket, key, options).await;
                 }
-                Place::Nowhere => return Err(Error::not_found(Entity::Object)),
+                Place::Nowhere => return Err(self.native().absence(bucket, key).await),
                 Place::Origin => {}
             }
             let first = attempt == 0;
@@ -266,7 +266,7 @@ impl Shadow {
         let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
         match place {
             Place::Here => self.native().head(cx, bucket, key, options).await,
-            Place::Nowhere => Err(Error::not_found(Entity::Object)),
+            Place::Nowhere => Err(self.native().absence(bucket, key).await),
             Place::Origin => {
                 let mut info = match origin.head(&self.path(cx, bucket), key).await.map_err(Error::from) {
                     Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {
@@ -290,15 +290,21 @@ impl Shadow {
         }
     }
 
-    pub(crate) async fn tags_through(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Tags> {
+    pub(crate) async fn tags_through(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        origin: &dyn Origin,
+    ) -> Result<(Tags, VersionId)> {
         let (view, place) = self.find_place(cx, bucket, key, origin).await?;
         match place {
-            Place::Here => self.native().tags(cx, bucket, key).await,
-            Place::Nowhere => Err(Error::not_found(Entity::Object)),
+            Place::Here => self.native().tags(cx, bucket, key, None).await,
+            Place::Nowhere => Err(self.native().absence(bucket, key).await),
             Place::Origin => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
-                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key).await,
-                Ok(_) if self.is_overtaken(bucket, key, &view).await? => self.native().tags(cx, bucket, key).await,
-                tags => tags,
+                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key, None).await,
+                Ok(_) if self.is_overtaken(bucket, key, &view).await? => self.native().tags(cx, bucket, key, None).await,
+                tags => Ok((tags?, VersionId::Null)),
             },
         }
     }

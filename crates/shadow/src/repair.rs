@@ -14,7 +14,7 @@ use crate::{
     record::{Intent, Operation, decode},
     repairs::PendingRepair,
     transfer::End,
-    view::{Base, View},
+    view::{Base, View, has_versions},
     write_through::merge,
 };
 
@@ -225,7 +225,7 @@ impl Shadow {
             ..Terms::default()
         };
         terms.writes.extend(self.retagged_ancestor(bucket, key, &tags).await?);
-        self.native().replace_tags(bucket, key, tags, terms).await
+        self.native().replace_tags(bucket, key, None, tags, terms).await.map(drop)
     }
 
     async fn assure_repaired(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
@@ -272,7 +272,12 @@ impl Shadow {
             writes: vec![Write::Delete { key: key::write_intent(key) }],
             ..Terms::default()
         };
-        let terms = merge(terms, self.terms_of_delete_through(bucket, key));
+        let mut terms = merge(terms, self.terms_of_delete_through(bucket, key));
+        if view.object.is_none() && has_versions(bucket) {
+            // There is nothing that a delete marker would have to hide.
+            terms.checks.push(Check { key: key::object(key), expect: Expect::Absent });
+            return self.native().commit_terms(bucket, &terms).await;
+        }
         self.native().remove(bucket, key, &Preconditions::default(), terms).await?;
         Ok(())
     }

@@ -13,9 +13,9 @@
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use umbra_core::{ETag, ErrorKind, ObjectInfo, ObjectKey, Preconditions, RequestContext, Result, Timestamp};
+use umbra_core::{ETag, ErrorKind, ObjectInfo, ObjectKey, RequestContext, Result, Timestamp, VersionId};
 use umbra_meta::{Check, Expect, Partition, Revision, key};
-use umbra_store::{Bucket, GetObject, GetOptions, Stored, Terms};
+use umbra_store::{Bucket, GetObject, GetOptions, RemoveVersion, Stored, Terms};
 
 use crate::{Shadow, key_locks::KeyLocks, origin::Origin, read_through::hydrates_whole, shadow::scope_of, view::View};
 
@@ -224,7 +224,10 @@ impl Shadow {
     async fn remove_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View, revision: Revision) -> Result<()> {
         let object = Check { key: key::object(key), expect: Expect::Revision(revision) };
         let checks = vec![object, view.base.tombstone_unchanged(key), view.base.intent_unchanged(key)];
-        match self.native().remove(bucket, key, &Preconditions::default(), Terms { checks, ..Terms::default() }).await {
+        // The copy is the null version, and the one there is: no delete marker takes its place.
+        let terms_of_absence = Terms { checks, ..Terms::default() };
+        let options = RemoveVersion { terms_of_absence, ..RemoveVersion::default() };
+        match self.native().remove_version(bucket, key, VersionId::Null, options).await {
             // Somebody wrote meanwhile.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             removed => removed.map(drop),

@@ -8,11 +8,12 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId};
+use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId};
 use umbra_meta::Partition;
 use umbra_store::{
-    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, EventBell, GetObject, GetOptions, Integrity, ListOptions, ListPage,
-    ListSource, ListUploads, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage,
+    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity, ListOptions,
+    ListPage, ListSource, ListUploads, ListVersions, LockChange, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions,
+    UploadsPage, VersionsPage,
 };
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     schedule::Schedule,
     stats::{Stats, StatsByBucket},
     users::{UserGuard, Users},
+    versions::{named, refuse_other},
     view::View,
     write_through::switched,
 };
@@ -232,11 +234,14 @@ impl fmt::Debug for Shadow {
 impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         match self.origin_for(bucket, key)? {
+            Some(_) if self.is_version_here(bucket, key, options.version).await? => self.native().get(cx, bucket, key, options).await,
             None => self.native().get(cx, bucket, key, options).await,
             Some(origin) => {
                 let user = self.user(bucket, Some(key));
-                let read = self.read_fresh(cx, bucket, key, options, origin.clone()).await;
+                let version = options.version;
+                let read = self.read_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 let mut object = self.note_absence(cx, bucket, key, &*origin, read).await?;
+                refuse_other(version, object.info.version)?;
                 // The user is there until the last byte is read.
                 object.body = object.body.map_stream(move |stream| {
                     stream.inspect_ok(move |_| {
@@ -250,11 +255,14 @@ impl Objects for Shadow {
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
         match self.origin_for(bucket, key)? {
+            Some(_) if self.is_version_here(bucket, key, options.version).await? => self.native().head(cx, bucket, key, options).await,
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
-                let read = self.head_fresh(cx, bucket, key, options, origin.clone()).await;
+                let version = options.version;
+                let read = self.head_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 let info = self.note_absence(cx, bucket, key, &*origin, read).await?;
+                refuse_other(version, info.version)?;
                 if info.source == ReadSource::Origin {
                     self.refuse_failed_order(bucket, key)?;
                 }
@@ -272,10 +280,11 @@ impl Objects for Shadow {
         }
     }
 
-    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
+    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<Deleted> {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().delete(cx, bucket, key, options).await,
+            Some(_) if named(bucket, options.version).is_some() => self.delete_version(bucket, key, options).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
             Some(origin) => self.delete_here(cx, bucket, key, options, &*origin).await,
         }
@@ -289,32 +298,85 @@ impl Objects for Shadow {
         }
     }
 
-    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
-        let _user = self.user(bucket, Some(key));
-        match self.origin_for(bucket, key)? {
-            None => self.native().tags(cx, bucket, key).await,
-            Some(origin) => self.tags_through(cx, bucket, key, &*origin).await,
+    async fn list_versions(&self, cx: &RequestContext, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
+        let _user = self.user(bucket, None);
+        match self.origin(bucket)? {
+            Some(origin) => self.list_versions_merged(cx, bucket, options, &*origin).await,
+            None => self.native().list_versions(cx, bucket, options).await,
         }
     }
 
-    async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)> {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
-            None => self.native().put_tags(cx, bucket, key, tags).await,
-            Some(origin) => self.put_tags_through(cx, bucket, key, tags, origin).await,
+            Some(origin) if !self.is_version_here(bucket, key, version).await? => {
+                let (tags, found) = self.tags_through(cx, bucket, key, &*origin).await?;
+                refuse_other(version, found)?;
+                Ok((tags, found))
+            }
+            _ => self.native().tags(cx, bucket, key, version).await,
         }
     }
 
-    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
-        self.native().acl(cx, bucket, key).await
+    async fn put_tags(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        tags: Tags,
+    ) -> Result<VersionId> {
+        let _user = self.user(bucket, Some(key));
+        match self.origin_for(bucket, key)? {
+            None => self.native().put_tags(cx, bucket, key, version, tags).await,
+            Some(origin) => {
+                let version = named(bucket, version);
+                let is_current = version.is_some() && self.current_version(bucket, key).await? == version;
+                if is_current || !self.is_version_here(bucket, key, version).await? {
+                    self.put_tags_through(cx, bucket, key, version, tags, origin).await
+                } else {
+                    self.native().put_tags(cx, bucket, key, version, tags).await
+                }
+            }
+        }
     }
 
-    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
+    async fn put_lock(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        change: LockChange,
+    ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)? {
+        if let Some(origin) = self.origin_for(bucket, key)?
+            && !self.is_version_here(bucket, key, version).await?
+        {
             self.hydrate_now(cx, bucket, key, &origin).await?;
         }
-        self.native().put_acl(cx, bucket, key, acl).await
+        self.native().put_lock(cx, bucket, key, version, change).await
+    }
+
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        self.native().acl(cx, bucket, key, version).await
+    }
+
+    async fn put_acl(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()> {
+        let _user = self.user(bucket, Some(key));
+        if let Some(origin) = self.origin_for(bucket, key)?
+            && !self.is_version_here(bucket, key, version).await?
+        {
+            self.hydrate_now(cx, bucket, key, &origin).await?;
+        }
+        self.native().put_acl(cx, bucket, key, version, acl).await
     }
 
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

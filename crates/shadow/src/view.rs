@@ -2,16 +2,21 @@
 
 use umbra_core::{ObjectKey, Result, Timestamp};
 use umbra_meta::{Check, Entry, Expect, MetaStore, Revision, key};
-use umbra_store::{Bucket, ObjectRecord, Stored};
+use umbra_store::{Bucket, ObjectRecord, Stored, Versioning};
 
 use crate::record::{Intent, Operation, Tombstone, decode};
+
+/// Whether keys of `bucket` may have versions besides their object. A key that has is never cold.
+pub(crate) fn has_versions(bucket: &Bucket) -> bool {
+    bucket.settings.versioning != Versioning::Off
+}
 
 /// The rows of one key.
 #[derive(Debug)]
 pub(crate) struct View {
     /// The object here.
     pub(crate) object: Option<Stored>,
-    /// Whether a tombstone of this generation hides the origin's object.
+    /// Whether a tombstone of this generation hides the origin's object, or a delete marker, even one from before this generation.
     pub(crate) gone: bool,
     /// Since when.
     pub(crate) gone_since: Option<Timestamp>,
@@ -36,10 +41,11 @@ pub(crate) struct Base {
 impl View {
     /// Reads the rows of `key` at one moment.
     pub(crate) async fn read(meta: &dyn MetaStore, bucket: &Bucket, key: &ObjectKey) -> Result<Self> {
-        let keys = [key::object(key), key::tombstone(key), key::write_intent(key)];
-        let mut rows = meta.multi_get(bucket.partition, &keys.each_ref().map(Vec::as_slice)).await?.into_iter();
+        let keys = [key::object(key), key::tombstone(key), key::write_intent(key), key::history(key)];
+        let keys = keys.each_ref().map(Vec::as_slice);
+        let mut rows = meta.multi_get(bucket.partition, &keys[..3 + usize::from(has_versions(bucket))]).await?.into_iter();
         let mut next = || rows.next().flatten();
-        let (object, tombstone, intent) = (next(), next(), next());
+        let (object, tombstone, intent, history) = (next(), next(), next(), next());
         let revision = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.revision);
         let base = Base { object: revision(&object), tombstone: revision(&tombstone), intent: revision(&intent) };
         let tombstone: Option<Tombstone> = tombstone.map(|entry| decode("tombstone", &entry.body)).transpose()?;
@@ -51,8 +57,8 @@ impl View {
         });
         let tombstone = tombstone.filter(|tombstone| tombstone.generation == bucket.settings.generation);
         Ok(Self {
+            gone: tombstone.is_some() || object.is_none() && history.is_some(),
             object: object.map(|entry| Stored::decode(&entry)).transpose()?,
-            gone: tombstone.is_some(),
             gone_since: tombstone.map(|tombstone| Timestamp::from_millis(tombstone.at)),
             intent,
             is_dead: false,

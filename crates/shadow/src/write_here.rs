@@ -1,8 +1,8 @@
 //! Writes of a bucket with an origin but without write-through: they touch only us.
 
-use umbra_core::{Body, ETag, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, UploadId, check_write};
+use umbra_core::{Body, ETag, Entity, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, UploadId, VersionId, check_write};
 use umbra_meta::{Check, Expect, Revision, Write, key};
-use umbra_store::{Bucket, CompleteUpload, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
+use umbra_store::{Bucket, CompleteUpload, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
     Shadow,
@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// How a write is committed that stays here.
-struct OnlyHere {
-    terms: Terms,
+pub(crate) struct OnlyHere {
+    pub(crate) terms: Terms,
     /// The settings by which it does.
-    under: Revision,
+    pub(crate) under: Revision,
     /// Whether it leaves an upload open at the origin.
-    leaves_upload: bool,
+    pub(crate) leaves_upload: bool,
 }
 
 impl Shadow {
@@ -51,19 +51,23 @@ impl Shadow {
         key: &ObjectKey,
         options: DeleteOptions,
         origin: &dyn Origin,
-    ) -> Result<()> {
-        let terms = self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await?;
+    ) -> Result<Deleted> {
+        let terms = match self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await {
+            // What is absent is deleted already, whatever the conditions.
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => return Ok(Deleted::default()),
+            judged => judged?,
+        };
         self.remove_here(bucket, key, &options.preconditions, terms).await
     }
 
     /// Deletes here, with `terms` beside what every such delete leaves.
-    pub(crate) async fn remove_here(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, terms: Terms) -> Result<()> {
+    pub(crate) async fn remove_here(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, terms: Terms) -> Result<Deleted> {
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
         let removed = self.native().remove(bucket, key, conditions, terms).await;
-        self.unless_switched(bucket, under, removed).await?;
+        let deleted = self.unless_switched(bucket, under, removed).await?;
         self.end_left_upload(bucket, leaves_upload);
-        Ok(())
+        Ok(deleted)
     }
 
     pub(crate) async fn complete_upload_here(
@@ -86,12 +90,18 @@ impl Shadow {
         Ok(completed)
     }
 
-    pub(crate) async fn replace_tags_here(&self, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
+    pub(crate) async fn replace_tags_here(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        tags: Tags,
+    ) -> Result<VersionId> {
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let under = self.still_only_here(bucket).await?;
         let writes = self.ancestor_before_write(bucket, key, None).await?.into_iter().collect();
-        let replaced =
-            self.native().replace_tags_here(bucket, key, tags, Terms { writes, checks: vec![unswitched(under)], ..Terms::default() }).await;
+        let terms = Terms { writes, checks: vec![unswitched(under)], ..Terms::default() };
+        let replaced = self.native().replace_tags_here(bucket, key, version, tags, terms).await;
         self.unless_switched(bucket, under, replaced).await
     }
 
@@ -103,7 +113,7 @@ impl Shadow {
     }
 
     /// What a write that was to be judged `under` these settings came to: refused for others, it is to be made once more.
-    async fn unless_switched<T>(&self, bucket: &Bucket, under: Revision, written: Result<T>) -> Result<T> {
+    pub(crate) async fn unless_switched<T>(&self, bucket: &Bucket, under: Revision, written: Result<T>) -> Result<T> {
         match written {
             Err(error) if error.kind() == ErrorKind::Conflict && self.0.catalog.refresh(&bucket.name).await?.revision != under => {
                 Err(switched())
@@ -116,7 +126,7 @@ impl Shadow {
     /// still stay here.
     ///
     /// The caller holds the key's lock.
-    async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<OnlyHere> {
+    pub(crate) async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<OnlyHere> {
         let under = self.still_only_here(bucket).await?;
         terms.checks.push(unswitched(under));
         terms.writes.extend(self.ancestor_before_write(bucket, key, terms.cold.as_ref()).await?);
@@ -133,7 +143,7 @@ impl Shadow {
     }
 
     /// Has an upload aborted soon that a write left open at the origin.
-    fn end_left_upload(&self, bucket: &Bucket, is_left: bool) {
+    pub(crate) fn end_left_upload(&self, bucket: &Bucket, is_left: bool) {
         if is_left {
             self.0.repairs.look_at(&bucket.name);
         }

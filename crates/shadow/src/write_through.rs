@@ -7,9 +7,10 @@ use std::{future::Future, sync::Arc};
 
 use umbra_core::{
     Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags,
+    VersionId,
 };
 use umbra_meta::Check;
-use umbra_store::{Bucket, Content, DeleteOptions, NewObject, PutObject, PutOptions, Terms};
+use umbra_store::{Bucket, Content, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
 
 use crate::{
     Shadow,
@@ -152,17 +153,21 @@ impl Shadow {
         key: &ObjectKey,
         options: DeleteOptions,
         origin: Arc<dyn Origin>,
-    ) -> Result<()> {
+    ) -> Result<Deleted> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
-            let journalled = shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await?;
+            let journalled = match shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await {
+                // What is absent is deleted already, whatever the conditions.
+                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => return Ok(Deleted::default()),
+                journalled => journalled?,
+            };
             let Journalled { _lock, bucket, terms, intent } = journalled;
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }
             let terms = intent.settle_with(merge(terms, shadow.terms_of_delete_through(&bucket, &key)));
             let removed = shadow.native().remove(&bucket, &key, &Preconditions::default(), terms).await;
-            finish(intent, removed.map(|_| ()))
+            finish(intent, removed)
         })
         .await
     }
@@ -203,17 +208,22 @@ impl Shadow {
         cx: &RequestContext,
         bucket: &Bucket,
         key: &ObjectKey,
+        version: Option<VersionId>,
         tags: Tags,
         origin: Arc<dyn Origin>,
-    ) -> Result<()> {
+    ) -> Result<VersionId> {
         self.hydrate_now(cx, bucket, key, &origin).await?;
         if !writes_through(bucket) {
-            return self.replace_tags_here(bucket, key, tags).await;
+            return self.replace_tags_here(bucket, key, version, tags).await;
         }
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
             let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Tag(tags.clone())).await?;
             let Journalled { _lock, bucket, intent, .. } = journalled;
+            if version.is_some() && shadow.current_version(&bucket, &key).await? != version {
+                intent.withdraw().await;
+                return Err(Error::new(ErrorKind::Conflict, "the object changed; please try again"));
+            }
             let is_there = match origin.put_tags(&shadow.path(&cx, &bucket), &key, &tags).await {
                 // An object from a time without write-through is not there to be tagged; if it is here this is no 404.
                 Err(error) if error.is_not_found() => false,
@@ -224,7 +234,7 @@ impl Shadow {
             if is_there {
                 terms.writes.extend(shadow.retagged_ancestor(&bucket, &key, &tags).await?);
             }
-            match shadow.native().replace_tags(&bucket, &key, tags, terms).await {
+            match shadow.native().replace_tags(&bucket, &key, version, tags, terms).await {
                 // Deleted before this write got the key's lock.
                 Err(error) if !is_there && matches!(error.kind(), ErrorKind::NotFound(_)) => {
                     intent.withdraw().await;

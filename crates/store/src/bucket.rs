@@ -37,6 +37,8 @@ pub struct BucketSettings {
     pub shadow: Option<ShadowSettings>,
     /// Grows each time the shadow is set or cleared.
     pub generation: u64,
+    /// Whether its objects have versions.
+    pub versioning: Versioning,
     /// Everything else. Shared, because every request takes a copy of its bucket.
     pub extras: Arc<Extras>,
 }
@@ -53,6 +55,18 @@ impl BucketSettings {
         }
         Ok(())
     }
+}
+
+/// Whether the objects of a bucket have versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// They never had.
+    #[default]
+    Off,
+    /// Every write makes a version.
+    Enabled,
+    /// Versions stay, and writes replace the null version.
+    Suspended,
 }
 
 /// Whether a bucket takes requests.
@@ -73,6 +87,7 @@ impl Default for BucketSettings {
             location: "global".to_owned(),
             shadow: None,
             generation: 0,
+            versioning: Versioning::Off,
             extras: Arc::default(),
         }
     }

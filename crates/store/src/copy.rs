@@ -2,7 +2,7 @@
 
 use umbra_core::{
     Attributes, ChecksumAlgorithm, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, Preconditions, RangeSpec, RequestContext, Result,
-    SystemHeaders, Tags, UserMetadata, limits,
+    SystemHeaders, Tags, UserMetadata, VersionId, limits,
 };
 
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 /// How to copy.
 #[derive(Clone, Debug, Default)]
 pub struct CopyOptions {
+    /// The version of the source; the current object when `None`.
+    pub source_version: Option<VersionId>,
     /// Conditions on the source.
     pub source_conditions: Preconditions,
     /// Headers and metadata of the target; those of the source, but for its storage class and redirect, when `None`.
@@ -33,6 +35,15 @@ pub struct CopyOptions {
     pub conditions: Preconditions,
 }
 
+/// What was copied.
+#[derive(Clone, Debug)]
+pub struct Copied {
+    /// The target.
+    pub target: PutObject,
+    /// Which version of the source it is a copy of.
+    pub source: VersionId,
+}
+
 /// Copies an object. The target is an object stored by one PUT, whatever the source was.
 pub async fn copy(
     objects: &dyn Objects,
@@ -40,19 +51,28 @@ pub async fn copy(
     source: (&Bucket, &ObjectKey),
     target: (&Bucket, &ObjectKey),
     options: CopyOptions,
-) -> Result<PutObject> {
-    if options.replace.is_none() && !options.changes_encryption && source.0.partition == target.0.partition && source.1 == target.1 {
+) -> Result<Copied> {
+    let is_itself = source.0.partition == target.0.partition && source.1 == target.1 && options.source_version.is_none();
+    if options.replace.is_none() && !options.changes_encryption && is_itself {
         let message = "this copy request is illegal because it is trying to copy an object to itself without changing its metadata, \
                        storage class, website redirect location or encryption attributes";
         return Err(Error::invalid(Fault::InvalidRequest, message));
     }
-    let read = GetOptions { preconditions: options.source_conditions, customer_key: options.source_key, ..GetOptions::default() };
+    let read = GetOptions {
+        version: options.source_version,
+        preconditions: options.source_conditions,
+        customer_key: options.source_key,
+        ..GetOptions::default()
+    };
     let GetObject { info, body, .. } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
     check_size(info.size)?;
+    let source_version = info.version;
+    // A named version is the same one however the key changes meanwhile.
+    let tagged = if source_version == VersionId::Null { options.source_version } else { Some(source_version) };
     let tags = match options.replace_tags {
         Some(tags) => tags,
         // Asked for even where none are announced: an origin need not tell how many there are.
-        None => objects.tags(cx, source.0, source.1).await?,
+        None => objects.tags(cx, source.0, source.1, tagged).await?.0,
     };
     let algorithm = options.checksum.or_else(|| info.checksums.first().map(|checksum| checksum.algorithm));
     let checksum = algorithm.map(|algorithm| ExpectedChecksum { algorithm, value: Expected::Unknown });
@@ -66,12 +86,14 @@ pub async fn copy(
         integrity: Integrity { content_md5: None, checksum, sealing: options.sealing },
         cause: Cause::Copy,
     };
-    objects.put(cx, target.0, target.1, body, write).await
+    Ok(Copied { target: objects.put(cx, target.0, target.1, body, write).await?, source: source_version })
 }
 
 /// How to copy into a part.
 #[derive(Debug, Default)]
 pub struct CopyPartOptions {
+    /// The version of the source; the current object when `None`.
+    pub source_version: Option<VersionId>,
     /// Conditions on the source.
     pub source_conditions: Preconditions,
     /// The first and last byte of the source; all of it when `None`.
@@ -90,12 +112,18 @@ pub async fn copy_part(
     bucket: &Bucket,
     part: PartAddress<'_>,
     options: CopyPartOptions,
-) -> Result<PutObject> {
-    let CopyPartOptions { source_conditions, range, source_key, customer_key } = options;
+) -> Result<Copied> {
+    let CopyPartOptions { source_version, source_conditions, range, source_key, customer_key } = options;
     let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
     let integrity = part_integrity(&upload, Integrity { sealing: customer_key.map(Sealing::Customer), ..Integrity::default() })?;
     let wanted = range.map(|(first, last)| RangeSpec::From { first, last: Some(last) });
-    let read = GetOptions { range: wanted, preconditions: source_conditions, customer_key: source_key, ..GetOptions::default() };
+    let read = GetOptions {
+        version: source_version,
+        range: wanted,
+        preconditions: source_conditions,
+        customer_key: source_key,
+        ..GetOptions::default()
+    };
     let beyond = |error: Error| match error.kind() {
         // A read past the end is 416; a copy, 400.
         ErrorKind::Invalid(Fault::InvalidRange) => Error::invalid(Fault::InvalidArgument, "range specified is not valid for source object"),
@@ -107,7 +135,7 @@ pub async fn copy_part(
         return Err(Error::invalid(Fault::InvalidArgument, message));
     }
     check_size(got.map_or(info.size, umbra_core::ByteRange::len))?;
-    objects.put_part(cx, bucket, part, body, integrity).await
+    Ok(Copied { target: objects.put_part(cx, bucket, part, body, integrity).await?, source: info.version })
 }
 
 fn inherited(info: ObjectInfo) -> (SystemHeaders, UserMetadata) {

@@ -154,7 +154,7 @@ impl fmt::Debug for Destroyer {
 /// The blobs that `entry` names.
 fn blobs_of(entry: &Entry) -> Result<Vec<BlobId>> {
     let key = &entry.key[..];
-    if key::parse_object(key).is_some() {
+    if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
         let object = record::object::decode(entry)?;
         Ok(object.content.extents().iter().map(|extent| extent.blob.clone()).collect())
     } else if key::parse_part(key).is_some() {

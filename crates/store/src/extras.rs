@@ -3,6 +3,7 @@
 mod encryption;
 mod event_hook;
 mod logging;
+mod object_lock;
 mod website;
 
 use umbra_core::{Acl, SealedSecret};
@@ -11,6 +12,7 @@ pub use self::{
     encryption::{DefaultEncryption, DefaultKmsKey},
     event_hook::{EventHook, EventHookKind},
     logging::{LogKeys, Logging},
+    object_lock::{DefaultRetention, ObjectLockSettings, RetentionPeriod},
     website::{RoutingRule, Website, WebsiteRedirect},
 };
 use crate::Lifecycle;
@@ -40,6 +42,8 @@ pub struct Extras {
     pub lifecycle: Lifecycle,
     /// Whom Tigris's clients have told of changes.
     pub notifications: Option<Notifications>,
+    /// That versions can be kept from being deleted, and which are by default.
+    pub object_lock: Option<ObjectLockSettings>,
     /// How objects are encrypted that ask for nothing themselves: with a key that is kept here.
     pub encryption: Option<DefaultEncryption>,
     /// The bucket policy, as its JSON was given.

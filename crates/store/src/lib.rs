@@ -20,26 +20,26 @@ mod secret;
 pub mod suite;
 
 pub use access_key::{AccessKey, Action, Role};
-pub use bucket::{Bucket, BucketSettings, BucketState};
+pub use bucket::{Bucket, BucketSettings, BucketState, Versioning};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{CopyOptions, CopyPartOptions, copy, copy_part};
+pub use copy::{Copied, CopyOptions, CopyPartOptions, copy, copy_part};
 pub use destroy::Destroyer;
 pub use event::{Cause, Event, EventBell, EventKind};
 pub use extras::{
-    CorsRule, DefaultEncryption, DefaultKmsKey, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging, Notifications,
-    ObjectOwnership, PublicAccessBlock, RoutingRule, Website, WebsiteRedirect,
+    CorsRule, DefaultEncryption, DefaultKmsKey, DefaultRetention, EventHook, EventHookKind, Extras, HookAuth, LogKeys, Logging,
+    Notifications, ObjectLockSettings, ObjectOwnership, PublicAccessBlock, RetentionPeriod, RoutingRule, Website, WebsiteRedirect,
 };
 pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
-    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, SealedBlobs, Stored,
-    StoredPart, decode_upload_index, part_integrity, upload_initiated,
+    Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion,
+    SealedBlobs, Stored, StoredPart, Version, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
-    CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity, ListOptions,
-    ListPage, ListSource, ListStart, ListUploads, ListedObject, ListedPart, ListedUpload, Objects, PartAddress, PartsPage, PutObject,
-    PutOptions, UploadsPage,
+    CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Deleted, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity,
+    ListOptions, ListPage, ListSource, ListStart, ListUploads, ListVersions, ListedObject, ListedPart, ListedUpload, ListedVersion,
+    LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};

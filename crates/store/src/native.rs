@@ -26,14 +26,18 @@ mod intake;
 mod list;
 mod list_token;
 mod list_uploads;
+mod list_versions;
+mod lock;
 mod note;
 mod part;
 mod plan;
 mod publish;
+mod remove_version;
 mod sealed;
 mod stored;
 mod tags;
 mod upload;
+mod versions;
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -42,23 +46,26 @@ use tracing::Instrument as _;
 use umbra_blob::BlobStore;
 use umbra_core::{
     Acl, Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId,
-    check_write,
+    VersionId, check_write,
 };
 use umbra_meta::{MetaStore, key};
 
+pub(crate) use self::versions::History;
 pub use self::{
     content::{Content, Extent, Pieces},
     list_uploads::decode_upload_index,
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
     publish::NewObject,
+    remove_version::RemoveVersion,
     sealed::SealedBlobs,
-    stored::{Completion, ObjectRecord, Stored},
+    stored::{Completion, ObjectRecord, Stored, Version},
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    Bucket, CompleteUpload, CreateUpload, DeleteOptions, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring, ListOptions,
-    ListPage, ListUploads, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, event::Telling,
+    Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring,
+    ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle,
+    Terms, UploadsPage, VersionsPage, event::Telling,
 };
 
 /// What a [`Native`] is made of.
@@ -145,13 +152,12 @@ impl fmt::Debug for Native {
 #[async_trait]
 impl Objects for Native {
     async fn get(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
-        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
+        let stored = self.find_version(bucket, key, options.version).await?;
         self.open_current(bucket, key, stored, &options).await?.ok_or_else(|| Error::not_found(Entity::Object))
     }
 
     async fn head(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
-        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
-        stored.judge(&options)
+        self.find_version(bucket, key, options.version).await?.judge(&options)
     }
 
     async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
@@ -164,29 +170,69 @@ impl Objects for Native {
         self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes, cause }, &preconditions, Terms::default()).await
     }
 
-    async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()> {
-        self.remove(bucket, key, &options.preconditions, Terms::default()).await.map(|_| ())
+    async fn delete(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<Deleted> {
+        let DeleteOptions { version, bypass_governance, preconditions: conditions } = options;
+        match version {
+            None => self.remove(bucket, key, &conditions, Terms::default()).await,
+            Some(version) => {
+                let options = RemoveVersion { conditions, bypass_governance, ..RemoveVersion::default() };
+                self.remove_version(bucket, key, version, options).await
+            }
+        }
     }
 
     async fn list(&self, _: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
         self.list_objects(bucket, options).await
     }
 
-    async fn tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags> {
-        let stored = self.find(bucket, key).await?.ok_or_else(|| Error::not_found(Entity::Object))?;
-        Ok(stored.object.tags)
+    async fn list_versions(&self, _: &RequestContext, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
+        self.page_of_versions(bucket, options).await
     }
 
-    async fn put_tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()> {
-        self.replace_tags_here(bucket, key, tags, Terms::default()).await
+    async fn tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)> {
+        let object = self.find_version(bucket, key, version).await?.object;
+        Ok((object.tags, object.version.id()))
     }
 
-    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>> {
-        Ok(self.find(bucket, key).await?.and_then(|stored| stored.object.attributes.acl))
+    async fn put_tags(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        tags: Tags,
+    ) -> Result<VersionId> {
+        self.replace_tags_here(bucket, key, version, tags, Terms::default()).await
     }
 
-    async fn put_acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()> {
-        self.replace_acl(bucket, key, acl).await
+    async fn put_lock(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        change: LockChange,
+    ) -> Result<()> {
+        self.change_lock(bucket, key, version, change).await
+    }
+
+    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        let stored = match version {
+            None => self.find(bucket, key).await?,
+            Some(version) => self.locate(commit::Fence::from(bucket), key, version).await?.map(|place| place.stored),
+        };
+        Ok(stored.and_then(|stored| stored.object.attributes.acl))
+    }
+
+    async fn put_acl(
+        &self,
+        _: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()> {
+        self.replace_acl(bucket, key, version, acl).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

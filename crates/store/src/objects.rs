@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use umbra_core::{
     Acl, Attributes, Body, ByteRange, Checksum, ChecksumAlgorithm, ChecksumType, ETag, Encryption, ObjectInfo, ObjectKey, PartNumber,
-    Preconditions, RangeSpec, RequestContext, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+    Preconditions, RangeSpec, RequestContext, Result, Retention, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata, VersionId,
 };
 
 use crate::{Bucket, Cause, CustomerKey, Sealing};
@@ -25,23 +25,51 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// Stores an object whole. A body that fails, or contradicts `integrity` or its announced size, changes nothing.
     async fn put(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject>;
 
-    /// Deletes an object; deleting what is absent is no error.
-    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<()>;
+    /// Deletes an object, or a version of it; deleting what is absent is no error. Where versioning is on, deleting an object makes a delete
+    /// marker.
+    async fn delete(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<Deleted>;
 
     /// One page of a listing in byte order of keys.
     async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage>;
 
-    /// The tags of an object.
-    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Tags>;
+    /// One page of the versions of objects, by key, each key's from the newest on.
+    async fn list_versions(&self, cx: &RequestContext, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage>;
 
-    /// Replaces the tags of an object; an empty set removes them.
-    async fn put_tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, tags: Tags) -> Result<()>;
+    /// The tags of an object or a version of it, and which version that is.
+    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)>;
 
-    /// The ACL of an object; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
-    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Acl>>;
+    /// Replaces the tags of an object or a version of it, and tells which version that is; an empty set removes them.
+    async fn put_tags(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        tags: Tags,
+    ) -> Result<VersionId>;
 
-    /// Replaces the ACL of an object; `None` removes it. A cold object is brought here first, to have one.
-    async fn put_acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, acl: Option<Acl>) -> Result<()>;
+    /// Changes what keeps an object, or a version of it, from being deleted.
+    async fn put_lock(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        change: LockChange,
+    ) -> Result<()>;
+
+    /// The ACL of an object or a version of it; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>>;
+
+    /// Replaces the ACL of an object or a version of it; `None` removes it. A cold object is brought here first, to have one.
+    async fn put_acl(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        acl: Option<Acl>,
+    ) -> Result<()>;
 
     /// Begins a multipart upload.
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId>;
@@ -90,6 +118,8 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
 /// How to read.
 #[derive(Clone, Debug, Default)]
 pub struct GetOptions {
+    /// The wanted version; the current object when `None`.
+    pub version: Option<VersionId>,
     /// The wanted range.
     pub range: Option<RangeSpec>,
     /// The wanted part; excludes `range`.
@@ -183,6 +213,8 @@ pub struct PutObject {
     pub size: u64,
     /// When.
     pub last_modified: Timestamp,
+    /// As which version.
+    pub version: VersionId,
     /// How it is encrypted.
     pub encryption: Option<Encryption>,
 }
@@ -190,8 +222,74 @@ pub struct PutObject {
 /// How to delete.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteOptions {
-    /// Conditions on what the key holds.
+    /// The version to delete for good; the object when `None`.
+    pub version: Option<VersionId>,
+    /// Whether to delete what is kept by a retention that may be bypassed.
+    pub bypass_governance: bool,
+    /// Conditions on what is to be deleted.
     pub preconditions: Preconditions,
+}
+
+/// What a delete did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// The version that was deleted, or the delete marker that was made; `None` where there are no versions.
+    pub version: Option<VersionId>,
+    /// Whether that is a delete marker.
+    pub is_marker: bool,
+}
+
+/// A change to what keeps a version from being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockChange {
+    /// Another retention.
+    Retention {
+        /// Until when and how strictly; `None` ends it.
+        retention: Option<Retention>,
+        /// Whether to loosen one that may be bypassed.
+        bypass_governance: bool,
+    },
+    /// A legal hold, on or off.
+    LegalHold(bool),
+}
+
+/// Which page of versions to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListVersions {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Rolls keys up into common prefixes; empty means none.
+    pub delimiter: String,
+    /// Behind this key or common prefix …
+    pub key_marker: Option<String>,
+    /// … or at this key, behind this version.
+    pub version_marker: Option<VersionId>,
+    /// The most versions, delete markers and common prefixes together.
+    pub limit: usize,
+}
+
+/// One version of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// The object; of a delete marker only its key and date mean anything.
+    pub object: ListedObject,
+    /// Which version it is.
+    pub version: VersionId,
+    /// Whether it is the newest of its key.
+    pub is_latest: bool,
+    /// Whether it is a delete marker.
+    pub is_marker: bool,
+}
+
+/// One page of versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionsPage {
+    /// Versions and delete markers by key, each key's from the newest on.
+    pub versions: Vec<ListedVersion>,
+    /// Common prefixes in byte order.
+    pub common_prefixes: Vec<String>,
+    /// Behind which key or common prefix, and which version of it, the next page begins; `None` on the last.
+    pub next: Option<(String, Option<VersionId>)>,
 }
 
 /// Which side of a bucket with a shadow to list.

@@ -23,8 +23,10 @@ mod extras;
 mod fields;
 #[cfg(test)]
 pub(crate) mod golden;
+pub(crate) mod history;
 mod lifecycle;
 pub(crate) mod object;
+mod object_lock;
 pub(crate) mod organization;
 pub(crate) mod part;
 pub(crate) mod piece;

@@ -16,6 +16,7 @@ mod multipart_faults;
 mod races;
 mod reads;
 mod uploads;
+mod versions;
 
 use std::sync::Arc;
 
@@ -45,4 +46,9 @@ pub async fn run(objects: Arc<dyn Objects>, make_bucket: MakeBucket) {
     multipart_faults::run(&fixture().await).await;
     uploads::run(&fixture().await).await;
     copies::run(&fixture().await, &fixture().await).await;
+    for seed in 0..versions::CASES {
+        versions::run(&fixture().await, seed).await;
+    }
+    versions::races(&fixture().await).await;
+    versions::locks(&fixture().await).await;
 }

@@ -428,6 +428,35 @@ def test_pieces_on_their_way_in_are_encrypted(tmp_path, seaweed):
         server.remove()
 
 
+def test_a_default_that_comes_while_an_object_is_half_here(tmp_path, seaweed):
+    """What was brought before stays as it is and what comes after is encrypted; the object is read whole, and does not claim to be encrypted."""
+    server = Umbra(tmp_path / "server").start()
+    pair = Shadowed(server, seaweed)
+    try:
+        body = content(8 * MIB, 9) + marked(8 * MIB)
+        pair.put_there("k", body)
+        pair.create()
+        pair.fault("GET", "k", status=503, after=1)
+        assert pair.read("k", Range=f"bytes={2 * MIB}-{3 * MIB}") == body[2 * MIB : 3 * MIB + 1]
+        _default(server.client(), pair.name, "AES256")
+        # Another transfer: the one under way goes by what its bucket was.
+        server.restart()
+        pair.proxy.clear_rules()
+        pair.connect()
+        assert pair.read("k") == body
+        wait_until_here(pair, "k")
+        assert shown(pair.head("k")) == {} and pair.read("k", Range=f"bytes={MIB}-{4 * MIB}") == body[MIB : 4 * MIB + 1]
+        server.restart()
+        kept = on_disk(server)
+        for what, place in (("before", 2 * MIB), ("after", 12 * MIB)):
+            assert (body[place : place + 100] in kept) == (what == "before"), what
+        pair.connect()
+        assert pair.read("k") == body
+    finally:
+        pair.close()
+        server.remove()
+
+
 def test_a_rollback_of_what_is_encrypted(server, sealed_pair):
     """What is encrypted with keys that are here goes back as it is; what is encrypted with a customer's key is named as left."""
     pair = sealed_pair.create()

@@ -328,10 +328,13 @@ impl Client {
         let begun = self.begin(key, format!("DELETE {condition:?}"), Some(Intended::Delete(condition.clone())));
         let delete = async {
             let bucket = self.life.bucket().await?;
-            self.life.shadow.delete(&self.life.cx, &bucket, &object_key(key), DeleteOptions { preconditions }).await
+            self.life
+                .shadow
+                .delete(&self.life.cx, &bucket, &object_key(key), DeleteOptions { preconditions, ..DeleteOptions::default() })
+                .await
         };
         let deleted = delete.await;
-        self.end_write(begun, &condition, deleted, |()| "deleted".to_owned());
+        self.end_write(begun, &condition, deleted, |_| "deleted".to_owned());
     }
 
     async fn copy(&self, key: &str) {
@@ -354,7 +357,7 @@ impl Client {
         let copied = async {
             let bucket = self.life.bucket().await?;
             let (from, to) = (object_key(&source), object_key(key));
-            copy(&self.life.shadow, &self.life.cx, (&bucket, &from), (&bucket, &to), options).await
+            copy(&self.life.shadow, &self.life.cx, (&bucket, &from), (&bucket, &to), options).await.map(|copied| copied.target)
         };
         match copied.await {
             Ok(put) => {
@@ -441,7 +444,9 @@ impl Client {
         let copied = async {
             let (bucket, from) = (self.life.bucket().await?, object_key(&source));
             let (objects, cx) = (&self.life.shadow, &self.life.cx);
-            copy_part(objects, cx, (&bucket, &from), &bucket, address, umbra_store::CopyPartOptions::default()).await
+            copy_part(objects, cx, (&bucket, &from), &bucket, address, umbra_store::CopyPartOptions::default())
+                .await
+                .map(|copied| copied.target)
         };
         match copied.await {
             Ok(put) => {
@@ -462,8 +467,8 @@ impl Client {
     async fn tags(&self, key: &str) {
         let begun = self.begin(key, "TAGS".to_owned(), None);
         let world = &self.life.world;
-        let tags = async { self.life.shadow.tags(&self.life.cx, &*self.life.bucket().await?, &object_key(key)).await };
-        match tags.await.map(|tags| writes::tags_named(&tags)) {
+        let tags = async { self.life.shadow.tags(&self.life.cx, &*self.life.bucket().await?, &object_key(key), None).await };
+        match tags.await.map(|(tags, _)| writes::tags_named(&tags)) {
             Ok(Some(tags)) => world.end(begun, Outcome::Saw(Seen::Tags(tags)), format!("tags {tags}")),
             Ok(None) => world.complain(key, "tags that nobody set"),
             Err(error) => self.fail(begun, &error),
@@ -473,10 +478,11 @@ impl Client {
     async fn put_tags(&self, key: &str) {
         let tags = self.some_tags();
         let begun = self.begin(key, format!("PUT TAGS {tags}"), Some(Intended::PutTags(tags)));
-        let put =
-            async { self.life.shadow.put_tags(&self.life.cx, &*self.life.bucket().await?, &object_key(key), writes::tags(tags)).await };
+        let put = async {
+            self.life.shadow.put_tags(&self.life.cx, &*self.life.bucket().await?, &object_key(key), None, writes::tags(tags)).await
+        };
         match put.await {
-            Ok(()) => self.life.world.end(begun, Outcome::Done, "stored"),
+            Ok(_) => self.life.world.end(begun, Outcome::Done, "stored"),
             Err(error) => self.fail(begun, &error),
         }
     }

@@ -186,6 +186,7 @@ impl FaultyOrigin {
             parts: Vec::new(),
             tag_count: attributes.tags.len(),
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,
         };
         Held { content, info, tags: attributes.tags.clone(), part_sizes }

@@ -100,6 +100,8 @@ impl State {
         match effect {
             Effect::See(seen) => seen.fits(self.visible(), writes).then_some(*self),
             Effect::Put(value, condition) => condition.holds(self.visible(), writes).then(|| here(Local::Object(*value))),
+            // What is absent is deleted already, whatever the conditions.
+            Effect::Delete(Condition::Is(_)) if self.visible().is_none() => Some(*self),
             Effect::Delete(condition) => {
                 let gone = if self.attached.is_some() { Local::Gone } else { Local::Nothing };
                 condition.holds(self.visible(), writes).then(|| here(gone))

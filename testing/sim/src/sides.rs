@@ -96,7 +96,7 @@ impl Life {
             let key = object_key(&name);
             let here = match self.native.get(&self.cx, &bucket, &key, GetOptions::default()).await {
                 Ok(object) => {
-                    let (info, tags) = (object.info, self.native.tags(&self.cx, &bucket, &key).await?);
+                    let (info, tags) = (object.info, self.native.tags(&self.cx, &bucket, &key, None).await?.0);
                     Some(Side::new(&info, &tags, &object.body.collect(usize::MAX).await?))
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => None,

@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 18] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 20] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -36,6 +36,8 @@ fn bytes_are_as_documented() {
         ("part", part(&id, PartNumber::new(258).unwrap()), b"m/u\0\x01p\x01\x02"),
         ("upload index", upload_index(&key, &id), b"M/a\0\xffb\0\x01u"),
         ("origin upload", origin_upload(&id), b"u/u"),
+        ("history", history(&key), b"v/a\0\xffb\0\x01"),
+        ("version", version(&key, 258), b"v/a\0\xffb\0\x01\xff\xff\xff\xff\xff\xff\xfe\xfd"),
         ("counter", counter("objects"), b"c/objects"),
         ("reclaim", reclaim(0x0102, b"blob"), b"g/\0\0\0\0\0\0\x01\x02blob"),
         ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
@@ -98,6 +100,9 @@ proptest! {
         prop_assert_eq!(parse_upload(&upload(&upload_id)), Some(upload_id.clone()));
         prop_assert_eq!(parse_part(&part(&upload_id, number)), Some((upload_id.clone(), number)));
         prop_assert_eq!(parse_origin_upload(&origin_upload(&upload_id)), Some(upload_id.clone()));
+        prop_assert_eq!(parse_history(&history(&key)), Some(key.clone()));
+        prop_assert_eq!(parse_version(&version(&key, n)), Some((key.clone(), n)));
+        prop_assert_eq!((parse_history(&version(&key, n)), parse_version(&history(&key))), (None, None));
         prop_assert_eq!(parse_order(&order(&key)), Some(key.clone()));
         prop_assert!(contains(&all_orders(), &order(&key)));
         prop_assert!(contains(&all_origin_uploads(), &origin_upload(&upload_id)));
@@ -110,6 +115,7 @@ proptest! {
         let (key, id) = (object_key(&b), UploadId::parse(&id));
         prop_assert_eq!(contains(&piece_range(&object_key(&a)), &piece(&key, n)), a == b);
         prop_assert_eq!(contains(&upload_index_of(&a), &upload_index(&key, &id)), a == b);
+        prop_assert_eq!(contains(&versions_of(&a), &version(&key, n)), a == b);
         prop_assert_eq!(contains(&part_range(&UploadId::parse(&a)), &part(&UploadId::parse(&b), PartNumber::new(1).unwrap())), a == b);
         prop_assert_eq!(contains(&upload_range(&UploadId::parse(&a)), &upload(&UploadId::parse(&b))), a == b);
         for (range, bytes) in [
@@ -120,6 +126,7 @@ proptest! {
             (inventory_range(&a), inventory(&key)),
             (job::note_range(7, n, &a), job::note(7, n, &key)),
             (upload_index_range(&a), upload_index(&key, &id)),
+            (version_range(&a), version(&key, n)),
             (counter_range(&a), counter(&b)),
         ] {
             prop_assert_eq!(contains(&range, &bytes), b.starts_with(&a));
@@ -141,6 +148,12 @@ proptest! {
     fn the_upload_index_is_ordered_by_key_then_upload(a in keys(), b in keys(), left in keys(), right in keys()) {
         let place = |key: &str, id: &str| upload_index(&object_key(key), &UploadId::parse(id));
         prop_assert_eq!(place(&a, &left).cmp(&place(&b, &right)), (a.as_bytes(), left.as_bytes()).cmp(&(b.as_bytes(), right.as_bytes())));
+    }
+
+    #[test]
+    fn versions_are_ordered_by_key_and_the_newest_first(a in keys(), b in keys(), left: u64, right: u64) {
+        let place = |key: &str, sequence| version(&object_key(key), sequence);
+        prop_assert_eq!(place(&a, left).cmp(&place(&b, right)), (a.as_bytes(), !left).cmp(&(b.as_bytes(), !right)));
     }
 
     #[test]

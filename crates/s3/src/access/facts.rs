@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{Extensions, HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
-use umbra_core::{Tags, Timestamp};
+use umbra_core::{Tags, Timestamp, VersionId};
 use umbra_store::{AccessKey, Bucket};
 
 use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
@@ -54,6 +54,11 @@ impl<'a> Stated<'a> {
     /// What came with `uri` and `headers`.
     pub(crate) fn new(uri: &'a Uri, headers: &'a HeaderMap, way: Way) -> Self {
         Self { headers, query: uri.query().unwrap_or_default(), way }
+    }
+
+    /// The version that the query names.
+    pub(crate) fn version(&self) -> Option<VersionId> {
+        VersionId::parse(&self.parameter("versionId")?).ok()
     }
 
     /// The header `name`, or what a presigned URL says in its place.

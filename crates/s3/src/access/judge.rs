@@ -11,7 +11,7 @@
 
 use std::{fmt, sync::Arc};
 
-use umbra_core::{Acl, Clock, Entity, ErrorKind, Grantee, ObjectKey, Permission, RequestContext, Result, Tags};
+use umbra_core::{Acl, Clock, Entity, Error, ErrorKind, Fault, Grantee, ObjectKey, Permission, RequestContext, Result, Tags, VersionId};
 use umbra_store::{AccessKey, Action, Bucket, Catalog, ObjectOwnership, Objects, PublicAccessBlock, Role};
 
 use super::{
@@ -44,6 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) bucket: &'a Bucket,
     /// The object it is about.
     pub(crate) object: Option<&'a str>,
+    /// The version of it, where one is named.
+    pub(crate) version: Option<VersionId>,
     pub(crate) stated: Stated<'a>,
     /// The tags that its document gives the object.
     pub(crate) given_tags: Option<&'a Tags>,
@@ -102,9 +104,9 @@ impl Judge {
     /// The tags of the object; none where there is no such object.
     async fn tags(&self, request: Request<'_>) -> Result<Option<Tags>> {
         let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(None) };
-        match self.objects.tags(request.cx, request.bucket, &key).await {
-            Ok(tags) => Ok(Some(tags)),
-            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => Ok(None),
+        match self.objects.tags(request.cx, request.bucket, &key, request.version).await {
+            Ok((tags, _)) => Ok(Some(tags)),
+            Err(error) if is_without_object(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -124,7 +126,7 @@ impl Judge {
             }
             ByAcl::Object(permission) => {
                 let Some(key) = object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(false) };
-                Ok(match self.objects.acl(cx, bucket, &key).await? {
+                Ok(match self.objects.acl(cx, bucket, &key, request.version).await? {
                     Some(acl) if !is_enforced(bucket) => {
                         owns(&acl, access_key, need.role, bucket) || grants(&acl, access_key, permission, need.role, bucket)
                     }
@@ -143,6 +145,11 @@ impl Judge {
             || owns(acl, access_key, Action::Read, bucket)
             || grants(acl, access_key, permission, Action::Read, bucket)
     }
+}
+
+/// Whether what was asked for is no object: it is absent, or a delete marker.
+fn is_without_object(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound(Entity::Object | Entity::Version) | ErrorKind::Invalid(Fault::MethodNotAllowed))
 }
 
 /// Whether ACLs of `bucket` and its objects have no effect.

@@ -1,5 +1,6 @@
 //! Points in time.
 
+use http::HeaderValue;
 use s3s::dto;
 use time::OffsetDateTime;
 use umbra_core::Timestamp;
@@ -10,6 +11,13 @@ use umbra_core::Timestamp;
 pub(crate) fn shown(at: Timestamp) -> dto::Timestamp {
     let nanos = i128::from(at.as_millis()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// `at` as a header.
+pub(crate) fn header(at: Timestamp) -> Option<HeaderValue> {
+    let mut date = Vec::new();
+    shown(at).format(dto::TimestampFormat::HttpDate, &mut date).ok()?;
+    HeaderValue::try_from(date).ok()
 }
 
 /// Takes a time a client sends.

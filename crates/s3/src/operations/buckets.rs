@@ -1,4 +1,4 @@
-//! CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning.
+//! CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation.
 
 use std::sync::Arc;
 
@@ -7,12 +7,11 @@ use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Response,
     dto::{
         BucketCannedACL, BucketLocationConstraint, CreateBucketConfiguration, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
-        DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-        HeadBucketInput, HeadBucketOutput,
+        DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput,
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
-use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectOwnership};
+use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Versioning};
 
 use super::{Operations, bucket_ownership};
 use crate::{
@@ -32,13 +31,14 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let call = Call::of(&request)?;
     let asked = acl::Asked::of(&stated!(request));
     let input = request.input;
-    if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(S3Error::with_message(S3ErrorCode::NotImplemented, "Object lock is not supported").into());
-    }
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
     let mut settings = new_settings(&request.headers, input.acl.as_ref())?;
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        settings.versioning = Versioning::Enabled;
+        Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings::default());
+    }
     let extras = Arc::make_mut(&mut settings.extras);
     extras.ownership = input.object_ownership.as_ref().map(bucket_ownership::parse).transpose()?;
     if !is_tigris(&request.headers) {
@@ -190,12 +190,4 @@ pub(super) async fn get_bucket_location(
     let region = &operations.settings.region;
     let location_constraint = (region != NAMELESS_REGION).then(|| BucketLocationConstraint::from(region.clone()));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
-}
-
-/// There are no versions: the answer is empty, as S3's is for a bucket that never had any.
-pub(super) async fn get_bucket_versioning(
-    _operations: &Operations,
-    _request: S3Request<GetBucketVersioningInput>,
-) -> Answer<GetBucketVersioningOutput> {
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }

@@ -11,7 +11,7 @@ use umbra_store::{Bucket, CompleteUpload, CompletedPart};
 use super::{Operations, list_objects};
 use crate::{
     call::Call,
-    convert::{attributes::encryption, checksum, conditions, encoding, encoding::KeyWriter},
+    convert::{attributes::encryption, checksum, conditions, encoding, encoding::KeyWriter, version},
     error::{Answer, Failure},
     expiration,
     layer::Scheme,
@@ -49,6 +49,7 @@ pub(super) async fn complete_multipart_upload(
         e_tag: Some(conditions::etag(&stored.etag)),
         location: Some(location(scheme, &request.headers, bucket, &key)),
         key: Some(writer.text(input.key)),
+        version_id: version::stored(bucket, stored.version),
         expiration: expiration::of_written(operations, &call, &key).await,
         ..CompleteMultipartUploadOutput::default()
     };

@@ -8,16 +8,16 @@ use s3s::{
 };
 use umbra_core::{
     BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectInfo, ObjectKey, Preconditions, SystemHeaders, Tags,
-    UserMetadata,
+    UserMetadata, VersionId,
 };
-use umbra_store::{Bucket, CopyOptions, CustomerKey, DeleteOptions, GetOptions, copy};
+use umbra_store::{Bucket, Copied, CopyOptions, CustomerKey, DeleteOptions, GetOptions, copy};
 
-use super::{Operations, reads};
+use super::Operations;
 use crate::{
     access::{self, Stated},
     acl,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time, version},
     error::{Answer, Failure},
     expiration, extensions,
 };
@@ -30,6 +30,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let asked = acl::Asked::of(&stated);
     let mut input = request.input;
     let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let source_key = encryption::source_key!(input)?;
     let changes_encryption = input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
@@ -37,7 +38,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let replaces_tags = input.tagging_directive.as_ref().is_some_and(|directive| directive.as_str() == TaggingDirective::REPLACE);
     let named =
         SourceName { name: &input.copy_source, expected_owner: input.expected_source_bucket_owner.as_deref(), copies_tags: !replaces_tags };
-    let (source_bucket, source_name) = source(operations, &call, stated, named).await?;
+    let (source_bucket, source_name, source_version) = source(operations, &call, stated, named).await?;
     let mut source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -48,22 +49,30 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         Replacement::All(headers, metadata) => Some((headers, metadata)),
         Replacement::None => None,
         Replacement::Placement(headers) => {
-            let source = Source { bucket: &source_bucket, key: &source_name, customer_key: source_key.clone() };
+            let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
             Some(inherited(operations, &call, source, headers, &mut source_conditions).await?)
         }
     };
     let moved = match moves {
         true => {
             let object = Some(source_name.as_str());
-            let asked =
-                access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket: &source_bucket, object, stated, given_tags: None };
+            let asked = access::Request {
+                cx: &call.cx,
+                access_key: call.key.as_deref(),
+                bucket: &source_bucket,
+                object,
+                version: None,
+                stated,
+                given_tags: None,
+            };
             operations.judge.require(asked, access::DELETE).await?;
-            let source = Source { bucket: &source_bucket, key: &source_name, customer_key: source_key.clone() };
+            let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
             Some(Moved::begin(operations, &call, source, &target_key, &mut source_conditions).await?)
         }
         false => None,
     };
     let options = CopyOptions {
+        source_version,
         source_conditions,
         replace,
         replace_tags: replacement_tags(&input)?,
@@ -75,7 +84,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };
     let target = (&**call.bucket()?, &target_key);
-    let copied = copy(&*operations.objects, &call.cx, (&source_bucket, &source_name), target, options).await?;
+    let Copied { target: copied, source: copied_version } =
+        copy(&*operations.objects, &call.cx, (&source_bucket, &source_name), target, options).await?;
     if let Some(moved) = moved {
         moved.end(operations, &call, &source_name).await?;
     }
@@ -87,6 +97,8 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
     let expiration = expiration::of_written(operations, &call, &target_key).await;
     let mut output = CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() };
+    output.copy_source_version_id = version::shown(&source_bucket, copied_version);
+    output.version_id = version::stored(call.bucket()?, copied.version);
     encryption::show!(output, copied.encryption.as_ref());
     output.ssekms_encryption_context = encryption::context_of(copied.encryption.as_ref());
     Ok(S3Response::new(output))
@@ -101,23 +113,24 @@ pub(super) struct SourceName<'a> {
     pub(super) copies_tags: bool,
 }
 
-/// The bucket and key that a copy reads, which the caller must be allowed to.
+/// The bucket, key and version that a copy reads, which the caller must be allowed to.
 pub(super) async fn source(
     operations: &Operations,
     call: &Call,
     stated: Stated<'_>,
     source: SourceName<'_>,
-) -> Result<(Arc<Bucket>, ObjectKey), Failure> {
+) -> Result<(Arc<Bucket>, ObjectKey, Option<VersionId>), Failure> {
     let CopySource::Bucket { bucket, key, version_id } = source.name else {
         return Err(Error::new(ErrorKind::Unsupported, "copy sources are named as bucket/key").into());
     };
-    reads::refuse_version(version_id.as_deref())?;
+    let version = version::asked(version_id.as_deref())?;
     let bucket = operations.catalog.bucket(&BucketName::parse(bucket)?).await?;
     let request = access::Request {
         cx: &call.cx,
         access_key: call.key.as_deref(),
         bucket: &bucket,
         object: Some(key.as_ref()),
+        version,
         stated,
         given_tags: None,
     };
@@ -126,19 +139,20 @@ pub(super) async fn source(
     if source.expected_owner.is_some_and(|owner| owner != bucket.organization) {
         return Err(Error::new(ErrorKind::Denied, "the source bucket belongs to another owner").into());
     }
-    Ok((bucket, ObjectKey::parse(key)?))
+    Ok((bucket, ObjectKey::parse(key)?, version))
 }
 
 /// What a copy reads.
 struct Source<'a> {
     bucket: &'a Bucket,
     key: &'a ObjectKey,
+    version: Option<VersionId>,
     customer_key: Option<CustomerKey>,
 }
 
 impl Source<'_> {
     async fn head(self, operations: &Operations, call: &Call) -> Result<ObjectInfo, Error> {
-        let options = GetOptions { customer_key: self.customer_key, ..GetOptions::default() };
+        let options = GetOptions { version: self.version, customer_key: self.customer_key, ..GetOptions::default() };
         operations.objects.head(&call.cx, self.bucket, self.key, options).await
     }
 }
@@ -206,7 +220,8 @@ impl Moved {
 
     async fn end(self, operations: &Operations, call: &Call, source: &ObjectKey) -> Result<(), Failure> {
         let preconditions = Preconditions { if_match: Some(Matches::ETags(vec![self.0])), ..Preconditions::default() };
-        Ok(operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions }).await?)
+        operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions, ..DeleteOptions::default() }).await?;
+        Ok(())
     }
 }
 

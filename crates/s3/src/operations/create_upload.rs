@@ -26,6 +26,7 @@ pub(super) async fn create_multipart_upload(
     let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
     let (mut attributes, _) = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
     input.storage_class = input.storage_class.or(hoisted.storage_class);

@@ -6,12 +6,13 @@ use s3s::{
     dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier},
 };
 use umbra_core::{Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, limits};
-use umbra_store::DeleteOptions;
+use umbra_store::{DeleteOptions, Deleted};
 
-use super::{Operations, reads};
+use super::Operations;
 use crate::{
     access::{self, Stated},
     call::Call,
+    convert::version,
     error::{Answer, Failure},
     xml_text::legible,
 };
@@ -22,6 +23,7 @@ const AT_ONCE: usize = 16;
 /// Deletes many objects, each on its own: one that fails is told and stops no other.
 pub(super) async fn delete_objects(operations: &Operations, request: S3Request<DeleteObjectsInput>) -> Answer<DeleteObjectsOutput> {
     let call = Call::of(&request)?;
+    let bypass_governance = request.input.bypass_governance_retention == Some(true);
     let stated = stated!(request);
     let delete = request.input.delete;
     if delete.objects.is_empty() || delete.objects.len() > limits::KEYS_PER_PAGE_MAX {
@@ -32,42 +34,58 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
     let deletes = delete
         .objects
         .into_iter()
-        .map(|object| Box::pin(delete_one(operations, &call, stated, object)) as futures::future::BoxFuture<'_, _>);
-    let outcomes: Vec<(String, Result<(), Failure>)> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
+        .map(|object| Box::pin(delete_one(operations, &call, stated, object, bypass_governance)) as futures::future::BoxFuture<'_, _>);
+    let outcomes: Vec<(ObjectIdentifier, Result<Deleted, Failure>)> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
 
+    let bucket = call.bucket()?;
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
-    for (key, outcome) in outcomes {
-        let key = Some(legible(&key));
+    for (object, outcome) in outcomes {
+        let key = Some(legible(&object.key));
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key, ..DeletedObject::default() }),
+            Ok(_) if quiet => {}
+            Ok(done) => {
+                let version = done.version.and_then(|version| version::shown(bucket, version));
+                deleted.push(DeletedObject {
+                    delete_marker: done.is_marker.then_some(true),
+                    delete_marker_version_id: version.clone().filter(|_| done.is_marker),
+                    version_id: version.filter(|_| object.version_id.is_some()),
+                    key,
+                });
+            }
             Err(failure) => {
                 let (code, message) = failure.into_code_and_message();
-                errors.push(dto::Error { code: Some(code), key, message: Some(message), version_id: None });
+                errors.push(dto::Error { code: Some(code), key, message: Some(message), version_id: object.version_id });
             }
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
 }
 
-async fn delete_one(operations: &Operations, call: &Call, stated: Stated<'_>, object: ObjectIdentifier) -> (String, Result<(), Failure>) {
+async fn delete_one(
+    operations: &Operations,
+    call: &Call,
+    stated: Stated<'_>,
+    object: ObjectIdentifier,
+    bypass_governance: bool,
+) -> (ObjectIdentifier, Result<Deleted, Failure>) {
     let outcome = async {
+        let version = version::asked(object.version_id.as_deref())?;
         let (bucket, key) = (call.bucket()?, Some(object.key.as_str()));
-        let request = access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object: key, stated, given_tags: None };
+        let request =
+            access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object: key, version, stated, given_tags: None };
         operations.judge.require(request, if object.version_id.is_some() { access::DELETE_VERSION } else { access::DELETE }).await?;
         if access::bypasses(stated.headers) {
             operations.judge.require(request, access::BYPASS).await?;
         }
-        reads::refuse_version(object.version_id.as_deref())?;
         if object.size.is_some() || object.last_modified_time.is_some() {
             return Err(Error::new(ErrorKind::Unsupported, "deletes can be conditional on the ETag only").into());
         }
         let if_match = object.e_tag.as_ref().map(|etag| Matches::parse(etag.value()));
-        let options = DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() } };
+        let preconditions = Preconditions { if_match, ..Preconditions::default() };
+        let options = DeleteOptions { version, bypass_governance, preconditions };
         let key = ObjectKey::parse(&object.key)?;
-        operations.objects.delete(&call.cx, call.bucket()?, &key, options).await?;
-        Ok(())
+        Ok(operations.objects.delete(&call.cx, call.bucket()?, &key, options).await?)
     };
     let outcome = outcome.await;
-    (object.key, outcome)
+    (object, outcome)
 }

@@ -10,7 +10,7 @@ use super::{Operations, reads};
 use crate::{
     body,
     call::Call,
-    convert::{attributes::encryption, checksum},
+    convert::{attributes::encryption, attributes::lock, checksum, version},
     error::Answer,
     expiration,
 };
@@ -34,6 +34,8 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);
     output.cache_control = output.cache_control.or_else(|| bucket.settings.extras.cache_control.clone());
+    lock::show!(output, info);
+    output.version_id = version::shown(bucket, info.version);
     output.content_length = i64::try_from(length).ok();
     output.content_range = read.range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, info).await;

@@ -11,7 +11,7 @@ use umbra_store::GetOptions;
 use super::{Operations, reads};
 use crate::{
     call::Call,
-    convert::{attributes::encryption, checksum},
+    convert::{attributes::encryption, attributes::lock, checksum, version},
     error::Answer,
     expiration, extensions,
     layer::Status,
@@ -38,6 +38,8 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
+    lock::show!(output, info);
+    output.version_id = version::shown(bucket, info.version);
     output.content_length = i64::try_from(range.map_or(info.size, ByteRange::len)).ok();
     output.content_range = range.and_then(|range| reads::content_range(range, info.size));
     output.expiration = expiration::of_object(operations, &call, &key, &info).await;
@@ -117,6 +119,7 @@ mod tests {
             parts: parts.iter().map(|&(number, size)| PartInfo { number, size, checksums: vec![] }).collect(),
             tag_count: 0,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
         }
     }

@@ -10,7 +10,7 @@ use umbra_store::GetOptions;
 use super::{Operations, list_objects, reads};
 use crate::{
     call::Call,
-    convert::{attributes::encryption, checksum, conditions, headers::STANDARD, time},
+    convert::{attributes::encryption, checksum, conditions, headers::STANDARD, time, version},
     error::Answer,
 };
 
@@ -22,17 +22,18 @@ pub(super) async fn get_object_attributes(
     let call = Call::of(&request)?;
     encryption::refuse_on_read(&request.headers)?;
     let input = request.input;
-    reads::refuse_version(input.version_id.as_deref())?;
+    let version = version::asked(input.version_id.as_deref())?;
     let wanted = Wanted::parse(&input.object_attributes)?;
     let limit = list_objects::page_size(input.max_parts)?;
     let key = ObjectKey::parse(&input.key)?;
     let customer_key = encryption::given_key!(input)?;
-    let options = GetOptions { wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
+    let options = GetOptions { version, wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
     let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await.map_err(|error| call.told(error))?;
     call.check_reader(&info)?;
     reads::check_key(&info, &options)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {
+        version_id: version::shown(call.bucket()?, info.version),
         checksum: wanted.checksum.then(|| whole(&info)).flatten(),
         e_tag: wanted.etag.then(|| conditions::etag(&info.etag)),
         last_modified: Some(time::shown(info.last_modified)),
@@ -139,6 +140,7 @@ mod tests {
             parts: [1, 3, 7].map(|number| PartInfo { number, size: 10, checksums: vec![] }).to_vec(),
             tag_count: 0,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
         };
         let numbers = |marker, limit| {

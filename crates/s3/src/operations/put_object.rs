@@ -11,7 +11,7 @@ use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags, version},
     error::Answer,
     expiration,
     post::FormFile,
@@ -24,6 +24,7 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
     let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
     let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
+    operations.check_lock(&attributes)?;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
@@ -49,7 +50,11 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         None => body::incoming(input.body, input.content_length)?,
     };
     let stored = operations.objects.put(&call.cx, call.bucket()?, &key, body, options).await?;
-    let mut output = PutObjectOutput { e_tag: Some(conditions::etag(&stored.etag)), ..PutObjectOutput::default() };
+    let mut output = PutObjectOutput {
+        e_tag: Some(conditions::etag(&stored.etag)),
+        version_id: version::stored(call.bucket()?, stored.version),
+        ..PutObjectOutput::default()
+    };
     if let Some(tags) = tags {
         output.expiration = expiration::of_new_object(&call, &key, &stored, &tags);
     }

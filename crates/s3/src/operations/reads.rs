@@ -21,9 +21,9 @@ macro_rules! asked {
             input.if_modified_since.as_ref(),
             input.if_unmodified_since.as_ref(),
         );
-        $crate::operations::reads::refuse_version(input.version_id.as_deref())?;
+        let version = $crate::convert::version::asked(input.version_id.as_deref())?;
         let options = $crate::operations::reads::options(input.range.as_ref(), input.part_number, preconditions)?;
-        umbra_store::GetOptions { customer_key: $crate::convert::attributes::encryption::given_key!(input)?, ..options }
+        umbra_store::GetOptions { version, customer_key: $crate::convert::attributes::encryption::given_key!(input)?, ..options }
     }};
 }
 
@@ -65,15 +65,7 @@ pub(super) fn options(range: Option<&Range>, part_number: Option<i32>, precondit
         Range::Int { first, last } => RangeSpec::From { first, last },
         Range::Suffix { length } => RangeSpec::Suffix { length },
     });
-    Ok(GetOptions { range, part_number, wants_parts: false, preconditions, customer_key: None })
-}
-
-/// There are no versions but the one that S3 calls `null`.
-pub(super) fn refuse_version(version: Option<&str>) -> Result<()> {
-    match version {
-        None | Some("null") => Ok(()),
-        Some(_) => Err(Error::invalid(Fault::InvalidArgument, "invalid version id specified")),
-    }
+    Ok(GetOptions { version: None, range, part_number, wants_parts: false, preconditions, customer_key: None })
 }
 
 /// Refuses a customer's key for an object that is not encrypted with one. What is read at an origin never is.
@@ -118,7 +110,7 @@ pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey
         return call.told(error);
     }
     let mut answer = S3Error::from(Failure::from(error));
-    let again = GetOptions { customer_key: options.customer_key, ..GetOptions::default() };
+    let again = GetOptions { version: options.version, customer_key: options.customer_key, ..GetOptions::default() };
     if let Ok(bucket) = call.bucket()
         && let Ok(info) = operations.objects.head(&call.cx, bucket, key, again).await
     {
@@ -132,10 +124,7 @@ fn validators(info: &ObjectInfo) -> HeaderMap {
     if let Ok(etag) = HeaderValue::try_from(info.etag.quoted()) {
         headers.insert(http::header::ETAG, etag);
     }
-    let mut date = Vec::new();
-    if time::shown(info.last_modified).format(s3s::dto::TimestampFormat::HttpDate, &mut date).is_ok()
-        && let Ok(date) = HeaderValue::try_from(date)
-    {
+    if let Some(date) = time::header(info.last_modified) {
         headers.insert(LAST_MODIFIED, date);
     }
     if let Some(cache) = info.headers.cache_control.as_ref().and_then(|text| HeaderValue::try_from(text).ok()) {
@@ -149,7 +138,7 @@ mod tests {
     use s3s::dto::Range;
     use umbra_core::{ByteRange, Preconditions, RangeSpec};
 
-    use super::{content_range, options, refuse_version};
+    use super::{content_range, options};
 
     #[test]
     fn a_range_and_a_part_exclude_each_other() {
@@ -165,12 +154,5 @@ mod tests {
     fn content_ranges_are_inclusive() {
         assert_eq!(content_range(ByteRange::new(2, 5), 10).as_deref(), Some("bytes 2-4/10"));
         assert_eq!(content_range(ByteRange::new(0, 0), 0), None);
-    }
-
-    #[test]
-    fn only_the_null_version_exists() {
-        assert!(refuse_version(None).is_ok());
-        assert!(refuse_version(Some("null")).is_ok());
-        assert!(refuse_version(Some("abc")).is_err());
     }
 }

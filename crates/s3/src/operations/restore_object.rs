@@ -8,8 +8,8 @@ use s3s::{
 use umbra_core::{Error, ErrorKind, Fault, ObjectKey};
 use umbra_store::GetOptions;
 
-use super::{Operations, reads};
-use crate::{call::Call, error::Answer};
+use super::Operations;
+use crate::{call::Call, convert::version, error::Answer};
 
 /// The classes whose objects S3 has to fetch.
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
@@ -18,7 +18,7 @@ const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 pub(super) async fn restore_object(operations: &Operations, request: S3Request<RestoreObjectInput>) -> Answer<RestoreObjectOutput> {
     let call = Call::of(&request)?;
     let input = request.input;
-    reads::refuse_version(input.version_id.as_deref())?;
+    let version = version::asked(input.version_id.as_deref())?;
     let restore = input.restore_request.ok_or(S3ErrorCode::MalformedXML)?;
     if restore.select_parameters.is_some() || restore.output_location.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "an object cannot be queried while it is restored").into());
@@ -27,7 +27,7 @@ pub(super) async fn restore_object(operations: &Operations, request: S3Request<R
         return Err(Error::invalid(Fault::InvalidArgument, "restoration days should be at least 1").into());
     }
     let key = ObjectKey::parse(&input.key)?;
-    let info = operations.objects.head(&call.cx, call.bucket()?, &key, GetOptions::default()).await?;
+    let info = operations.objects.head(&call.cx, call.bucket()?, &key, GetOptions { version, ..GetOptions::default() }).await?;
     if !info.headers.storage_class.as_deref().is_some_and(|class| ARCHIVES.contains(&class)) {
         let message = "Restore is not allowed for the object's current storage class";
         return Err(Error::invalid(Fault::InvalidObjectState, message).into());

@@ -5,13 +5,13 @@ use s3s::{
     dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput},
 };
 use umbra_core::{Error, Fault, ObjectKey, PartNumber, Result, UploadId};
-use umbra_store::{CopyPartOptions, Integrity, PartAddress, Sealing, copy_part};
+use umbra_store::{Copied, CopyPartOptions, Integrity, PartAddress, Sealing, copy_part};
 
 use super::{Operations, copy_object};
 use crate::{
     body,
     call::Call,
-    convert::{attributes::encryption, checksum, conditions, integrity, time},
+    convert::{attributes::encryption, checksum, conditions, integrity, time, version},
     error::Answer,
 };
 
@@ -45,7 +45,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
         expected_owner: input.expected_source_bucket_owner.as_deref(),
         copies_tags: false,
     };
-    let (source_bucket, source_key) = copy_object::source(operations, &call, stated, named).await?;
+    let (source_bucket, source_key, source_version) = copy_object::source(operations, &call, stated, named).await?;
     let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -55,12 +55,14 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     let range = input.copy_source_range.as_deref().map(parse_range).transpose()?;
     let source = (&*source_bucket, &source_key);
     let options = CopyPartOptions {
+        source_version,
         source_conditions,
         range,
         source_key: encryption::source_key!(input)?,
         customer_key: encryption::given_key!(input)?,
     };
-    let stored = copy_part(&*operations.objects, &call.cx, source, call.bucket()?, part, options).await?;
+    let Copied { target: stored, source: copied_version } =
+        copy_part(&*operations.objects, &call.cx, source, call.bucket()?, part, options).await?;
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),
@@ -68,6 +70,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     };
     checksum::show!(result, checksum::shown(&stored.checksums));
     let mut output = UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() };
+    output.copy_source_version_id = version::shown(&source_bucket, copied_version);
     encryption::show!(output, stored.encryption.as_ref());
     Ok(S3Response::new(output))
 }

@@ -105,6 +105,7 @@ impl Hydrating {
             parts: Vec::new(),
             tag_count: self.tag_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,
         }
     }

@@ -1,6 +1,6 @@
 //! Takes stock: makes a stretch of the inventory say what a page of the origin's listing said, as far as keys are cold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use umbra_core::{Error, ErrorKind, ObjectKey, Result};
@@ -126,6 +126,8 @@ impl Shadow {
     async fn compare(&self, bucket: &Bucket, listed: &[ListedObject], known: &HashMap<String, Entry>, stock: &mut Stock<'_>) -> Result<()> {
         let rows: Vec<_> = listed.iter().flat_map(|object| [key::object(&object.key), key::tombstone(&object.key)]).collect();
         let rows = self.native().meta().multi_get(bucket.partition, &rows.iter().map(Vec::as_slice).collect::<Vec<_>>()).await?;
+        let marked: HashSet<_> =
+            self.marked(bucket, &listed.iter().map(|object| &object.key).collect::<Vec<_>>()).await?.into_iter().collect();
         for (object, rows) in listed.iter().zip(rows.chunks(2)) {
             let [here, tombstone] = rows else { continue };
             let gone = match tombstone {
@@ -133,7 +135,7 @@ impl Shadow {
                 None => false,
             };
             let row = known.get(object.key.as_str());
-            if here.is_some() || gone {
+            if here.is_some() || gone || marked.contains(&object.key) {
                 row.map_or(Ok(()), |row| stock.drop_row(row))?;
             } else {
                 stock.put_row(object, tombstone.as_ref(), row)?;

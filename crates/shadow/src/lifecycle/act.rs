@@ -63,7 +63,7 @@ impl Step<'_> {
                 let mut terms = shadow.terms_of_delete(bucket, key);
                 terms.checks.push(unchanged);
                 terms.expires = true;
-                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await
+                shadow.remove_here(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
         }
     }

@@ -125,6 +125,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         parts: vec![],
         tag_count: attributes.tags.len(),
         attributes: umbra_core::Attributes::default(),
+        version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,
     };
     Held { content, part_sizes: Vec::new(), info, tags: attributes.tags.clone(), uncarried: Vec::new() }

@@ -32,7 +32,7 @@ impl World {
 
     async fn tag(&self, key: &str, value: &str) {
         let tags = Tags::new([("t".into(), value.into())]);
-        self.shadow.put_tags(&self.cx, &*self.bucket().await, &k(key), tags).await.unwrap();
+        self.shadow.put_tags(&self.cx, &*self.bucket().await, &k(key), None, tags).await.unwrap();
     }
 }
 

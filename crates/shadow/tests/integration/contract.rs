@@ -81,7 +81,7 @@ async fn a_bucket_without_a_shadow_asks_no_origin_and_keeps_no_rows() {
         let before = world.meta.commits();
         objects.put(cx, &bucket, &k("k"), Body::from_bytes("x"), PutOptions::default()).await.unwrap();
         objects.get(cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
-        objects.put_tags(cx, &bucket, &k("k"), Tags::default()).await.unwrap();
+        objects.put_tags(cx, &bucket, &k("k"), None, Tags::default()).await.unwrap();
         objects.delete(cx, &bucket, &k("k"), DeleteOptions::default()).await.unwrap();
         objects.head(cx, &bucket, &k("k"), GetOptions::default()).await.unwrap_err();
         let options =
@@ -124,7 +124,7 @@ async fn parts_copied_from_a_cold_object_move_it_once() {
         let address = PartAddress { key: &target, upload: &upload, number: PartNumber::new(number).unwrap() };
         let range = Some((first, last));
         let options = CopyPartOptions { range, ..CopyPartOptions::default() };
-        let part = copy_part(&world.shadow, &world.cx, (&bucket, &source), &bucket, address, options).await.unwrap();
+        let part = copy_part(&world.shadow, &world.cx, (&bucket, &source), &bucket, address, options).await.unwrap().target;
         assert_eq!(part.size, last - first + 1);
     }
     assert_eq!(world.hydrated("source").await, content(3 * MIB));

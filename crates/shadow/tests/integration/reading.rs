@@ -61,7 +61,7 @@ async fn a_hydrated_object_looks_like_the_original() {
     let cold = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
     assert_eq!(world.origin.gets(), 0, "HEAD moves no body");
     assert_eq!(cold.source, ReadSource::Origin);
-    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k")).await.unwrap(), attributes().tags);
+    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k"), None).await.unwrap().0, attributes().tags);
     world.get("k").await.unwrap();
     world.hydrated("k").await;
     let mut warm = world.shadow.head(&world.cx, &bucket, &k("k"), GetOptions::default()).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_hydrated_object_looks_like_the_original() {
     warm.checksums.clear();
     warm.source = ReadSource::Origin;
     assert_eq!(warm, cold);
-    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k")).await.unwrap(), attributes().tags);
+    assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k"), None).await.unwrap().0, attributes().tags);
 }
 
 /// "All concurrent readers of a cold object share one transfer … A reader that leaves does not stop it; a reader that comes late reads what
@@ -221,7 +221,7 @@ async fn absence_is_never_guessed() {
             world.origin.fail_next("head", fault.clone());
             assert_eq!(kind(world.shadow.head(&world.cx, &bucket, &k(key), GetOptions::default()).await), expected);
             world.origin.fail_next("tags", fault.clone());
-            assert_eq!(kind(world.shadow.tags(&world.cx, &bucket, &k(key)).await), expected);
+            assert_eq!(kind(world.shadow.tags(&world.cx, &bucket, &k(key), None).await), expected);
         }
     }
     assert_eq!(kind(world.get("absent").await), ErrorKind::NotFound(Entity::Object));
@@ -453,7 +453,7 @@ async fn what_has_arrived_survives_a_restart() {
 async fn a_hydrated_object_is_whole(world: &World) {
     let info = world.native.head(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
     assert_eq!((info.headers, info.metadata), (attributes().headers, attributes().metadata));
-    assert_eq!(world.shadow.tags(&world.cx, &*world.bucket().await, &k("k")).await.unwrap(), attributes().tags);
+    assert_eq!(world.shadow.tags(&world.cx, &*world.bucket().await, &k("k"), None).await.unwrap().0, attributes().tags);
     assert_eq!(Some(info.etag), world.origin.etag("k"));
 }
 
@@ -663,7 +663,7 @@ async fn tags_are_of_the_object_they_came_with() {
             world.here("k").await.filter(|here| here == "second")
         })
         .await;
-    let tags = world.native.tags(&world.cx, &*world.bucket().await, &k("k")).await.unwrap();
+    let tags = world.native.tags(&world.cx, &*world.bucket().await, &k("k"), None).await.unwrap().0;
     assert_eq!(tags, tagged("2").tags);
 }
 
@@ -702,15 +702,18 @@ async fn acls_are_ours_alone() {
         let world = World::attached(write_through).await;
         world.origin.insert("k", content(70_000), &attributes());
         let (bucket, requests) = (world.bucket().await, world.origin.requests());
-        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k")).await.unwrap(), None);
-        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("absent")).await.unwrap(), None);
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k"), None).await.unwrap(), None);
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("absent"), None).await.unwrap(), None);
         assert_eq!(world.origin.requests(), requests);
         let grants = vec![Grant { grantee: Grantee::Everyone, permission: Permission::Read }];
         let acl = Some(Acl { owner: "acme".to_owned(), grants });
-        assert_eq!(kind(world.shadow.put_acl(&world.cx, &bucket, &k("absent"), acl.clone()).await), ErrorKind::NotFound(Entity::Object));
-        world.shadow.put_acl(&world.cx, &bucket, &k("k"), acl.clone()).await.unwrap();
+        assert_eq!(
+            kind(world.shadow.put_acl(&world.cx, &bucket, &k("absent"), None, acl.clone()).await),
+            ErrorKind::NotFound(Entity::Object)
+        );
+        world.shadow.put_acl(&world.cx, &bucket, &k("k"), None, acl.clone()).await.unwrap();
         assert_eq!(world.here("k").await.unwrap(), content(70_000));
-        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k")).await.unwrap(), acl);
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k"), None).await.unwrap(), acl);
         assert_eq!((world.origin.bytes(), world.origin.writes()), (70_000, Vec::<String>::new()));
         assert_eq!(world.origin.tags_of("k"), attributes().tags);
     }

@@ -103,11 +103,11 @@ async fn half_done_tags_are_repaired() {
     world.put("k", "x").await.unwrap();
     fail_applying(&world, CommitFault::Unavailable);
     let tags = Tags::new([("a".into(), "b".into())]);
-    assert_eq!(kind(world.shadow.put_tags(&world.cx, &bucket, &k("k"), tags.clone()).await), ErrorKind::Unavailable);
+    assert_eq!(kind(world.shadow.put_tags(&world.cx, &bucket, &k("k"), None, tags.clone()).await), ErrorKind::Unavailable);
     world.meta.heal();
     let world = world.restarted().await;
     world.eventually(async || (world.intents().await == 0).then_some(())).await;
-    assert_eq!(world.native.tags(&world.cx, &bucket, &k("k")).await.unwrap(), tags);
+    assert_eq!(world.native.tags(&world.cx, &bucket, &k("k"), None).await.unwrap().0, tags);
 }
 
 /// A later write settles what an earlier one left.
@@ -283,8 +283,8 @@ async fn tags_wait_for_a_repair() {
     world.meta.heal();
     let tags = Tags::new([("a".into(), "b".into())]);
     for key in ["k", "ours"] {
-        world.shadow.put_tags(&world.cx, &bucket, &k(key), tags.clone()).await.unwrap();
-        assert_eq!(world.native.tags(&world.cx, &bucket, &k(key)).await.unwrap(), tags);
+        world.shadow.put_tags(&world.cx, &bucket, &k(key), None, tags.clone()).await.unwrap();
+        assert_eq!(world.native.tags(&world.cx, &bucket, &k(key), None).await.unwrap().0, tags);
     }
     assert_eq!((world.here("k").await.unwrap(), world.origin.content("k").unwrap()), ("half".into(), "half".into()));
 }
@@ -299,7 +299,7 @@ async fn half_done_tags_leave_our_object_in_the_listing() {
     let bucket = world.bucket().await;
     fail_applying(&world, CommitFault::Unavailable);
     let tags = Tags::new([("a".into(), "b".into())]);
-    world.shadow.put_tags(&world.cx, &bucket, &k("k"), tags).await.unwrap_err();
+    world.shadow.put_tags(&world.cx, &bucket, &k("k"), None, tags).await.unwrap_err();
     let options = ListOptions { prefix: "".into(), delimiter: "".into(), start: ListStart::First, limit: 5, source: ListSource::Merged };
     let page = world.shadow.list(&world.cx, &bucket, options).await.unwrap();
     assert_eq!(page.objects.iter().map(|object| &object.etag).collect::<Vec<_>>(), [&ours.etag]);

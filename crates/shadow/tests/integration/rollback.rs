@@ -71,7 +71,7 @@ async fn assert_equal(world: &World) {
     assert_eq!(world.origin.keys(), keys);
     for key in keys {
         let ours = world.shadow.head(&world.cx, &bucket, &k(&key), GetOptions::default()).await.unwrap();
-        let tags = world.shadow.tags(&world.cx, &bucket, &k(&key)).await.unwrap();
+        let tags = world.shadow.tags(&world.cx, &bucket, &k(&key), None).await.unwrap().0;
         let (theirs, their_tags) = world.origin.info(&key).unwrap();
         assert_eq!(
             (&ours.etag, &ours.headers, &ours.metadata, tags),
@@ -99,8 +99,8 @@ async fn changed() -> World {
     world.put("empty", "").await.unwrap();
     let PutOptions { headers, metadata, tags, .. } = labelled("new");
     multipart(&world, "parts", CreateUpload { headers, metadata, tags, ..CreateUpload::default() }).await;
-    world.shadow.put_tags(&world.cx, &bucket, &k("retagged"), Tags::new([("x".into(), "y".into())])).await.unwrap();
-    world.shadow.put_tags(&world.cx, &bucket, &k("untagged"), Tags::default()).await.unwrap();
+    world.shadow.put_tags(&world.cx, &bucket, &k("retagged"), None, Tags::new([("x".into(), "y".into())])).await.unwrap();
+    world.shadow.put_tags(&world.cx, &bucket, &k("untagged"), None, Tags::default()).await.unwrap();
     for key in ["deleted", "gone-at-both", "never-there"] {
         world.delete(key).await.unwrap();
     }

@@ -117,7 +117,7 @@ async fn requests_are_counted_by_kind() {
     world.list("", "", 100, ListSource::Merged).await.unwrap();
     world.origin.insert("cold", "content", &OriginAttributes::default());
     world.shadow.head(&world.cx, &*world.bucket().await, &k("cold"), GetOptions::default()).await.unwrap();
-    world.shadow.tags(&world.cx, &*world.bucket().await, &k("cold")).await.unwrap();
+    world.shadow.tags(&world.cx, &*world.bucket().await, &k("cold"), None).await.unwrap();
     world.get("cold").await.unwrap();
     world.hydrated("cold").await;
     world.shadow.delete(&world.cx, &*world.bucket().await, &k("a"), DeleteOptions::default()).await.unwrap();

@@ -72,8 +72,8 @@ async fn use_everything(world: &World, objects: &dyn Objects, meta: &Counting) -
     let absent = objects.get(cx, bucket, gone, GetOptions::default()).await.unwrap_err();
     assert!(matches!(absent.kind(), ErrorKind::NotFound(_)));
     step("get what is absent");
-    objects.put_tags(cx, bucket, key, Tags::default()).await.unwrap();
-    objects.tags(cx, bucket, key).await.unwrap();
+    objects.put_tags(cx, bucket, key, None, Tags::default()).await.unwrap();
+    objects.tags(cx, bucket, key, None).await.unwrap();
     step("tags");
     let options = |delimiter: &str| ListOptions {
         prefix: String::new(),

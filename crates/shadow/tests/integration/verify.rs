@@ -60,7 +60,7 @@ async fn found(world: &World, options: JobOptions) -> (Job, BTreeMap<String, (St
 async fn what_was_moved_and_written_through_is_the_same() {
     let world = hydrated(true, 5).await;
     world.put("written", content(300)).await.unwrap();
-    world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k0001"), Tags::new([("a".into(), "b".into())])).await.unwrap();
+    world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k0001"), None, Tags::new([("a".into(), "b".into())])).await.unwrap();
     world.delete("k0002").await.unwrap();
     let before = (world.origin.bytes(), world.origin.writes());
     let (job, nothing) = found(&world, JobOptions::default()).await;
@@ -110,7 +110,7 @@ async fn every_kind_of_difference_is_found() {
     origin.alter("k0006", |info| info.metadata = UserMetadata::default());
     origin.alter("k0007", |info| info.headers.storage_class = Some("GLACIER".into()));
     origin.damage("k0008", vec![1; 108]);
-    world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k0009"), Tags::default()).await.unwrap();
+    world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k0009"), None, Tags::default()).await.unwrap();
     world.put("k0010", content(7)).await.unwrap();
     origin.alter("k0010", |info| info.last_modified = Timestamp::from_millis(9_000_000_000_000));
     let expected = |deep: bool| {

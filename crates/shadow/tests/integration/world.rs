@@ -197,7 +197,7 @@ impl World {
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<()> {
-        self.shadow.delete(&self.cx, &*self.bucket().await, &k(key), DeleteOptions::default()).await
+        self.shadow.delete(&self.cx, &*self.bucket().await, &k(key), DeleteOptions::default()).await.map(drop)
     }
 
     /// What is here, whatever the origin holds.

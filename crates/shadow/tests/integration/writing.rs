@@ -47,8 +47,8 @@ async fn with_write_through_both_hold_it() {
     let bucket = world.bucket().await;
     world.put("t", "x").await.unwrap();
     let tags = Tags::new([("a".into(), "b".into())]);
-    world.shadow.put_tags(&world.cx, &bucket, &k("t"), tags.clone()).await.unwrap();
-    assert_eq!(world.native.tags(&world.cx, &bucket, &k("t")).await.unwrap(), tags);
+    world.shadow.put_tags(&world.cx, &bucket, &k("t"), None, tags.clone()).await.unwrap();
+    assert_eq!(world.native.tags(&world.cx, &bucket, &k("t"), None).await.unwrap().0, tags);
     assert_eq!(world.origin.writes(), ["put k", "put k", "put k", "put k", "delete k", "put t"]);
     assert_eq!(world.intents().await, 0);
 }
@@ -120,7 +120,10 @@ async fn conditional_writes_see_cold_objects() {
         assert_eq!(kind(world.put_with("cold", "x", with(matching("other"))).await), ErrorKind::Precondition);
         assert_eq!(kind(world.put_with("none", "x", with(matching("other"))).await), ErrorKind::NotFound(Entity::Object));
         let bucket = world.bucket().await;
-        let delete = world.shadow.delete(&world.cx, &bucket, &k("cold"), DeleteOptions { preconditions: matching("other") }).await;
+        let delete = world
+            .shadow
+            .delete(&world.cx, &bucket, &k("cold"), DeleteOptions { preconditions: matching("other"), ..DeleteOptions::default() })
+            .await;
         assert_eq!(kind(delete), ErrorKind::Precondition);
         assert_eq!(world.origin.writes(), Vec::<String>::new());
         world.put_with("cold", "mine", with(matching(etag.as_str()))).await.unwrap();

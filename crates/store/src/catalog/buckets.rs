@@ -22,7 +22,7 @@ use crate::{
 /// What a bucket holds here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Objects.
+    /// Objects, each version counting as one; delete markers do not count.
     pub objects: u64,
     /// Bytes of their content.
     pub bytes: u64,

@@ -161,8 +161,14 @@ impl Shared {
         Ok(ids)
     }
 
+    /// Whether anything of an object is there: versions and delete markers count.
     async fn has_objects(&self, bucket: &Bucket) -> Result<bool> {
-        Ok(!self.meta.scan(bucket.partition, key::object_range(""), 1, Projection::Head).await?.is_empty())
+        for range in [key::object_range(""), key::version_range("")] {
+            if !self.meta.scan(bucket.partition, range, 1, Projection::Head).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 

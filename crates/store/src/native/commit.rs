@@ -1,11 +1,11 @@
 //! Commits behind the bucket's fence.
 
 use bytes::Bytes;
-use umbra_core::{BucketName, Entity, Error, ErrorKind, Result, Timestamp};
+use umbra_core::{BucketName, Entity, Error, ErrorKind, ObjectKey, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
-use crate::{Bucket, BucketState, Removal, Terms, record};
+use crate::{Bucket, BucketSettings, BucketState, DefaultRetention, Removal, Terms, Versioning, record};
 
 /// The name of the counter of objects.
 const OBJECTS: &str = "objects";
@@ -13,12 +13,16 @@ const OBJECTS: &str = "objects";
 const BYTES: &str = "bytes";
 
 /// What a writer knows of its bucket: its settings must not have changed meanwhile, or at least it must not be going away nor have got
-/// another shadow, under which the write would mean something else.
+/// another shadow or state of versioning, under which the write would mean something else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence {
     pub(super) partition: Partition,
     revision: Revision,
     generation: u64,
+    /// Whether its objects have versions.
+    pub(super) versioning: Versioning,
+    /// How new versions are kept that do not say so themselves.
+    pub(super) retention: Option<DefaultRetention>,
 }
 
 /// A check did not hold: what its key holds instead of what was expected.
@@ -40,8 +44,18 @@ pub(super) struct Changes {
 
 impl From<&Bucket> for Fence {
     fn from(bucket: &Bucket) -> Self {
-        Self { partition: bucket.partition, revision: bucket.revision, generation: bucket.settings.generation }
+        Self {
+            partition: bucket.partition,
+            revision: bucket.revision,
+            generation: bucket.settings.generation,
+            versioning: bucket.settings.versioning,
+            retention: default_retention(&bucket.settings),
+        }
     }
+}
+
+fn default_retention(settings: &BucketSettings) -> Option<DefaultRetention> {
+    settings.extras.object_lock.and_then(|lock| lock.default)
 }
 
 impl Fence {
@@ -59,6 +73,10 @@ impl Fence {
         if settings.generation != self.generation {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's shadow was just changed; please try again"));
         }
+        if settings.versioning != self.versioning {
+            return Err(Error::new(ErrorKind::Unavailable, "the bucket's versioning was just changed; please try again"));
+        }
+        self.retention = default_retention(&settings);
         self.revision = current.revision;
         Ok(())
     }
@@ -70,6 +88,11 @@ impl Lost {
     /// Terms may check the same key once more. Theirs is the one that failed when `expected` still holds.
     pub(super) fn is_of(&self, key: &[u8], expected: Expect) -> bool {
         self.key == key && !expected.holds(self.current.as_ref().map(|entry| entry.revision))
+    }
+
+    /// Whether it is the check of a version of `key` that failed.
+    pub(super) fn is_of_any_version(&self, key: &ObjectKey) -> bool {
+        self.key.starts_with(&key::history(key))
     }
 
     /// What `key` holds, when it is the check of `key` at `expected` that failed; a conflict for the client when it is another.

@@ -1,21 +1,22 @@
 //! Deletes.
 
-use umbra_core::{ObjectKey, Preconditions, Result, check_write};
-use umbra_meta::{Expect, key};
+use umbra_core::{Found, ObjectKey, Preconditions, Result, check_delete};
 
 use super::{
-    Native, Stored,
+    Native,
     commit::{Changes, Fence},
     detached,
+    versions::Known,
 };
-use crate::{Bucket, EventKind, Terms};
+use crate::{Bucket, Deleted, EventKind, Terms, Versioning};
 
 impl Native {
-    /// Removes the object of `key`, once `conditions` hold for what the key holds at that moment. Tells whether there was one.
+    /// Removes the object of `key`, once `conditions` hold for what the key holds at that moment: for good where there are no versions, and else
+    /// by a delete marker. Without an object there is nothing to judge.
     ///
     /// The writes of `terms` are committed even when there was none. A check of `terms` that fails is
     /// [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
-    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, mut terms: Terms) -> Result<bool> {
+    pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, mut terms: Terms) -> Result<Deleted> {
         let (marker, removed) = match terms.expires {
             true => (EventKind::ExpiredWithMarker, EventKind::Expired),
             false => (EventKind::DeleteMarker, EventKind::Delete),
@@ -25,28 +26,50 @@ impl Native {
         detached(async move { native.remove_object(fence, &key, &conditions, &terms).await }).await
     }
 
-    async fn remove_object(&self, mut fence: Fence, key: &ObjectKey, conditions: &Preconditions, terms: &Terms) -> Result<bool> {
-        let row = key::object(key);
-        let mut current = self.meta().get(fence.partition, &row).await?;
+    /// Commits `terms` and nothing else. A check that fails is [`umbra_core::ErrorKind::Conflict`].
+    pub async fn commit_terms(&self, bucket: &Bucket, terms: &Terms) -> Result<()> {
+        let mut fence = Fence::from(bucket);
+        let mut changes = Changes::behind(fence);
+        changes.add_terms(terms);
+        self.commit(&mut fence, changes).await??;
+        Ok(())
+    }
+
+    async fn remove_object(&self, mut fence: Fence, key: &ObjectKey, conditions: &Preconditions, terms: &Terms) -> Result<Deleted> {
         loop {
-            let old = current.as_ref().map(Stored::decode).transpose()?;
-            check_write(conditions, old.as_ref().map(|old| &old.object.etag).or(terms.cold.as_ref()))?;
-            if old.is_none() && terms.writes.is_empty() && terms.checks.is_empty() {
-                return Ok(false);
+            let known = self.known(fence, key).await?;
+            let found = found(&known, terms);
+            check_delete(conditions, found)?;
+            // Whoever sets conditions does not want a delete marker of what never was.
+            let makes_marker = fence.versioning != Versioning::Off && (conditions.is_empty() || !matches!(found, Found::Nothing));
+            if !makes_marker && known.object.is_none() && terms.writes.is_empty() && terms.checks.is_empty() {
+                return Ok(Deleted::default());
             }
-            let expected = Expect::unchanged(old.as_ref().map(|old| old.revision));
             let mut changes = Changes::behind(fence);
-            changes.check(row.clone(), expected);
-            if let Some(Stored { object, .. }) = &old {
-                changes.delete(row.clone());
-                changes.count(-1, -object.size.cast_signed());
-                changes.reclaim(object.content.extents(), self.reclamation_due());
+            known.check(&mut changes, key);
+            let mut deleted = Deleted::default();
+            if makes_marker {
+                let mut marker = self.marker();
+                self.add_version(&mut changes, fence, key, &known, &mut marker).await?;
+                deleted = Deleted { version: Some(marker.version.id()), is_marker: true };
+            } else if let Some(old) = &known.object {
+                changes.delete(umbra_meta::key::object(key));
+                self.drop_record(&mut changes, &old.object);
             }
             changes.add_terms(terms);
             match self.commit(&mut fence, changes).await? {
-                Ok(_) => return Ok(old.is_some()),
-                Err(lost) => current = lost.reread(&row, expected)?,
+                Ok(_) => return Ok(deleted),
+                Err(lost) if known.is_outdated_by(&lost, key) || lost.is_of_any_version(key) => {}
+                Err(lost) => return Err(lost.into()),
             }
         }
+    }
+}
+
+fn found<'a>(known: &'a Known, terms: &'a Terms) -> Found<'a> {
+    match known.etag().or(terms.cold.as_ref()) {
+        Some(etag) => Found::Object(etag),
+        None if known.is_absent() => Found::Nothing,
+        None => Found::Marker,
     }
 }

@@ -20,7 +20,8 @@ impl Native {
         }
     }
 
-    /// Like [`Native::open`], beginning anew with what `key` holds now when the content of `stored` is gone. `None` when the key is gone.
+    /// Like [`Native::open`], beginning anew with what `key`, or the version in question, holds now when the content of `stored` is gone. `None`
+    /// when there is nothing any more.
     pub async fn open_current(
         &self,
         bucket: &Bucket,
@@ -33,10 +34,11 @@ impl Native {
                 Ok(object) => return Ok(Some(object)),
                 Err(gone) => gone,
             };
-            match self.find(bucket, key).await? {
-                None => return Ok(None),
-                Some(current) if current.revision == stored.revision => return Err(gone.into()),
-                Some(current) => stored = current,
+            match self.find_version(bucket, key, options.version).await {
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error),
+                Ok(current) if current.revision == stored.revision => return Err(gone.into()),
+                Ok(current) => stored = current,
             }
         }
         Ok(Some(self.try_open(&stored, options).await??))

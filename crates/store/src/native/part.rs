@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{ETag, Encryption, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId};
+use umbra_core::{ETag, Encryption, Entity, Error, ErrorKind, ObjectKey, PartNumber, Result, UploadId, VersionId};
 use umbra_meta::{Entry, Expect, Projection, key};
 
 use super::{
@@ -148,7 +148,7 @@ struct Rows {
 impl PartHead {
     fn put_object(self, encryption: Option<Encryption>) -> PutObject {
         let Self { size, md5, last_modified, checksums } = self;
-        PutObject { etag: ETag::from_md5(md5), checksums, size, last_modified, encryption }
+        PutObject { etag: ETag::from_md5(md5), checksums, size, last_modified, version: VersionId::Null, encryption }
     }
 }
 

@@ -9,7 +9,7 @@ use umbra_core::{
 };
 use umbra_meta::{Partition, Revision, key};
 
-use super::{Completion, Extent, Native, ObjectRecord, Pieces, Stored, upload::Upload};
+use super::{Completion, Extent, Native, ObjectRecord, Pieces, Stored, Version, upload::Upload};
 use crate::{Bucket, CompleteUpload, CompletedPart, CreateUpload, CustomerKey, PutObject, keyring::check_part, record::part::PartRecord};
 
 /// A completion that passed every validation: commit it, or drop it.
@@ -146,6 +146,7 @@ impl Ready {
             content: Pieces::Extents(named.into_iter().flat_map(|(_, part)| part.extents).collect()),
             hydrated: None,
             completion: Some(completion),
+            version: Version::default(),
         };
         Ok(Self { upload, object, stored, unnamed: parts.into_values().flat_map(|part| part.extents).collect(), notes })
     }

@@ -7,11 +7,11 @@ use umbra_core::{
 use umbra_meta::{Entry, Expect, Revision, is_outcome_unknown, key};
 
 use super::{
-    Content, Native, ObjectRecord, Stored,
+    Content, Native, ObjectRecord, Stored, Version,
     commit::{Changes, Fence, Lost},
     detached,
 };
-use crate::{Bucket, Cause, EventKind, Identity, PutObject, Terms, record};
+use crate::{Bucket, Cause, EventKind, Identity, PutObject, Terms, Versioning, record};
 
 /// What a new object carries besides its content.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +68,7 @@ impl Native {
             content: content.pieces.clone(),
             hydrated: None,
             completion: None,
+            version: Version::default(),
         };
         let outcome = self.replace(&mut fence, key, &mut object, conditions, terms, &mut |_| {}).await;
         let outcome = outcome.and_then(|outcome| outcome.map_err(Error::from));
@@ -85,35 +86,23 @@ impl Native {
         terms: &Terms,
         more: &mut (dyn FnMut(&mut Changes) + Send),
     ) -> Result<Result<(), Lost>> {
-        let row = key::object(key);
-        let mut current = self.meta().get(fence.partition, &row).await?;
+        let asked = object.attributes.lock.retention;
         loop {
-            let old = current.as_ref().map(Stored::decode).transpose()?;
-            check_write(conditions, old.as_ref().map(|old| &old.object.etag).or(terms.cold.as_ref()))?;
-            object.last_modified = self.next_date(old.as_ref());
+            let known = self.known(*fence, key).await?;
+            check_write(conditions, known.etag().or(terms.cold.as_ref()))?;
+            object.last_modified = self.next_date(known.object.as_ref());
+            object.attributes.lock.retention = asked.or_else(|| fence.retention.map(|default| default.from(object.last_modified)));
             let mut changes = Changes::behind(*fence);
-            let expected = self.put_object_row(&mut changes, &row, old.as_ref(), object);
+            known.check(&mut changes, key);
+            self.add_version(&mut changes, *fence, key, &known, object).await?;
             more(&mut changes);
             changes.add_terms(terms);
             match self.commit(fence, changes).await? {
                 Ok(_) => return Ok(Ok(())),
-                Err(lost) if lost.is_of(&row, expected) => current = lost.reread(&row, expected)?,
+                Err(lost) if known.is_outdated_by(&lost, key) || lost.is_of_any_version(key) => {}
                 Err(lost) => return Ok(Err(lost)),
             }
         }
-    }
-
-    /// The changes that put `object` in the place of `old`.
-    fn put_object_row(&self, changes: &mut Changes, row: &[u8], old: Option<&Stored>, object: &ObjectRecord) -> Expect {
-        let expected = Expect::unchanged(old.map(|old| old.revision));
-        changes.check(row.to_vec(), expected);
-        changes.put(row.to_vec(), record::object::encode(object));
-        let old_size = old.map_or(0, |old| old.object.size);
-        changes.count(i64::from(old.is_none()), object.size.cast_signed() - old_size.cast_signed());
-        if let Some(old) = old {
-            changes.reclaim(old.object.content.extents(), self.reclamation_due());
-        }
-        expected
     }
 
     /// Now, but later than what the key held.
@@ -165,7 +154,16 @@ impl Native {
             return Err(Error::new(ErrorKind::Conflict, "the object changed meanwhile"));
         }
         let mut changes = Changes::behind(*fence);
-        self.put_object_row(&mut changes, &row, old.as_ref(), object);
+        changes.check(row.clone(), Expect::unchanged(replaces));
+        if fence.versioning != Versioning::Off && replaces.is_none() {
+            // A key with versions of its own is no copy of anything.
+            changes.check(key::history(key), Expect::Absent);
+        }
+        changes.put(row, record::object::encode(object));
+        changes.count(1, object.size.cast_signed());
+        if let Some(old) = &old {
+            self.drop_record(&mut changes, &old.object);
+        }
         changes.add_terms(terms);
         self.commit(fence, changes).await?.map_err(Error::from)?;
         Ok(())
@@ -222,7 +220,19 @@ impl Native {
 impl ObjectRecord {
     fn copied(content: &Content, identity: Identity) -> Self {
         let Identity { info, tags, hydrated } = identity;
-        let ObjectInfo { size: _, etag, last_modified, headers, metadata, checksums, parts, tag_count: _, attributes, source: _ } = info;
+        let ObjectInfo {
+            size: _,
+            etag,
+            last_modified,
+            headers,
+            metadata,
+            checksums,
+            parts,
+            tag_count: _,
+            attributes,
+            version: _,
+            source: _,
+        } = info;
         Self {
             size: content.size,
             etag,
@@ -236,6 +246,7 @@ impl ObjectRecord {
             content: content.pieces.clone(),
             hydrated: Some(hydrated),
             completion: None,
+            version: Version::default(),
         }
     }
 
@@ -245,6 +256,7 @@ impl ObjectRecord {
             checksums: self.checksums.clone(),
             size: self.size,
             last_modified: self.last_modified,
+            version: self.version.id(),
             encryption: self.attributes.encryption.clone(),
         }
     }

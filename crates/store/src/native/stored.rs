@@ -1,7 +1,7 @@
 //! Objects as they are stored.
 
 use umbra_core::{
-    Attributes, Checksum, ETag, ObjectInfo, PartInfo, ReadSource, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata,
+    Attributes, Checksum, ETag, ObjectInfo, PartInfo, ReadSource, Result, SystemHeaders, Tags, Timestamp, UploadId, UserMetadata, VersionId,
 };
 use umbra_meta::{Entry, Revision};
 
@@ -35,6 +35,26 @@ pub struct ObjectRecord {
     pub hydrated: Option<Timestamp>,
     /// The upload it was completed from, if it was.
     pub completion: Option<Completion>,
+    /// Which of the key's versions it is.
+    pub version: Version,
+}
+
+/// The place of a version among those of its key. The default is that of an object from a time before versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Grows from each to the next newer one of the key.
+    pub sequence: u64,
+    /// The randomness in its name; `None`: it is the null version.
+    pub nonce: Option<u64>,
+    /// Whether it is a delete marker: a record without content that says that the key is deleted.
+    pub is_marker: bool,
+}
+
+impl Version {
+    /// How clients name it.
+    pub fn id(self) -> VersionId {
+        self.nonce.map_or(VersionId::Null, |nonce| VersionId::Named { sequence: self.sequence, nonce })
+    }
 }
 
 /// What an object remembers of the upload it was completed from, so that the completion can be repeated.
@@ -56,7 +76,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The object that `entry` holds, an entry of [`umbra_meta::key::object`].
+    /// The object that `entry` holds, an entry of [`umbra_meta::key::object`] or [`umbra_meta::key::version`].
     pub fn decode(entry: &Entry) -> Result<Self> {
         Ok(Self { object: record::object::decode(entry)?, revision: entry.revision })
     }
@@ -74,6 +94,7 @@ impl Stored {
             parts: object.parts.clone(),
             tag_count: object.tags.len(),
             attributes: object.attributes.clone(),
+            version: object.version.id(),
             source: ReadSource::Local,
         }
     }

@@ -24,9 +24,10 @@ struct Retention {
     until: i64,
 }
 
+/// A mode of retention.
 #[derive(Clone, Copy, Encode, Decode)]
 #[cbor(index_only)]
-enum Mode {
+pub(super) enum Mode {
     #[n(0)]
     Governance,
     #[n(1)]
@@ -114,21 +115,31 @@ impl<'b> Attributes<'b> {
 
 impl From<given::Retention> for Retention {
     fn from(retention: given::Retention) -> Self {
-        let mode = match retention.mode {
-            given::RetentionMode::Governance => Mode::Governance,
-            given::RetentionMode::Compliance => Mode::Compliance,
-        };
-        Self { mode, until: retention.until.as_millis() }
+        Self { mode: retention.mode.into(), until: retention.until.as_millis() }
     }
 }
 
 impl From<Retention> for given::Retention {
     fn from(retention: Retention) -> Self {
-        let mode = match retention.mode {
-            Mode::Governance => given::RetentionMode::Governance,
-            Mode::Compliance => given::RetentionMode::Compliance,
-        };
-        Self { mode, until: Timestamp::from_millis(retention.until) }
+        Self { mode: retention.mode.into(), until: Timestamp::from_millis(retention.until) }
+    }
+}
+
+impl From<given::RetentionMode> for Mode {
+    fn from(mode: given::RetentionMode) -> Self {
+        match mode {
+            given::RetentionMode::Governance => Self::Governance,
+            given::RetentionMode::Compliance => Self::Compliance,
+        }
+    }
+}
+
+impl From<Mode> for given::RetentionMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Governance => Self::Governance,
+            Mode::Compliance => Self::Compliance,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod v1 {
     use minicbor::{Decode, Encode};
     use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
 
-    use crate::{BucketSettings, BucketState, record::extras::Extras};
+    use crate::{BucketSettings, BucketState, Versioning as Given, record::extras::Extras};
 
     #[derive(Encode, Decode)]
     pub(super) struct Settings<'b> {
@@ -44,6 +44,9 @@ mod v1 {
         /// Absent while the bucket has none.
         #[b(5)]
         extras: Option<Extras<'b>>,
+        /// Absent: off.
+        #[n(6)]
+        versioning: Option<Versioning>,
     }
 
     #[derive(Encode, Decode)]
@@ -53,6 +56,15 @@ mod v1 {
         Active,
         #[n(1)]
         Deleting,
+    }
+
+    #[derive(Encode, Decode)]
+    #[cbor(index_only)]
+    enum Versioning {
+        #[n(0)]
+        Enabled,
+        #[n(1)]
+        Suspended,
     }
 
     #[derive(Encode, Decode)]
@@ -99,6 +111,11 @@ mod v1 {
                 generation: settings.generation,
                 shadow: settings.shadow.as_ref().map(Shadow::from),
                 extras: (*settings.extras != crate::Extras::default()).then(|| Extras::from(&*settings.extras)),
+                versioning: match settings.versioning {
+                    Given::Off => None,
+                    Given::Enabled => Some(Versioning::Enabled),
+                    Given::Suspended => Some(Versioning::Suspended),
+                },
             }
         }
     }
@@ -114,6 +131,11 @@ mod v1 {
                 location: settings.location,
                 shadow: settings.shadow.map(ShadowSettings::from),
                 generation: settings.generation,
+                versioning: match settings.versioning {
+                    None => Given::Off,
+                    Some(Versioning::Enabled) => Given::Enabled,
+                    Some(Versioning::Suspended) => Given::Suspended,
+                },
                 extras: settings.extras.map(|extras| Arc::new(extras.into())).unwrap_or_default(),
             }
         }
@@ -162,12 +184,12 @@ mod v1 {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use umbra_core::{Acl, Grant, Grantee, HydratePolicy, Money, Permission, SealedSecret, ShadowSettings, Timestamp};
+    use umbra_core::{Acl, Grant, Grantee, HydratePolicy, Money, Permission, RetentionMode, SealedSecret, ShadowSettings, Timestamp};
 
     use super::{decode_settings, encode_settings};
     use crate::{
-        BucketSettings, BucketState, CorsRule, DefaultEncryption, DefaultKmsKey, Extras, HookAuth, Lifecycle, Notifications,
-        ObjectOwnership, PublicAccessBlock,
+        BucketSettings, BucketState, CorsRule, DefaultEncryption, DefaultKmsKey, DefaultRetention, Extras, HookAuth, Lifecycle,
+        Notifications, ObjectLockSettings, ObjectOwnership, PublicAccessBlock, RetentionPeriod, Versioning,
         lifecycle::{Due, Expiration, LifecycleFilter, LifecycleRule, Transition},
         record::golden,
     };
@@ -254,6 +276,12 @@ mod tests {
         BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() }
     }
 
+    fn with_versions() -> BucketSettings {
+        let default = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Years(2) };
+        let extras = Extras { object_lock: Some(ObjectLockSettings { default: Some(default) }), ..Extras::default() };
+        BucketSettings { versioning: Versioning::Enabled, extras: Arc::new(extras), ..BucketSettings::default() }
+    }
+
     fn with_encryption() -> BucketSettings {
         let kms = Some(DefaultKmsKey { key: Some("alias/one".to_owned()), dual: true });
         let encryption = Some(DefaultEncryption { kms, bucket_key: Some(false), blocks_customer_keys: true });
@@ -278,6 +306,8 @@ mod tests {
             ("bucket/v1-plain", BucketSettings::default()),
             ("bucket/v1-extras", with_extras()),
             ("bucket/v1-later", with_later_settings()),
+            ("bucket/v1-versions", with_versions()),
+            ("bucket/v1-suspended", BucketSettings { versioning: Versioning::Suspended, ..BucketSettings::default() }),
             ("bucket/v1-encryption", with_encryption()),
             ("bucket/v1-access", with_access()),
         ] {

@@ -7,6 +7,7 @@ use super::{
     attributes::Acl,
     encryption::DefaultEncryption,
     lifecycle::{EarlierRule, Lifecycle},
+    object_lock::ObjectLock,
     sub_resources::{EventHook, Logging, Website},
 };
 use crate::extras::{self, Extras as Given};
@@ -34,6 +35,8 @@ pub(super) struct Extras<'b> {
     earlier_lifecycle: Vec<EarlierRule>,
     #[n(9)]
     notifications: Option<Notifications>,
+    #[n(10)]
+    object_lock: Option<ObjectLock>,
     #[n(11)]
     policy: Option<String>,
     #[b(12)]
@@ -133,6 +136,7 @@ impl<'b> From<&'b Given> for Extras<'b> {
             cors: extras.cors.into_iter().map(CorsRule::from).collect(),
             earlier_lifecycle: Vec::new(),
             notifications: extras.notifications.map(Notifications::from),
+            object_lock: extras.object_lock.map(ObjectLock::from),
             encryption: extras.encryption.map(DefaultEncryption::from),
             policy: extras.policy,
             acl: given.acl.as_ref().map(Acl::of),
@@ -162,6 +166,7 @@ impl From<Extras<'_>> for Given {
             cors: extras.cors.into_iter().map(extras::CorsRule::from).collect(),
             lifecycle: Lifecycle::given(extras.lifecycle, extras.earlier_lifecycle),
             notifications: extras.notifications.map(extras::Notifications::from),
+            object_lock: extras.object_lock.map(extras::ObjectLockSettings::from),
             encryption: extras.encryption.map(extras::DefaultEncryption::from),
             policy: extras.policy,
             acl: extras.acl.map(Acl::into_given),

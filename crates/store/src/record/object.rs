@@ -1,10 +1,11 @@
-//! `o/<key>`: the current object of a key. The head is all a listing needs, the body holds the rest.
+//! `o/<key>`: the current object of a key; `v/<key><sequence>`: an older version of it, or a delete marker. The head is all a listing needs,
+//! the body holds the rest.
 
 use bytes::Bytes;
 use umbra_core::{ETag, Result, Timestamp};
 use umbra_meta::Entry;
 
-use crate::{ObjectRecord, Pieces};
+use crate::{ObjectRecord, Pieces, Version};
 
 const WHAT: &str = "an object";
 const VERSION: u8 = 1;
@@ -16,6 +17,7 @@ pub(crate) struct ObjectHead {
     pub(crate) etag: ETag,
     pub(crate) last_modified: Timestamp,
     pub(crate) storage_class: Option<String>,
+    pub(crate) version: Version,
 }
 
 /// The head and the body of the record that holds `object`.
@@ -57,7 +59,7 @@ mod v1 {
 
     use super::ObjectHead;
     use crate::{
-        Completion, ObjectRecord, Pieces,
+        Completion, ObjectRecord, Pieces, Version,
         record::{
             attributes::Attributes,
             fields::{self, Headers, Pairs, Sealed, Seals, Stretch, Sum},
@@ -74,6 +76,20 @@ mod v1 {
         last_modified: i64,
         #[b(3)]
         storage_class: Option<&'b str>,
+        /// Absent: the null version of a time before versions.
+        #[n(4)]
+        version: Option<Place>,
+    }
+
+    #[derive(Encode, Decode)]
+    struct Place {
+        #[n(0)]
+        sequence: u64,
+        /// Absent: the null version.
+        #[n(1)]
+        nonce: Option<u64>,
+        #[n(2)]
+        is_marker: Option<bool>,
     }
 
     #[derive(Encode, Decode)]
@@ -129,6 +145,7 @@ mod v1 {
                 etag: object.etag.as_str(),
                 last_modified: object.last_modified.as_millis(),
                 storage_class: object.headers.storage_class.as_deref(),
+                version: Place::of(object.version),
             }
         }
     }
@@ -140,7 +157,21 @@ mod v1 {
                 etag: ETag::parse(head.etag),
                 last_modified: Timestamp::from_millis(head.last_modified),
                 storage_class: head.storage_class.map(str::to_owned),
+                version: head.version.map(Version::from).unwrap_or_default(),
             }
+        }
+    }
+
+    impl Place {
+        fn of(version: Version) -> Option<Self> {
+            let Version { sequence, nonce, is_marker } = version;
+            (version != Version::default()).then(|| Self { sequence, nonce, is_marker: is_marker.then_some(true) })
+        }
+    }
+
+    impl From<Place> for Version {
+        fn from(place: Place) -> Self {
+            Self { sequence: place.sequence, nonce: place.nonce, is_marker: place.is_marker.unwrap_or(false) }
         }
     }
 
@@ -190,6 +221,7 @@ mod v1 {
                 parts: self.parts.into_iter().map(part).collect(),
                 content,
                 hydrated: self.hydrated.map(Timestamp::from_millis),
+                version: head.version,
                 completion: self.completion.map(|by| Completion { upload: UploadId::parse(by.upload), fingerprint: by.fingerprint }),
             })
         }

@@ -21,12 +21,15 @@ pub struct Books {
     uploads: BTreeSet<(String, String)>,
     indexed: BTreeSet<(String, String)>,
     counted: (i64, i64),
+    /// Of each key that has a history: how many versions it says there are, how many there are, whether one is the null version, and whether
+    /// the history says so.
+    versions: BTreeMap<String, (u64, u64, bool, bool)>,
 }
 
 /// Reads every row of `partition` while nobody writes.
 ///
 /// # Panics
-/// When a blob is named twice, a counter is wrong, or rows of uploads are left without each other.
+/// When a blob is named twice, a counter or a history is wrong, or rows of uploads are left without each other.
 pub async fn audit(meta: &dyn MetaStore, partition: Partition) -> Books {
     let mut books = Books::default();
     let rows = meta.scan(partition, KeyRange::prefix(b""), usize::MAX, Projection::Full).await.expect("the rows are read");
@@ -35,13 +38,31 @@ pub async fn audit(meta: &dyn MetaStore, partition: Partition) -> Books {
     }
     assert_eq!(books.counted, (books.objects, books.bytes), "the counters of objects and bytes");
     assert_eq!(books.uploads, books.indexed, "uploads and their index");
+    for (key, (said, found, has_null, says_null)) in &books.versions {
+        assert!(said == found && *found > 0 && has_null == says_null, "{key}: the history is of other versions");
+    }
     books
 }
 
 impl Books {
     fn enter(&mut self, row: &Entry) {
-        if key::parse_object(&row.key).is_some() {
+        if let Some((key, sequence)) = key::parse_version(&row.key) {
+            let object = Stored::decode(row).expect("it is a version").object;
+            assert_eq!(object.version.sequence, sequence, "a version lies at its place");
+            let versions = self.versions.entry(key.as_str().to_owned()).or_default();
+            versions.1 += 1;
+            versions.2 |= object.version.nonce.is_none();
+            if !object.version.is_marker {
+                self.objects += 1;
+                self.bytes += object.size.cast_signed();
+                self.name(object.content.extents());
+            }
+        } else if let Some(key) = key::parse_history(&row.key) {
+            let history = record::history::decode(&row.body).expect("it is a history");
+            self.versions.insert(key.as_str().to_owned(), (history.count, 0, false, history.null.is_some()));
+        } else if key::parse_object(&row.key).is_some() {
             let object = Stored::decode(row).expect("it is an object").object;
+            assert!(!object.version.is_marker, "a delete marker is no object");
             self.objects += 1;
             self.bytes += object.size.cast_signed();
             self.name(object.content.extents());

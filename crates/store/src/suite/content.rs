@@ -65,12 +65,13 @@ async fn descriptions(fixture: &Fixture) {
             parts: vec![],
             tag_count: 2,
             attributes: umbra_core::Attributes::default(),
+            version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
         };
         assert_eq!(info, expected);
         let got = fixture.try_get("described", crate::GetOptions::default()).await.expect("it is read");
         assert_eq!(got.info, expected);
-        assert_eq!(fixture.objects.tags(&fixture.cx, &fixture.bucket, &key("described")).await.expect("it has tags"), tags);
+        assert_eq!(fixture.objects.tags(&fixture.cx, &fixture.bucket, &key("described"), None).await.expect("it has tags").0, tags);
     }
     let listed = fixture.list("described", "", ListStart::First, 1).await.objects;
     assert_eq!(listed[0].storage_class.as_deref(), Some("STANDARD_IA"));
@@ -111,16 +112,16 @@ async fn tagging(fixture: &Fixture) {
         fixture.put("tagged", content(size, 1)).await;
         let before = fixture.head("tagged").await.expect("it is there");
         for tags in [&one, &Tags::default()] {
-            objects.put_tags(cx, bucket, &key("tagged"), tags.clone()).await.expect("it is tagged");
-            assert_eq!(objects.tags(cx, bucket, &key("tagged")).await.expect("it has tags"), *tags);
+            objects.put_tags(cx, bucket, &key("tagged"), None, tags.clone()).await.expect("it is tagged");
+            assert_eq!(objects.tags(cx, bucket, &key("tagged"), None).await.expect("it has tags").0, *tags);
             let expected = ObjectInfo { tag_count: tags.len(), ..before.clone() };
             assert_eq!(fixture.head("tagged").await.expect("it is there"), expected, "tags change nothing else");
             assert!(fixture.get("tagged").await == content(size, 1));
         }
     }
     let absent = key("not/tagged");
-    assert_eq!(kind("tags", objects.tags(cx, bucket, &absent).await), super::fixture::NO_OBJECT);
-    assert_eq!(kind("put_tags", objects.put_tags(cx, bucket, &absent, one).await), super::fixture::NO_OBJECT);
+    assert_eq!(kind("tags", objects.tags(cx, bucket, &absent, None).await), super::fixture::NO_OBJECT);
+    assert_eq!(kind("put_tags", objects.put_tags(cx, bucket, &absent, None, one).await), super::fixture::NO_OBJECT);
 }
 
 async fn keys(fixture: &Fixture) {

@@ -20,7 +20,7 @@ pub(super) async fn run(source: &Fixture, target: &Fixture) {
 
 async fn copy_to(source: &Fixture, name: &str, target: &Fixture, target_name: &str, options: CopyOptions) -> umbra_core::Result<PutObject> {
     let (from, to) = (key(name), key(target_name));
-    copy(&*source.objects, &source.cx, (&source.bucket, &from), (&target.bucket, &to), options).await
+    copy(&*source.objects, &source.cx, (&source.bucket, &from), (&target.bucket, &to), options).await.map(|copied| copied.target)
 }
 
 fn described() -> PutOptions {
@@ -111,7 +111,7 @@ async fn parts(source: &Fixture, target: &Fixture) {
     let copy = async |part: i64, range, conditions| {
         let part = PartAddress { key: &to, upload: &upload, number: number(part) };
         let options = CopyPartOptions { source_conditions: conditions, range, ..CopyPartOptions::default() };
-        copy_part(&*source.objects, &source.cx, (&source.bucket, &from), &target.bucket, part, options).await
+        copy_part(&*source.objects, &source.cx, (&source.bucket, &from), &target.bucket, part, options).await.map(|copied| copied.target)
     };
     let size = content.len() as u64;
     let none = Preconditions::default;

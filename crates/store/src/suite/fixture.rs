@@ -125,7 +125,7 @@ impl Fixture {
     }
 
     pub(super) async fn delete_if(&self, name: &str, preconditions: Preconditions) -> Result<()> {
-        self.objects.delete(&self.cx, &self.bucket, &key(name), DeleteOptions { preconditions }).await
+        self.objects.delete(&self.cx, &self.bucket, &key(name), DeleteOptions { preconditions, ..DeleteOptions::default() }).await.map(drop)
     }
 
     pub(super) async fn try_list(&self, options: ListOptions) -> Result<ListPage> {

@@ -91,7 +91,7 @@ async fn nothing_is_written_to_a_bucket_that_is_gone() {
     settled().await;
     assert!(memory.len() <= before, "content that was refused is gone");
     assert_eq!(suite::audit(&*store.meta, bucket.partition).await.objects, 0);
-    let tagged = native.put_tags(&store.cx, &bucket, &key("k"), Tags::default()).await;
+    let tagged = native.put_tags(&store.cx, &bucket, &key("k"), None, Tags::default()).await;
     assert_eq!(tagged.unwrap_err().kind(), ErrorKind::NotFound(Entity::Object));
 }
 

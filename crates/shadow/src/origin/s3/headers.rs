@@ -62,6 +62,7 @@ pub(super) fn object_info(headers: &HeaderMap, size: u64) -> Result<ObjectInfo> 
         parts: Vec::new(),
         tag_count: text("x-amz-tagging-count").and_then(|count| count.parse().ok()).unwrap_or(0),
         attributes: umbra_core::Attributes::default(),
+        version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,
     })
 }

@@ -6,7 +6,7 @@ use umbra_core::{
 use umbra_meta::{Entry, Revision};
 
 use super::{ObjectHead, decode, decode_head, encode};
-use crate::{Completion, Extent, ObjectRecord, Pieces, Seal, Wrapping, keyring::WRAPPED_LEN, record::golden};
+use crate::{Completion, Extent, ObjectRecord, Pieces, Seal, Version, Wrapping, keyring::WRAPPED_LEN, record::golden};
 
 fn plain() -> ObjectRecord {
     ObjectRecord {
@@ -22,6 +22,7 @@ fn plain() -> ObjectRecord {
         content: Pieces::Inline(Bytes::from_static(b"hello")),
         hydrated: None,
         completion: None,
+        version: Version::default(),
     }
 }
 
@@ -57,6 +58,14 @@ fn full() -> ObjectRecord {
     }
 }
 
+fn named() -> ObjectRecord {
+    ObjectRecord { version: Version { sequence: 1_700_000_000_123, nonce: Some(u64::MAX), is_marker: false }, ..full() }
+}
+
+fn null_marker() -> ObjectRecord {
+    ObjectRecord { version: Version { sequence: 1_700_000_000_123, nonce: None, is_marker: true }, ..plain() }
+}
+
 fn seal(wrapping: Wrapping) -> Box<Seal> {
     Box::new(Seal { wrapping, wrapped: [7; WRAPPED_LEN] })
 }
@@ -87,9 +96,14 @@ fn entry(head: &[u8], body: &[u8]) -> Entry {
 
 #[test]
 fn every_released_format_is_read() {
-    for (name, object) in
-        [("object/v1", full()), ("object/v1-inline", plain()), ("object/v1-sealed", sealed()), ("object/v1-sealed-inline", sealed_inline())]
-    {
+    for (name, object) in [
+        ("object/v1", full()),
+        ("object/v1-inline", plain()),
+        ("object/v1-version", named()),
+        ("object/v1-marker", null_marker()),
+        ("object/v1-sealed", sealed()),
+        ("object/v1-sealed-inline", sealed_inline()),
+    ] {
         let (head, body) = encode(&object);
         let head = golden::check(&format!("{name}-head"), Some(&head));
         let body = golden::check(name, Some(&body));
@@ -99,11 +113,16 @@ fn every_released_format_is_read() {
 
 #[test]
 fn a_head_is_all_a_listing_needs_and_small() {
-    let (head, _) = encode(&full());
+    let (head, _) = encode(&named());
     assert!(head.len() <= 100, "{}", head.len());
-    let full = full();
-    let expected =
-        ObjectHead { size: full.size, etag: full.etag, last_modified: full.last_modified, storage_class: full.headers.storage_class };
+    let full = named();
+    let expected = ObjectHead {
+        size: full.size,
+        etag: full.etag,
+        last_modified: full.last_modified,
+        storage_class: full.headers.storage_class,
+        version: full.version,
+    };
     assert_eq!(decode_head(&head).unwrap(), expected);
 }
 

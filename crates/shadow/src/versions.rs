@@ -1,0 +1,157 @@
+//! Versions in a bucket with an origin: the origin's object is the null version of a key that has nothing here.
+//!
+//! A key that has a version or a delete marker of its own is never cold; whatever removes the last of them leaves a tombstone.
+
+use std::collections::{BTreeMap, HashSet};
+
+use umbra_core::{Entity, Error, Fault, ObjectKey, RequestContext, Result, VersionId};
+use umbra_meta::{Check, Expect, key};
+use umbra_store::{
+    Bucket, DeleteOptions, Deleted, ListOptions, ListPage, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion,
+    Terms, VersionsPage,
+};
+
+use crate::{Shadow, origin::Origin, shadow::writes_through, view::has_versions, write_here::OnlyHere};
+
+/// `version`, unless it names the only one there is in a bucket without versions.
+pub(crate) fn named(bucket: &Bucket, version: Option<VersionId>) -> Option<VersionId> {
+    version.filter(|version| has_versions(bucket) || *version != VersionId::Null)
+}
+
+/// Refuses what was `found` in the place of the `wanted` version.
+pub(crate) fn refuse_other(wanted: Option<VersionId>, found: VersionId) -> Result<()> {
+    if wanted.is_none_or(|wanted| wanted == found) { Ok(()) } else { Err(Error::not_found(Entity::Version)) }
+}
+
+impl Shadow {
+    /// Whether `version` is a matter of this side alone: all are but the null version of a cold key, which is the origin's object.
+    pub(crate) async fn is_version_here(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<bool> {
+        match named(bucket, version) {
+            None => Ok(false),
+            Some(VersionId::Named { .. }) => Ok(true),
+            Some(VersionId::Null) => Ok(!self.view(bucket, key).await?.is_cold()),
+        }
+    }
+
+    /// Which version the object here is, if there is one.
+    pub(crate) async fn current_version(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<VersionId>> {
+        Ok(self.native().find(bucket, key).await?.map(|stored| stored.object.version.id()))
+    }
+
+    /// Deletes a named version, here. While writes go through, none that would change what is current, for the origin has no such versions.
+    pub(crate) async fn delete_version(&self, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<Deleted> {
+        let DeleteOptions { version, bypass_governance, preconditions: conditions } = options;
+        let version = version.unwrap_or_default();
+        let _lock = self.0.locks.lock(bucket.partition, key).await;
+        let is_cold = version == VersionId::Null && self.view(bucket, key).await?.is_cold();
+        let of_absence = self.terms_of_delete(bucket, key);
+        if writes_through(bucket) {
+            if is_cold {
+                let message = "the null version of this key is the origin's object; delete it without naming a version";
+                return Err(Error::invalid(Fault::InvalidRequest, message));
+            }
+            let bucket = self.fresh(bucket).await?;
+            let options =
+                RemoveVersion { conditions, bypass_governance, keeps_current: true, terms: Terms::default(), terms_of_absence: of_absence };
+            return self.native().remove_version(&bucket, key, version, options).await;
+        }
+        let OnlyHere { terms: terms_of_absence, under, leaves_upload } = self.only_here(bucket, key, of_absence).await?;
+        let deleted = if is_cold {
+            let checks = [key::object(key), key::history(key)].map(|key| Check { key, expect: Expect::Absent });
+            let mut terms = terms_of_absence;
+            terms.checks.extend(checks);
+            let committed = self.native().commit_terms(bucket, &terms).await;
+            committed.map(|()| Deleted { version: Some(version), is_marker: false })
+        } else {
+            let OnlyHere { terms, .. } = self.only_here(bucket, key, Self::terms_of_put(key)).await?;
+            let options = RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence };
+            self.native().remove_version(bucket, key, version, options).await
+        };
+        let deleted = self.unless_switched(bucket, under, deleted).await?;
+        self.end_left_upload(bucket, leaves_upload);
+        Ok(deleted)
+    }
+
+    /// One page of versions, cold keys as their null version.
+    ///
+    /// The current objects of both sides, merged, are held against the versions here: what has none of those is cold.
+    pub(crate) async fn list_versions_merged(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        options: ListVersions,
+        origin: &dyn Origin,
+    ) -> Result<VersionsPage> {
+        if options.limit == 0 {
+            return Ok(VersionsPage::default());
+        }
+        let marker = options.key_marker.clone().filter(|marker| !marker.is_empty());
+        let merged = ListOptions {
+            prefix: options.prefix.clone(),
+            delimiter: options.delimiter.clone(),
+            start: marker.map_or(ListStart::First, ListStart::After),
+            limit: options.limit,
+            source: ListSource::Merged,
+        };
+        let merged = self.list_merged(cx, bucket, merged, origin).await?;
+        let here = self.native().list_versions(cx, bucket, options.clone()).await?;
+        Ok(union(merged, here, options.limit))
+    }
+}
+
+/// Names of one page, in order: a common prefix, or a key with what is known of its versions.
+type Names = BTreeMap<String, Vec<ListedVersion>>;
+
+fn union(merged: ListPage, here: VersionsPage, limit: usize) -> VersionsPage {
+    // Behind the last name that both reach nothing is certain.
+    let ends = [merged.last.filter(|_| merged.next.is_some()), here.next.as_ref().map(|(name, _)| name.clone())];
+    let horizon = ends.into_iter().flatten().min();
+    let is_certain = |name: &str| horizon.as_deref().is_none_or(|horizon| name <= horizon);
+    let is_cut = |name: &str| horizon.as_deref() == Some(name);
+    let known: HashSet<String> = here.versions.iter().map(|listed| listed.object.key.as_str().to_owned()).collect();
+    let mut names = Names::new();
+    for prefix in merged.common_prefixes.into_iter().chain(here.common_prefixes) {
+        names.insert(prefix, Vec::new());
+    }
+    for listed in here.versions {
+        names.entry(listed.object.key.as_str().to_owned()).or_default().push(listed);
+    }
+    for object in merged.objects.into_iter().filter(|object| !known.contains(object.key.as_str())) {
+        let name = object.key.as_str().to_owned();
+        names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
+    }
+    let mut page = VersionsPage::default();
+    let mut last = None;
+    for (name, versions) in names {
+        if !is_certain(&name) {
+            break;
+        }
+        let count = versions.len().max(1);
+        let room = limit - page.versions.len() - page.common_prefixes.len();
+        if room == 0 {
+            page.next = last;
+            return page;
+        }
+        if versions.is_empty() {
+            page.common_prefixes.push(name.clone());
+            last = Some((name, None));
+            continue;
+        }
+        page.versions.extend(versions.into_iter().take(room));
+        last = page.versions.last().map(|listed| (name.clone(), Some(listed.version)));
+        if count > room {
+            page.next = last;
+            return page;
+        }
+        // All that is known of the key was shown, and there may be more of it behind.
+        if is_cut(&name) && here.next.as_ref().is_some_and(|(cut, _)| *cut == name) {
+            page.next = here.next;
+            return page;
+        }
+    }
+    page.next = horizon.map(|horizon| match last {
+        Some((name, version)) if name == horizon => (name, version),
+        _ => (horizon, None),
+    });
+    page
+}

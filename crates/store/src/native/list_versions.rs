@@ -1,0 +1,222 @@
+//! Listings of versions.
+
+use std::collections::VecDeque;
+
+use umbra_core::{Error, ErrorKind, ObjectKey, Result, VersionId};
+use umbra_meta::{Entry, KeyRange, Partition, Projection, key};
+
+use super::{Native, Version};
+use crate::{Bucket, ListVersions, ListedObject, ListedVersion, VersionsPage, record};
+
+/// Rows read at once.
+const ROWS: usize = 1000;
+
+impl Native {
+    /// One page of the versions here.
+    ///
+    /// Current objects and what stands behind histories are read in order, side by side; behind a new common prefix both skip to the end of it.
+    pub(super) async fn page_of_versions(&self, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
+        let mut page = VersionsPage::default();
+        if options.limit == 0 {
+            return Ok(page);
+        }
+        let mut walk = Walk::begin(self, bucket, &options).await?;
+        while let Some(listed) = walk.next(&options).await? {
+            let key = listed.object.key.as_str();
+            let prefix = common_prefix(key, &options).map(str::to_owned);
+            if let Some(prefix) = prefix.as_deref().filter(|prefix| options.key_marker.as_deref().is_some_and(|marker| *prefix <= marker)) {
+                walk.skip(prefix);
+                continue;
+            }
+            if page.versions.len() + page.common_prefixes.len() >= options.limit {
+                page.next = end_of(&page);
+                break;
+            }
+            match prefix {
+                Some(prefix) => {
+                    walk.skip(&prefix);
+                    page.common_prefixes.push(prefix);
+                }
+                None => page.versions.push(listed),
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Where the next page begins: behind the last version or the last common prefix, whichever comes later.
+fn end_of(page: &VersionsPage) -> Option<(String, Option<VersionId>)> {
+    let last = page.versions.last().map(|listed| (listed.object.key.as_str().to_owned(), Some(listed.version)));
+    let prefix = page.common_prefixes.last().map(|prefix| (prefix.clone(), None));
+    match (last, prefix) {
+        (Some(last), Some(prefix)) if last.0 < prefix.0 => Some(prefix),
+        (None, prefix) => prefix,
+        (last, _) => last,
+    }
+}
+
+/// The common prefix that `key` is rolled up into, up to and including the delimiter.
+fn common_prefix<'a>(key: &'a str, options: &ListVersions) -> Option<&'a str> {
+    let rest = key.strip_prefix(options.prefix.as_str()).filter(|_| !options.delimiter.is_empty())?;
+    let at = rest.find(options.delimiter.as_str())?;
+    Some(&key[..options.prefix.len() + at + options.delimiter.len()])
+}
+
+/// The two families of rows, side by side.
+struct Walk<'a> {
+    native: &'a Native,
+    current: Rows,
+    older: Rows,
+    /// The key of the last one that was handed out: what follows of it is not its newest.
+    last: Option<ObjectKey>,
+}
+
+/// Rows of a family that are read ahead.
+struct Rows {
+    partition: Partition,
+    ahead: VecDeque<ListedVersion>,
+    /// What is left to be read.
+    rest: Option<KeyRange>,
+    parse: fn(&Entry) -> Result<Option<ListedVersion>>,
+    /// The range of the keys that begin with a prefix.
+    range: fn(&str) -> KeyRange,
+}
+
+impl<'a> Walk<'a> {
+    async fn begin(native: &'a Native, bucket: &Bucket, options: &ListVersions) -> Result<Self> {
+        let all = |range: fn(&str) -> KeyRange| Some(range(&options.prefix));
+        let mut walk = Self {
+            native,
+            current: Rows {
+                partition: bucket.partition,
+                ahead: VecDeque::new(),
+                rest: all(key::object_range),
+                parse: current,
+                range: key::object_range,
+            },
+            older: Rows {
+                partition: bucket.partition,
+                ahead: VecDeque::new(),
+                rest: all(key::version_range),
+                parse: older,
+                range: key::version_range,
+            },
+            last: None,
+        };
+        if let Some(marker) = options.key_marker.as_deref().filter(|marker| !marker.is_empty()) {
+            walk.begin_behind(bucket, marker, options.version_marker).await?;
+        }
+        Ok(walk)
+    }
+
+    async fn begin_behind(&mut self, bucket: &Bucket, marker: &str, version: Option<VersionId>) -> Result<()> {
+        self.current.rest = self.current.rest.take().and_then(|range| nonempty(range.after(&key::object_prefix(marker))));
+        let key = ObjectKey::parse(marker).ok();
+        let sequence = match (&key, version) {
+            (Some(key), Some(version)) => self.native.sequence_of(bucket, key, version).await?,
+            _ => None,
+        };
+        let range = self.older.rest.take();
+        self.older.rest = match (&key, sequence) {
+            (Some(key), Some(sequence)) => range.and_then(|range| nonempty(range.after(&key::version(key, sequence)))),
+            _ => range.and_then(|range| behind(&range, key::versions_of(marker))),
+        };
+        self.last = key;
+        Ok(())
+    }
+
+    /// The next version in order of keys, each key's from the newest on.
+    async fn next(&mut self, options: &ListVersions) -> Result<Option<ListedVersion>> {
+        let wanted = options.limit.saturating_add(1).min(ROWS);
+        self.current.fill(self.native, wanted).await?;
+        self.older.fill(self.native, wanted).await?;
+        let older_first = match (self.current.ahead.front(), self.older.ahead.front()) {
+            (Some(current), Some(older)) => older.object.key < current.object.key,
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let next = if older_first { self.older.ahead.pop_front() } else { self.current.ahead.pop_front() };
+        Ok(next.map(|mut listed| {
+            listed.is_latest = self.last.as_ref() != Some(&listed.object.key);
+            self.last = Some(listed.object.key.clone());
+            listed
+        }))
+    }
+
+    /// Goes on behind every key that begins with `prefix`.
+    fn skip(&mut self, prefix: &str) {
+        self.current.skip(prefix);
+        self.older.skip(prefix);
+    }
+}
+
+impl Rows {
+    async fn fill(&mut self, native: &Native, wanted: usize) -> Result<()> {
+        while self.ahead.is_empty()
+            && let Some(range) = self.rest.take()
+        {
+            let rows = native.meta().scan(self.partition, range.clone(), wanted, Projection::Head).await?;
+            if let Some(last) = rows.last().filter(|_| rows.len() == wanted) {
+                self.rest = nonempty(range.after(&last.key));
+            }
+            for row in &rows {
+                self.ahead.extend((self.parse)(row)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, prefix: &str) {
+        self.ahead.retain(|listed| !listed.object.key.as_str().starts_with(prefix));
+        if self.ahead.is_empty() {
+            self.rest = self.rest.take().and_then(|rest| behind(&rest, (self.range)(prefix)));
+        }
+    }
+}
+
+impl Native {
+    /// At which sequence the versions behind `version` of `key` begin.
+    async fn sequence_of(&self, bucket: &Bucket, key: &ObjectKey, version: VersionId) -> Result<Option<u64>> {
+        if let VersionId::Named { sequence, .. } = version {
+            return Ok(Some(sequence));
+        }
+        let place = self.locate(super::commit::Fence::from(bucket), key, version).await?;
+        Ok(place.map(|place| place.stored.object.version.sequence))
+    }
+}
+
+fn current(row: &Entry) -> Result<Option<ListedVersion>> {
+    let text = key::parse_object(&row.key).ok_or_else(|| foreign(row))?;
+    listed(ObjectKey::parse(text)?, row).map(Some)
+}
+
+/// `None` for a history.
+fn older(row: &Entry) -> Result<Option<ListedVersion>> {
+    match key::parse_version(&row.key) {
+        Some((key, _)) => listed(key, row).map(Some),
+        None if key::parse_history(&row.key).is_some() => Ok(None),
+        None => Err(foreign(row)),
+    }
+}
+
+fn listed(key: ObjectKey, row: &Entry) -> Result<ListedVersion> {
+    let head = record::object::decode_head(&row.head)?;
+    let version: Version = head.version;
+    let object =
+        ListedObject { key, size: head.size, etag: head.etag, last_modified: head.last_modified, storage_class: head.storage_class };
+    Ok(ListedVersion { object, version: version.id(), is_latest: false, is_marker: version.is_marker })
+}
+
+fn foreign(row: &Entry) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{} is no key of a version", row.key.escape_ascii()))
+}
+
+/// What of `range` lies behind `done`; `None` when nothing does.
+fn behind(range: &KeyRange, done: KeyRange) -> Option<KeyRange> {
+    let start = range.start.clone().max(done.end?);
+    nonempty(KeyRange { start, end: range.end.clone() })
+}
+
+fn nonempty(range: KeyRange) -> Option<KeyRange> {
+    range.end.as_ref().is_none_or(|end| range.start < *end).then_some(range)
+}
