@@ -53,6 +53,7 @@ use umbra_meta::{MetaStore, key};
 pub(crate) use self::versions::History;
 pub use self::{
     content::{Content, Extent, Pieces},
+    list::VersionRow,
     list_uploads::decode_upload_index,
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
@@ -126,6 +127,12 @@ impl Native {
     /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
     fn telling(&self, bucket: &Bucket, key: &ObjectKey, created: EventKind, removed: EventKind) -> Option<Telling> {
         Telling::of(bucket, key, created, removed, || (self.clock().now(), u64::from_be_bytes(self.random().array())))
+    }
+
+    /// Whom to tell that a version is removed, by a lifecycle rule that `expires` it or by a user.
+    fn telling_of_version(&self, bucket: &Bucket, key: &ObjectKey, version: VersionId, expires: bool) -> Option<Telling> {
+        let removed = if expires { EventKind::Expired } else { EventKind::Delete };
+        self.telling(bucket, key, removed, removed).map(|telling| telling.of_version(version))
     }
 
     /// The object of `key`, as it is stored.

@@ -1,8 +1,8 @@
 //! Refuses requests that must not reach s3s, each with the answer S3 gives.
 
 use http::{
-    HeaderMap, Method, Request, StatusCode,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    HeaderMap, Method, Request, StatusCode, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result};
@@ -17,12 +17,21 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Refuses `request`, or lets it pass.
 pub(super) fn check<B>(request: &Request<B>, shape: Shape) -> S3Result<()> {
+    check_host(request)?;
     check_method(request.method(), shape)?;
     check_extensions(request.headers())?;
     check_sizes(request)?;
     check_path(request.uri().path())?;
     check_length(request.method(), request.headers())?;
     check_presigned(request.uri().query().unwrap_or_default())
+}
+
+/// Since HTTP/1.1 a request must say whom it is for (RFC 9112, section 3.2).
+fn check_host<B>(request: &Request<B>) -> S3Result<()> {
+    if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+        return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, "Missing the Host header"));
+    }
+    Ok(())
 }
 
 /// OPTIONS is answered by the bucket's CORS rules, PATCH is Tigris's way of changing a bucket.
@@ -104,20 +113,27 @@ fn check_presigned(query: &str) -> S3Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use http::{Method, Request};
+    use http::{Method, Request, Version};
 
     use super::{HEADER_BYTES_MAX, Shape, URI_BYTES_MAX, check};
 
     type Headers<'a> = &'a [(&'static str, &'a str)];
 
     fn code(method: Method, uri: &str, headers: Headers<'_>) -> String {
-        let mut request = Request::builder().method(method).uri(uri);
+        let mut request = Request::builder().method(method).uri(uri).header("host", "h");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
         let shape = Shape::of(request.uri().path(), false);
         check(&request, shape).map_or_else(|error| error.code().as_str().to_owned(), |()| "passes".to_owned())
+    }
+
+    #[test]
+    fn a_request_says_whom_it_is_for() {
+        let of = |version| Request::builder().version(version).uri("/").body(()).unwrap();
+        assert!(check(&of(Version::HTTP_11), Shape::Root).is_err());
+        assert!(check(&of(Version::HTTP_10), Shape::Root).is_ok());
     }
 
     #[test]

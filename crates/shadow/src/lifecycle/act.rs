@@ -31,7 +31,7 @@ impl Step<'_> {
             Wanted::Expire => self.expire(&listed.key, revision).await,
             Wanted::Move(class) => {
                 let terms = Terms { checks: vec![unchanged(&listed.key, revision)], ..Terms::default() };
-                self.shadow.native().relabel(self.bucket, &listed.key, class, terms).await
+                self.shadow.native().relabel(self.bucket, &listed.key, None, class, terms).await
             }
         };
         unless_changed(done)

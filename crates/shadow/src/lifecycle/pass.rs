@@ -6,7 +6,7 @@ use md5::{Digest, Md5};
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{BucketName, RequestContext, Result, Timestamp};
 use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, key};
-use umbra_store::{Bucket, Lifecycle, LifecycleDay};
+use umbra_store::{Bucket, Lifecycle, LifecycleDay, Versioning};
 
 use super::{SLEEP_MAX, Worker};
 use crate::{
@@ -40,6 +40,20 @@ pub(super) struct Pass {
     /// Whether something failed that the next one is to try again soon.
     #[n(5)]
     failed: bool,
+    /// Within the versions of a key: what the next row stands behind.
+    #[n(6)]
+    behind: Option<Behind>,
+}
+
+/// What of a key's versions lies before a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(super) struct Behind {
+    /// When the next newer one was written, in milliseconds since 1970; `None`: there is none.
+    #[n(0)]
+    pub(super) since: Option<i64>,
+    /// How many that are not current are newer.
+    #[n(1)]
+    pub(super) newer: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
@@ -49,6 +63,8 @@ enum Stage {
     Objects,
     #[n(1)]
     Uploads,
+    #[n(2)]
+    Versions,
 }
 
 /// What one step works with.
@@ -69,7 +85,11 @@ impl Pass {
     }
 
     fn begin(rules: u64, now: Timestamp) -> Self {
-        Self { rules, began: now.as_millis(), stage: Stage::Objects, after: Vec::new(), ended: None, failed: false }
+        Self { rules, began: now.as_millis(), stage: Stage::Objects, after: Vec::new(), ended: None, failed: false, behind: None }
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        (self.stage, self.after, self.behind) = (stage, Vec::new(), None);
     }
 
     /// When the bucket is to be looked at again; `None` for at once.
@@ -120,11 +140,13 @@ impl Step<'_> {
     async fn advance(&self, pass: &mut Pass) -> Result<()> {
         let ranges = match pass.stage {
             Stage::Objects => self.ranges(|rule| rule.acts_on_objects(), key::object_range),
+            Stage::Versions => self.ranges(|rule| rule.acts_on_versions(), key::version_range),
             Stage::Uploads => self.ranges(|rule| rule.abort_uploads_days.is_some(), key::upload_index_range),
         };
         let Some(range) = first_behind(ranges, &pass.after) else {
             match pass.stage {
-                Stage::Objects => (pass.stage, pass.after) = (Stage::Uploads, Vec::new()),
+                Stage::Objects if self.bucket.settings.versioning != Versioning::Off => pass.enter(Stage::Versions),
+                Stage::Objects | Stage::Versions => pass.enter(Stage::Uploads),
                 Stage::Uploads => pass.ended = Some(self.shadow.0.clock.now().as_millis()),
             }
             return Ok(());
@@ -137,7 +159,10 @@ impl Step<'_> {
             (_, Some(end)) => end,
             (_, None) => vec![0xff],
         };
-        pass.failed |= self.act_on(pass.stage, rows).await;
+        pass.failed |= match pass.stage {
+            Stage::Versions => self.versions(&rows, &mut pass.behind).await,
+            _ => self.act_on(pass.stage, rows).await,
+        };
         Ok(())
     }
 
@@ -145,8 +170,8 @@ impl Step<'_> {
     async fn act_on(&self, stage: Stage, rows: Vec<Entry>) -> bool {
         let acts = rows.into_iter().map(|row| async move {
             let outcome = match stage {
-                Stage::Objects => self.object(&row).await,
                 Stage::Uploads => self.upload(&row).await,
+                Stage::Objects | Stage::Versions => self.object(&row).await,
             };
             outcome.inspect_err(|error| {
                 tracing::warn!(bucket = %self.bucket.name, row = %row.key.escape_ascii(), ?error, "a lifecycle rule was not carried out");

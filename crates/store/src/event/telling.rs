@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use umbra_core::{BucketName, ObjectKey, Timestamp};
+use umbra_core::{BucketName, ObjectKey, Timestamp, VersionId};
 use umbra_meta::{Batch, Write, key};
 
 use super::{EVENTS, Event, EventKind};
@@ -21,6 +21,8 @@ pub struct Telling {
     removed: EventKind,
     now: Timestamp,
     salt: u64,
+    /// The version that is removed, where it is not the object that changes.
+    version: Option<VersionId>,
 }
 
 impl Telling {
@@ -35,8 +37,13 @@ impl Telling {
         let extras = &bucket.settings.extras;
         extras.tells().then(|| {
             let (now, salt) = now_and_salt();
-            Self { bucket: bucket.name.clone(), extras: Arc::clone(extras), key: key.clone(), created, removed, now, salt }
+            Self { bucket: bucket.name.clone(), extras: Arc::clone(extras), key: key.clone(), created, removed, now, salt, version: None }
         })
+    }
+
+    /// Tells that `version` is removed, whatever else becomes of the key.
+    pub(crate) fn of_version(self, version: VersionId) -> Self {
+        Self { version: Some(version), ..self }
     }
 
     /// Adds the events of what `batch` does to the key. Tells whether there are any.
@@ -56,11 +63,21 @@ impl Telling {
     fn event(&self, batch: &Batch) -> Option<Event> {
         let row = key::object(&self.key);
         let blank = Event { kind: self.removed, key: self.key.clone(), at: self.now, size: None, etag: None, version: None };
+        if let Some(version) = self.version {
+            return Some(Event { version: Some(version.to_string()), ..blank });
+        }
+        let history = key::history(&self.key);
         batch.writes.iter().find_map(|write| match write {
+            Write::Put { key, head, .. } if key.len() > history.len() && key.starts_with(&history) => {
+                let head = record::object::decode_head(head).ok()?;
+                let version = Some(head.version.id().to_string());
+                head.version.is_marker.then(|| Event { kind: self.created, at: head.last_modified, version, ..blank.clone() })
+            }
             Write::Put { key, head, .. } if *key == row => {
                 let head = record::object::decode_head(head).ok()?;
                 let (kind, at) = (self.created, head.last_modified);
-                Some(Event { kind, at, size: Some(head.size), etag: Some(head.etag), ..blank.clone() })
+                let version = head.version.nonce.map(|_| head.version.id().to_string());
+                Some(Event { kind, at, size: Some(head.size), etag: Some(head.etag), version, ..blank.clone() })
             }
             Write::Delete { key } if *key == row => Some(blank.clone()),
             _ => None,
