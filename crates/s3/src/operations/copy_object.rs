@@ -56,7 +56,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let moved = match moves {
         true => {
             let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
-            Some(Moved::begin(operations, &call, source, &target_key, &mut source_conditions).await?)
+            Some(Moved::begin(operations, &call, stated, source, &target_key, &mut source_conditions).await?)
         }
         false => None,
     };
@@ -195,10 +195,14 @@ impl Moved {
     async fn begin(
         operations: &Operations,
         call: &Call,
+        stated: Stated<'_>,
         source: Source<'_>,
         target: &ObjectKey,
         conditions: &mut Preconditions,
     ) -> Result<Self, Failure> {
+        let (access_key, object) = (call.key.as_deref(), Some(source.key.as_str()));
+        let asked = access::Request { cx: &call.cx, access_key, bucket: source.bucket, object, version: None, stated, given_tags: None };
+        operations.judge.require(asked, access::DELETE).await?;
         if source.bucket.partition != call.bucket()?.partition || source.key == target {
             return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
         }
