@@ -95,12 +95,23 @@ pub fn all_events() -> KeyRange {
     KeyRange::prefix(EVENT)
 }
 
-/// The receiver that the event waits for which `bytes` name, and when it was.
-pub fn parse_event(bytes: &[u8]) -> Option<(String, u64)> {
+/// What the key of an event's row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPlace {
+    /// Whom it waits for.
+    pub receiver: String,
+    /// When it was, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What tells it from others of that moment.
+    pub salt: u64,
+}
+
+/// The place of the event that `bytes` name.
+pub fn parse_event(bytes: &[u8]) -> Option<EventPlace> {
     let (receiver, rest) = closed::split(bytes.strip_prefix(EVENT)?)?;
     let (at, salt) = rest.split_first_chunk()?;
-    (salt.len() == size_of::<u64>()).then_some(())?;
-    Some((String::from_utf8(receiver).ok()?, u64::from_be_bytes(*at)))
+    let (receiver, salt) = (String::from_utf8(receiver).ok()?, u64::from_be_bytes(salt.try_into().ok()?));
+    Some(EventPlace { receiver, at_ms: u64::from_be_bytes(*at), salt })
 }
 
 /// Where the pass of the lifecycle rules has got to.

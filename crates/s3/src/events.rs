@@ -5,9 +5,14 @@
 //! waits in it is posted oldest first, a few at a time, and a row goes once its receiver has answered 2xx. So every event is delivered at least
 //! once, and again where only the answer was lost; an event is not overtaken by a later one of its receiver.
 //!
+//! # Turns
+//! Queues take turns of a few posts each, the longest due first, and no organization has more than some at a time: receivers that are slow to
+//! answer slow down those of their own organization.
+//!
 //! # Failures
-//! A receiver that fails is tried again, later each time, and holds up no other. What is older than a day is dropped, and the oldest of what a
-//! bucket has more than [`WAITING_MAX`] of; both are counted. Events of a receiver that is no longer set are dropped without a word.
+//! A receiver that fails is tried again, later each time, and holds up no other. What is older than a day is dropped, and where a bucket has more
+//! than [`WAITING_MAX`], the oldest of whoever is furthest behind; both are counted, and both happen whether or not there is a web hook to call.
+//! Events of a receiver that is no longer set are dropped without a word.
 //!
 //! # Restarts
 //! The rows are all there is. At the start every bucket that tells anybody of anything is looked at.
@@ -17,35 +22,38 @@ mod hooks;
 mod metrics;
 mod payload;
 mod queue;
+mod queues;
+mod waiting;
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, Poster};
-use umbra_core::{BucketName, Clock, Error, ErrorKind, Result, Timestamp};
+use umbra_core::{BucketName, Clock, Error, ErrorKind, Result};
 use umbra_meta::MetaStore;
 use umbra_store::{Catalog, EventBell};
 
 pub(crate) use self::filter::Filter;
 pub use hooks::WebHooks;
 
-use self::metrics::Metrics;
+use self::{
+    metrics::Metrics,
+    queue::Turn,
+    queues::{Queue, Queues},
+};
 
 /// Events of one bucket that wait at most.
-const WAITING_MAX: i64 = 100_000;
-/// How long an event waits at most.
-const AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const WAITING_MAX: u64 = 100_000;
+/// How long an event waits at most, in milliseconds.
+const AGE_MAX: u64 = 24 * 60 * 60 * 1000;
 /// How long a receiver may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Receivers that are posted to at a time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 64;
+/// Receivers of one organization's that are posted to at a time.
+const AT_ONCE_PER_ORGANIZATION: usize = 8;
 /// The first wait after a failure; it doubles up to the last.
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_LAST: Duration = Duration::from_secs(300);
@@ -93,20 +101,6 @@ struct Shared {
     metrics: Metrics,
 }
 
-/// A receiver of a bucket.
-type Queue = (BucketName, String);
-
-/// How the queues stand.
-#[derive(Default)]
-struct Queues {
-    /// Those that are to be looked at, and when.
-    due: HashMap<Queue, Timestamp>,
-    /// Those that are being worked on, and whether they rang meanwhile.
-    running: HashMap<Queue, bool>,
-    /// How often each failed in a row.
-    failures: HashMap<Queue, u32>,
-}
-
 impl EventDelivery {
     /// Puts a worker together.
     pub fn new(parts: EventDeliveryParts) -> Result<Self> {
@@ -145,18 +139,14 @@ impl EventDelivery {
                 self.note(&mut queues, bucket).await;
             }
             let now = self.shared.clock.now();
-            let mut due: Vec<_> = queues.due.iter().filter(|(_, at)| **at <= now).map(|(queue, _)| queue.clone()).collect();
-            due.truncate(AT_ONCE.saturating_sub(tasks.len()));
-            for queue in due {
-                queues.due.remove(&queue);
-                queues.running.insert(queue.clone(), false);
+            for queue in queues.begin(now) {
                 let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
                 tasks.spawn(async move {
                     let outcome = shared.deliver(&queue, &stop).await;
                     (queue, outcome)
                 });
             }
-            let wait = if is_known { queues.wait(now, tasks.len() >= AT_ONCE) } else { BACKOFF_FIRST };
+            let wait = if is_known { queues.wait(now) } else { BACKOFF_FIRST };
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 Some(ended) = tasks.join_next() => {
@@ -195,50 +185,37 @@ impl EventDelivery {
         let now = self.shared.clock.now();
         let Ok(found) = self.shared.catalog.bucket(&bucket).await else { return };
         let receivers: HashSet<String> = self.shared.receivers(&found).collect();
-        if let Err(error) = self.shared.drop_others(&found, &receivers).await {
+        if let Err(error) = self.shared.waiting(&found).drop_others(&receivers).await {
             tracing::warn!(%bucket, ?error, "events for receivers that are no longer set stay behind");
         }
+        queues.keep(&bucket, &receivers);
         for receiver in receivers {
-            let queue = (bucket.clone(), receiver);
-            match queues.running.get_mut(&queue) {
-                Some(rang) => *rang = true,
-                // One that failed keeps its time.
-                None => _ = queues.due.entry(queue).or_insert(now),
-            }
+            queues.rang(Queue { bucket: bucket.clone(), receiver, organization: found.organization.clone() }, now);
         }
     }
 
-    fn settle(&self, queues: &mut Queues, queue: Queue, outcome: Result<()>) {
-        let (now, rang) = (self.shared.clock.now(), queues.running.remove(&queue).unwrap_or(false));
+    fn settle(&self, queues: &mut Queues, queue: Queue, outcome: Result<Turn>) {
+        let (now, rang) = (self.shared.clock.now(), queues.end(&queue));
         match outcome {
-            Ok(()) => {
+            Ok(turn) => {
                 if queues.failures.remove(&queue).is_some() {
-                    tracing::info!(bucket = %queue.0, receiver = queue.1, "a receiver of events answers again");
+                    tracing::info!(bucket = %queue.bucket, receiver = queue.receiver, "a receiver of events answers again");
                 }
-                if rang {
-                    queues.due.insert(queue, now);
+                if rang || turn == Turn::Over {
+                    queues.put_off(queue, now);
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Cancelled) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Cancelled) => _ = queues.failures.remove(&queue),
             Err(error) => {
                 let failures = queues.failures.entry(queue.clone()).or_default();
                 if *failures == 0 {
-                    tracing::warn!(bucket = %queue.0, receiver = queue.1, ?error, "a receiver of events fails; trying again");
+                    tracing::warn!(bucket = %queue.bucket, receiver = queue.receiver, ?error, "a receiver of events fails; trying again");
                 }
                 *failures = failures.saturating_add(1);
                 let wait = BACKOFF_FIRST.saturating_mul(1 << (*failures - 1).min(16)).min(BACKOFF_LAST);
-                queues.due.insert(queue, now.plus(wait));
+                queues.put_off(queue, now.plus(wait));
             }
         }
-    }
-}
-
-impl Queues {
-    /// How long nothing is due.
-    fn wait(&self, now: Timestamp, is_full: bool) -> Duration {
-        let next = self.due.values().min().filter(|_| !is_full);
-        let millis = next.map_or(i64::MAX, |at| at.as_millis().saturating_sub(now.as_millis()));
-        Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(SLEEP_MAX)
     }
 }
 

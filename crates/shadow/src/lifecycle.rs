@@ -1,7 +1,7 @@
 //! Carries out lifecycle rules, in the background.
 //!
 //! # Passes
-//! A bucket with rules is passed through at its midnight, and once more when its rules change: its objects, then its uploads. Each step reads
+//! A bucket with rules is passed through at its midnight, and once more when its rules change: its objects, its versions, then its uploads. Each step reads
 //! one page of rows, acts on those that are due and saves in row `l` where it got to (`pass.rs`); a restart goes on from there. Buckets
 //! take turns, a step each, and after each the worker rests as long as the step took.
 //!
@@ -13,6 +13,7 @@
 
 mod act;
 mod pass;
+mod versions;
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -51,8 +51,14 @@ impl Shadow {
                 return Err(Error::invalid(Fault::InvalidRequest, message));
             }
             let bucket = self.fresh(bucket).await?;
-            let options =
-                RemoveVersion { conditions, bypass_governance, keeps_current: true, terms: Terms::default(), terms_of_absence: of_absence };
+            let options = RemoveVersion {
+                conditions,
+                bypass_governance,
+                keeps_current: true,
+                terms: Terms::default(),
+                terms_of_absence: of_absence,
+                ..RemoveVersion::default()
+            };
             return self.native().remove_version(&bucket, key, version, options).await;
         }
         let OnlyHere { terms: terms_of_absence, under, leaves_upload } = self.only_here(bucket, key, of_absence).await?;
@@ -64,7 +70,8 @@ impl Shadow {
             committed.map(|()| Deleted { version: Some(version), is_marker: false })
         } else {
             let OnlyHere { terms, .. } = self.only_here(bucket, key, Self::terms_of_put(key)).await?;
-            let options = RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence };
+            let options =
+                RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence, ..RemoveVersion::default() };
             self.native().remove_version(bucket, key, version, options).await
         };
         let deleted = self.unless_switched(bucket, under, deleted).await?;

@@ -178,7 +178,7 @@ impl Shadow {
         cx: &RequestContext,
         bucket: &Bucket,
         key: &ObjectKey,
-        unchanged: Check,
+        unchanged: Vec<Check>,
         origin: Arc<dyn Origin>,
     ) -> Result<()> {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
@@ -186,10 +186,12 @@ impl Shadow {
             let journalled = shadow.journal(&cx, &bucket, &key, &Preconditions::default(), &origin, Intended::Delete).await?;
             let Journalled { _lock, bucket, terms, intent } = journalled;
             // Under the key's lock, so that nothing comes between this look and the deletes.
-            let current = shadow.native().meta().get(bucket.partition, &unchanged.key).await?;
-            if !unchanged.expect.holds(current.map(|entry| entry.revision)) {
-                intent.withdraw().await;
-                return Err(Error::new(ErrorKind::Conflict, "the object changed; please try again"));
+            for check in unchanged {
+                let current = shadow.native().meta().get(bucket.partition, &check.key).await?;
+                if !check.expect.holds(current.map(|entry| entry.revision)) {
+                    intent.withdraw().await;
+                    return Err(Error::new(ErrorKind::Conflict, "the object or its bucket changed; please try again"));
+                }
             }
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{BucketName, ShadowSettings, Timestamp};
+use umbra_core::{BucketName, Error, ErrorKind, Result, ShadowSettings, Timestamp};
 use umbra_meta::{Partition, Revision};
 
 use crate::Extras;
@@ -41,6 +41,20 @@ pub struct BucketSettings {
     pub versioning: Versioning,
     /// Everything else. Shared, because every request takes a copy of its bucket.
     pub extras: Arc<Extras>,
+}
+
+impl BucketSettings {
+    /// Lets everyone read the bucket's objects, or leaves it to its owner alone: what its ACL granted ends with either.
+    pub fn set_public(&mut self, public: bool) -> Result<()> {
+        if public && self.extras.public_access.is_some_and(|block| block.block_acls) {
+            return Err(Error::new(ErrorKind::Denied, "the bucket's public access block keeps it from becoming public"));
+        }
+        self.public = public;
+        if self.extras.acl.is_some() {
+            Arc::make_mut(&mut self.extras).acl = None;
+        }
+        Ok(())
+    }
 }
 
 /// Whether the objects of a bucket have versions.

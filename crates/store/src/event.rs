@@ -3,14 +3,22 @@
 //! An event for a receiver is a row `e/` in the bucket's partition, written in the batch of the change itself: a change that was
 //! acknowledged is told, whatever happens in between, and one that was not is not. Whoever delivers it deletes the row. A bucket
 //! that tells nobody writes none and reads nothing for it.
+//!
+//! # Order
+//! The events of a key are told in the order of its changes. A change takes its place ([`EventPlace`]) after it read what it replaces, and
+//! is committed only if that is still there: whatever came before it had its place earlier. Places do not go back with the clock while the
+//! server runs.
 
 mod bell;
+mod order;
 mod row;
 mod telling;
 
 use umbra_core::{ETag, ObjectKey, Timestamp};
 
 pub use self::bell::EventBell;
+pub(crate) use self::order::EventOrder;
+pub use self::order::EventPlace;
 pub use self::telling::Telling;
 use crate::{EventHook, Extras};
 
@@ -61,6 +69,8 @@ pub struct Event {
     pub key: ObjectKey,
     /// When.
     pub at: Timestamp,
+    /// Where it stands among others. The key of its row says so.
+    pub place: EventPlace,
     /// Bytes of what is there now.
     pub size: Option<u64>,
     /// The ETag of what is there now.
@@ -111,14 +121,14 @@ impl From<Cause> for EventKind {
 }
 
 impl Event {
-    /// Where it waits for `receiver`: behind what it was told earlier. `salt` tells events of one moment apart.
-    pub fn row(&self, receiver: &str, salt: u64) -> Vec<u8> {
-        umbra_meta::key::event(receiver, u64::try_from(self.at.as_millis()).unwrap_or(0), salt)
+    /// Where it waits for `receiver`: behind what it was told earlier.
+    pub fn row(&self, receiver: &str) -> Vec<u8> {
+        umbra_meta::key::event(receiver, self.place.at_ms, self.place.number)
     }
 
     /// What S3 calls its sequencer: of two events of one key the later has the greater.
     pub fn sequencer(&self) -> String {
-        format!("{:016X}", self.at.as_millis())
+        format!("{:016X}{:016X}", self.place.at_ms, self.place.number)
     }
 }
 

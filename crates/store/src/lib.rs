@@ -34,7 +34,7 @@ pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping
 pub use lifecycle::{Lifecycle, LifecycleDay};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion,
-    SealedBlobs, Stored, StoredPart, Version, decode_upload_index, part_integrity, upload_initiated,
+    SealedBlobs, Stored, StoredPart, Version, VersionRow, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
     CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Deleted, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity,

@@ -53,6 +53,7 @@ use umbra_meta::{MetaStore, key};
 pub(crate) use self::versions::History;
 pub use self::{
     content::{Content, Extent, Pieces},
+    list::VersionRow,
     list_uploads::decode_upload_index,
     note::{PartNoting, StoredPart},
     plan::CompletionPlan,
@@ -65,7 +66,8 @@ pub use self::{
 use crate::{
     Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring,
     ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle,
-    Terms, UploadsPage, VersionsPage, event::Telling,
+    Terms, UploadsPage, VersionsPage,
+    event::{EventOrder, Telling},
 };
 
 /// What a [`Native`] is made of.
@@ -90,12 +92,14 @@ pub struct NativeParts {
 pub struct Native {
     parts: Arc<NativeParts>,
     bell: EventBell,
+    order: EventOrder,
 }
 
 impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
-        Self { parts: Arc::new(parts), bell: EventBell::default() }
+        let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
+        Self { parts: Arc::new(parts), bell: EventBell::default(), order }
     }
 
     /// Where records are.
@@ -125,7 +129,13 @@ impl Native {
 
     /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
     fn telling(&self, bucket: &Bucket, key: &ObjectKey, created: EventKind, removed: EventKind) -> Option<Telling> {
-        Telling::of(bucket, key, created, removed, || (self.clock().now(), u64::from_be_bytes(self.random().array())))
+        Telling::of(bucket, key, created, removed, &self.order)
+    }
+
+    /// Whom to tell that a version is removed, by a lifecycle rule that `expires` it or by a user.
+    fn telling_of_version(&self, bucket: &Bucket, key: &ObjectKey, version: VersionId, expires: bool) -> Option<Telling> {
+        let removed = if expires { EventKind::Expired } else { EventKind::Delete };
+        self.telling(bucket, key, removed, removed).map(|telling| telling.of_version(version))
     }
 
     /// The object of `key`, as it is stored.

@@ -2,6 +2,7 @@
 //!
 //! Each check takes a bucket of its own and panics with what it found.
 
+mod acls;
 mod books;
 mod conditions;
 mod content;
@@ -32,6 +33,7 @@ pub type MakeBucket = Box<dyn Fn() -> BoxFuture<'static, Bucket> + Send + Sync>;
 pub async fn run(objects: Arc<dyn Objects>, make_bucket: MakeBucket) {
     let fixture = || async { Fixture::new(Arc::clone(&objects), make_bucket().await) };
     content::run(&fixture().await).await;
+    acls::run(&fixture().await).await;
     reads::run(&fixture().await).await;
     integrity::run(&fixture().await).await;
     conditions::run(&fixture().await).await;

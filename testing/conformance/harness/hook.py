@@ -6,11 +6,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Hook:
-    """Takes documents that are posted, and answers as it is told."""
+    """Takes documents that are posted, and answers as it is told: with `status`, once `gate` is open."""
 
     def __init__(self):
         self.documents, self.headers = [], []
         self.status = 200
+        self.gate = threading.Event()
+        self.gate.set()
         self.attempts = 0
         self._lock = threading.Lock()
         hook = self
@@ -22,6 +24,8 @@ class Hook:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 with hook._lock:
                     hook.attempts += 1
+                hook.gate.wait()
+                with hook._lock:
                     if hook.status == 200:
                         hook.documents.append((self.path, json.loads(body)))
                         hook.headers.append({k.lower(): v for k, v in self.headers.items()})
@@ -52,6 +56,7 @@ class Hook:
         return [(record["eventName"], record["s3"]["object"]["key"]) for record in self.records(path)]
 
     def close(self):
+        self.gate.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

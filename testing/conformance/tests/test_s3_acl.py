@@ -237,6 +237,13 @@ def test_a_public_bucket_of_ours(umbra, owner, everyone):
     assert refused(root.put_object_acl, Bucket=store, Key="k", ACL="private").code == "AccessControlListNotSupported", "it would not be private"
     root.put_bucket_acl(Bucket=store, ACL="private")
     denied(everyone.get_object, Bucket=store, Key="k")
+    root.put_bucket_acl(Bucket=store, ACL="public-read")
+    assert everyone.list_objects_v2(Bucket=store)["KeyCount"] == 1
+    umbra.storage("update", store, "--private")
+    denied(everyone.list_objects_v2, Bucket=store)
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}
+    root.put_public_access_block(Bucket=store, PublicAccessBlockConfiguration=block)
+    assert "public access block" in umbra.storage("update", store, "--public", check=False).err
 
 
 def test_expected_owners(owner, ours, theirs, store):

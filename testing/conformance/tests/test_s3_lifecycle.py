@@ -294,3 +294,67 @@ def test_with_a_shadow(quick, seaweed, write_through):
         assert there == (["go/cold", "keep"] if write_through else ["go/cold", "go/hydrated"])
     finally:
         pair.close()
+
+
+# -- versions ----------------------------------------------------------------------------------------------------------
+
+
+def versions(client, bucket):
+    """The versions and delete markers of a bucket: key, whether a marker, whether the newest."""
+    listed = client.list_object_versions(Bucket=bucket)
+    found = [(v["Key"], False, v["IsLatest"]) for v in listed.get("Versions", [])]
+    return sorted(found + [(m["Key"], True, m["IsLatest"]) for m in listed.get("DeleteMarkers", [])])
+
+
+def versioned(client, bucket):
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def test_an_expired_object_gets_a_delete_marker(short):
+    """Where there are versions the object stays behind a marker, and the marker stays as long as it does."""
+    c, bucket = short
+    versioned(c, bucket)
+    c.put_object(Bucket=bucket, Key="k", Body=b"x")
+    set_rules(c, bucket, rule())
+    until("the marker", lambda: versions(c, bucket) == [("k", False, False), ("k", True, True)])
+    stays("the version behind it", lambda: len(versions(c, bucket)) == 2, seconds=1.5)
+
+
+def test_old_versions_end_and_the_youngest_are_kept(short):
+    """By the time they ceased to be current; the current one is nobody's business."""
+    c, bucket = short
+    versioned(c, bucket)
+    for number in range(6):
+        c.put_object(Bucket=bucket, Key="k", Body=str(number).encode())
+    c.put_object(Bucket=bucket, Key="other", Body=b"x")
+    set_rules(c, bucket, rule(days=None, NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 2}))
+    until("the old ones to end", lambda: len(versions(c, bucket)) == 4)
+    bodies = [c.get_object(Bucket=bucket, Key="k", VersionId=v["VersionId"])["Body"].read()
+              for v in c.list_object_versions(Bucket=bucket, Prefix="k")["Versions"]]
+    assert bodies == [b"5", b"4", b"3"]
+
+
+def test_lone_markers_end(short):
+    """Once the versions behind a marker are gone it goes as well."""
+    c, bucket = short
+    versioned(c, bucket)
+    c.put_object(Bucket=bucket, Key="gone", Body=b"x")
+    c.delete_object(Bucket=bucket, Key="gone")
+    c.put_object(Bucket=bucket, Key="keep", Body=b"x")
+    set_rules(c, bucket, rule(days=None, Expiration={"ExpiredObjectDeleteMarker": True}, NoncurrentVersionExpiration={"NoncurrentDays": 1}))
+    until("version and marker to end", lambda: versions(c, bucket) == [("keep", False, True)])
+
+
+def test_what_is_locked_does_not_end(quick):
+    """A version under a legal hold outlives every rule, and ends once the hold does."""
+    c, bucket = quick.client(), name("locked")
+    c.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    held = c.put_object(Bucket=bucket, Key="k", Body=b"held", ObjectLockLegalHoldStatus="ON")["VersionId"]
+    c.put_object(Bucket=bucket, Key="k", Body=b"free")
+    c.put_object(Bucket=bucket, Key="k", Body=b"now")
+    set_rules(c, bucket, rule(days=None, NoncurrentVersionExpiration={"NoncurrentDays": 1}))
+    left = lambda: [v["VersionId"] for v in c.list_object_versions(Bucket=bucket)["Versions"]]
+    until("the free one to end", lambda: len(left()) == 2)
+    assert held in left()
+    c.put_object_legal_hold(Bucket=bucket, Key="k", VersionId=held, LegalHold={"Status": "OFF"})
+    until("the other to end", lambda: len(left()) == 1)

@@ -9,6 +9,7 @@ import pytest
 from harness import raw
 from harness.clients import put_multipart, refused
 from harness.hook import Hook
+from harness.organizations import Org
 from harness.shadowed import name
 from harness.umbra import Umbra
 from harness.wait import stays, until
@@ -181,6 +182,65 @@ def test_nobody_is_told_any_more_who_was_removed(told, hook):
     assert hook.told() == [("ObjectCreated:Put", "after")]
 
 
+def test_events_of_one_key_keep_their_order(told, hook):
+    """However fast it changes, and though each change dates the object a little ahead of the clock."""
+    c = told.client()
+    tell(told, queue("s3:ObjectCreated:*", "s3:ObjectRemoved:*"))
+    for _ in range(5):
+        for _ in range(6):
+            c.put_object(Bucket="told", Key="k", Body=b"x")
+        c.delete_object(Bucket="told", Key="k")
+    until("all events", lambda: len(hook.told()) >= 35)
+    assert [kind for kind, _ in hook.told()] == (["ObjectCreated:Put"] * 6 + ["ObjectRemoved:Delete"]) * 5
+    sequencers = [record["s3"]["object"]["sequencer"] for record in hook.records()]
+    assert sequencers == sorted(set(sequencers)), "each is greater than the one before"
+
+
+def test_slow_receivers_of_one_organization_do_not_starve_another(told, hook):
+    """Somebody's receivers that never answer hold up no receiver of another organization's."""
+    slow = Hook()
+    slow.gate.clear()
+    try:
+        many = told.client()
+        for number in range(80):
+            made = f"slow-{number}"
+            many.create_bucket(Bucket=made)
+            assert patch(told, made, {"object_notifications": {"enabled": True, "web_hook": f"{slow.url}/"}}).status == 200
+            many.put_object(Bucket=made, Key="k", Body=b"x")
+        until("some that hang", lambda: slow.attempts)
+        other = Org(told).client()
+        other.create_bucket(Bucket="others")
+        configuration = {"QueueConfigurations": [queue("s3:ObjectCreated:*")]}
+        other.put_bucket_notification_configuration(Bucket="others", NotificationConfiguration=configuration)
+        other.put_object(Bucket="others", Key="k", Body=b"x")
+        until("the other to be told", hook.told)
+        assert not slow.documents
+    finally:
+        slow.close()
+
+
+def test_a_web_hook_the_operator_took_out_keeps_its_events_until_it_is_back(told, hook):
+    """The server starts without it, the others are told, and what waits is told once it is set again."""
+    c = told.client()
+    hook.status = 500
+    tell(told, queue("s3:ObjectCreated:*", id="one"), queue("s3:ObjectRemoved:*", id="two", arn=OTHER))
+    c.put_object(Bucket="told", Key="k", Body=b"x")
+    until("an attempt", lambda: hook.attempts)
+    told.stop()
+    at = told.flags.index(f"one={hook.url}/")
+    flags = told.flags[at - 1 : at + 1]
+    del told.flags[at - 1 : at + 1]
+    hook.status = 200
+    told.start()
+    told.client().delete_object(Bucket="told", Key="k")
+    until("the other to be told", lambda: hook.told("/two"))
+    assert hook.told() == []
+    told.stop()
+    told.flags += flags
+    told.start()
+    until("it to be told", lambda: hook.told() == [("ObjectCreated:Put", "k")])
+
+
 # -- what Tigris's clients set -----------------------------------------------------------------------------------------
 
 
@@ -247,3 +307,21 @@ def test_a_bucket_that_tells_nobody_keeps_nothing(told, hook):
     c.put_object(Bucket="told", Key="after", Body=b"x")
     until("the event", hook.told)
     assert hook.told() == [("ObjectCreated:Put", "after")]
+
+
+def test_a_kept_secret_goes_nowhere_else(told, hook):
+    """Asterisks keep the secret for another path, and for no other server: there it is to be given anew."""
+    other = Hook()
+    try:
+        settings = {"enabled": True, "web_hook": f"{hook.url}/a", "auth": {"token": "t0ken"}}
+        assert patch(told, "told", {"object_notifications": settings}).status == 200
+        kept = {**settings, "auth": {"token": "********"}}
+        stolen = patch(told, "told", {"object_notifications": {**kept, "web_hook": f"{other.url}/a"}})
+        assert stolen.status == 400 and b"InvalidArgument" in stolen.body
+        assert patch(told, "told", {"object_notifications": {**kept, "web_hook": f"{hook.url}/b"}}).status == 200
+        told.client().put_object(Bucket="told", Key="k", Body=b"x")
+        until("the event", lambda: hook.documents)
+        assert [path for path, _ in hook.documents] == ["/b"] and hook.headers[0]["authorization"] == "Bearer t0ken"
+        assert not other.attempts
+    finally:
+        other.close()

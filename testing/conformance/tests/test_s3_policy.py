@@ -202,6 +202,37 @@ def test_conditions_on_existing_tags(owner, store, everyone):
     denied(everyone.get_object, Bucket=store, Key="k")
 
 
+def test_tags_of_cold_objects(pair, umbra, everyone):
+    """Of a cold object the origin tells the tags; without a condition on tags nobody is asked, and nothing moves before it is allowed."""
+    for key, tag in (("open", "yes"), ("shut", "no")):
+        pair.there.put_object(Bucket=pair.origin_name, Key=key, Body=key.encode(), Tagging=f"open={tag}")
+    pair.create()
+    root = umbra.client()
+    set_policy(root, pair.name, statement(pair.name, "s3:GetObject", resource="/elsewhere/*"))
+    seen = pair.proxy.count()
+    denied(everyone.get_object, Bucket=pair.name, Key="open")
+    assert pair.proxy.count() == seen
+    set_policy(root, pair.name, statement(pair.name, "s3:GetObject", Condition={"StringEquals": {"s3:ExistingObjectTag/open": "yes"}}))
+    denied(everyone.get_object, Bucket=pair.name, Key="shut")
+    assert pair.proxy.count() > seen
+    assert not [one for one in pair.proxy.seen(key="shut") if one.moved], "what may not be read is not brought in"
+    assert read(everyone, pair.name, "open") == b"open"
+
+
+def test_moves_need_the_right_to_delete(umbra, owner, store, theirs):
+    """A move is a copy and a delete."""
+    stranger = theirs.client()
+    stranger.meta.events.register("before-sign.s3.CopyObject", lambda request, **_: request.headers.add_header("x-tigris-rename", "true"))
+    actions = ["s3:GetObject", "s3:PutObject"]
+    owner.put_object_acl(Bucket=store, Key="k", GrantRead=f"id={theirs.name}", GrantFullControl=f"id={owner.get_bucket_acl(Bucket=store)['Owner']['ID']}")
+    set_policy(owner, store, statement(store, actions, principal={"AWS": theirs.name}))
+    denied(stranger.copy_object, Bucket=store, Key="moved", CopySource=f"{store}/k")
+    assert read(owner, store, "k") == b"content"
+    set_policy(owner, store, statement(store, [*actions, "s3:DeleteObject"], principal={"AWS": theirs.name}))
+    stranger.copy_object(Bucket=store, Key="moved", CopySource=f"{store}/k")
+    assert refused(owner.head_object, Bucket=store, Key="k").status == 404
+
+
 def test_writes_need_what_comes_with_them(owner, store, theirs):
     """s3:PutObject alone opens no object to others and tags none; deletes are judged key by key."""
     stranger = theirs.client()

@@ -51,7 +51,9 @@ async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, r
     }
     if request.public.is_some() || request.location.is_some() {
         let mut change = |settings: &mut umbra_store::BucketSettings| {
-            settings.public = request.public.unwrap_or(settings.public);
+            if let Some(public) = request.public {
+                settings.set_public(public)?;
+            }
             if let Some(location) = &request.location {
                 settings.location.clone_from(location);
             }

@@ -107,9 +107,10 @@ fn filter(prefix: Option<String>, filter: Option<dto::LifecycleRuleFilter>) -> R
         (outer, inner) => outer.or(inner),
     };
     let tags = tags::from_set(tag.into_iter().chain(and.tags.unwrap_or_default()).collect())?;
-    let bytes = |outer: Option<i64>, inner: Option<i64>| outer.or(inner).map(u64::try_from).transpose().map_err(|_| malformed());
-    let (larger_than, smaller_than) =
-        (bytes(object_size_greater_than, and.object_size_greater_than)?, bytes(object_size_less_than, and.object_size_less_than)?);
+    let bytes = |bytes: Option<i64>| bytes.map(u64::try_from).transpose().map_err(|_| malformed());
+    // Of two that must both hold the narrower says it all.
+    let larger_than = bytes(object_size_greater_than)?.max(bytes(and.object_size_greater_than)?);
+    let smaller_than = [bytes(object_size_less_than)?, bytes(and.object_size_less_than)?].into_iter().flatten().min();
     if larger_than.zip(smaller_than).is_some_and(|(larger, smaller)| smaller <= larger) {
         return Err(request("'ObjectSizeLessThan' has to be a value greater than 'ObjectSizeGreaterThan'."));
     }

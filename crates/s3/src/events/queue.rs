@@ -1,7 +1,5 @@
 //! What waits for one receiver, posted oldest first.
 
-use std::collections::HashSet;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{
@@ -10,19 +8,25 @@ use http::{
 };
 use tokio_util::sync::CancellationToken;
 use umbra_client::Poster;
-use umbra_core::{Entity, Error, ErrorKind, Result, Timestamp};
-use umbra_meta::{Batch, Entry, Expect, Projection, counter_value, key};
-use umbra_store::{
-    Bucket, Event, HookAuth, Notifications,
-    event::{EVENTS, TIGRIS_RECEIVER},
-};
+use umbra_core::{Entity, Error, ErrorKind, Result};
+use umbra_meta::{Entry, Projection};
+use umbra_store::{Bucket, Event, HookAuth, Notifications, event::TIGRIS_RECEIVER};
 
-use super::{AGE_MAX, Filter, Queue, Shared, WAITING_MAX, payload};
+use super::{AGE_MAX, Filter, Queue, Shared, WAITING_MAX, payload, waiting::Waiting};
 
 /// Events in one post.
 const EVENTS_PER_POST: usize = 16;
-/// Rows dropped at once.
-const DROPPED_AT_ONCE: usize = 256;
+/// Posts before another queue has its turn.
+const POSTS_PER_TURN: usize = 4;
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing waits any more.
+    Empty,
+    /// Something may still wait.
+    Over,
+}
 
 /// Where and how events are posted.
 struct Hook<'a> {
@@ -40,26 +44,44 @@ impl Shared {
         extras.event_hooks.iter().map(|hook| hook.id.clone()).chain(tigris).collect::<Vec<_>>().into_iter()
     }
 
-    /// Posts what waits in `queue` until nothing does. Fails when the receiver does, or `stop` says so.
-    pub(super) async fn deliver(&self, queue: &Queue, stop: &CancellationToken) -> Result<()> {
-        let (name, receiver) = queue;
-        while !stop.is_cancelled() {
+    /// Posts some of what waits in `queue`. Fails when the receiver does, or `stop` says so.
+    pub(super) async fn deliver(&self, queue: &Queue, stop: &CancellationToken) -> Result<Turn> {
+        let Queue { bucket: name, receiver, organization } = queue;
+        for _ in 0..POSTS_PER_TURN {
+            if stop.is_cancelled() {
+                return Err(Error::new(ErrorKind::Cancelled, "the server is stopping"));
+            }
             let bucket = self.catalog.bucket(name).await?;
-            let hook = self.hook(&bucket, receiver)?;
-            let rows = self.meta.scan(bucket.partition, key::event_range(receiver), EVENTS_PER_POST, Projection::Full).await?;
+            if bucket.organization != *organization {
+                return Err(gone());
+            }
+            // Before it is known whether there is a hook to call: what waits for one that is not set is bounded all the same.
+            self.bound(&bucket, receiver).await?;
+            let waiting = self.waiting(&bucket);
+            let rows = waiting.oldest(receiver, EVENTS_PER_POST, Projection::Full).await?;
             if rows.is_empty() {
-                return Ok(());
+                return Ok(Turn::Empty);
             }
-            if self.waits_too_long(&rows) || self.waiting(&bucket).await? > WAITING_MAX {
-                self.metrics.dropped.inc_by(rows.len() as u64);
-                tracing::warn!(bucket = %name, receiver, events = rows.len(), "events are dropped: they wait too long, or are too many");
-                self.take_away(&bucket, &rows).await?;
-                continue;
-            }
-            self.post(&bucket, receiver, &hook, &rows).await?;
-            self.take_away(&bucket, &rows).await?;
+            self.post(&bucket, receiver, &self.hook(&bucket, receiver)?, &rows).await?;
+            waiting.take_away(rows).await?;
         }
-        Err(Error::new(ErrorKind::Cancelled, "the server is stopping"))
+        Ok(Turn::Over)
+    }
+
+    pub(super) fn waiting(&self, bucket: &Bucket) -> Waiting<'_> {
+        Waiting { meta: &*self.meta, partition: bucket.partition }
+    }
+
+    /// Drops what waits too long for `receiver`, and what the bucket has too much of.
+    async fn bound(&self, bucket: &Bucket, receiver: &str) -> Result<()> {
+        let oldest = u64::try_from(self.clock.now().as_millis()).unwrap_or(0).saturating_sub(AGE_MAX);
+        let waiting = self.waiting(bucket);
+        let dropped = waiting.drop_older(receiver, oldest).await? + waiting.drop_surplus(WAITING_MAX).await?;
+        if dropped > 0 {
+            self.metrics.dropped.inc_by(dropped);
+            tracing::warn!(bucket = %bucket.name, events = dropped, "events are dropped: they wait too long, or are too many");
+        }
+        Ok(())
     }
 
     async fn post(&self, bucket: &Bucket, receiver: &str, hook: &Hook<'_>, rows: &[Entry]) -> Result<()> {
@@ -117,48 +139,6 @@ impl Shared {
             HeaderValue::try_from(value).map_err(|error| Error::internal("the secret of a web hook cannot be a header").because(error))?;
         value.set_sensitive(true);
         Ok(value)
-    }
-
-    fn waits_too_long(&self, rows: &[Entry]) -> bool {
-        let at = rows.last().and_then(|row| key::parse_event(&row.key)).map_or(0, |(_, at)| at);
-        Timestamp::from_millis(i64::try_from(at).unwrap_or(i64::MAX)).plus(AGE_MAX) < self.clock.now()
-    }
-
-    async fn waiting(&self, bucket: &Bucket) -> Result<i64> {
-        let counter = self.meta.get(bucket.partition, &key::counter(EVENTS)).await?;
-        Ok(counter.and_then(|counter| counter_value(&counter.head)).unwrap_or(0))
-    }
-
-    async fn take_away(&self, bucket: &Bucket, rows: &[Entry]) -> Result<()> {
-        let mut batch = Batch::new(bucket.partition).check(key::settings(), Expect::Exists);
-        for row in rows {
-            // With a check, so that the counter follows what is there, whoever else takes it away.
-            batch = batch.check(row.key.to_vec(), Expect::Revision(row.revision)).delete(row.key.to_vec());
-        }
-        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        self.meta.commit(batch.add(key::counter(EVENTS), -count)).await?;
-        Ok(())
-    }
-
-    /// Drops what waits for receivers that are none of `receivers`.
-    pub(super) async fn drop_others(&self, bucket: &Bucket, receivers: &HashSet<String>) -> Result<()> {
-        let mut range = key::all_events();
-        loop {
-            let first = self.meta.scan(bucket.partition, range.clone(), 1, Projection::Head).await?.pop();
-            let Some((receiver, _)) = first.as_ref().and_then(|first| key::parse_event(&first.key)) else { return Ok(()) };
-            let own = key::event_range(&receiver);
-            if !receivers.contains(&receiver) {
-                loop {
-                    let rows = self.meta.scan(bucket.partition, own.clone(), DROPPED_AT_ONCE, Projection::Head).await?;
-                    if rows.is_empty() {
-                        break;
-                    }
-                    self.take_away(bucket, &rows).await?;
-                }
-            }
-            let Some(behind) = own.end else { return Ok(()) };
-            range.start = behind;
-        }
     }
 }
 

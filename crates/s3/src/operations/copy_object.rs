@@ -201,6 +201,9 @@ impl Moved {
         target: &ObjectKey,
         conditions: &mut Preconditions,
     ) -> Result<Self, Failure> {
+        let (access_key, object) = (call.key.as_deref(), Some(source.key.as_str()));
+        let asked = access::Request { cx: &call.cx, access_key, bucket: source.bucket, object, version: None, stated, given_tags: None };
+        operations.judge.require(asked, access::DELETE).await?;
         if source.bucket.partition != call.bucket()?.partition || source.key == target {
             return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
         }

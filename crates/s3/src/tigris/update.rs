@@ -52,10 +52,7 @@ pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, doc
         if let Some(change) = shadow {
             shadow::carry_out(change, &own, &call.cx, &bucket).await?;
         }
-        let mut apply = |settings: &mut BucketSettings| {
-            changes.iter().for_each(|change| change.apply(settings));
-            Ok(())
-        };
+        let mut apply = |settings: &mut BucketSettings| changes.iter().try_for_each(|change| change.apply(settings));
         catalog.update_bucket(&bucket, &mut apply).await?;
         own.lifecycle_changed();
         own.event_bell().ring(&bucket.name);
@@ -110,10 +107,13 @@ fn change(name: &str, value: Value, bucket: &Bucket, catalog: &Catalog) -> Resul
 }
 
 impl Change {
-    fn apply(&self, settings: &mut BucketSettings) {
+    fn apply(&self, settings: &mut BucketSettings) -> CoreResult<()> {
+        if let Self::Public(public) = self {
+            return settings.set_public(*public);
+        }
         let extras: &mut Extras = Arc::make_mut(&mut settings.extras);
         match self {
-            Self::Public(public) => settings.public = *public,
+            Self::Public(_) => {}
             Self::Location(location) => settings.location.clone_from(location),
             Self::ListsPublicly(lists) => extras.lists_publicly = *lists,
             Self::ObjectAcls(allowed) => extras.allows_object_acls = *allowed,
@@ -126,6 +126,7 @@ impl Change {
             Self::Lifecycle(rules) => extras.lifecycle.rules = lifecycle::replaced(&extras.lifecycle.rules, rules),
             Self::Notifications(notifications) => extras.notifications.clone_from(notifications),
         }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ mod cors;
 mod listing;
 mod multipart;
 mod objects;
+mod permissions;
 mod reading;
 mod serving;
 mod tigris;

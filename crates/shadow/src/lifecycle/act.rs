@@ -30,8 +30,8 @@ impl Step<'_> {
             Wanted::Nothing => Ok(()),
             Wanted::Expire => self.expire(&listed.key, revision).await,
             Wanted::Move(class) => {
-                let terms = Terms { checks: vec![unchanged(&listed.key, revision)], ..Terms::default() };
-                self.shadow.native().relabel(self.bucket, &listed.key, class, terms).await
+                let terms = Terms { checks: self.unchanged(&listed.key, revision), ..Terms::default() };
+                self.shadow.native().relabel(self.bucket, &listed.key, None, class, terms).await
             }
         };
         unless_changed(done)
@@ -51,17 +51,17 @@ impl Step<'_> {
     /// Deletes the object of `key` while its record is at `revision`, as a user would.
     async fn expire(&self, key: &ObjectKey, revision: Revision) -> Result<()> {
         let (shadow, bucket) = (self.shadow, self.bucket);
-        let unchanged = unchanged(key, revision);
+        let unchanged = self.unchanged(key, revision);
         match shadow.origin(bucket)? {
             None => {
-                let mut terms = Terms { checks: vec![unchanged], ..Terms::default() };
+                let mut terms = Terms { checks: unchanged, ..Terms::default() };
                 terms.expires = true;
                 shadow.native().remove(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
             Some(origin) if writes_through(bucket) => shadow.expire_through(&self.cx, bucket, key, unchanged, origin).await,
             Some(_) => {
                 let mut terms = shadow.terms_of_delete(bucket, key);
-                terms.checks.push(unchanged);
+                terms.checks.extend(unchanged);
                 terms.expires = true;
                 shadow.remove_here(bucket, key, &Preconditions::default(), terms).await.map(drop)
             }
@@ -75,16 +75,20 @@ impl Step<'_> {
         if rules.upload_expiry(key.as_str(), initiated, self.day).is_none_or(|(at, _)| at > self.now) {
             return Ok(());
         }
+        if !self.is_current().await? {
+            return Ok(());
+        }
         match self.shadow.abort_upload(&self.cx, self.bucket, &key, &upload).await {
             // Completed or aborted meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound(Entity::Upload) => Ok(()),
             aborted => aborted,
         }
     }
-}
 
-fn unchanged(key: &ObjectKey, revision: Revision) -> Check {
-    Check { key: key::object(key), expect: Expect::Revision(revision) }
+    /// Holds as long as neither the object nor the rules changed.
+    fn unchanged(&self, key: &ObjectKey, revision: Revision) -> Vec<Check> {
+        vec![Check { key: key::object(key), expect: Expect::Revision(revision) }, self.settings_unchanged()]
+    }
 }
 
 /// What changed since it was looked at is not due any more, or is so to the next look.

@@ -5,8 +5,8 @@ use futures::{StreamExt, stream};
 use md5::{Digest, Md5};
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{BucketName, RequestContext, Result, Timestamp};
-use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, key};
-use umbra_store::{Bucket, Lifecycle, LifecycleDay};
+use umbra_meta::{Batch, Check, Entry, Expect, KeyRange, Projection, key};
+use umbra_store::{Bucket, Lifecycle, LifecycleDay, Versioning};
 
 use super::{SLEEP_MAX, Worker};
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 
 /// Rows that a step reads.
 const ROWS: usize = 256;
+/// How often the wait after a pass that failed doubles at most: then it is longer than a day.
+const DOUBLINGS_MAX: u32 = 11;
 /// Objects that are acted on at a time.
 const AT_ONCE: usize = 4;
 
@@ -40,6 +42,23 @@ pub(super) struct Pass {
     /// Whether something failed that the next one is to try again soon.
     #[n(5)]
     failed: bool,
+    /// Within the versions of a key: what the next row stands behind.
+    #[n(6)]
+    behind: Option<Behind>,
+    /// How many passes in a row before it failed.
+    #[n(7)]
+    failures: Option<u32>,
+}
+
+/// What of a key's versions lies before a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(super) struct Behind {
+    /// When the next newer one was written, in milliseconds since 1970; `None`: there is none.
+    #[n(0)]
+    pub(super) since: Option<i64>,
+    /// How many that are not current are newer.
+    #[n(1)]
+    pub(super) newer: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, CborLen)]
@@ -49,6 +68,8 @@ enum Stage {
     Objects,
     #[n(1)]
     Uploads,
+    #[n(2)]
+    Versions,
 }
 
 /// What one step works with.
@@ -68,15 +89,31 @@ impl Pass {
         Ok(entry.and_then(|entry| decode("lifecycle", &entry.body).ok()))
     }
 
-    fn begin(rules: u64, now: Timestamp) -> Self {
-        Self { rules, began: now.as_millis(), stage: Stage::Objects, after: Vec::new(), ended: None, failed: false }
+    /// A new one, after `before` by the same rules.
+    fn begin(rules: u64, now: Timestamp, before: Option<&Self>) -> Self {
+        Self {
+            rules,
+            began: now.as_millis(),
+            stage: Stage::Objects,
+            after: Vec::new(),
+            ended: None,
+            failed: false,
+            behind: None,
+            failures: before.filter(|before| before.failed).map(|before| before.failures.unwrap_or(0).saturating_add(1)),
+        }
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        (self.stage, self.after, self.behind) = (stage, Vec::new(), None);
     }
 
     /// When the bucket is to be looked at again; `None` for at once.
     pub(super) fn next_due(&self, rules: u64, day: LifecycleDay) -> Option<Timestamp> {
         let ended = Timestamp::from_millis(self.ended.filter(|_| self.rules == rules)?);
         let regular = day.next_look(Timestamp::from_millis(self.began));
-        Some(if self.failed { regular.min(ended.plus(SLEEP_MAX)) } else { regular })
+        // Later each time: what always fails must not have the bucket read for ever.
+        let wait = SLEEP_MAX.saturating_mul(1 << self.failures.unwrap_or(0).min(DOUBLINGS_MAX));
+        Some(if self.failed { regular.min(ended.plus(wait)) } else { regular })
     }
 
     async fn save(&self, shadow: &Shadow, bucket: &Bucket) -> Result<()> {
@@ -102,11 +139,15 @@ impl Worker {
         let mut pass = match known {
             Some(pass) if pass.ended.is_none() => pass,
             Some(pass) if pass.next_due(rules, self.day).is_some_and(|due| due > now) => return Ok(false),
-            _ => Pass::begin(rules, now),
+            before => Pass::begin(rules, now, before.as_ref()),
         };
         let cx = RequestContext { request_id: "lifecycle".to_owned(), ..RequestContext::default() };
         let step = Step { shadow: &self.shadow, cx, bucket: &bucket, day: self.day, now: Timestamp::from_millis(pass.began) };
         step.advance(&mut pass).await?;
+        if !step.is_current().await? {
+            // Nothing was done any more once the settings changed. The page is looked at again, by the rules there are now.
+            return Ok(true);
+        }
         pass.save(&self.shadow, &bucket).await?;
         Ok(pass.ended.is_none())
     }
@@ -117,14 +158,27 @@ impl Step<'_> {
         &self.bucket.settings.extras.lifecycle
     }
 
+    /// Holds as long as the bucket's settings are those that were read: whoever takes a rule back has it end nothing any more.
+    pub(super) fn settings_unchanged(&self) -> Check {
+        Check { key: key::settings(), expect: Expect::Revision(self.bucket.revision) }
+    }
+
+    /// Whether the bucket's settings are those that were read.
+    pub(super) async fn is_current(&self) -> Result<bool> {
+        let now = self.shadow.native().meta().get(self.bucket.partition, &key::settings()).await?;
+        Ok(now.is_some_and(|now| now.revision == self.bucket.revision))
+    }
+
     async fn advance(&self, pass: &mut Pass) -> Result<()> {
         let ranges = match pass.stage {
             Stage::Objects => self.ranges(|rule| rule.acts_on_objects(), key::object_range),
+            Stage::Versions => self.ranges(|rule| rule.acts_on_versions(), key::version_range),
             Stage::Uploads => self.ranges(|rule| rule.abort_uploads_days.is_some(), key::upload_index_range),
         };
         let Some(range) = first_behind(ranges, &pass.after) else {
             match pass.stage {
-                Stage::Objects => (pass.stage, pass.after) = (Stage::Uploads, Vec::new()),
+                Stage::Objects if self.bucket.settings.versioning != Versioning::Off => pass.enter(Stage::Versions),
+                Stage::Objects | Stage::Versions => pass.enter(Stage::Uploads),
                 Stage::Uploads => pass.ended = Some(self.shadow.0.clock.now().as_millis()),
             }
             return Ok(());
@@ -137,7 +191,10 @@ impl Step<'_> {
             (_, Some(end)) => end,
             (_, None) => vec![0xff],
         };
-        pass.failed |= self.act_on(pass.stage, rows).await;
+        pass.failed |= match pass.stage {
+            Stage::Versions => self.versions(&rows, &mut pass.behind).await,
+            _ => self.act_on(pass.stage, rows).await,
+        };
         Ok(())
     }
 
@@ -145,8 +202,8 @@ impl Step<'_> {
     async fn act_on(&self, stage: Stage, rows: Vec<Entry>) -> bool {
         let acts = rows.into_iter().map(|row| async move {
             let outcome = match stage {
-                Stage::Objects => self.object(&row).await,
                 Stage::Uploads => self.upload(&row).await,
+                Stage::Objects | Stage::Versions => self.object(&row).await,
             };
             outcome.inspect_err(|error| {
                 tracing::warn!(bucket = %self.bucket.name, row = %row.key.escape_ascii(), ?error, "a lifecycle rule was not carried out");
@@ -207,13 +264,22 @@ mod tests {
     #[test]
     fn a_pass_is_due_again_when_its_time_or_its_rules_change() {
         let day = LifecycleDay::Short(Duration::from_secs(4));
-        let mut pass = Pass::begin(7, Timestamp::from_millis(1000));
+        let mut pass = Pass::begin(7, Timestamp::from_millis(1000), None);
         assert_eq!(pass.next_due(7, day), None, "it is under way");
         pass.ended = Some(1500);
         assert_eq!(pass.next_due(7, day), Some(Timestamp::from_millis(2000)));
         assert_eq!(pass.next_due(8, day), None, "other rules");
-        let mut failed = Pass { failed: true, ..Pass::begin(7, Timestamp::from_millis(1000)) };
+        let mut failed = Pass { failed: true, ..Pass::begin(7, Timestamp::from_millis(1000), None) };
         failed.ended = Some(1500);
         assert_eq!(failed.next_due(7, LifecycleDay::Calendar), Some(Timestamp::from_millis(61_500)));
+        let mut waits = Vec::new();
+        for _ in 0..14 {
+            let due = failed.next_due(7, LifecycleDay::Calendar).unwrap().as_millis();
+            waits.push((due - failed.ended.unwrap()) / 1000);
+            failed = Pass { failed: true, ended: failed.ended, ..Pass::begin(7, Timestamp::from_millis(1000), Some(&failed)) };
+        }
+        assert_eq!(waits[..5], [60, 120, 240, 480, 960]);
+        assert_eq!(waits[13], 86_398, "the next midnight at the latest");
+        assert_eq!(Pass::begin(7, Timestamp::from_millis(1000), Some(&Pass { failed: false, ..failed })).failures, None);
     }
 }

@@ -24,5 +24,6 @@ mod status;
 mod unshadowed;
 mod uploads;
 mod verify;
+mod versions;
 mod world;
 mod writing;

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
 use umbra_core::{
-    Body, Entity, ErrorKind, Fault as S3Fault, HydratePolicy, Matches, PartNumber, Preconditions, RangeSpec, ReadSource, RequestContext,
-    SystemHeaders, Tags, UserMetadata,
+    Acl, Body, Entity, ErrorKind, Fault as S3Fault, Grant, Grantee, HydratePolicy, Matches, PartNumber, Permission, Preconditions,
+    RangeSpec, ReadSource, RequestContext, SystemHeaders, Tags, UserMetadata,
 };
 use umbra_meta::key;
 use umbra_shadow::{
@@ -691,5 +691,30 @@ async fn readers_that_join_as_a_transfer_ends_get_everything() {
         for reader in readers {
             reader.await.unwrap();
         }
+    }
+}
+
+/// An ACL is ours alone: the origin is not asked for it, a cold object has none, and giving it one brings the object here and leaves the
+/// origin as it is.
+#[tokio::test]
+async fn acls_are_ours_alone() {
+    for write_through in [false, true] {
+        let world = World::attached(write_through).await;
+        world.origin.insert("k", content(70_000), &attributes());
+        let (bucket, requests) = (world.bucket().await, world.origin.requests());
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k"), None).await.unwrap(), None);
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("absent"), None).await.unwrap(), None);
+        assert_eq!(world.origin.requests(), requests);
+        let grants = vec![Grant { grantee: Grantee::Everyone, permission: Permission::Read }];
+        let acl = Some(Acl { owner: "acme".to_owned(), grants });
+        assert_eq!(
+            kind(world.shadow.put_acl(&world.cx, &bucket, &k("absent"), None, acl.clone()).await),
+            ErrorKind::NotFound(Entity::Object)
+        );
+        world.shadow.put_acl(&world.cx, &bucket, &k("k"), None, acl.clone()).await.unwrap();
+        assert_eq!(world.here("k").await.unwrap(), content(70_000));
+        assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k"), None).await.unwrap(), acl);
+        assert_eq!((world.origin.bytes(), world.origin.writes()), (70_000, Vec::<String>::new()));
+        assert_eq!(world.origin.tags_of("k"), attributes().tags);
     }
 }

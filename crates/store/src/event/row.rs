@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use minicbor::{Decode, Encode};
-use umbra_core::{ETag, ObjectKey, Result, Timestamp};
-use umbra_meta::Entry;
+use umbra_core::{ETag, Error, ObjectKey, Result, Timestamp};
+use umbra_meta::{Entry, key};
 
-use super::{Event, EventKind};
+use super::{Event, EventKind, EventPlace};
 use crate::record;
 
 const WHAT: &str = "an event";
@@ -67,10 +67,12 @@ impl Event {
         match record::split(WHAT, &entry.body)? {
             (VERSION, cbor) => {
                 let record: Record<'_> = record::decode(WHAT, cbor)?;
+                let place = key::parse_event(&entry.key).map(|place| EventPlace { at_ms: place.at_ms, number: place.salt });
                 Ok(Self {
                     kind: record.kind.into(),
                     key: ObjectKey::parse(record.key)?,
                     at: Timestamp::from_millis(record.at),
+                    place: place.ok_or_else(|| Error::internal("the row of an event has another key"))?,
                     size: record.size,
                     etag: record.etag.map(ETag::parse),
                     version: record.version.map(str::to_owned),
@@ -110,7 +112,7 @@ mod tests {
     use umbra_meta::{Entry, Revision};
 
     use crate::{
-        event::{Event, EventKind},
+        event::{Event, EventKind, EventPlace},
         record::golden,
     };
 
@@ -119,6 +121,7 @@ mod tests {
             kind: EventKind::CompleteUpload,
             key: ObjectKey::parse("a/é").unwrap(),
             at: Timestamp::from_millis(1_896_048_000_000),
+            place: EventPlace { at_ms: 1_896_048_000_007, number: 9 },
             size: Some(7),
             etag: Some(ETag::parse("aa-2")),
             version: Some("v".to_owned()),
@@ -127,7 +130,7 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> umbra_core::Result<Event> {
         Event::decode(&Entry {
-            key: b"e/".as_slice().into(),
+            key: event().row("a receiver").into(),
             revision: Revision(1),
             head: b"".as_slice().into(),
             body: bytes.to_vec().into(),
@@ -138,6 +141,12 @@ mod tests {
     fn every_released_format_is_read() {
         let golden = golden::check("event/v1", Some(&event().encode()));
         assert_eq!(decode(&golden).unwrap(), event());
+    }
+
+    #[test]
+    fn sequencers_follow_places() {
+        let place = |at_ms, number| Event { place: EventPlace { at_ms, number }, ..event() }.sequencer();
+        assert!(place(15, u64::MAX) < place(16, 0) && place(16, 9) < place(16, 10));
     }
 
     #[test]

@@ -106,6 +106,13 @@ impl LifecycleRule {
     }
 }
 
+impl LifecycleRule {
+    /// Whether it does anything to versions that are not current, or to delete markers.
+    pub fn acts_on_versions(&self) -> bool {
+        self.noncurrent_expiration.is_some() || !self.noncurrent_transitions.is_empty() || self.expiration.is_some()
+    }
+}
+
 impl LifecycleFilter {
     /// A filter by what keys begin with.
     pub fn by_prefix(prefix: Option<String>) -> Self {

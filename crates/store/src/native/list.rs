@@ -3,7 +3,7 @@
 use umbra_core::{Error, ErrorKind, ObjectKey, Result};
 use umbra_meta::{DelimPage, Entry, Projection, ScanDelim, key};
 
-use super::{Native, list_token};
+use super::{Native, Version, list_token};
 use crate::{Bucket, ListOptions, ListPage, ListStart, ListedObject, record};
 
 impl Native {
@@ -55,6 +55,27 @@ fn page_of(page: DelimPage) -> Result<ListPage> {
     let last = last_object.max(common_prefixes.last().map(String::as_str)).map(str::to_owned);
     let next = last.as_deref().filter(|_| page.truncated).map(list_token::encode);
     Ok(ListPage { objects, common_prefixes, next, last })
+}
+
+/// What the head of a version's record tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The object; of a delete marker only its key and date mean anything.
+    pub object: ListedObject,
+    /// Its place.
+    pub version: Version,
+}
+
+impl VersionRow {
+    /// What the head of `entry` tells, an entry of [`umbra_meta::key::version`].
+    pub fn decode(entry: &Entry) -> Result<Self> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, format!("{} is no key of a version", entry.key.escape_ascii()));
+        let (key, _) = key::parse_version(&entry.key).ok_or_else(corrupt)?;
+        let head = record::object::decode_head(&entry.head)?;
+        let object =
+            ListedObject { key, size: head.size, etag: head.etag, last_modified: head.last_modified, storage_class: head.storage_class };
+        Ok(Self { object, version: head.version })
+    }
 }
 
 impl ListedObject {

@@ -1,7 +1,7 @@
 //! Deletes of one version, for good.
 
-use umbra_core::{Error, Fault, Found, ObjectKey, Preconditions, Result, VersionId, check_delete};
-use umbra_meta::{Expect, Projection, key};
+use umbra_core::{Error, ErrorKind, Fault, Found, ObjectKey, Preconditions, Result, VersionId, check_delete};
+use umbra_meta::{Expect, Projection, Revision, key};
 
 use super::{
     Native, Stored,
@@ -20,6 +20,10 @@ pub struct RemoveVersion {
     pub bypass_governance: bool,
     /// Whether to refuse what would change which object is current.
     pub keeps_current: bool,
+    /// The revision that its record must have; [`ErrorKind::Conflict`] when it has another.
+    pub at: Option<Revision>,
+    /// Whether the key must have nothing else; [`ErrorKind::Conflict`] when it has.
+    pub alone: bool,
     /// A wrapper's terms for a commit that leaves the key an object.
     pub terms: Terms,
     /// A wrapper's terms for a commit that leaves it none.
@@ -37,7 +41,16 @@ impl Native {
     /// the conditions are, and no terms are committed.
     ///
     /// A check of the terms that fails is [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
-    pub async fn remove_version(&self, bucket: &Bucket, key: &ObjectKey, version: VersionId, options: RemoveVersion) -> Result<Deleted> {
+    pub async fn remove_version(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: VersionId,
+        mut options: RemoveVersion,
+    ) -> Result<Deleted> {
+        let telling = self.telling_of_version(bucket, key, version, options.terms.expires);
+        options.terms.telling.clone_from(&telling);
+        options.terms_of_absence.telling = telling;
         let (native, fence, key) = (self.clone(), Fence::from(bucket), key.clone());
         detached(async move { native.remove_version_here(fence, &key, version, &options).await }).await
     }
@@ -48,6 +61,9 @@ impl Native {
             let Some(place) = self.locate(fence, key, version).await? else {
                 return Ok(Deleted { version: Some(version), is_marker: false });
             };
+            if options.at.is_some_and(|at| at != place.stored.revision) || (options.alone && !known.is_alone()) {
+                return Err(Error::new(ErrorKind::Conflict, "the versions of the object changed; please try again"));
+            }
             let object = &place.stored.object;
             let found = if object.version.is_marker { Found::Marker } else { Found::Object(&object.etag) };
             check_delete(&options.conditions, found)?;

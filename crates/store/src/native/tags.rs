@@ -66,15 +66,15 @@ impl Native {
         self.amend(bucket, key, None, terms, change).await.map(drop)
     }
 
-    /// Moves an object to another class. Nothing else of it changes, not even its date: where its content is does not depend on the class.
+    /// Moves an object, or `version` of it, to another class. Nothing else of it changes, not even its date: where its content is does not depend on the class.
     ///
     /// A check of `terms` that fails is [`umbra_core::ErrorKind::Conflict`].
-    pub async fn relabel(&self, bucket: &Bucket, key: &ObjectKey, class: String, terms: Terms) -> Result<()> {
+    pub async fn relabel(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>, class: String, terms: Terms) -> Result<()> {
         let change = |object: &mut ObjectRecord| {
             object.headers.storage_class = Some(class.clone());
             Ok(())
         };
-        self.amend(bucket, key, None, terms, change).await.map(drop)
+        self.amend(bucket, key, version, terms, change).await.map(drop)
     }
 
     /// Changes the record of an object, or of `version` of it, wherever it is by then. Tells which version that is.

@@ -73,6 +73,11 @@ impl Known {
         self.object.as_ref().map(|stored| &stored.object.etag)
     }
 
+    /// Whether the key has one version or delete marker, and that is not an object.
+    pub(super) fn is_alone(&self) -> bool {
+        self.object.is_none() && self.history.is_some_and(|(history, _)| history.count == 1)
+    }
+
     /// Whether the key has neither an object nor a delete marker.
     pub(super) const fn is_absent(&self) -> bool {
         self.object.is_none() && self.history.is_none()

@@ -150,3 +150,27 @@ fn what_s3_refuses_is_refused_alike() {
         assert_eq!(code(rules).as_deref(), Some(expected), "{name}");
     }
 }
+
+#[test]
+fn of_conditions_within_and_without_and_both_hold() {
+    let sizes = |outer: (Option<i64>, Option<i64>), inner: (Option<i64>, Option<i64>)| {
+        let and = dto::LifecycleRuleAndOperator {
+            object_size_greater_than: inner.0,
+            object_size_less_than: inner.1,
+            ..dto::LifecycleRuleAndOperator::default()
+        };
+        let filter = dto::LifecycleRuleFilter {
+            and: Some(and),
+            object_size_greater_than: outer.0,
+            object_size_less_than: outer.1,
+            ..dto::LifecycleRuleFilter::default()
+        };
+        let rules = taken(vec![dto::LifecycleRule { filter: Some(filter), ..rule() }]).ok()?;
+        Some((rules[0].filter.larger_than, rules[0].filter.smaller_than))
+    };
+    assert_eq!(sizes((Some(1), Some(90)), (Some(5), Some(70))), Some((Some(5), Some(70))));
+    assert_eq!(sizes((Some(5), Some(70)), (Some(1), Some(90))), Some((Some(5), Some(70))));
+    assert_eq!(sizes((None, Some(70)), (Some(1), None)), Some((Some(1), Some(70))));
+    assert_eq!(sizes((Some(5), None), (None, Some(5))), None, "nothing is that size");
+    assert_eq!(sizes((Some(5), None), (Some(-1), None)), None);
+}

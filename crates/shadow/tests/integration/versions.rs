@@ -1,0 +1,111 @@
+//! semantics.md, "Writing": versions in a bucket with an origin.
+
+use umbra_core::{Entity, ErrorKind, Fault, Result, VersionId};
+use umbra_shadow::origin::OriginAttributes;
+use umbra_store::{BucketSettings, DeleteOptions, Deleted, GetOptions, ListSource, ListVersions, Objects, Versioning};
+
+use crate::world::{World, content, k, kind};
+
+async fn versioned(write_through: bool) -> World {
+    let world = World::attached(write_through).await;
+    enable(&world).await;
+    world
+}
+
+async fn enable(world: &World) {
+    let change = &mut |settings: &mut BucketSettings| {
+        settings.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    world.catalog.update_bucket(&*world.bucket().await, change).await.unwrap();
+}
+
+/// Every version, as key, version, and whether it is a delete marker.
+async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)> {
+    let (mut shown, mut options) = (Vec::new(), ListVersions { limit, ..ListVersions::default() });
+    loop {
+        let page = world.shadow.list_versions(&world.cx, &*world.bucket().await, options.clone()).await.unwrap();
+        shown.extend(page.versions.iter().map(|listed| (listed.object.key.to_string(), listed.version, listed.is_marker)));
+        let Some((key, version)) = page.next else { return shown };
+        (options.key_marker, options.version_marker) = (Some(key), version);
+    }
+}
+
+async fn delete(world: &World, key: &str, version: Option<VersionId>) -> Result<Deleted> {
+    let options = DeleteOptions { version, ..DeleteOptions::default() };
+    world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options).await
+}
+
+fn of(version: VersionId) -> GetOptions {
+    GetOptions { version: Some(version), ..GetOptions::default() }
+}
+
+#[tokio::test]
+async fn a_cold_object_is_the_null_version_until_it_is_overwritten() {
+    let world = versioned(false).await;
+    for key in ["a", "b", "c"] {
+        world.origin.insert(key, content(10), &OriginAttributes::default());
+    }
+    let named = world.put("b", content(20)).await.unwrap().version;
+    for limit in [1, 2, 1000] {
+        let expected = [("a", VersionId::Null), ("b", named), ("c", VersionId::Null)];
+        assert_eq!(versions(&world, limit).await, expected.map(|(key, version)| (key.to_owned(), version, false)));
+    }
+    assert_eq!(world.get_with("a", of(VersionId::Null)).await.unwrap(), content(10));
+    assert_eq!(kind(world.get_with("b", of(VersionId::Null)).await), ErrorKind::NotFound(Entity::Version));
+    assert_eq!(kind(world.get_with("a", of(named)).await), ErrorKind::NotFound(Entity::Version));
+    world.hydrated("a").await;
+    assert_eq!(versions(&world, 1000).await[0], ("a".to_owned(), VersionId::Null, false));
+}
+
+#[tokio::test]
+async fn whatever_is_taken_away_does_not_come_back_from_the_origin() {
+    let world = versioned(false).await;
+    for key in ["marked", "named", "null"] {
+        world.origin.insert(key, content(10), &OriginAttributes::default());
+    }
+    let marker = delete(&world, "marked", None).await.unwrap();
+    assert!(marker.is_marker);
+    delete(&world, "marked", marker.version).await.unwrap();
+    let named = world.put("named", content(20)).await.unwrap().version;
+    delete(&world, "named", Some(named)).await.unwrap();
+    delete(&world, "null", Some(VersionId::Null)).await.unwrap();
+    for key in ["marked", "named", "null"] {
+        assert_eq!(kind(world.get(key).await), ErrorKind::NotFound(Entity::Object), "{key}");
+    }
+    assert!(versions(&world, 1000).await.is_empty());
+    assert!(world.list("", "", 10, ListSource::Merged).await.unwrap().is_empty());
+}
+
+/// Also of a time before the shadow, which left no tombstone.
+#[tokio::test]
+async fn a_delete_marker_hides_what_the_origin_holds() {
+    let world = World::bare().await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    enable(&world).await;
+    world.put("k", content(20)).await.unwrap();
+    let marker = delete(&world, "k", None).await.unwrap();
+    world.attach(false).await;
+    assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object));
+    assert!(world.list("", "", 10, ListSource::Merged).await.unwrap().is_empty());
+    assert_eq!(versions(&world, 1000).await[0], ("k".to_owned(), marker.version.unwrap(), true));
+    delete(&world, "k", marker.version).await.unwrap();
+    assert_eq!(world.get("k").await.unwrap(), content(20));
+}
+
+#[tokio::test]
+async fn with_write_through_no_named_version_changes_what_is_current() {
+    let world = versioned(true).await;
+    let first = world.put("k", content(10)).await.unwrap().version;
+    let second = world.put("k", content(20)).await.unwrap().version;
+    assert_eq!(kind(delete(&world, "k", Some(second)).await), ErrorKind::Invalid(Fault::InvalidRequest));
+    assert_eq!(world.get("k").await.unwrap(), content(20));
+    delete(&world, "k", Some(first)).await.unwrap();
+    let marker = delete(&world, "k", None).await.unwrap();
+    assert!(world.origin.content("k").is_none(), "a plain delete goes through");
+    assert_eq!(kind(delete(&world, "k", marker.version).await), ErrorKind::Invalid(Fault::InvalidRequest));
+    delete(&world, "k", Some(second)).await.unwrap();
+    delete(&world, "k", marker.version).await.unwrap();
+    assert!(versions(&world, 1000).await.is_empty());
+    assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object));
+}
