@@ -84,9 +84,11 @@ mod tests {
 
     use super::{Hoisted, check};
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     #[test]
     fn what_is_judged_is_what_is_done() {
-        let cases: [(&str, &[(&'static str, &'static str)], bool); 8] = [
+        let cases: [(&str, Headers, bool); 8] = [
             ("x-amz-tagging=a%3Db", &[], true),
             ("x-amz-tagging=a%3Db", &[("x-amz-tagging", "a=b")], true),
             ("x-amz-tagging=a%3Db", &[("x-amz-tagging", "")], false),

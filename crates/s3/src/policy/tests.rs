@@ -352,7 +352,7 @@ fn a_denial_of_some_objects_is_seen_without_one() {
     ];
     for (statement, expected) in cases {
         let given = Given::new(&[("aws:securetransport", &["true"])]);
-        let denies = policy(&[statement.clone()]).unwrap().may_deny_objects("s3:DeleteObject", ALICE, &given);
+        let denies = policy(std::slice::from_ref(&statement)).unwrap().may_deny_objects("s3:DeleteObject", ALICE, &given);
         assert_eq!(denies, expected, "{statement}");
     }
 }
