@@ -246,7 +246,7 @@ def test_a_public_bucket_of_ours(umbra, owner, everyone):
     root.put_bucket_acl(Bucket=store, ACL="private")
     denied(everyone.get_object, Bucket=store, Key="k")
     root.put_bucket_acl(Bucket=store, ACL="public-read")
-    assert everyone.list_objects_v2(Bucket=store)["KeyCount"] == 1
+    assert everyone.list_objects_v2(Bucket=store)["KeyCount"] == 3
     umbra.storage("update", store, "--private")
     denied(everyone.list_objects_v2, Bucket=store)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}
