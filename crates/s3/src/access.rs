@@ -32,7 +32,7 @@ use crate::{
     lenient::Verified,
 };
 
-use self::needs::Need;
+use self::needs::{ByAcl, Need};
 
 /// The access check.
 #[derive(Debug)]
@@ -154,6 +154,13 @@ impl Judge {
     /// Refuses `request` unless it is allowed `need`.
     pub(crate) async fn require(&self, request: Request<'_>, need: Need) -> Result<(), Failure> {
         if self.allows(request, need).await? { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+    }
+
+    /// Refuses `call` unless the policy of its bucket, too, lets it do `action`, for what is no operation of S3's.
+    pub(crate) async fn require_action(&self, call: &Call, stated: Stated<'_>, action: &'static str, role: Action) -> Result<(), Failure> {
+        let (cx, access_key, bucket) = (&call.cx, call.key.as_deref(), &**call.bucket()?);
+        let request = Request { cx, access_key, bucket, object: None, version: None, stated, given_tags: None };
+        self.require(request, Need { action, role, acl: ByAcl::No }).await
     }
 
     /// Refuses a copy of `request`'s object unless who asks may read it, and its tags where they are copied too.

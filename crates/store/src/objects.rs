@@ -130,6 +130,8 @@ pub struct GetOptions {
     pub preconditions: Preconditions,
     /// The client's key, for content that is encrypted with it.
     pub customer_key: Option<CustomerKey>,
+    /// Whether a look is only for what is recorded, which needs no such key.
+    pub is_of_record: bool,
 }
 
 /// An object being read.

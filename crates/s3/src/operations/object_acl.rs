@@ -53,7 +53,7 @@ async fn current(
     let bucket = call.bucket()?;
     let info = operations
         .objects
-        .head(&call.cx, bucket, key, GetOptions { version, ..GetOptions::default() })
+        .head(&call.cx, bucket, key, GetOptions { version, is_of_record: true, ..GetOptions::default() })
         .await
         .map_err(|error| call.told(error))?;
     let acl = info.attributes.acl;
