@@ -182,7 +182,7 @@ async fn the_log_is_copied_while_commits_go_on() {
             return;
         }
         if n > 100 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     panic!("the log never started over");

@@ -62,6 +62,9 @@ fn common_prefix<'a>(key: &'a str, options: &ListVersions) -> Option<&'a str> {
     Some(&key[..options.prefix.len() + at + options.delimiter.len()])
 }
 
+/// A version and its sequence.
+type Placed = (u64, ListedVersion);
+
 /// The two families of rows, side by side.
 struct Walk<'a> {
     native: &'a Native,
@@ -76,11 +79,10 @@ struct Walk<'a> {
 /// Rows of a family that are read ahead.
 struct Rows {
     partition: Partition,
-    /// With the sequence of each.
-    ahead: VecDeque<(u64, ListedVersion)>,
+    ahead: VecDeque<Placed>,
     /// What is left to be read.
     rest: Option<KeyRange>,
-    parse: fn(&Entry) -> Result<Option<(u64, ListedVersion)>>,
+    parse: fn(&Entry) -> Result<Option<Placed>>,
     /// The range of the keys that begin with a prefix.
     range: fn(&str) -> KeyRange,
 }
@@ -198,13 +200,13 @@ impl Native {
     }
 }
 
-fn current(row: &Entry) -> Result<Option<(u64, ListedVersion)>> {
+fn current(row: &Entry) -> Result<Option<Placed>> {
     let text = key::parse_object(&row.key).ok_or_else(|| foreign(row))?;
     listed(ObjectKey::parse(text)?, row).map(Some)
 }
 
 /// `None` for a history.
-fn older(row: &Entry) -> Result<Option<(u64, ListedVersion)>> {
+fn older(row: &Entry) -> Result<Option<Placed>> {
     match key::parse_version(&row.key) {
         Some((key, _)) => listed(key, row).map(Some),
         None if key::parse_history(&row.key).is_some() => Ok(None),
@@ -212,7 +214,7 @@ fn older(row: &Entry) -> Result<Option<(u64, ListedVersion)>> {
     }
 }
 
-fn listed(key: ObjectKey, row: &Entry) -> Result<(u64, ListedVersion)> {
+fn listed(key: ObjectKey, row: &Entry) -> Result<Placed> {
     let head = record::object::decode_head(&row.head)?;
     let version: Version = head.version;
     let object =
