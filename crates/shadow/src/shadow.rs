@@ -284,7 +284,7 @@ impl Objects for Shadow {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().delete(cx, bucket, key, options).await,
-            Some(_) if named(bucket, options.version).is_some() => self.delete_version(bucket, key, options).await,
+            Some(origin) if named(bucket, options.version).is_some() => self.delete_version(cx, bucket, key, options, &*origin).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
             Some(origin) => self.delete_here(cx, bucket, key, options, &*origin).await,
         }

@@ -1,6 +1,6 @@
 //! semantics.md, "Writing": versions in a bucket with an origin.
 
-use umbra_core::{Entity, ErrorKind, Fault, Result, VersionId};
+use umbra_core::{ETag, Entity, ErrorKind, Fault, Matches, Preconditions, Result, VersionId};
 use umbra_shadow::origin::OriginAttributes;
 use umbra_store::{BucketSettings, DeleteOptions, Deleted, GetOptions, ListSource, ListVersions, Objects, Versioning};
 
@@ -108,4 +108,20 @@ async fn with_write_through_no_named_version_changes_what_is_current() {
     delete(&world, "k", marker.version).await.unwrap();
     assert!(versions(&world, 1000).await.is_empty());
     assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object));
+}
+
+#[tokio::test]
+async fn conditions_of_a_delete_are_judged_for_cold_keys_and_markers() {
+    let world = versioned(false).await;
+    for key in ["cold", "marked"] {
+        world.origin.insert(key, content(10), &OriginAttributes::default());
+    }
+    delete(&world, "marked", None).await.unwrap();
+    let other = Preconditions { if_match: Some(Matches::ETags(vec![ETag::parse("other")])), ..Preconditions::default() };
+    for (key, version) in [("cold", Some(VersionId::Null)), ("marked", None)] {
+        let options = DeleteOptions { version, preconditions: other.clone(), ..DeleteOptions::default() };
+        let deleted = world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options).await;
+        assert_eq!(kind(deleted), ErrorKind::Precondition, "{key}");
+    }
+    assert_eq!(world.get("cold").await.unwrap(), content(10));
 }
