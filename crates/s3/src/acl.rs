@@ -22,6 +22,7 @@ use crate::{
 const GRANTS_MAX: usize = 100;
 
 /// What a request says of the ACL that it replaces another by.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// In its headers.
     pub(crate) asked: Asked,
