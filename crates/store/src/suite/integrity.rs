@@ -64,9 +64,9 @@ async fn checks(fixture: &Fixture, name: &str, before: Option<&'static str>, siz
         refused(fixture, name, before, bad_digest, body(), asks(algorithm, Expected::Value(wrong.clone()))).await;
         let trailer = asks(algorithm, Expected::Trailer(Box::new(move || Some(wrong))));
         refused(fixture, name, before, bad_digest, body(), trailer).await;
-        let malformed = invalid(Fault::InvalidRequest);
-        refused(fixture, name, before, malformed, body(), asks(algorithm, Expected::Value("?".to_owned()))).await;
-        refused(fixture, name, before, malformed, body(), asks(algorithm, Expected::Trailer(Box::new(|| None)))).await;
+        refused(fixture, name, before, bad_digest, body(), asks(algorithm, Expected::Value("?".to_owned()))).await;
+        let missing = asks(algorithm, Expected::Trailer(Box::new(|| None)));
+        refused(fixture, name, before, invalid(Fault::InvalidRequest), body(), missing).await;
     }
 }
 
