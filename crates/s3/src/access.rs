@@ -22,7 +22,7 @@ use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions};
 pub(crate) use self::{
     facts::{Peer, Stated, Way},
     judge::{Judge, Request, is_enforced, public_access},
-    needs::{BYPASS, DELETE, DELETE_VERSION, GET_OBJECT, GET_OBJECT_VERSION, GET_TAGGING, LIST, bypasses},
+    needs::{BYPASS, DELETE, DELETE_VERSION, GET_OBJECT, GET_OBJECT_VERSION, GET_TAGGING, LIST, Need, bypasses},
 };
 
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
     lenient::Verified,
 };
 
-use self::needs::Need;
+use self::{judge::Ground, needs::ByAcl};
 
 /// The access check.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(crate) async fn admit_signed<T>(
         refuse_other_owner(&Stated::new(&request.uri, &request.headers, Way::default()), bucket)?;
         refuse_reflection(&cx, catalog.store_id(), bucket)?;
     }
-    Ok(Call { cx, key: Some(key), bucket, hides_absence: false })
+    Ok(Call { cx, key: Some(key), bucket, hides_absence: false, by_acl: None })
 }
 
 impl Gate {
@@ -96,7 +96,7 @@ impl Gate {
             Some(name) if in_bucket => Some(judge.catalog.bucket(&BucketName::parse(name)?).await?),
             _ => None,
         };
-        let mut call = Call { cx: request, key, bucket, hides_absence: false };
+        let mut call = Call { cx: request, key, bucket, hides_absence: false, by_acl: None };
         let Some(bucket) = call.bucket.as_deref() else {
             // An anonymous list of buckets is an empty one.
             let may = call.key.as_ref().map_or(name == "ListBuckets", |key| key.may(action_without_bucket(name), None));
@@ -105,31 +105,33 @@ impl Gate {
         let stated = Stated::new(cx.uri(), cx.headers(), way);
         refuse_other_owner(&stated, bucket)?;
         refuse_reflection(&call.cx, judge.catalog.store_id(), bucket)?;
-        call.hides_absence = judge.admit(&call, name, cx.s3_path().get_object_key(), stated).await?;
+        (call.hides_absence, call.by_acl) = judge.admit(&call, name, cx.s3_path().get_object_key(), stated).await?;
         Ok(call)
     }
 }
 
 impl Judge {
-    /// Admits the operation `name`. Tells whether who asks must not learn that an object is absent.
-    async fn admit(&self, call: &Call, name: &str, object: Option<&str>, stated: Stated<'_>) -> Result<bool, Failure> {
+    /// Admits the operation `name`. Tells whether who asks must not learn that an object is absent, and what the object's ACL alone allowed.
+    async fn admit(&self, call: &Call, name: &str, object: Option<&str>, stated: Stated<'_>) -> Result<(bool, Option<Need>), Failure> {
         let bucket = call.bucket()?;
         if name == "DeleteObjects" || (name == "PutObjectTagging" && bucket.settings.extras.policy.is_some()) {
-            return Ok(false);
+            return Ok((false, None));
         }
         let request =
             Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, version: stated.version(), stated, given_tags: None };
-        let mut allowed = true;
+        let (mut allowed, mut by_acl) = (true, None);
         for need in needs::of(name, &stated, &bucket.organization) {
-            allowed = allowed && self.allows(request, need).await?;
+            let ground = if allowed { self.ground(request, need).await? } else { None };
+            allowed = ground.is_some();
+            by_acl = by_acl.or((ground == Some(Ground::ObjectAcl)).then_some(need));
         }
         let reads = object.is_some() && READING.contains(&name);
         if !reads || call.key.as_ref().is_some_and(|key| key.may(Action::Read, Some(bucket))) && bucket.settings.extras.policy.is_none() {
-            return if allowed { Ok(false) } else { Err(S3ErrorCode::AccessDenied.into()) };
+            return if allowed { Ok((false, by_acl)) } else { Err(S3ErrorCode::AccessDenied.into()) };
         }
         let may_list = self.allows(request, LIST).await?;
         if allowed {
-            return Ok(!may_list);
+            return Ok((!may_list, by_acl));
         }
         Err(if may_list && self.is_absent(request).await? { S3ErrorCode::NoSuchKey.into() } else { S3ErrorCode::AccessDenied.into() })
     }
@@ -154,6 +156,13 @@ impl Judge {
     /// Refuses `request` unless it is allowed `need`.
     pub(crate) async fn require(&self, request: Request<'_>, need: Need) -> Result<(), Failure> {
         if self.allows(request, need).await? { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+    }
+
+    /// Refuses `call` unless the policy of its bucket, too, lets it do `action`, for what is no operation of S3's.
+    pub(crate) async fn require_action(&self, call: &Call, stated: Stated<'_>, action: &'static str, role: Action) -> Result<(), Failure> {
+        let (cx, access_key, bucket) = (&call.cx, call.key.as_deref(), &**call.bucket()?);
+        let request = Request { cx, access_key, bucket, object: None, version: None, stated, given_tags: None };
+        self.require(request, Need { action, role, acl: ByAcl::No }).await
     }
 
     /// Refuses a copy of `request`'s object unless who asks may read it, and its tags where they are copied too.

@@ -22,6 +22,7 @@ use crate::{
 const GRANTS_MAX: usize = 100;
 
 /// What a request says of the ACL that it replaces another by.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// In its headers.
     pub(crate) asked: Asked,
@@ -65,7 +66,7 @@ pub(crate) async fn on_write(catalog: &Catalog, key: Option<&AccessKey>, bucket:
     let writer = key.and_then(|key| key.organization.as_ref()).filter(|_| !is_given_up).unwrap_or(&bucket.organization);
     let acl = Acl { owner: writer.clone(), grants: asked.resolve(catalog, writer, Some(&bucket.organization)).await? };
     refuse_public(&acl.grants, bucket)?;
-    Ok(kept(acl, &bucket.organization))
+    Ok(if asked.is_empty() { kept(acl, &bucket.organization) } else { kept_of_object(acl, bucket) })
 }
 
 /// The ACL that replaces the one of an object of `owner`.
@@ -75,12 +76,7 @@ pub(crate) async fn of_object(catalog: &Catalog, bucket: &Bucket, owner: &str, w
     }
     let acl = wanted.resolve(catalog, owner, Some(&bucket.organization)).await?;
     refuse_public(&acl.grants, bucket)?;
-    let acl = kept(acl, &bucket.organization);
-    if acl.is_none() && bucket.settings.public {
-        let message = "The bucket is public, and its objects are as public as it is: make the bucket private first";
-        return Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, message).into());
-    }
-    Ok(acl)
+    Ok(kept_of_object(acl, bucket))
 }
 
 /// The ACL that replaces the one of `bucket`.
@@ -130,6 +126,11 @@ fn everyone_reads() -> Grant {
 /// What is to be recorded of `acl` for something of `owner`'s, or in a bucket of `owner`'s.
 fn kept(acl: Acl, owner: &str) -> Option<Acl> {
     (acl != private(owner)).then_some(acl)
+}
+
+/// What is to be recorded of the ACL that an object of `bucket` was given: in a public one without any it would be as public as that.
+fn kept_of_object(acl: Acl, bucket: &Bucket) -> Option<Acl> {
+    if bucket.settings.public { Some(acl) } else { kept(acl, &bucket.organization) }
 }
 
 fn refuse_public(grants: &[Grant], bucket: &Bucket) -> Result<(), Failure> {

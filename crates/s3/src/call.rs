@@ -7,7 +7,7 @@ use umbra_core::{Entity, Error, ErrorKind, ObjectInfo, Permission, RequestContex
 use umbra_store::{AccessKey, Bucket};
 
 use crate::{
-    access::Judge,
+    access::{Judge, Need},
     error::Failure,
     layer::{Progress, Stage},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) bucket: Option<Arc<Bucket>>,
     /// Whether who asks must not learn that an object is absent.
     pub(crate) hides_absence: bool,
+    /// What the ACL of the object that was there allowed, where nothing else did: it is asked again of the object that is read.
+    pub(crate) by_acl: Option<Need>,
 }
 
 impl Call {
@@ -35,9 +37,12 @@ impl Call {
         call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
     }
 
-    /// Refuses to show an object that belongs to another organization than its bucket, unless its ACL opens it.
-    pub(crate) fn check_reader(&self, info: &ObjectInfo) -> Result<(), Failure> {
-        let may = Judge::check_reader(self.key.as_deref(), self.bucket()?, info.attributes.acl.as_ref(), Permission::Read);
+    /// Refuses `permission` to an object that belongs to another organization than its bucket, and to one whose ACL alone could give it,
+    /// unless its ACL does.
+    pub(crate) fn check_reader(&self, info: &ObjectInfo, permission: Permission) -> Result<(), Failure> {
+        let (key, bucket, acl) = (self.key.as_deref(), &**self.bucket()?, info.attributes.acl.as_ref());
+        let may =
+            Judge::check_reader(key, bucket, acl, permission) && self.by_acl.is_none_or(|need| Judge::acl_opens(key, bucket, acl, need));
         if may { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn of_new_object(call: &Call, key: &ObjectKey, stored: &PutObject, ta
 /// When the object will end that `key` holds now: for writes that do not know its tags.
 pub(crate) async fn of_written(operations: &Operations, call: &Call, key: &ObjectKey) -> Option<String> {
     let bucket = call.bucket().ok().filter(|bucket| bucket.settings.extras.lifecycle.is_active())?;
-    let info = operations.objects.head(&call.cx, bucket, key, GetOptions::default()).await.ok()?;
+    let info = operations.objects.head(&call.cx, bucket, key, GetOptions { is_of_record: true, ..GetOptions::default() }).await.ok()?;
     of_object(operations, call, key, &info).await
 }
 

@@ -43,7 +43,7 @@ impl S3Front {
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
-        let Parts { shadow, catalog, .. } = parts;
+        let Parts { shadow, catalog, judge, .. } = parts;
         let forms = Forms {
             service: inner.clone(),
             catalog: Arc::clone(&catalog),
@@ -51,7 +51,7 @@ impl S3Front {
             allows_sigv2: settings.allow_sigv2,
             region: settings.pin_region.then(|| settings.region.clone()),
         };
-        let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), clock };
+        let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), judge, clock };
         outer.set_route(Routes { lenient: LenientReads { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;

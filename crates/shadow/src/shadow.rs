@@ -11,9 +11,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId};
 use umbra_meta::Partition;
 use umbra_store::{
-    Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity, ListOptions,
-    ListPage, ListSource, ListUploads, ListVersions, LockChange, Native, Objects, PartAddress, PartsPage, PutObject, PutOptions,
-    UploadsPage, VersionsPage,
+    AclChange, Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity,
+    ListOptions, ListPage, ListSource, ListUploads, ListVersions, LockChange, Native, Objects, PartAddress, PartsPage, PutObject,
+    PutOptions, UploadsPage, VersionsPage,
 };
 
 use crate::{
@@ -284,7 +284,7 @@ impl Objects for Shadow {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().delete(cx, bucket, key, options).await,
-            Some(_) if named(bucket, options.version).is_some() => self.delete_version(bucket, key, options).await,
+            Some(origin) if named(bucket, options.version).is_some() => self.delete_version(cx, bucket, key, options, &*origin).await,
             Some(origin) if writes_through(bucket) => self.delete_through(cx, bucket, key, options, origin).await,
             Some(origin) => self.delete_here(cx, bucket, key, options, &*origin).await,
         }
@@ -359,7 +359,13 @@ impl Objects for Shadow {
     }
 
     async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
-        self.native().acl(cx, bucket, key, version).await
+        let acl = self.native().acl(cx, bucket, key, version).await?;
+        // After a write whose end only the origin knows, the ACL here may be another object's.
+        let is_of_key = acl.is_some() && !matches!(version, Some(VersionId::Named { .. }));
+        if is_of_key && bucket.settings.shadow.is_some() && self.view(bucket, key).await?.unsettled().is_some() {
+            return Ok(None);
+        }
+        Ok(acl)
     }
 
     async fn put_acl(
@@ -368,7 +374,7 @@ impl Objects for Shadow {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        acl: Option<Acl>,
+        change: AclChange,
     ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
         if let Some(origin) = self.origin_for(bucket, key)?
@@ -376,7 +382,7 @@ impl Objects for Shadow {
         {
             self.hydrate_now(cx, bucket, key, &origin).await?;
         }
-        self.native().put_acl(cx, bucket, key, version, acl).await
+        self.native().put_acl(cx, bucket, key, version, change).await
     }
 
     async fn create_upload(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

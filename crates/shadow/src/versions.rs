@@ -4,14 +4,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use umbra_core::{Entity, Error, Fault, ObjectKey, RequestContext, Result, VersionId};
+use umbra_core::{Entity, Error, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
     Bucket, DeleteOptions, Deleted, ListOptions, ListPage, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion,
     Terms, VersionsPage,
 };
 
-use crate::{Shadow, origin::Origin, shadow::writes_through, view::has_versions, write_here::OnlyHere};
+use crate::{
+    Shadow,
+    origin::Origin,
+    shadow::writes_through,
+    view::has_versions,
+    write_here::{OnlyHere, unswitched},
+};
 
 /// `version`, unless it names the only one there is in a bucket without versions.
 pub(crate) fn named(bucket: &Bucket, version: Option<VersionId>) -> Option<VersionId> {
@@ -39,11 +45,19 @@ impl Shadow {
     }
 
     /// Deletes a named version, here. While writes go through, none that would change what is current, for the origin has no such versions.
-    pub(crate) async fn delete_version(&self, bucket: &Bucket, key: &ObjectKey, options: DeleteOptions) -> Result<Deleted> {
+    pub(crate) async fn delete_version(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: DeleteOptions,
+        origin: &dyn Origin,
+    ) -> Result<Deleted> {
         let DeleteOptions { version, bypass_governance, preconditions: conditions } = options;
         let version = version.unwrap_or_default();
         let _lock = self.0.locks.lock(bucket.partition, key).await;
-        let is_cold = version == VersionId::Null && self.view(bucket, key).await?.is_cold();
+        let view = self.view(bucket, key).await?;
+        let is_cold = version == VersionId::Null && view.is_cold();
         let of_absence = self.terms_of_delete(bucket, key);
         if writes_through(bucket) {
             if is_cold {
@@ -64,12 +78,19 @@ impl Shadow {
         let OnlyHere { terms: terms_of_absence, under, leaves_upload } = self.only_here(bucket, key, of_absence).await?;
         let deleted = if is_cold {
             let checks = [key::object(key), key::history(key)].map(|key| Check { key, expect: Expect::Absent });
+            let etag = self.cold_etag(cx, bucket, key, &view, &conditions, origin).await?;
+            check_delete(&conditions, etag.as_ref().map_or(Found::Nothing, Found::Object))?;
             let mut terms = terms_of_absence;
             terms.checks.extend(checks);
             let committed = self.native().commit_terms(bucket, &terms).await;
             committed.map(|()| Deleted { version: Some(version), is_marker: false })
         } else {
-            let OnlyHere { terms, .. } = self.only_here(bucket, key, Self::terms_of_put(key)).await?;
+            // One behind the current object says nothing of a write that is half done.
+            let is_current = view.object.as_ref().is_none_or(|stored| stored.object.version.id() == version);
+            let terms = match is_current {
+                true => self.only_here(bucket, key, Self::terms_of_put(key)).await?.terms,
+                false => Terms { checks: vec![unswitched(under)], ..Terms::default() },
+            };
             let options =
                 RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence, ..RemoveVersion::default() };
             self.native().remove_version(bucket, key, version, options).await

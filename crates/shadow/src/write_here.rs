@@ -9,7 +9,7 @@ use crate::{
     origin::Origin,
     record::{Intent, decode},
     shadow::writes_through,
-    view::View,
+    view::{View, has_versions},
     write_through::switched,
 };
 
@@ -54,7 +54,9 @@ impl Shadow {
     ) -> Result<Deleted> {
         let terms = match self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await {
             // What is absent is deleted already, whatever the conditions.
-            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => return Ok(Deleted::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) && !has_versions(bucket) => return Ok(Deleted::default()),
+            // A delete marker, or nothing: it is judged where both are seen.
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => self.terms_of_delete(bucket, key),
             judged => judged?,
         };
         self.remove_here(bucket, key, &options.preconditions, terms).await
@@ -184,6 +186,6 @@ impl Shadow {
     }
 }
 
-fn unswitched(under: Revision) -> Check {
+pub(crate) fn unswitched(under: Revision) -> Check {
     Check { key: key::settings(), expect: Expect::Revision(under) }
 }

@@ -37,9 +37,9 @@ pub use native::{
     SealedBlobs, Stored, StoredPart, Version, VersionRow, decode_upload_index, part_integrity, upload_initiated,
 };
 pub use objects::{
-    CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Deleted, Expected, ExpectedChecksum, GetObject, GetOptions, Integrity,
-    ListOptions, ListPage, ListSource, ListStart, ListUploads, ListVersions, ListedObject, ListedPart, ListedUpload, ListedVersion,
-    LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
+    AclChange, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Deleted, Expected, ExpectedChecksum, GetObject, GetOptions,
+    Integrity, ListOptions, ListPage, ListSource, ListStart, ListUploads, ListVersions, ListedObject, ListedPart, ListedUpload,
+    ListedVersion, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};

@@ -65,9 +65,9 @@ pub use self::{
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity, Keyring,
-    ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, ReclaimHandle,
-    Terms, UploadsPage, VersionsPage,
+    AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity,
+    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions,
+    ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
 
@@ -241,9 +241,9 @@ impl Objects for Native {
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        acl: Option<Acl>,
+        change: AclChange,
     ) -> Result<()> {
-        self.replace_acl(bucket, key, version, acl).await
+        self.replace_acl(bucket, key, version, change).await
     }
 
     async fn create_upload(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: CreateUpload) -> Result<UploadId> {

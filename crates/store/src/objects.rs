@@ -61,14 +61,15 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// The ACL of an object or a version of it; `None` for an object without one, and for one that is not here. ACLs exist only here: no origin is ever asked.
     async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>>;
 
-    /// Replaces the ACL of an object or a version of it; `None` removes it. A cold object is brought here first, to have one.
+    /// Replaces the ACL of an object or a version of it. A cold object is brought here first, to have one. Where another object is there than
+    /// the one it was decided for, that is [`umbra_core::ErrorKind::Conflict`].
     async fn put_acl(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,
         key: &ObjectKey,
         version: Option<VersionId>,
-        acl: Option<Acl>,
+        change: AclChange,
     ) -> Result<()>;
 
     /// Begins a multipart upload.
@@ -115,6 +116,22 @@ pub trait Objects: fmt::Debug + Send + Sync + 'static {
     async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage>;
 }
 
+/// A new ACL of an object.
+#[derive(Clone, Debug)]
+pub struct AclChange {
+    /// The ETag and the ACL of the object that it was decided for; of whatever is there when `None`.
+    pub judged: Option<(ETag, Option<Acl>)>,
+    /// The new ACL; `None` for none.
+    pub acl: Option<Acl>,
+}
+
+impl AclChange {
+    /// `acl` for whatever is there.
+    pub const fn to(acl: Option<Acl>) -> Self {
+        Self { judged: None, acl }
+    }
+}
+
 /// How to read.
 #[derive(Clone, Debug, Default)]
 pub struct GetOptions {
@@ -130,6 +147,8 @@ pub struct GetOptions {
     pub preconditions: Preconditions,
     /// The client's key, for content that is encrypted with it.
     pub customer_key: Option<CustomerKey>,
+    /// Whether a look is only for what is recorded, which needs no such key.
+    pub is_of_record: bool,
 }
 
 /// An object being read.

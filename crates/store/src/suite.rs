@@ -51,4 +51,5 @@ pub async fn run(objects: Arc<dyn Objects>, make_bucket: MakeBucket) {
     }
     versions::races(&fixture().await).await;
     versions::locks(&fixture().await).await;
+    versions::purges(&fixture().await).await;
 }

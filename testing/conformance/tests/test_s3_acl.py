@@ -224,21 +224,29 @@ def test_ownership_controls(owner, ours, stranger, theirs):
 
 
 def test_a_public_bucket_of_ours(umbra, owner, everyone):
-    """`--public` opens objects and not the list; it is shown as public-read, and an ACL ends it."""
+    """`--public` opens objects and not the list, but for those with an ACL of their own; it is shown as public-read, and an ACL ends it."""
     store = name("public")
     made = umbra.storage("create", "-n", store, "-o", "tests", "--public", "-y").values()
     client = umbra.client(made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"])
-    client.put_object(Bucket=store, Key="k", Body=b"x", ACL="private")
+    client.put_object(Bucket=store, Key="k", Body=b"x")
+    client.put_object(Bucket=store, Key="own", Body=b"x", ACL="private")
+    put_multipart(client, store, "parts", [b"x"], ACL="private")
     root = umbra.client()
     assert grants(root.get_bucket_acl(Bucket=store)) == [(EVERYONE, "READ"), ("tests", "FULL_CONTROL")]
     assert read(everyone, store, "k") == b"x"
     denied(everyone.list_objects_v2, Bucket=store)
     denied(everyone.get_object, Bucket=store, Key="absent")
-    assert refused(root.put_object_acl, Bucket=store, Key="k", ACL="private").code == "AccessControlListNotSupported", "it would not be private"
+    for key in ("own", "parts"):
+        denied(everyone.get_object, Bucket=store, Key=key)
+        assert read(client, store, key) == b"x" and grants(root.get_object_acl(Bucket=store, Key=key)) == [("tests", "FULL_CONTROL")]
+    root.put_object_acl(Bucket=store, Key="own", ACL="public-read")
+    assert read(everyone, store, "own") == b"x"
+    root.put_object_acl(Bucket=store, Key="own", ACL="private")
+    denied(everyone.get_object, Bucket=store, Key="own")
     root.put_bucket_acl(Bucket=store, ACL="private")
     denied(everyone.get_object, Bucket=store, Key="k")
     root.put_bucket_acl(Bucket=store, ACL="public-read")
-    assert everyone.list_objects_v2(Bucket=store)["KeyCount"] == 1
+    assert everyone.list_objects_v2(Bucket=store)["KeyCount"] == 3
     umbra.storage("update", store, "--private")
     denied(everyone.list_objects_v2, Bucket=store)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}

@@ -1,5 +1,6 @@
 """Lifecycle: rules as S3 takes and shows them, and what the server does by them when a day is a second long."""
 
+import base64
 import hashlib
 import json
 import re
@@ -139,6 +140,21 @@ def test_expiry_is_told(c, bucket):
     assert told(c.head_object(Bucket=bucket, Key="t"))[1] == "by-tag"
     c.put_object_tagging(Bucket=bucket, Key="t", Tagging={"TagSet": [{"Key": "k", "Value": "other"}]})
     assert told(c.head_object(Bucket=bucket, Key="t")) is None
+
+
+def test_expiry_is_told_of_what_a_customers_key_encrypts(c, bucket):
+    """A copy and a completed upload tell it: it takes no key to look at what is recorded."""
+    set_rules(c, bucket, rule("r", 3))
+    key = base64.b64encode(bytes([7]) * 32).decode()
+    md5 = base64.b64encode(hashlib.md5(bytes([7]) * 32).digest()).decode()
+    customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key, "SSECustomerKeyMD5": md5}
+    c.put_object(Bucket=bucket, Key="plain", Body=b"x")
+    assert told(c.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "plain"}, **customer))[1] == "r"
+    upload = {"Bucket": bucket, "Key": "parts", "UploadId": c.create_multipart_upload(Bucket=bucket, Key="parts", **customer)["UploadId"]}
+    part = c.upload_part(**upload, PartNumber=1, Body=b"x", **customer)
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert told(c.complete_multipart_upload(**upload, MultipartUpload=parts, **customer))[1] == "r"
+    assert refused(c.head_object, Bucket=bucket, Key="parts").status == 400
 
 
 def test_the_end_of_uploads_is_told(c, bucket):

@@ -1,6 +1,8 @@
 """What is judged is what is done: ways round a policy or an ACL that must stay shut."""
 
 import json
+from base64 import b64encode
+from hashlib import md5
 
 import pytest
 
@@ -171,3 +173,51 @@ def test_policies_say_nothing_twice(owner, store):
     text = json.dumps({"Version": "2012-10-17", "Statement": [statement(store, "s3:GetObject", "Deny")]})
     error = refused(owner.put_bucket_policy, Bucket=store, Policy=text.replace('"Effect"', '"Effect": "Deny", "Effect"'))
     assert (error.status, error.code) == (400, "MalformedPolicy")
+
+
+def patch(umbra, bucket, client, document=None, **headers):
+    """A change of settings in Tigris's way."""
+    body = json.dumps(document or {}).encode()
+    return signed(umbra, bucket, client, "PATCH", "/BUCKET", body=body, content_type="application/json", **headers).status
+
+
+def test_tigris_settings_obey_the_policy_and_the_block(umbra, owner, store, everyone):
+    """What is denied in S3's way is denied in theirs, and what is kept from becoming public stays so."""
+    cors = {"cors": None}
+    changes = {
+        "s3:PutBucketAcl": ({}, {"x_amz_acl": "public-read"}), "s3:PutBucketCORS": (cors, {}),
+        "s3:PutLifecycleConfiguration": ({"storage_class": "GLACIER"}, {}), "s3:PutBucketWebsite": ({"cache_control": "no-store"}, {}),
+    }
+    for action, (document, headers) in changes.items():
+        set_policy(owner, store, statement(store, action, "Deny", resource=""))
+        assert patch(umbra, store, owner, document, **headers) == 403, action
+    for action in ("s3:GetBucketAcl", "s3:ListBucket"):
+        set_policy(owner, store, statement(store, action, "Deny", resource=""))
+        assert signed(umbra, store, owner, "GET", "/BUCKET", "metadata=").status == 403
+    owner.delete_bucket_policy(Bucket=store)
+    assert signed(umbra, store, owner, "GET", "/BUCKET", "metadata=").status == 200
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": False, "RestrictPublicBuckets": False}
+    owner.put_public_access_block(Bucket=store, PublicAccessBlockConfiguration=block)
+    assert patch(umbra, store, owner, x_amz_acl="public-read") == 403 and patch(umbra, store, owner, x_amz_acl="private") == 200
+    owner.delete_public_access_block(Bucket=store)
+    enforced = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    owner.put_bucket_ownership_controls(Bucket=store, OwnershipControls=enforced)
+    assert patch(umbra, store, owner, x_amz_acl="public-read") == 403
+    assert refused(everyone.get_object, Bucket=store, Key="k").status == 403
+    owner.delete_bucket_ownership_controls(Bucket=store)
+    assert patch(umbra, store, owner, x_amz_acl="public-read") == 200
+    assert read(everyone, store, "k") == b"content"
+
+
+def test_acls_and_restores_ask_for_no_key(umbra, owner, store):
+    """The key of a client opens the content; what is recorded is seen and changed without."""
+    put = signed(
+        umbra, store, owner, "PUT", "/BUCKET/sealed", body=b"sealed", x_amz_server_side_encryption_customer_algorithm="AES256",
+        x_amz_server_side_encryption_customer_key=b64encode(b"k" * 32).decode(), x_amz_server_side_encryption_customer_key_md5=b64encode(md5(b"k" * 32).digest()).decode(),
+        x_amz_storage_class="GLACIER",
+    )
+    assert put.status == 200, put
+    assert owner.get_object_acl(Bucket=store, Key="sealed")["Grants"]
+    owner.put_object_acl(Bucket=store, Key="sealed", ACL="public-read")
+    owner.restore_object(Bucket=store, Key="sealed", RestoreRequest={"Days": 1})
+    assert refused(owner.head_object, Bucket=store, Key="sealed").status == 400

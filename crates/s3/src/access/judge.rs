@@ -26,6 +26,15 @@ use crate::{
 /// What administrators of a bucket can always do, whatever its policy says: they could not undo it otherwise.
 const NEVER_DENIED: [&str; 3] = ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
+/// Why something is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Whatever object it is for.
+    Right,
+    /// The ACL of the object that is there.
+    ObjectAcl,
+}
+
 /// Decides.
 #[derive(Clone)]
 pub(crate) struct Judge {
@@ -54,26 +63,32 @@ pub(crate) struct Request<'a> {
 impl Judge {
     /// Whether `request` is allowed what it needs.
     pub(crate) async fn allows(&self, request: Request<'_>, need: Need) -> Result<bool> {
+        Ok(self.ground(request, need).await?.is_some())
+    }
+
+    /// What allows `request` what it needs, if anything does.
+    pub(super) async fn ground(&self, request: Request<'_>, need: Need) -> Result<Option<Ground>> {
         let Request { access_key, bucket, .. } = request;
         if access_key.is_some_and(AccessKey::is_root) {
-            return Ok(true);
+            return Ok(Some(Ground::Right));
         }
         let by_role = has_role(access_key, need.role, bucket);
         if let Some(policy) = self.policies.of(bucket)? {
             match self.verdict(&policy, request, need).await? {
                 Verdict::Denied if !(NEVER_DENIED.contains(&need.action) && has_role(access_key, Action::ManageBuckets, bucket)) => {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Verdict::Allowed(named) if !is_restricted(&policy, access_key, bucket) && opens(named, access_key, need.role, bucket) => {
-                    return Ok(true);
+                    return Ok(Some(Ground::Right));
                 }
                 _ => {}
             }
         }
         if by_role {
-            return Ok(true);
+            return Ok(Some(Ground::Right));
         }
-        self.grants(request, need).await
+        let ground = if matches!(need.acl, ByAcl::Object(_)) { Ground::ObjectAcl } else { Ground::Right };
+        Ok(self.grants(request, need).await?.then_some(ground))
     }
 
     /// Refuses to destroy all that `request`'s bucket holds: to the bucket's own administrators alone it is open, and closed to them too
@@ -128,25 +143,29 @@ impl Judge {
     async fn grants(&self, request: Request<'_>, need: Need) -> Result<bool> {
         let Request { cx, access_key, bucket, object, .. } = request;
         let settings = &bucket.settings;
-        let is_open = settings.public && !public_access(bucket).ignore_acls;
         match need.acl {
             ByAcl::No => Ok(false),
             ByAcl::Bucket(permission) => {
-                if is_open && settings.extras.lists_publicly && need.action == super::LIST.action {
+                if is_open(bucket) && settings.extras.lists_publicly && need.action == super::LIST.action {
                     return Ok(true);
                 }
                 Ok(settings.extras.acl.as_ref().is_some_and(|acl| grants(acl, access_key, permission, need.role, bucket)))
             }
-            ByAcl::Object(permission) => {
+            ByAcl::Object(_) => {
                 let Some(key) = object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(false) };
-                Ok(match self.objects.acl(cx, bucket, &key, request.version).await? {
-                    Some(acl) if !is_enforced(bucket) => {
-                        owns(&acl, access_key, need.role, bucket) || grants(&acl, access_key, permission, need.role, bucket)
-                    }
-                    // As public as its bucket.
-                    _ => is_open && permission == Permission::Read,
-                })
+                let acl = self.objects.acl(cx, bucket, &key, request.version).await?;
+                Ok(Self::acl_opens(access_key, bucket, acl.as_ref(), need))
             }
+        }
+    }
+
+    /// Whether the ACL of an object gives `access_key` what is needed.
+    pub(crate) fn acl_opens(access_key: Option<&AccessKey>, bucket: &Bucket, acl: Option<&Acl>, need: Need) -> bool {
+        let ByAcl::Object(permission) = need.acl else { return false };
+        match acl.filter(|_| !is_enforced(bucket)) {
+            Some(acl) => owns(acl, access_key, need.role, bucket) || grants(acl, access_key, permission, need.role, bucket),
+            // As public as its bucket.
+            None => is_open(bucket) && permission == Permission::Read,
         }
     }
 
@@ -173,6 +192,11 @@ pub(crate) fn is_enforced(bucket: &Bucket) -> bool {
 /// What is kept from becoming public in `bucket`.
 pub(crate) fn public_access(bucket: &Bucket) -> PublicAccessBlock {
     bucket.settings.extras.public_access.unwrap_or_default()
+}
+
+/// Whether what has no ACL in `bucket` is public.
+fn is_open(bucket: &Bucket) -> bool {
+    bucket.settings.public && !public_access(bucket).ignore_acls
 }
 
 /// Whether an object with this ACL belongs to another organization than its bucket.

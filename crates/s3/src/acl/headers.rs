@@ -17,7 +17,7 @@ const HEADERS: [(&str, Permission); 5] = [
 ];
 
 /// What the headers of a request say of an ACL.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// `x-amz-acl`.
     pub(super) canned: Option<String>,

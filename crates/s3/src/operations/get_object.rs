@@ -4,7 +4,7 @@ use s3s::{
     S3Request, S3Response,
     dto::{GetObjectInput, GetObjectOutput},
 };
-use umbra_core::ObjectKey;
+use umbra_core::{ObjectKey, Permission};
 
 use super::{Operations, reads};
 use crate::{
@@ -29,7 +29,7 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
         Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
     let info = &read.info;
-    call.check_reader(info)?;
+    call.check_reader(info, Permission::Read)?;
     reads::check_key(info, &options)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);

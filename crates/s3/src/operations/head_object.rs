@@ -5,7 +5,7 @@ use s3s::{
     S3Request, S3Response,
     dto::{HeadObjectInput, HeadObjectOutput, TimestampFormat},
 };
-use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Result};
+use umbra_core::{ByteRange, Error, Fault, ObjectInfo, ObjectKey, PartNumber, Permission, Result};
 use umbra_store::GetOptions;
 
 use super::{Operations, reads};
@@ -34,7 +34,7 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
         Ok(info) => info,
         Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
     };
-    call.check_reader(&info)?;
+    call.check_reader(&info, Permission::Read)?;
     reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);

@@ -4,7 +4,7 @@ use s3s::{
     S3Request, S3Response, dto,
     dto::{GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectAttributes, ObjectPart},
 };
-use umbra_core::{Error, Fault, ObjectInfo, ObjectKey, PartInfo, Result};
+use umbra_core::{Error, Fault, ObjectInfo, ObjectKey, PartInfo, Permission, Result};
 use umbra_store::GetOptions;
 
 use super::{Operations, list_objects, reads};
@@ -29,7 +29,7 @@ pub(super) async fn get_object_attributes(
     let customer_key = encryption::given_key!(input)?;
     let options = GetOptions { version, wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
     let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await.map_err(|error| call.told(error))?;
-    call.check_reader(&info)?;
+    call.check_reader(&info, Permission::Read)?;
     reads::check_key(&info, &options)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {

@@ -65,7 +65,7 @@ pub(super) fn options(range: Option<&Range>, part_number: Option<i32>, precondit
         Range::Int { first, last } => RangeSpec::From { first, last },
         Range::Suffix { length } => RangeSpec::Suffix { length },
     });
-    Ok(GetOptions { version: None, range, part_number, wants_parts: false, preconditions, customer_key: None })
+    Ok(GetOptions { version: None, range, part_number, wants_parts: false, preconditions, customer_key: None, is_of_record: false })
 }
 
 /// Refuses a customer's key for an object that is not encrypted with one. What is read at an origin never is.

@@ -27,7 +27,8 @@ pub(super) async fn restore_object(operations: &Operations, request: S3Request<R
         return Err(Error::invalid(Fault::InvalidArgument, "restoration days should be at least 1").into());
     }
     let key = ObjectKey::parse(&input.key)?;
-    let info = operations.objects.head(&call.cx, call.bucket()?, &key, GetOptions { version, ..GetOptions::default() }).await?;
+    let options = GetOptions { version, is_of_record: true, ..GetOptions::default() };
+    let info = operations.objects.head(&call.cx, call.bucket()?, &key, options).await?;
     if !info.headers.storage_class.as_deref().is_some_and(|class| ARCHIVES.contains(&class)) {
         let message = "Restore is not allowed for the object's current storage class";
         return Err(Error::invalid(Fault::InvalidObjectState, message).into());

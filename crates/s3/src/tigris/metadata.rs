@@ -7,10 +7,23 @@ use umbra_core::{Error, ShadowSettings, Timestamp};
 use umbra_store::{Action, Bucket, Extras};
 
 use super::{answer, cors, hook, lifecycle, location, routes::Tigris};
-use crate::{call::Call, convert::headers::STANDARD, error::Failure};
+use crate::{access::Stated, call::Call, convert::headers::STANDARD, error::Failure};
+
+/// What shows the same in S3's way. Where one of them is denied, so is the whole.
+const SHOWING: [&str; 6] = [
+    "s3:ListBucket",
+    "s3:GetBucketAcl",
+    "s3:GetBucketCORS",
+    "s3:GetBucketLocation",
+    "s3:GetBucketNotification",
+    "s3:GetLifecycleConfiguration",
+];
 
 /// Shows a bucket. Who may not manage it is not told how it reaches others.
-pub(super) async fn show(tigris: &Tigris, call: &Call) -> Result<S3Response<Body>, Failure> {
+pub(super) async fn show(tigris: &Tigris, call: &Call, stated: Stated<'_>) -> Result<S3Response<Body>, Failure> {
+    for action in SHOWING {
+        tigris.judge.require_action(call, stated, action, Action::List).await?;
+    }
     let bucket = call.bucket()?;
     let usage = tigris.catalog.usage(bucket).await?;
     let manages = call.key.as_ref().is_some_and(|key| key.may(Action::ManageBuckets, Some(bucket)));

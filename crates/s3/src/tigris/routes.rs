@@ -11,7 +11,8 @@ use umbra_store::{Action, Catalog};
 
 use super::{answer, buckets, document, metadata, operation::Operation, presign, update};
 use crate::{
-    S3Settings, access,
+    S3Settings,
+    access::{self, Judge, Stated, Way},
     error::Failure,
     layer::{Progress, Stage},
     lenient::LenientReads,
@@ -48,6 +49,7 @@ pub(crate) struct Tigris {
     pub(crate) settings: Arc<S3Settings>,
     pub(crate) shadow: Shadow,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) judge: Judge,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -65,10 +67,12 @@ impl Tigris {
         }
         match operation {
             Operation::ListBuckets => buckets::list(self, &call, &request.uri).await,
-            Operation::Metadata => metadata::show(self, &call).await,
+            Operation::Metadata => {
+                metadata::show(self, &call, Stated::new(&request.uri, &request.headers, Way::of(&request.extensions))).await
+            }
             Operation::Update => {
-                let headers = request.headers.clone();
-                update::update(self, call, &headers, document::read(request).await?).await
+                let (uri, headers, way) = (request.uri.clone(), request.headers.clone(), Way::of(&request.extensions));
+                update::update(self, call, Stated::new(&uri, &headers, way), document::read(request).await?).await
             }
             Operation::Presign => {
                 let address = presign::Address::of(&request);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{Body, S3Error, S3ErrorCode, S3Response};
 use serde_json::{Map, Value, json};
-use umbra_core::{Error, Fault, Result as CoreResult};
-use umbra_store::{Bucket, BucketSettings, Catalog, CorsRule, Extras, Notifications, lifecycle::LifecycleRule};
+use umbra_core::{Error, ErrorKind, Fault, Result as CoreResult};
+use umbra_store::{Action, Bucket, BucketSettings, Catalog, CorsRule, Extras, Notifications, ObjectOwnership, lifecycle::LifecycleRule};
 
 use super::{answer, cors, document::malformed, hook, lifecycle, location, routes::Tigris, shadow};
 use crate::{
+    access::Stated,
     call::Call,
     convert::headers::STANDARD,
     error::Failure,
@@ -38,13 +39,20 @@ enum Change {
 }
 
 /// Changes what `document` and `headers` name, and nothing else.
-pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, document: Value) -> Result<S3Response<Body>, Failure> {
+pub(super) async fn update(tigris: &Tigris, call: Call, stated: Stated<'_>, document: Value) -> Result<S3Response<Body>, Failure> {
     let Value::Object(mut document) = document else {
         return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, "the document is a JSON object").into());
     };
     let bucket = Arc::clone(call.bucket()?);
     let shadow = document.remove("shadow_bucket").map(shadow::taken).transpose()?.flatten();
-    let changes = changes(document, headers, &bucket, &tigris.catalog)?;
+    let changes = changes(document, stated.headers, &bucket, &tigris.catalog)?;
+    for change in &changes {
+        tigris.judge.require_action(&call, stated, change.action(), Action::ManageBuckets).await?;
+        change.check(&bucket.settings)?;
+    }
+    if shadow.is_some() {
+        tigris.judge.require_action(&call, stated, SHADOWING, Action::ManageBuckets).await?;
+    }
     let (own, catalog) = (tigris.shadow.clone(), Arc::clone(&tigris.catalog));
     // Runs to its end, whoever leaves.
     let work = tokio::spawn(async move {
@@ -52,7 +60,11 @@ pub(super) async fn update(tigris: &Tigris, call: Call, headers: &HeaderMap, doc
         if let Some(change) = shadow {
             shadow::carry_out(change, &own, &call.cx, &bucket).await?;
         }
-        let mut apply = |settings: &mut BucketSettings| changes.iter().try_for_each(|change| change.apply(settings));
+        let mut apply = |settings: &mut BucketSettings| {
+            // What allowed them must still hold.
+            changes.iter().try_for_each(|change| change.check(settings))?;
+            changes.iter().try_for_each(|change| change.apply(settings))
+        };
         catalog.update_bucket(&bucket, &mut apply).await?;
         own.lifecycle_changed();
         own.event_bell().ring(&bucket.name);
@@ -106,7 +118,38 @@ fn change(name: &str, value: Value, bucket: &Bucket, catalog: &Catalog) -> Resul
     }))
 }
 
+/// What changing where a bucket's old data lives is to a policy.
+const SHADOWING: &str = "s3:PutReplicationConfiguration";
+
 impl Change {
+    /// What S3 calls the like of it, or what comes nearest.
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Public(_) | Self::ListsPublicly(_) => "s3:PutBucketAcl",
+            Self::ObjectAcls(_) => "s3:PutBucketOwnershipControls",
+            Self::Location(_) => "s3:PutReplicationConfiguration",
+            Self::Protected(_) => "s3:DeleteBucket",
+            Self::StorageClass(_) | Self::Lifecycle(_) => "s3:PutLifecycleConfiguration",
+            Self::CacheControl(_) | Self::Domain(_) | Self::Headers(_) => "s3:PutBucketWebsite",
+            Self::Cors(_) => "s3:PutBucketCORS",
+            Self::Notifications(_) => "s3:PutBucketNotification",
+        }
+    }
+
+    /// Refuses what would make a bucket public whose settings keep that from happening.
+    fn check(&self, settings: &BucketSettings) -> CoreResult<()> {
+        let extras = &settings.extras;
+        let is_kept =
+            extras.public_access.is_some_and(|block| block.block_acls) || extras.ownership == Some(ObjectOwnership::BucketOwnerEnforced);
+        match self {
+            Self::Public(true) | Self::ListsPublicly(true) if is_kept => Err(Error::new(
+                ErrorKind::Denied,
+                "the bucket's public access block or its ownership controls keep it from becoming public",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn apply(&self, settings: &mut BucketSettings) -> CoreResult<()> {
         if let Self::Public(public) = self {
             return settings.set_public(*public);

@@ -13,6 +13,7 @@ mod held_meta;
 mod inventory;
 mod jobs;
 mod landing;
+mod lifecycle;
 mod listing;
 mod order;
 mod reading;

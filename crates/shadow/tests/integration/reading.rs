@@ -12,7 +12,7 @@ use umbra_shadow::{
     AttachRequest,
     origin::{Origin, OriginAttributes, ShadowPath, memory::Fault},
 };
-use umbra_store::{GetOptions, Objects};
+use umbra_store::{AclChange, GetOptions, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -708,10 +708,10 @@ async fn acls_are_ours_alone() {
         let grants = vec![Grant { grantee: Grantee::Everyone, permission: Permission::Read }];
         let acl = Some(Acl { owner: "acme".to_owned(), grants });
         assert_eq!(
-            kind(world.shadow.put_acl(&world.cx, &bucket, &k("absent"), None, acl.clone()).await),
+            kind(world.shadow.put_acl(&world.cx, &bucket, &k("absent"), None, AclChange::to(acl.clone())).await),
             ErrorKind::NotFound(Entity::Object)
         );
-        world.shadow.put_acl(&world.cx, &bucket, &k("k"), None, acl.clone()).await.unwrap();
+        world.shadow.put_acl(&world.cx, &bucket, &k("k"), None, AclChange::to(acl.clone())).await.unwrap();
         assert_eq!(world.here("k").await.unwrap(), content(70_000));
         assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("k"), None).await.unwrap(), acl);
         assert_eq!((world.origin.bytes(), world.origin.writes()), (70_000, Vec::<String>::new()));

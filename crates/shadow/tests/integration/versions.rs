@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{Entity, ErrorKind, Fault, Result, RetentionMode, VersionId};
+use umbra_core::{ETag, Entity, ErrorKind, Fault, Matches, Preconditions, Result, RetentionMode, VersionId};
 use umbra_shadow::{
     AttachRequest,
     origin::{OriginAttributes, memory},
@@ -205,4 +205,20 @@ async fn a_copy_that_is_overwritten_while_the_origin_is_asked_stays_a_version() 
     assert_eq!(read.await.unwrap().unwrap(), content(20));
     assert_eq!(versions(&world, 1000).await, shown(&[(named, false), (VersionId::Null, false)]));
     assert_eq!(world.get_with("k", of(VersionId::Null)).await.unwrap(), content(10));
+}
+
+#[tokio::test]
+async fn conditions_of_a_delete_are_judged_for_cold_keys_and_markers() {
+    let world = versioned(false).await;
+    for key in ["cold", "marked"] {
+        world.origin.insert(key, content(10), &OriginAttributes::default());
+    }
+    delete(&world, "marked", None).await.unwrap();
+    let other = Preconditions { if_match: Some(Matches::ETags(vec![ETag::parse("other")])), ..Preconditions::default() };
+    for (key, version) in [("cold", Some(VersionId::Null)), ("marked", None)] {
+        let options = DeleteOptions { version, preconditions: other.clone(), ..DeleteOptions::default() };
+        let deleted = world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options).await;
+        assert_eq!(kind(deleted), ErrorKind::Precondition, "{key}");
+    }
+    assert_eq!(world.get("cold").await.unwrap(), content(10));
 }

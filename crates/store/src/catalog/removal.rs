@@ -27,6 +27,7 @@ impl Catalog {
     }
 
     /// Destroys a bucket with everything in it, and the access keys that reach it alone. Its name is free at once; what it held is freed in the background, across restarts.
+    /// One with object lock must be empty ([`Fault::BucketNotEmpty`]): what is kept is kept from everybody.
     ///
     /// Refuses like [`Catalog::current`].
     pub async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
@@ -88,6 +89,19 @@ impl Shared {
         let named = self.named(bucket).await?;
         refuse_protected(&named.bucket)?;
         let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;
+        if named.bucket.settings.extras.object_lock.is_some() {
+            match self.has_objects(&named.bucket).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.take_back(named).await;
+                    return Err(locked());
+                }
+                Err(error) => {
+                    self.take_back(named).await;
+                    return Err(error);
+                }
+            }
+        }
         self.give_up_name(named).await
     }
 
@@ -177,6 +191,11 @@ fn refuse_protected(bucket: &Bucket) -> Result<()> {
         return Err(Error::new(ErrorKind::Denied, "the bucket is protected from deletion; switch its delete protection off first"));
     }
     Ok(())
+}
+
+fn locked() -> Error {
+    let message = "the bucket has object lock: delete the versions it holds, each when it may be, before the bucket";
+    Error::invalid(Fault::BucketNotEmpty, message)
 }
 
 fn not_empty() -> Error {

@@ -62,6 +62,9 @@ fn common_prefix<'a>(key: &'a str, options: &ListVersions) -> Option<&'a str> {
     Some(&key[..options.prefix.len() + at + options.delimiter.len()])
 }
 
+/// A version and its sequence.
+type Placed = (u64, ListedVersion);
+
 /// The two families of rows, side by side.
 struct Walk<'a> {
     native: &'a Native,
@@ -69,15 +72,17 @@ struct Walk<'a> {
     older: Rows,
     /// The key of the last one that was handed out: what follows of it is not its newest.
     last: Option<ObjectKey>,
+    /// Where the page before ended, within a key: what of it is current by now may be one of those that came behind.
+    cut: Option<(ObjectKey, u64)>,
 }
 
 /// Rows of a family that are read ahead.
 struct Rows {
     partition: Partition,
-    ahead: VecDeque<ListedVersion>,
+    ahead: VecDeque<Placed>,
     /// What is left to be read.
     rest: Option<KeyRange>,
-    parse: fn(&Entry) -> Result<Option<ListedVersion>>,
+    parse: fn(&Entry) -> Result<Option<Placed>>,
     /// The range of the keys that begin with a prefix.
     range: fn(&str) -> KeyRange,
 }
@@ -102,6 +107,7 @@ impl<'a> Walk<'a> {
                 range: key::version_range,
             },
             last: None,
+            cut: None,
         };
         if let Some(marker) = options.key_marker.as_deref().filter(|marker| !marker.is_empty()) {
             walk.begin_behind(bucket, marker, options.version_marker).await?;
@@ -110,37 +116,46 @@ impl<'a> Walk<'a> {
     }
 
     async fn begin_behind(&mut self, bucket: &Bucket, marker: &str, version: Option<VersionId>) -> Result<()> {
-        self.current.rest = self.current.rest.take().and_then(|range| nonempty(range.after(&key::object_prefix(marker))));
         let key = ObjectKey::parse(marker).ok();
-        let sequence = match (&key, version) {
-            (Some(key), Some(version)) => self.native.sequence_of(bucket, key, version).await?,
-            _ => None,
+        self.last.clone_from(&key);
+        let (current, older) = (self.current.rest.take(), self.older.rest.take());
+        let (Some(key), Some(version)) = (key, version) else {
+            self.current.rest = current.and_then(|range| nonempty(range.after(&key::object_prefix(marker))));
+            self.older.rest = older.and_then(|range| behind(&range, key::versions_of(marker)));
+            return Ok(());
         };
-        let range = self.older.rest.take();
-        self.older.rest = match (&key, sequence) {
-            (Some(key), Some(sequence)) => range.and_then(|range| nonempty(range.after(&key::version(key, sequence)))),
-            _ => range.and_then(|range| behind(&range, key::versions_of(marker))),
+        let sequence = self.native.sequence_of(bucket, &key, version).await?;
+        let row = key::object(&key);
+        self.current.rest = current.and_then(|range| nonempty(KeyRange { start: range.start.max(row), ..range }));
+        self.older.rest = match sequence {
+            Some(sequence) => older.and_then(|range| nonempty(range.after(&key::version(&key, sequence)))),
+            // It is gone, and nobody knows where it was: all that is left of the key may be behind it.
+            None => older.and_then(|range| nonempty(KeyRange { start: range.start.max(key::history(&key)), ..range })),
         };
-        self.last = key;
+        self.cut = sequence.map(|sequence| (key, sequence));
         Ok(())
     }
 
     /// The next version in order of keys, each key's from the newest on.
     async fn next(&mut self, options: &ListVersions) -> Result<Option<ListedVersion>> {
         let wanted = options.limit.saturating_add(1).min(ROWS);
-        self.current.fill(self.native, wanted).await?;
-        self.older.fill(self.native, wanted).await?;
-        let older_first = match (self.current.ahead.front(), self.older.ahead.front()) {
-            (Some(current), Some(older)) => older.object.key < current.object.key,
-            (None, _) => true,
-            (Some(_), None) => false,
-        };
-        let next = if older_first { self.older.ahead.pop_front() } else { self.current.ahead.pop_front() };
-        Ok(next.map(|mut listed| {
-            listed.is_latest = self.last.as_ref() != Some(&listed.object.key);
+        loop {
+            self.current.fill(self.native, wanted).await?;
+            self.older.fill(self.native, wanted).await?;
+            let older_first = match (self.current.ahead.front(), self.older.ahead.front()) {
+                (Some((_, current)), Some((_, older))) => older.object.key < current.object.key,
+                (None, _) => true,
+                (Some(_), None) => false,
+            };
+            let next = if older_first { self.older.ahead.pop_front() } else { self.current.ahead.pop_front() };
+            let Some((sequence, mut listed)) = next else { return Ok(None) };
+            if self.cut.as_ref().is_some_and(|(key, upto)| *key == listed.object.key && sequence >= *upto) {
+                continue;
+            }
+            listed.is_latest = !older_first || self.last.as_ref() != Some(&listed.object.key);
             self.last = Some(listed.object.key.clone());
-            listed
-        }))
+            return Ok(Some(listed));
+        }
     }
 
     /// Goes on behind every key that begins with `prefix`.
@@ -167,7 +182,7 @@ impl Rows {
     }
 
     fn skip(&mut self, prefix: &str) {
-        self.ahead.retain(|listed| !listed.object.key.as_str().starts_with(prefix));
+        self.ahead.retain(|(_, listed)| !listed.object.key.as_str().starts_with(prefix));
         if self.ahead.is_empty() {
             self.rest = self.rest.take().and_then(|rest| behind(&rest, (self.range)(prefix)));
         }
@@ -185,13 +200,13 @@ impl Native {
     }
 }
 
-fn current(row: &Entry) -> Result<Option<ListedVersion>> {
+fn current(row: &Entry) -> Result<Option<Placed>> {
     let text = key::parse_object(&row.key).ok_or_else(|| foreign(row))?;
     listed(ObjectKey::parse(text)?, row).map(Some)
 }
 
 /// `None` for a history.
-fn older(row: &Entry) -> Result<Option<ListedVersion>> {
+fn older(row: &Entry) -> Result<Option<Placed>> {
     match key::parse_version(&row.key) {
         Some((key, _)) => listed(key, row).map(Some),
         None if key::parse_history(&row.key).is_some() => Ok(None),
@@ -199,12 +214,12 @@ fn older(row: &Entry) -> Result<Option<ListedVersion>> {
     }
 }
 
-fn listed(key: ObjectKey, row: &Entry) -> Result<ListedVersion> {
+fn listed(key: ObjectKey, row: &Entry) -> Result<Placed> {
     let head = record::object::decode_head(&row.head)?;
     let version: Version = head.version;
     let object =
         ListedObject { key, size: head.size, etag: head.etag, last_modified: head.last_modified, storage_class: head.storage_class };
-    Ok(ListedVersion { object, version: version.id(), is_latest: false, is_marker: version.is_marker })
+    Ok((version.sequence, ListedVersion { object, version: version.id(), is_latest: false, is_marker: version.is_marker }))
 }
 
 fn foreign(row: &Entry) -> Error {

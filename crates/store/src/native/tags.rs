@@ -1,6 +1,6 @@
 //! Changes to an object that leave its content where it is.
 
-use umbra_core::{Acl, ETag, Entity, Error, ObjectKey, Result, Tags, VersionId};
+use umbra_core::{ETag, Entity, Error, ErrorKind, ObjectKey, Result, Tags, VersionId};
 use umbra_meta::{Expect, key};
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     commit::{Changes, Fence},
     versions::{Place, refuse_marker},
 };
-use crate::{Bucket, Terms, record};
+use crate::{AclChange, Bucket, Terms, record};
 
 impl Native {
     /// Replaces the tags of an object, or of `version` of it. Nothing else of it changes, not even its date.
@@ -47,8 +47,12 @@ impl Native {
     }
 
     /// Replaces the ACL of an object, or of `version` of it. Nothing else of it changes; a copy of an original stays one, for originals have no ACL here.
-    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>, acl: Option<Acl>) -> Result<()> {
+    pub async fn replace_acl(&self, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>, wanted: AclChange) -> Result<()> {
+        let AclChange { judged, acl } = wanted;
         let change = |object: &mut ObjectRecord| {
+            if judged.as_ref().is_some_and(|(etag, acl)| *etag != object.etag || *acl != object.attributes.acl) {
+                return Err(Error::new(ErrorKind::Conflict, "the object was changed meanwhile; please try again"));
+            }
             object.attributes.acl.clone_from(&acl);
             Ok(())
         };

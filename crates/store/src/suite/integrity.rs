@@ -65,8 +65,8 @@ async fn checks(fixture: &Fixture, name: &str, before: Option<&'static str>, siz
         let trailer = asks(algorithm, Expected::Trailer(Box::new(move || Some(wrong))));
         refused(fixture, name, before, bad_digest, body(), trailer).await;
         refused(fixture, name, before, bad_digest, body(), asks(algorithm, Expected::Value("?".to_owned()))).await;
-        let missing = asks(algorithm, Expected::Trailer(Box::new(|| None)));
-        refused(fixture, name, before, invalid(Fault::InvalidRequest), body(), missing).await;
+        let missing = invalid(Fault::InvalidRequest);
+        refused(fixture, name, before, missing, body(), asks(algorithm, Expected::Trailer(Box::new(|| None)))).await;
     }
 }
 

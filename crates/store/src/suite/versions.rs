@@ -214,3 +214,28 @@ pub(super) async fn locks(fixture: &Fixture) {
     good("kept", delete(Some(kept), false).await);
     fixture.assert_absent("kept").await;
 }
+
+/// Who deletes what a page shows and goes on behind it comes by everything.
+pub(super) async fn purges(fixture: &Fixture) {
+    for limit in [1, 2, 3] {
+        fixture.put("p", "null").await;
+        let fixture = &versioned(fixture, Versioning::Enabled);
+        for name in ["p", "p", "q", "p"] {
+            fixture.put(name, "named").await;
+        }
+        fixture.delete("q").await;
+        let mut options = ListVersions { limit, ..ListVersions::default() };
+        loop {
+            let page = good("list_versions", fixture.objects.list_versions(&fixture.cx, &fixture.bucket, options.clone()).await);
+            for listed in page.versions {
+                let of = DeleteOptions { version: Some(listed.version), ..DeleteOptions::default() };
+                good("delete", fixture.objects.delete(&fixture.cx, &fixture.bucket, &listed.object.key, of).await);
+            }
+            let Some((key, version)) = page.next else { break };
+            (options.key_marker, options.version_marker) = (Some(key), version);
+        }
+        let all = ListVersions { limit: 1000, ..ListVersions::default() };
+        let left = good("list_versions", fixture.objects.list_versions(&fixture.cx, &fixture.bucket, all).await);
+        assert_eq!(left.versions, [], "pages of {limit}");
+    }
+}

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use umbra_core::{Entity, ErrorKind, Fault};
 use umbra_meta::{CommitFault, Error as MetaError, FailingMetaStore, MetaStore, Partition, key::root};
 
-use crate::{NewKey, Role};
+use crate::{NewKey, ObjectLockSettings, Role};
 
 use super::{
     delete, delete_object, destroy, kind, memory, name, on_every_engine, open, open_seeded, open_with_organizations, put_object, settings,
@@ -31,6 +31,23 @@ async fn an_empty_bucket_is_deleted_and_its_name_is_free() {
         let again = catalog.create_bucket(&name("bucket"), "evil", settings()).await.unwrap();
         assert_ne!(again.partition, bucket.partition);
         assert_eq!(open_seeded(&meta, 2).await.unwrap().bucket(&name("bucket")).await.unwrap(), again);
+    })
+    .await;
+}
+
+/// What is kept is kept from everybody, whoever forces the end of the bucket.
+#[tokio::test]
+async fn a_bucket_with_object_lock_is_not_destroyed_while_it_holds_anything() {
+    on_every_engine(|meta| async move {
+        let catalog = open_with_organizations(&meta).await;
+        let mut settings = settings();
+        Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings::default());
+        let bucket = catalog.create_bucket(&name("bucket"), "acme", settings).await.unwrap();
+        put_object(&*meta, &bucket, "kept").await.unwrap();
+        assert_eq!(kind(catalog.destroy_bucket(&bucket).await), NOT_EMPTY);
+        let bucket = catalog.bucket(&name("bucket")).await.unwrap();
+        delete_object(&*meta, &bucket, "kept").await;
+        catalog.destroy_bucket(&bucket).await.unwrap();
     })
     .await;
 }
