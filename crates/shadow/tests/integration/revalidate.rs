@@ -9,7 +9,7 @@ use umbra_shadow::{
     AttachRequest, ShadowCounts,
     origin::{OriginAttributes, memory::Fault},
 };
-use umbra_store::{GetOptions, Objects};
+use umbra_store::{AclChange, GetOptions, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -99,7 +99,7 @@ async fn what_takes_the_place_of_a_copy_keeps_its_acl() {
     let grants = vec![Grant { grantee: Grantee::Everyone, permission: Permission::Read }];
     let acl = Some(Acl { owner: "acme".to_owned(), grants });
     let bucket = world.bucket().await;
-    world.shadow.put_acl(&world.cx, &bucket, &k("a"), None, acl.clone()).await.unwrap();
+    world.shadow.put_acl(&world.cx, &bucket, &k("a"), None, AclChange::to(acl.clone())).await.unwrap();
     world.origin.insert("a", "second", &OriginAttributes::default());
     assert_eq!(world.get("a").await.unwrap(), "second");
     world.eventually(async || world.here("a").await.filter(|here| here == "second")).await;

@@ -10,8 +10,8 @@ use umbra_core::{
 };
 use umbra_meta::{Check, Expect, MemoryMetaStore, Revision, Write, key as row};
 use umbra_store::{
-    Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, ListVersions, NewObject, Objects, PartAddress,
-    PutObject, Stored, Terms, Version, Versioning, suite,
+    AclChange, Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, ListVersions, NewObject, Objects,
+    PartAddress, PutObject, Stored, Terms, Version, Versioning, suite,
 };
 
 use crate::engines::{Store, content, key, settled};
@@ -184,7 +184,7 @@ async fn a_copy_keeps_what_was_added_here() {
     let (store, bucket, _) = store().await;
     publish_copy(&store, &bucket, None, Terms::default()).await.unwrap();
     let acl = Some(Acl { owner: "acme".to_owned(), grants: Vec::new() });
-    store.native.replace_acl(&bucket, &key("k"), None, acl.clone()).await.unwrap();
+    store.native.replace_acl(&bucket, &key("k"), None, AclChange::to(acl.clone())).await.unwrap();
     for (is_written, expected) in [(false, acl), (true, None)] {
         let revision = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().revision;
         let identity = Identity { is_written, ..identity(10_000) };
