@@ -162,7 +162,7 @@ impl Hydration {
         info.tag_count = tags.len();
         info.source = ReadSource::Local;
         let size = info.size;
-        let identity = Identity { info, tags, hydrated: self.native.clock().now() };
+        let identity = Identity { info, tags, hydrated: self.native.clock().now(), is_written: self.is_written };
         // From memory: the commit holds it against what is stored.
         let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
         while let Err(error) = self.publish(transfer, &current, &identity, &crc).await {

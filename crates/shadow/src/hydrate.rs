@@ -98,6 +98,8 @@ pub(crate) struct HydrationParts {
     pub(crate) bucket: Bucket,
     pub(crate) key: ObjectKey,
     pub(crate) base: Base,
+    /// Whether the origin has it from a write of ours that was left half done.
+    pub(crate) is_written: bool,
     pub(crate) path: ShadowPath,
     pub(crate) stats: Arc<Stats>,
     /// Where what cannot be carried over is noted.

@@ -27,7 +27,10 @@ pub(crate) const ATTEMPTS_MAX: usize = 16;
 enum Place {
     Here,
     Nowhere,
-    Origin,
+    Origin {
+        /// Whether the origin has it from a write of ours that was left half done.
+        is_written: bool,
+    },
 }
 
 impl Shadow {
@@ -54,7 +57,7 @@ impl Shadow {
             && let Some(operation) = self.applied(cx, bucket, key, intent, origin).await?
         {
             match operation {
-                Operation::Put => return Ok(Place::Origin),
+                Operation::Put => return Ok(Place::Origin { is_written: true }),
                 Operation::Delete => return Ok(Place::Nowhere),
                 Operation::Tag | Operation::CopyBack => {}
             }
@@ -66,7 +69,7 @@ impl Shadow {
             _ => {}
         }
         self.still_shadowed(bucket).await?;
-        Ok(Place::Origin)
+        Ok(Place::Origin { is_written: false })
     }
 
     /// Refuses to take a key for cold by a shadow that was cleared since: what was deleted then left no tombstone. From memory, which every
@@ -91,7 +94,7 @@ impl Shadow {
                     return self.native().get(cx, bucket, key, options).await;
                 }
                 Place::Nowhere => return Err(self.native().absence(bucket, key).await),
-                Place::Origin => {}
+                Place::Origin { .. } => {}
             }
             let first = attempt == 0;
             let read = match options.part_number {
@@ -225,19 +228,30 @@ impl Shadow {
         wanted: Wanted,
     ) {
         match self.still_cold(cx, bucket, key, &*origin).await {
-            Ok(Some(base)) => self.hydration(cx, bucket, key, base, origin).run(flight, wanted).await,
+            Ok(Some((base, is_written))) => self.hydration(cx, bucket, key, (base, is_written), origin).run(flight, wanted).await,
             Ok(None) => flight.finish(End::Superseded),
             Err(error) => flight.finish(End::Failed(error)),
         }
     }
 
-    /// Looks at a key again now that nobody else can start a transfer of it: an earlier one may just have landed.
-    async fn still_cold(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Option<Base>> {
+    /// Looks at a key again now that nobody else can start a transfer of it: an earlier one may just have landed. Tells as well whether the
+    /// origin has it from a write of ours.
+    async fn still_cold(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, origin: &dyn Origin) -> Result<Option<(Base, bool)>> {
         let (view, place) = self.find_place(cx, bucket, key, origin).await?;
-        Ok(matches!(place, Place::Origin).then(|| view.base_for_copy()))
+        Ok(match place {
+            Place::Origin { is_written } => Some((view.base_for_copy(), is_written)),
+            Place::Here | Place::Nowhere => None,
+        })
     }
 
-    fn hydration(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, base: Base, origin: Arc<dyn Origin>) -> Arc<Hydration> {
+    fn hydration(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        (base, is_written): (Base, bool),
+        origin: Arc<dyn Origin>,
+    ) -> Arc<Hydration> {
         Hydration::new(HydrationParts {
             native: self.0.native.clone(),
             catalog: self.0.catalog.clone(),
@@ -245,6 +259,7 @@ impl Shadow {
             bucket: bucket.clone(),
             key: key.clone(),
             base,
+            is_written,
             path: self.path(cx, bucket),
             stats: self.stats(bucket),
             notes: self.notes(bucket),
@@ -267,7 +282,7 @@ impl Shadow {
         match place {
             Place::Here => self.native().head(cx, bucket, key, options).await,
             Place::Nowhere => Err(self.native().absence(bucket, key).await),
-            Place::Origin => {
+            Place::Origin { .. } => {
                 let mut info = match origin.head(&self.path(cx, bucket), key).await.map_err(Error::from) {
                     Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {
                         return self.native().head(cx, bucket, key, options).await;
@@ -301,7 +316,7 @@ impl Shadow {
         match place {
             Place::Here => self.native().tags(cx, bucket, key, None).await,
             Place::Nowhere => Err(self.native().absence(bucket, key).await),
-            Place::Origin => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
+            Place::Origin { .. } => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
                 Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key, None).await,
                 Ok(_) if self.is_overtaken(bucket, key, &view).await? => self.native().tags(cx, bucket, key, None).await,
                 tags => Ok((tags?, VersionId::Null)),
@@ -316,7 +331,7 @@ impl Shadow {
             match place {
                 Place::Here => return Ok(()),
                 Place::Nowhere => return Err(Error::not_found(Entity::Object)),
-                Place::Origin => {
+                Place::Origin { .. } => {
                     let Joined { visit, is_new, is_of_another_path } = self.join(cx, bucket, key, origin, Wanted::Whole);
                     visit.want_whole();
                     let transfer = Arc::clone(&visit);

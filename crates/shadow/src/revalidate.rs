@@ -17,7 +17,14 @@ use umbra_core::{ETag, ErrorKind, ObjectInfo, ObjectKey, RequestContext, Result,
 use umbra_meta::{Check, Expect, Partition, Revision, key};
 use umbra_store::{Bucket, GetObject, GetOptions, RemoveVersion, Stored, Terms};
 
-use crate::{Shadow, key_locks::KeyLocks, origin::Origin, read_through::hydrates_whole, shadow::scope_of, view::View};
+use crate::{
+    Shadow,
+    key_locks::KeyLocks,
+    origin::Origin,
+    read_through::hydrates_whole,
+    shadow::scope_of,
+    view::{View, has_versions},
+};
 
 /// How long a reader waits for the origin to say whether an object changed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -223,10 +230,14 @@ impl Shadow {
     /// Removes a copy whose original is gone. No tombstone: if the origin holds the key again one day, it is the origin's again.
     async fn remove_copy(&self, bucket: &Bucket, key: &ObjectKey, view: &View, revision: Revision) -> Result<()> {
         let object = Check { key: key::object(key), expect: Expect::Revision(revision) };
-        let checks = vec![object, view.base.tombstone_unchanged(key), view.base.intent_unchanged(key)];
+        let mut checks = vec![object, view.base.tombstone_unchanged(key), view.base.intent_unchanged(key)];
+        if has_versions(bucket) {
+            // A key with versions of its own is no copy: none of them would be what the origin has.
+            checks.push(Check { key: key::history(key), expect: Expect::Absent });
+        }
         // The copy is the null version, and the one there is: no delete marker takes its place.
-        let terms_of_absence = Terms { checks, ..Terms::default() };
-        let options = RemoveVersion { terms_of_absence, ..RemoveVersion::default() };
+        let terms = Terms { checks, ..Terms::default() };
+        let options = RemoveVersion { at: Some(revision), terms: terms.clone(), terms_of_absence: terms, ..RemoveVersion::default() };
         match self.native().remove_version(bucket, key, VersionId::Null, options).await {
             // Somebody wrote meanwhile.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),

@@ -45,4 +45,6 @@ pub struct Identity {
     pub tags: umbra_core::Tags,
     /// When it was copied in.
     pub hydrated: Timestamp,
+    /// Whether a client wrote it by way of this store: then it is no copy of what somebody else has, but the newest version of its key.
+    pub is_written: bool,
 }

@@ -32,6 +32,7 @@ mod note;
 mod part;
 mod plan;
 mod publish;
+mod publish_copy;
 mod remove_version;
 mod sealed;
 mod stored;

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use umbra_core::{ErrorKind, HydratePolicy, ObjectInfo, ReadSource, Result, Tags};
+use umbra_core::{Acl, ErrorKind, Grant, Grantee, HydratePolicy, ObjectInfo, Permission, ReadSource, Result, Tags};
 use umbra_meta::key;
 use umbra_shadow::{
     AttachRequest, ShadowCounts,
     origin::{OriginAttributes, memory::Fault},
 };
-use umbra_store::{GetOptions, Objects};
+use umbra_store::{AclChange, GetOptions, Objects};
 
 use crate::world::{World, content, k, kind};
 
@@ -89,6 +89,21 @@ async fn a_change_at_the_origin_is_seen_and_brought_here() {
     let counts = counts(&world).await;
     assert_eq!((counts.revalidated_changes, counts.hydrated_objects), (1, 2));
     assert_eq!(counts.egress_ratio(), Some(1.0));
+}
+
+/// Who may read an object here is said here alone.
+#[tokio::test]
+async fn what_takes_the_place_of_a_copy_keeps_its_acl() {
+    let world = world(MOMENT).await;
+    hydrate(&world, "a", "first").await;
+    let grants = vec![Grant { grantee: Grantee::Everyone, permission: Permission::Read }];
+    let acl = Some(Acl { owner: "acme".to_owned(), grants });
+    let bucket = world.bucket().await;
+    world.shadow.put_acl(&world.cx, &bucket, &k("a"), None, AclChange::to(acl.clone())).await.unwrap();
+    world.origin.insert("a", "second", &OriginAttributes::default());
+    assert_eq!(world.get("a").await.unwrap(), "second");
+    world.eventually(async || world.here("a").await.filter(|here| here == "second")).await;
+    assert_eq!(world.shadow.acl(&world.cx, &bucket, &k("a"), None).await.unwrap(), acl);
 }
 
 #[tokio::test]

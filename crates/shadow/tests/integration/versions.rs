@@ -1,10 +1,21 @@
 //! semantics.md, "Writing": versions in a bucket with an origin.
 
-use umbra_core::{ETag, Entity, ErrorKind, Fault, Matches, Preconditions, Result, VersionId};
-use umbra_shadow::origin::OriginAttributes;
-use umbra_store::{BucketSettings, DeleteOptions, Deleted, GetOptions, ListSource, ListVersions, Objects, Versioning};
+use std::{sync::Arc, time::Duration};
 
-use crate::world::{World, content, k, kind};
+use umbra_core::{ETag, Entity, ErrorKind, Fault, Matches, Preconditions, Result, RetentionMode, VersionId};
+use umbra_shadow::{
+    AttachRequest,
+    origin::{OriginAttributes, memory},
+};
+use umbra_store::{
+    BucketSettings, DefaultRetention, DeleteOptions, Deleted, GetOptions, ListSource, ListVersions, ObjectLockSettings, Objects,
+    RetentionPeriod, Versioning,
+};
+
+use crate::{
+    held_meta::HeldMeta,
+    world::{World, content, k, kind},
+};
 
 async fn versioned(write_through: bool) -> World {
     let world = World::attached(write_through).await;
@@ -108,6 +119,92 @@ async fn with_write_through_no_named_version_changes_what_is_current() {
     delete(&world, "k", marker.version).await.unwrap();
     assert!(versions(&world, 1000).await.is_empty());
     assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object));
+}
+
+/// A write that the origin applied and nobody was told of, brought here by who reads it or by the repair.
+async fn half_done(world: &World, reads: bool) -> VersionId {
+    world.origin.fail_next("put", memory::Fault::LoseAnswer);
+    assert_eq!(kind(world.put("k", content(30)).await), ErrorKind::Unavailable);
+    assert_eq!(world.origin.content("k").unwrap(), content(30));
+    if reads {
+        assert_eq!(world.get("k").await.unwrap(), content(30));
+    } else {
+        world.shadow.start().await.unwrap();
+    }
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await.unwrap(), content(30));
+    let newest = versions(world, 1000).await[0].clone();
+    assert!(matches!(newest.1, VersionId::Named { .. }) && !newest.2, "{newest:?}");
+    newest.1
+}
+
+fn shown(versions: &[(VersionId, bool)]) -> Vec<(String, VersionId, bool)> {
+    versions.iter().map(|(version, is_marker)| ("k".to_owned(), *version, *is_marker)).collect()
+}
+
+#[tokio::test]
+async fn a_half_done_write_becomes_a_version_on_top() {
+    for reads in [true, false] {
+        let world = versioned(true).await;
+        let kept = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Days(1) };
+        let change = &mut |settings: &mut BucketSettings| {
+            Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings { default: Some(kept) });
+            Ok(())
+        };
+        world.catalog.update_bucket(&*world.bucket().await, change).await.unwrap();
+        let first = world.put("k", content(10)).await.unwrap().version;
+        let second = half_done(&world, reads).await;
+        assert_eq!(versions(&world, 1000).await, shown(&[(second, false), (first, false)]));
+        assert_eq!(world.get_with("k", of(first)).await.unwrap(), content(10));
+        assert_eq!(world.get_with("k", of(second)).await.unwrap(), content(30));
+        for version in [first, second] {
+            let told = world.shadow.head(&world.cx, &*world.bucket().await, &k("k"), of(version)).await.unwrap();
+            assert_eq!(told.attributes.lock.retention.unwrap().mode, RetentionMode::Compliance);
+        }
+        let third = world.put("k", content(40)).await.unwrap().version;
+        assert_eq!(versions(&world, 1000).await, shown(&[(third, false), (second, false), (first, false)]));
+    }
+}
+
+#[tokio::test]
+async fn a_half_done_write_over_a_delete_marker_or_a_copy_is_repaired() {
+    for reads in [true, false] {
+        let world = versioned(true).await;
+        world.origin.insert("k", content(10), &OriginAttributes::default());
+        world.hydrated_by_reading("k").await;
+        let first = half_done(&world, reads).await;
+        assert_eq!(versions(&world, 1000).await, shown(&[(first, false), (VersionId::Null, false)]));
+        assert_eq!(world.get_with("k", of(VersionId::Null)).await.unwrap(), content(10));
+        let marker = delete(&world, "k", None).await.unwrap().version.unwrap();
+        let gets = world.origin.gets();
+        let second = half_done(&world, reads).await;
+        assert_eq!(world.origin.gets(), gets + 1, "it is brought here once");
+        let expected = shown(&[(second, false), (marker, true), (first, false), (VersionId::Null, false)]);
+        assert_eq!(versions(&world, 1000).await, expected);
+    }
+}
+
+/// What a PUT has moved behind itself is not what the origin has no more.
+#[tokio::test]
+async fn a_copy_that_is_overwritten_while_the_origin_is_asked_stays_a_version() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    let request = AttachRequest { revalidate: Some(Duration::from_millis(1)), ..crate::world::request(false) };
+    world.shadow.attach(&world.cx, &*world.bucket().await, request).await.unwrap();
+    enable(&world).await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    world.hydrated_by_reading("k").await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    world.origin.remove("k");
+    let looked = meta.hold(0, |asked| asked.reads(b"w/"));
+    let reader = world.clone();
+    let read = tokio::spawn(async move { reader.get("k").await });
+    looked.arrived(&world).await;
+    let named = world.put("k", content(20)).await.unwrap().version;
+    looked.release();
+    assert_eq!(read.await.unwrap().unwrap(), content(20));
+    assert_eq!(versions(&world, 1000).await, shown(&[(named, false), (VersionId::Null, false)]));
+    assert_eq!(world.get_with("k", of(VersionId::Null)).await.unwrap(), content(10));
 }
 
 #[tokio::test]

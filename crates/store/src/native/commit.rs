@@ -40,6 +40,8 @@ pub(super) struct Changes {
     reclaims: Option<Timestamp>,
     /// The bucket, if somebody is to be told.
     told: Option<BucketName>,
+    /// Whether they were made with the fence's retention in mind.
+    is_under_retention: bool,
 }
 
 impl From<&Bucket> for Fence {
@@ -111,7 +113,12 @@ impl Changes {
     /// No changes, to a bucket behind `fence`.
     pub(super) fn behind(fence: Fence) -> Self {
         let batch = Batch { partition: fence.partition, checks: vec![fence.check()], writes: Vec::new() };
-        Self { batch, removal: None, reclaims: None, told: None }
+        Self { batch, removal: None, reclaims: None, told: None, is_under_retention: false }
+    }
+
+    /// Like [`Changes::behind`], for changes that have to be made anew when the retention of `fence` is another by then.
+    pub(super) fn under_retention(fence: Fence) -> Self {
+        Self { is_under_retention: true, ..Self::behind(fence) }
     }
 
     pub(super) fn check(&mut self, key: Vec<u8>, expect: Expect) {
@@ -173,7 +180,7 @@ impl Native {
     }
 
     /// Commits `changes`; again when only the fence moved and the bucket still takes writes, and `fence` moves along, or when only the
-    /// row of the removal changed.
+    /// row of the removal changed. What is under a retention is lost when that is another where the fence moved to.
     pub(super) async fn commit(&self, fence: &mut Fence, mut changes: Changes) -> Result<Result<Committed, Lost>> {
         let mut removed = match &changes.removal {
             Some(removal) => self.meta().get(fence.partition, &removal.key).await?,
@@ -196,7 +203,11 @@ impl Native {
                     if !lost.is_of(&check.key, check.expect) {
                         return Ok(Err(lost));
                     }
+                    let retention = fence.retention;
                     fence.renew(lost.current.as_ref())?;
+                    if changes.is_under_retention && fence.retention != retention {
+                        return Ok(Err(lost));
+                    }
                     changes.batch.checks[0] = fence.check();
                 }
                 Err(error) => {

@@ -1,17 +1,16 @@
 //! Makes stored content the object of a key.
 
 use umbra_core::{
-    Attributes, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata,
-    check_write,
+    Attributes, ETag, Error, ErrorKind, ObjectKey, Preconditions, Result, SystemHeaders, Tags, Timestamp, UserMetadata, check_write,
 };
-use umbra_meta::{Entry, Expect, Revision, is_outcome_unknown, key};
+use umbra_meta::{Entry, is_outcome_unknown, key};
 
 use super::{
     Content, Native, ObjectRecord, Stored, Version,
     commit::{Changes, Fence, Lost},
     detached,
 };
-use crate::{Bucket, Cause, EventKind, Identity, PutObject, Terms, Versioning, record};
+use crate::{Bucket, Cause, EventKind, PutObject, Terms};
 
 /// What a new object carries besides its content.
 #[derive(Clone, Debug, Default)]
@@ -88,18 +87,18 @@ impl Native {
     ) -> Result<Result<(), Lost>> {
         let asked = object.attributes.lock.retention;
         loop {
-            let known = self.known(*fence, key).await?;
+            let (known, retention) = (self.known(*fence, key).await?, fence.retention);
             check_write(conditions, known.etag().or(terms.cold.as_ref()))?;
             object.last_modified = self.next_date(known.object.as_ref());
-            object.attributes.lock.retention = asked.or_else(|| fence.retention.map(|default| default.from(object.last_modified)));
-            let mut changes = Changes::behind(*fence);
+            object.attributes.lock.retention = asked.or_else(|| retention.map(|default| default.from(object.last_modified)));
+            let mut changes = Changes::under_retention(*fence);
             known.check(&mut changes, key);
             self.add_version(&mut changes, *fence, key, &known, object).await?;
             more(&mut changes);
             changes.add_terms(terms);
             match self.commit(fence, changes).await? {
                 Ok(_) => return Ok(Ok(())),
-                Err(lost) if known.is_outdated_by(&lost, key) || lost.is_of_any_version(key) => {}
+                Err(lost) if known.is_outdated_by(&lost, key) || lost.is_of_any_version(key) || fence.retention != retention => {}
                 Err(lost) => return Ok(Err(lost)),
             }
         }
@@ -111,65 +110,7 @@ impl Native {
         old.map_or(now, |old| now.max(Timestamp::from_millis(old.object.last_modified.as_millis().saturating_add(1))))
     }
 
-    /// Makes `content` the object of `key` with the identity it had elsewhere; the key must hold exactly `replaces`.
-    ///
-    /// [`ErrorKind::Conflict`] when it holds anything else or a check of `terms` fails. On an error the content is discarded. Once
-    /// called it runs to its end.
-    pub async fn publish_copy(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        content: Content,
-        identity: Identity,
-        replaces: Option<Revision>,
-        terms: Terms,
-    ) -> Result<()> {
-        let (native, mut fence, key) = (self.clone(), Fence::from(bucket), key.clone());
-        if identity.info.size != content.size {
-            content.discard().await;
-            return Err(Error::internal("a copy has another size than its original"));
-        }
-        detached(async move {
-            let object = ObjectRecord::copied(&content, identity);
-            let outcome = native.insert_copy(&mut fence, &key, &object, replaces, &terms).await;
-            native.settle_object(fence, &key, content, &object, outcome).await
-        })
-        .await
-    }
-
-    async fn insert_copy(
-        &self,
-        fence: &mut Fence,
-        key: &ObjectKey,
-        object: &ObjectRecord,
-        replaces: Option<Revision>,
-        terms: &Terms,
-    ) -> Result<()> {
-        let row = key::object(key);
-        let old = match replaces {
-            None => None,
-            Some(_) => self.meta().get(fence.partition, &row).await?.as_ref().map(Stored::decode).transpose()?,
-        };
-        if old.as_ref().map(|old| old.revision) != replaces {
-            return Err(Error::new(ErrorKind::Conflict, "the object changed meanwhile"));
-        }
-        let mut changes = Changes::behind(*fence);
-        changes.check(row.clone(), Expect::unchanged(replaces));
-        if fence.versioning != Versioning::Off && replaces.is_none() {
-            // A key with versions of its own is no copy of anything.
-            changes.check(key::history(key), Expect::Absent);
-        }
-        changes.put(row, record::object::encode(object));
-        changes.count(1, object.size.cast_signed());
-        if let Some(old) = &old {
-            self.drop_record(&mut changes, &old.object);
-        }
-        changes.add_terms(terms);
-        self.commit(fence, changes).await?.map_err(Error::from)?;
-        Ok(())
-    }
-
-    async fn settle_object(
+    pub(super) async fn settle_object(
         &self,
         fence: Fence,
         key: &ObjectKey,
@@ -218,38 +159,6 @@ impl Native {
 }
 
 impl ObjectRecord {
-    fn copied(content: &Content, identity: Identity) -> Self {
-        let Identity { info, tags, hydrated } = identity;
-        let ObjectInfo {
-            size: _,
-            etag,
-            last_modified,
-            headers,
-            metadata,
-            checksums,
-            parts,
-            tag_count: _,
-            attributes,
-            version: _,
-            source: _,
-        } = info;
-        Self {
-            size: content.size,
-            etag,
-            last_modified,
-            headers: unless_standard(headers),
-            metadata,
-            tags,
-            attributes,
-            checksums,
-            parts,
-            content: content.pieces.clone(),
-            hydrated: Some(hydrated),
-            completion: None,
-            version: Version::default(),
-        }
-    }
-
     pub(super) fn put_object(&self) -> PutObject {
         PutObject {
             etag: self.etag.clone(),

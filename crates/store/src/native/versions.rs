@@ -47,6 +47,11 @@ pub(super) struct Place {
 }
 
 impl Known {
+    /// That it holds nothing, which is for the commit to see.
+    pub(super) fn nothing(fence: Fence) -> Self {
+        Self { entry: None, object: None, history: None, has_versions: fence.versioning != Versioning::Off }
+    }
+
     /// Checks that everything is still as it is known.
     pub(super) fn check(&self, changes: &mut Changes, key: &ObjectKey) {
         changes.check(key::object(key), self.expected());

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use umbra_blob::MemoryBlobStore;
-use umbra_core::{Body, Entity, ErrorKind, PartNumber, Preconditions, Result, Tags};
+use umbra_core::{Body, Entity, ErrorKind, PartNumber, Preconditions, Result, RetentionMode, Tags};
 use umbra_meta::MemoryMetaStore;
-use umbra_store::{Bucket, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, Integrity, Objects, PartAddress, Terms, suite};
+use umbra_store::{
+    Bucket, BucketSettings, CompleteUpload, CompletedPart, CreateUpload, DefaultRetention, DeleteOptions, Integrity, ObjectLockSettings,
+    Objects, PartAddress, RetentionPeriod, Terms, Versioning, suite,
+};
 
 use crate::engines::{Store, content, key, settled};
 
@@ -30,6 +33,29 @@ async fn writers_follow_changed_settings() {
     assert!(store.get(&old, "a").await.unwrap() == content(100_000, 2));
     store.native.delete(&store.cx, &old, &key("a"), DeleteOptions::default()).await.unwrap();
     assert_eq!(store.catalog.usage(&old).await.unwrap().objects, 0);
+}
+
+/// A default that was set while a body arrived keeps the object as one that was set before.
+#[tokio::test]
+async fn writers_follow_a_changed_retention() {
+    let store = Store::in_memory().await;
+    let enable = &mut |settings: &mut BucketSettings| {
+        settings.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    let old = store.catalog.update_bucket(&store.bucket().await, enable).await.unwrap();
+    for default in [Some(DefaultRetention { mode: RetentionMode::Governance, period: RetentionPeriod::Days(1) }), None] {
+        let lock = &mut |settings: &mut BucketSettings| {
+            Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings { default });
+            Ok(())
+        };
+        store.catalog.update_bucket(&old, lock).await.unwrap();
+        store.put(&old, "a", &content(10, 1)).await.unwrap();
+        let object = store.native.find(&old, &key("a")).await.unwrap().unwrap().object;
+        let expected = default.map(|default| default.from(object.last_modified));
+        assert_eq!(object.attributes.lock.retention, expected);
+    }
+    assert_eq!(store.catalog.usage(&old).await.unwrap().objects, 2);
 }
 
 #[tokio::test]
@@ -107,7 +133,7 @@ async fn nothing_is_written_under_another_shadow() {
     let store = Store::in_memory().await;
     let old = store.bucket().await;
     store.put(&old, "a", &content(10, 1)).await.unwrap();
-    let attach = &mut |settings: &mut umbra_store::BucketSettings| {
+    let attach = &mut |settings: &mut BucketSettings| {
         settings.generation += 1;
         Ok(())
     };

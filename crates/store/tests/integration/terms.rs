@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use umbra_blob::MemoryBlobStore;
 use umbra_core::{
-    Body, Checksum, ChecksumAlgorithm, ETag, Entity, ErrorKind, Matches, ObjectInfo, PartInfo, Preconditions, ReadSource, Result,
+    Acl, Body, Checksum, ChecksumAlgorithm, ETag, Entity, ErrorKind, Matches, ObjectInfo, PartInfo, Preconditions, ReadSource, Result,
     SystemHeaders, Tags, Timestamp, UserMetadata,
 };
 use umbra_meta::{Check, Expect, MemoryMetaStore, Revision, Write, key as row};
 use umbra_store::{
-    Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, NewObject, Objects, PartAddress, PutObject,
-    Stored, Terms, suite,
+    AclChange, Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, ListVersions, NewObject, Objects,
+    PartAddress, PutObject, Stored, Terms, Version, Versioning, suite,
 };
 
 use crate::engines::{Store, content, key, settled};
@@ -143,7 +143,7 @@ fn identity(size: u64) -> Identity {
         version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,
     };
-    Identity { info, tags: Tags::new([("c".to_owned(), "d".to_owned())]), hydrated: Timestamp::from_millis(2_000) }
+    Identity { info, tags: Tags::new([("c".to_owned(), "d".to_owned())]), hydrated: Timestamp::from_millis(2_000), is_written: false }
 }
 
 async fn publish_copy(store: &Store, bucket: &Bucket, replaces: Option<Revision>, terms: Terms) -> Result<()> {
@@ -176,6 +176,51 @@ async fn a_copy_keeps_its_identity() {
     assert_eq!(memory.len(), 1);
     store.native.delete(&store.cx, &bucket, &key("k"), Default::default()).await.unwrap();
     assert_eq!(publish_copy(&store, &bucket, Some(revision), Terms::default()).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+/// A copy in the place of a copy keeps who may read it and what keeps it; what a client wrote has none but its own.
+#[tokio::test]
+async fn a_copy_keeps_what_was_added_here() {
+    let (store, bucket, _) = store().await;
+    publish_copy(&store, &bucket, None, Terms::default()).await.unwrap();
+    let acl = Some(Acl { owner: "acme".to_owned(), grants: Vec::new() });
+    store.native.replace_acl(&bucket, &key("k"), None, AclChange::to(acl.clone())).await.unwrap();
+    for (is_written, expected) in [(false, acl), (true, None)] {
+        let revision = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().revision;
+        let identity = Identity { is_written, ..identity(10_000) };
+        let content = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
+        store.native.publish_copy(&bucket, &key("k"), content, identity, Some(revision), Terms::default()).await.unwrap();
+        let object = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().object;
+        assert_eq!((object.attributes.acl, object.version), (expected, Version::default()), "{is_written}");
+    }
+    assert_eq!(suite::audit(&*store.meta, bucket.partition).await.objects, 1);
+}
+
+/// Nothing that is a version, or was written here, goes when a copy comes.
+#[tokio::test]
+async fn a_copy_takes_the_place_of_copies_alone() {
+    for (is_written, is_copy, left) in [(false, true, 1), (true, true, 2), (false, false, 2), (true, false, 2)] {
+        let (store, bucket, _) = store().await;
+        if is_copy {
+            publish_copy(&store, &bucket, None, Terms::default()).await.unwrap();
+        } else {
+            store.put(&bucket, "k", &content(10, 1)).await.unwrap();
+        }
+        let enable = &mut |settings: &mut umbra_store::BucketSettings| {
+            settings.versioning = Versioning::Enabled;
+            Ok(())
+        };
+        let bucket = store.catalog.update_bucket(&bucket, enable).await.unwrap();
+        let revision = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().revision;
+        let identity = Identity { is_written, ..identity(10_000) };
+        let copy = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
+        store.native.publish_copy(&bucket, &key("k"), copy, identity, Some(revision), Terms::default()).await.unwrap();
+        let listed = store.native.list_versions(&store.cx, &bucket, ListVersions { limit: 9, ..ListVersions::default() }).await.unwrap();
+        let names: Vec<_> = listed.versions.iter().map(|listed| listed.version).collect();
+        assert_eq!((names.len(), names.last()), (left, Some(&umbra_core::VersionId::Null)), "{is_written} {is_copy}");
+        assert!(store.get(&bucket, "k").await.unwrap() == content(10_000, 9));
+        assert_eq!(suite::audit(&*store.meta, bucket.partition).await.objects, i64::try_from(left).unwrap());
+    }
 }
 
 #[tokio::test]
