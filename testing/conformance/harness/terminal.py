@@ -22,7 +22,12 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         known = dict(UMBRA_ADMIN_URL=umbra.admin, UMBRA_ACCESS_KEY=umbra.access_key, UMBRA_SECRET_KEY=umbra.secret_key, TERM="xterm-256color")
         argv = [binary(), *map(str, args)]
-        self.child = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=clean_environment(umbra.home, **known), cwd=umbra.dir)
+        environment = clean_environment(umbra.home, **known)
+        self.child = subprocess.Popen(
+            argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=umbra.dir,
+            # A shell's background jobs ignore it, and what they start; a terminal's do not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         os.close(theirs)
         self._ours, self._read = ours, b""
         self._reader = threading.Thread(target=self._collect, daemon=True)
