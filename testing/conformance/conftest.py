@@ -3,8 +3,9 @@
 import pytest
 
 from harness import process
-from harness.clients import read, s3
+from harness.clients import anonymous, read, s3
 from harness.moto_origin import Moto
+from harness.organizations import Org
 from harness.raw import Wire
 from harness.seaweed import SeaweedFS
 from harness.shadowed import Shadowed, name
@@ -135,6 +136,39 @@ def shadowed(pair):
 def written(pair):
     """The same with write-through."""
     return pair.create(write_through=True)
+
+
+@pytest.fixture
+def ours(umbra):
+    """An organization of the test's own."""
+    return Org(umbra, "ours")
+
+
+@pytest.fixture
+def theirs(umbra):
+    """Another."""
+    return Org(umbra, "theirs")
+
+
+@pytest.fixture
+def owner(ours):
+    """A client that may do everything to what is ours."""
+    return ours.client()
+
+
+@pytest.fixture
+def everyone(umbra):
+    """A client without a key."""
+    return anonymous(umbra.endpoint)
+
+
+@pytest.fixture
+def store(owner):
+    """The name of a bucket of ours that holds `k`."""
+    made = name("store")
+    owner.create_bucket(Bucket=made)
+    owner.put_object(Bucket=made, Key="k", Body=b"content")
+    return made
 
 
 @pytest.fixture(params=[False, True], ids=["read-only", "write-through"])

@@ -4,10 +4,8 @@ import json
 
 import pytest
 
-from harness import clients
 from harness.clients import put_multipart, read, refused
 from harness.data import MIB, content
-from harness.organizations import Org
 from harness.shadowed import name
 
 EVERYONE = "http://acs.amazonaws.com/groups/global/AllUsers"
@@ -15,36 +13,8 @@ AUTHENTICATED = "http://acs.amazonaws.com/groups/global/AuthenticatedUsers"
 
 
 @pytest.fixture
-def ours(umbra):
-    return Org(umbra, "ours")
-
-
-@pytest.fixture
-def theirs(umbra):
-    return Org(umbra, "theirs")
-
-
-@pytest.fixture
-def owner(ours):
-    return ours.client()
-
-
-@pytest.fixture
 def stranger(theirs):
     return theirs.client()
-
-
-@pytest.fixture
-def store(owner):
-    made = name("acl")
-    owner.create_bucket(Bucket=made)
-    owner.put_object(Bucket=made, Key="k", Body=b"content")
-    return made
-
-
-@pytest.fixture
-def everyone(umbra):
-    return clients.anonymous(umbra.endpoint)
 
 
 def denied(call, **arguments):

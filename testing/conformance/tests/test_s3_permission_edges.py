@@ -10,17 +10,6 @@ from harness import clients
 from harness.clients import read, refused
 from harness.organizations import Org
 from harness.raw import Wire
-from harness.shadowed import name
-
-
-@pytest.fixture
-def ours(umbra):
-    return Org(umbra, "ours")
-
-
-@pytest.fixture
-def owner(ours):
-    return ours.client()
 
 
 @pytest.fixture
@@ -31,19 +20,6 @@ def stranger(umbra):
     client = clients.s3(umbra.endpoint, key_id, secret)
     client.org, client.secret, client.key_id = org.name, secret, key_id
     return client
-
-
-@pytest.fixture
-def store(owner):
-    made = name("edges")
-    owner.create_bucket(Bucket=made)
-    owner.put_object(Bucket=made, Key="k", Body=b"content")
-    return made
-
-
-@pytest.fixture
-def everyone(umbra):
-    return clients.anonymous(umbra.endpoint)
 
 
 def statement(bucket, action, effect="Allow", principal="*", resource="/*", **more):

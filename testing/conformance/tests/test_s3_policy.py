@@ -11,34 +11,6 @@ from harness.organizations import Org
 from harness.shadowed import name
 
 
-@pytest.fixture
-def ours(umbra):
-    return Org(umbra, "ours")
-
-
-@pytest.fixture
-def theirs(umbra):
-    return Org(umbra, "theirs")
-
-
-@pytest.fixture
-def owner(ours):
-    return ours.client()
-
-
-@pytest.fixture
-def store(owner):
-    made = name("policy")
-    owner.create_bucket(Bucket=made)
-    owner.put_object(Bucket=made, Key="k", Body=b"content")
-    return made
-
-
-@pytest.fixture
-def everyone(umbra):
-    return clients.anonymous(umbra.endpoint)
-
-
 def statement(bucket, action, effect="Allow", principal="*", resource="/*", **more):
     resources = [f"arn:aws:s3:::{bucket}{part}" for part in ([resource] if isinstance(resource, str) else resource)]
     return {"Effect": effect, "Principal": principal, "Action": action, "Resource": resources, **more}
