@@ -25,16 +25,17 @@ pub(crate) struct Call {
     pub(crate) hides_absence: bool,
     /// What the ACL of the object that was there allowed, where nothing else did: it is asked again of the object that is read.
     pub(crate) by_acl: Option<Need>,
+    /// How far it got, and what was learned on the way.
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Call {
     /// The call `request` belongs to.
     pub(crate) fn of<T>(request: &S3Request<T>) -> Result<Arc<Self>> {
-        if let Some(progress) = request.extensions.get::<Arc<Progress>>() {
-            progress.reach(Stage::Reached);
-        }
         let call = request.extensions.get::<Arc<Self>>().cloned();
-        call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
+        let call = call.ok_or_else(|| Error::internal("an operation was reached without an access check"))?;
+        call.progress.reach(Stage::Reached);
+        Ok(call)
     }
 
     /// Refuses `permission` to an object that belongs to another organization than its bucket, and to one whose ACL alone could give it,

@@ -13,6 +13,7 @@ mod query;
 mod region;
 mod repeated;
 mod request_body;
+mod trace;
 
 use std::{
     fmt,
@@ -34,7 +35,8 @@ use umbra_store::{Catalog, CorsRule};
 pub(crate) use self::{
     finish::Status,
     progress::{Progress, Stage},
-    query::Shape,
+    query::{Shape, names as query_names},
+    trace::{Deletion, Trace},
 };
 
 use self::{
@@ -44,6 +46,7 @@ use self::{
 };
 use crate::{
     S3Settings,
+    access_log::{AccessLog, Answered, Asked, Entry},
     convert::hoisted,
     cors, host,
     metrics::Metrics,
@@ -90,6 +93,7 @@ pub(crate) struct Layer {
     host: Option<SingleDomain>,
     catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
+    log: AccessLog,
     host_id: String,
     region: String,
     body_timeout: Duration,
@@ -103,11 +107,12 @@ impl Layer {
         host: Option<SingleDomain>,
         catalog: Arc<Catalog>,
         random: Arc<dyn Random>,
+        log: AccessLog,
         settings: &S3Settings,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
         let (region, body_timeout) = (settings.region.clone(), settings.body_timeout);
-        Self { services, host, catalog, random, host_id, region, body_timeout, metrics: Metrics::default() }
+        Self { services, host, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default() }
     }
 
     /// What was answered, and how soon.
@@ -124,14 +129,16 @@ impl Layer {
         let ids = finish::Ids { request: self.request_id(), host: &self.host_id, region: &self.region };
         let resource = request.uri().path().to_owned();
         let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
+        let entry = Entry::begin(&self.log, place.asked(), &request, begun).await;
         let style = finish::Style {
             is_head: request.method() == Method::HEAD,
             is_json: tigris::wants_json(request.method(), place.shape, request.headers()),
+            keeps_code: entry.is_some(),
         };
         let progress = Arc::new(Progress::default());
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
-        let asked = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
+        let crossing = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
         let (admitted, checks) = match self.admit(&request, &place, &ids.request) {
             Ok((admitted, checks)) => (Ok(admitted), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
@@ -158,14 +165,16 @@ impl Layer {
             }
         };
         let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
-        if let Some((method, headers)) = asked.filter(|(method, _)| *method != Method::OPTIONS) {
+        if let Some((method, headers)) = crossing.filter(|(method, _)| *method != Method::OPTIONS) {
             cors::expose(&self.cors_rules(&place).await, &headers, method.as_str(), response.headers_mut());
         }
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.metrics.count(progress.operation(), response.status(), begun.elapsed());
-        response
+        let Some(entry) = entry else { return response };
+        let code = response.extensions_mut().remove::<finish::Code>().map(|finish::Code(code)| code);
+        entry.end(response, &progress, Answered { request_id: &ids.request, host_id: ids.host, code: code.as_deref() })
     }
 
     fn request_id(&self) -> String {
@@ -268,6 +277,11 @@ impl Place {
         let is_in_host = host_bucket.is_some();
         let first = || path.trim_start_matches('/').split('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
         Self { shape: Shape::of(path, is_in_host), bucket: host_bucket.or_else(first), is_in_host }
+    }
+
+    /// What the access log is told of it.
+    fn asked(&self) -> Asked<'_> {
+        Asked { bucket: self.bucket.as_deref(), is_in_host: self.is_in_host, shape: self.shape, family: None }
     }
 
     /// Whether `request` is a POST that can only be a form.

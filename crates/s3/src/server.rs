@@ -15,7 +15,10 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ProtocolVersion};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{CipherSuite, ProtocolVersion},
+};
 
 use crate::{S3Front, access::Peer, layer::Scheme};
 
@@ -95,12 +98,14 @@ async fn connection(front: Arc<S3Front>, stream: TcpStream, address: IpAddr, tra
         tracing::debug!(%error, "a connection keeps waiting to fill packets");
     }
     let outcome = match transport {
-        Transport::Plain => Either::Left(speak(front, stream, Peer { address, tls: None }, watcher)),
+        Transport::Plain => Either::Left(speak(front, stream, Peer { address, tls: None, cipher: None }, watcher)),
         Transport::Tls(acceptor) => Either::Right(async move {
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let tls = stream.get_ref().1.protocol_version().and_then(tls_version);
-                    speak(front, stream, Peer { address, tls: tls.or(Some("")) }, watcher).await;
+                    let session = stream.get_ref().1;
+                    let tls = session.protocol_version().and_then(tls_version).or(Some(""));
+                    let cipher = session.negotiated_cipher_suite().and_then(|suite| cipher(suite.suite()));
+                    speak(front, stream, Peer { address, tls, cipher }, watcher).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -117,6 +122,22 @@ fn tls_version(version: ProtocolVersion) -> Option<&'static str> {
         ProtocolVersion::TLSv1_3 => Some("1.3"),
         _ => None,
     }
+}
+
+/// The cipher suite, as OpenSSL calls it.
+fn cipher(suite: CipherSuite) -> Option<&'static str> {
+    Some(match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
 }
 
 async fn speak<S>(front: Arc<S3Front>, stream: S, peer: Peer, watcher: Watcher)

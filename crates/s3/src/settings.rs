@@ -25,6 +25,8 @@ pub struct S3Settings {
     pub body_timeout: Duration,
     /// The web hooks that buckets may name as receivers of events.
     pub web_hooks: WebHooks,
+    /// How long a line of an access log waits for others before they are written. Default five minutes.
+    pub access_log_interval: Duration,
     /// How many connections are served at once; more wait. Default 8,192.
     pub max_connections: usize,
 }
@@ -41,6 +43,7 @@ impl Default for S3Settings {
             head_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(60),
             web_hooks: WebHooks::default(),
+            access_log_interval: Duration::from_secs(5 * 60),
             max_connections: 8192,
         }
     }

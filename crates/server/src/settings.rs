@@ -100,6 +100,11 @@ declare_settings! {
     /// the calendar.
     lifecycle_day: u64 = 86_400, [env = "UMBRA_LIFECYCLE_DAY", value_name = "SECONDS"];
 
+    /// How long a line of an access log waits for others before they are written to their bucket, in seconds.
+    ///
+    /// Shorter brings logs sooner, in more and smaller objects. A crash loses the lines that waited; a stop in order writes them.
+    access_log_interval: u64 = 300, [env = "UMBRA_ACCESS_LOG_INTERVAL", value_name = "SECONDS"];
+
     /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
     ///
     /// Whoever reaches the admin address may read them without a key, and learns the names of these buckets.
@@ -183,6 +188,9 @@ impl Settings {
         }
         if self.lifecycle_day == 0 {
             return wrong("lifecycle_day", "must not be 0");
+        }
+        if self.access_log_interval == 0 {
+            return wrong("access_log_interval", "must not be 0: every request would be an object of its own");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

@@ -42,6 +42,7 @@ pub(crate) struct Server {
     pub(crate) tls: Option<Arc<Tls>>,
     readiness: Readiness,
     parts: Parts,
+    access_logs: parts::Logging,
     stop_serving: watch::Sender<bool>,
     s3: JoinHandle<()>,
     stop_admin: CancellationToken,
@@ -73,6 +74,7 @@ impl Server {
         parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
         parts.shadow.start_lifecycle(LifecycleDay::of_secs(settings.lifecycle_day));
         let front = parts.front(settings)?;
+        let access_logs = parts::Logging::start(&front);
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);
         parts.events.register_metrics(&mut registry);
@@ -102,6 +104,7 @@ impl Server {
             tls,
             readiness,
             parts,
+            access_logs,
             stop_serving,
             s3,
             stop_admin,
@@ -117,7 +120,7 @@ impl Server {
         if let Err(error) = self.s3.await {
             tracing::error!(%error, "the S3 API ended badly");
         }
-        self.parts.close().await;
+        self.parts.close(self.access_logs).await;
         // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
         self.stop_admin.cancel();
         let abort = self.admin_task.abort_handle();

@@ -31,6 +31,8 @@ const NEVER_DENIED: [&str; 3] = ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", 
 pub(super) enum Ground {
     /// Whatever object it is for.
     Right,
+    /// The ACL of the bucket.
+    BucketAcl,
     /// The ACL of the object that is there.
     ObjectAcl,
 }
@@ -87,7 +89,7 @@ impl Judge {
         if by_role {
             return Ok(Some(Ground::Right));
         }
-        let ground = if matches!(need.acl, ByAcl::Object(_)) { Ground::ObjectAcl } else { Ground::Right };
+        let ground = if matches!(need.acl, ByAcl::Object(_)) { Ground::ObjectAcl } else { Ground::BucketAcl };
         Ok(self.grants(request, need).await?.then_some(ground))
     }
 
@@ -206,7 +208,7 @@ fn is_foreign(acl: &Acl, bucket: &Bucket) -> bool {
 
 /// Who asks, as policies name them.
 fn caller(key: Option<&AccessKey>) -> Caller<'_> {
-    Caller { organization: key.and_then(|key| key.organization.as_deref()), key: key.map(|key| key.id.as_str()) }
+    Caller { organization: key.and_then(|key| key.organization.as_deref()), key: key.map(|key| key.id.as_str()), service: None }
 }
 
 fn has_role(key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
@@ -223,6 +225,8 @@ fn is_restricted(policy: &Policy, key: Option<&AccessKey>, bucket: &Bucket) -> b
 fn opens(named: Named, key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
     match named {
         Named::Everyone => true,
+        // No key is a service's.
+        Named::Service => false,
         Named::Key => key.is_some_and(|key| goes_as_far(key, action)),
         Named::Organization => key.is_some_and(|key| goes_as_far(key, action) && !is_confined_elsewhere(key, bucket)),
     }

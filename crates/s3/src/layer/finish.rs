@@ -21,6 +21,10 @@ pub(super) struct Ids<'a> {
     pub(super) region: &'a str,
 }
 
+/// S3's word for what went wrong, kept for who logs it: a HEAD is answered without the document that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Code(pub(super) String);
+
 /// How a request wants to be answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Style {
@@ -28,6 +32,8 @@ pub(super) struct Style {
     pub(super) is_head: bool,
     /// With errors in JSON.
     pub(super) is_json: bool,
+    /// With a [`Code`] beside the answer.
+    pub(super) keeps_code: bool,
 }
 
 /// The status of a response, where s3s would choose another.
@@ -43,6 +49,9 @@ pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &s
         change_document(&mut response, |document| Some(unshield(document)));
     }
     if response.status().is_client_error() || response.status().is_server_error() {
+        if let Some(code) = response.body().bytes().filter(|_| style.keeps_code).and_then(|document| code(&document)) {
+            response.extensions_mut().insert(Code(code));
+        }
         change_document(&mut response, |document| with_details(document, ids, resource));
         if style.is_json {
             change_document(&mut response, as_json);
@@ -88,15 +97,22 @@ fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes
     )
 }
 
+/// The code of an error document.
+fn code(document: &Bytes) -> Option<String> {
+    element(std::str::from_utf8(document).ok()?, "Code")
+}
+
+/// The text of the first element `name` of a document.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(unescape(rest.split_once(&format!("</{name}>"))?.0))
+}
+
 /// The same error document in JSON.
 fn as_json(document: &Bytes) -> Option<Bytes> {
     let text = std::str::from_utf8(document).ok()?;
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        Some(unescape(rest.split_once(&format!("</{name}>"))?.0))
-    };
     let members = ["Code", "Message", "Resource", "RequestId", "HostId"].into_iter();
-    let members: serde_json::Map<_, _> = members.filter_map(|name| Some((name.to_owned(), element(name)?.into()))).collect();
+    let members: serde_json::Map<_, _> = members.filter_map(|name| Some((name.to_owned(), element(text, name)?.into()))).collect();
     serde_json::to_vec(&members).ok().map(Bytes::from)
 }
 
@@ -164,5 +180,8 @@ mod tests {
         response.extensions_mut().insert(Status(StatusCode::PARTIAL_CONTENT));
         let response = complete(response, &ids, "/", Style { is_head: true, ..Style::default() });
         assert_eq!((response.status(), text(&response).as_str()), (StatusCode::PARTIAL_CONTENT, ""));
+        let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
+        let response = complete(error, &ids, "/", Style { is_head: true, keeps_code: true, ..Style::default() });
+        assert_eq!((response.extensions().get::<super::Code>().unwrap().0.as_str(), text(&response).as_str()), ("NoSuchKey", ""));
     }
 }

@@ -75,6 +75,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let target = (&**call.bucket()?, &target_key);
     let Copied { target: copied, source: copied_version } =
         copy(&*operations.objects, &call.cx, (&source_bucket, &source_name), target, options).await?;
+    call.progress.trace.is_of_size(copied.size);
     if let Some(moved) = moved {
         moved.end(operations, &call, &source_name).await?;
     }

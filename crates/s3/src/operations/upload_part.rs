@@ -63,6 +63,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     };
     let Copied { target: stored, source: copied_version } =
         copy_part(&*operations.objects, &call.cx, source, call.bucket()?, part, options).await?;
+    call.progress.trace.is_of_size(stored.size);
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),
