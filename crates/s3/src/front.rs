@@ -21,12 +21,14 @@ use crate::{
     operations::Operations,
     post::Forms,
     tigris::{Routes, Tigris},
+    website::Websites,
 };
 
 /// The S3 front of a store. [`crate::serve`] puts it behind a listener.
 pub struct S3Front {
     pub(crate) settings: Arc<S3Settings>,
     pub(crate) layer: Layer,
+    pub(crate) websites: Websites,
     access_logs: Arc<AccessLogDelivery>,
 }
 
@@ -62,7 +64,8 @@ impl S3Front {
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
         let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, log, &settings);
-        Ok(Self { settings, layer, access_logs: Arc::new(access_logs) })
+        let websites = Websites { domain: settings.website_domain.clone() };
+        Ok(Self { settings, layer, websites, access_logs: Arc::new(access_logs) })
     }
 
     /// The worker that delivers the access logs of what this front answers. It is to run beside it, and to be stopped behind it.

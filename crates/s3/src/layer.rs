@@ -33,7 +33,7 @@ use umbra_core::{BucketName, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
-    finish::Status,
+    finish::{Ids, Status, Style, complete, told},
     progress::{Progress, Stage},
     query::{Shape, names as query_names},
     trace::{Deletion, Trace},
@@ -126,11 +126,11 @@ impl Layer {
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
         let begun = Instant::now();
-        let ids = finish::Ids { request: self.request_id(), host: &self.host_id, region: &self.region };
+        let ids = self.ids();
         let resource = request.uri().path().to_owned();
         let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
         let entry = Entry::begin(&self.log, place.asked(), &request, begun).await;
-        let style = finish::Style {
+        let style = Style {
             is_head: request.method() == Method::HEAD,
             is_json: tigris::wants_json(request.method(), place.shape, request.headers()),
             keeps_code: entry.is_some(),
@@ -164,7 +164,7 @@ impl Layer {
                 error.to_http_response()
             }
         };
-        let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
+        let mut response = complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
         if let Some((method, headers)) = crossing.filter(|(method, _)| *method != Method::OPTIONS) {
             cors::expose(&self.cors_rules(&place).await, &headers, method.as_str(), response.headers_mut());
         }
@@ -175,6 +175,32 @@ impl Layer {
         let Some(entry) = entry else { return response };
         let code = response.extensions_mut().remove::<finish::Code>().map(|finish::Code(code)| code);
         entry.end(response, &progress, Answered { request_id: &ids.request, host_id: ids.host, code: code.as_deref() })
+    }
+
+    /// The ids of a request that came just now.
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        Ids { request: self.request_id(), host: &self.host_id, region: &self.region }
+    }
+
+    /// Where requests leave their lines.
+    pub(crate) const fn log(&self) -> &AccessLog {
+        &self.log
+    }
+
+    /// The buckets.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Refuses a request whose target or head is not one of HTTP's, or too large.
+    pub(crate) fn check_target<B>(request: &Request<B>) -> S3Result<()> {
+        guard::check_target(request)
+    }
+
+    /// Has s3s answer `request`.
+    pub(crate) async fn ask(&self, request: Request<Body>) -> S3Result<Response<Body>> {
+        let answer = self.services.s3s.call(request).await;
+        answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))
     }
 
     fn request_id(&self) -> String {
@@ -246,8 +272,7 @@ impl Layer {
             let answer = self.services.forms.answer(Target { scheme, bucket, is_in_host: place.is_in_host }, request).await;
             return answer.or_else(|error| error.to_http_response());
         }
-        let answer = self.services.s3s.call(request).await;
-        let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
+        let response = self.ask(request).await?;
         // s3s calls every failure of a body that it gathers itself an internal error.
         match progress.body_fault().filter(|_| response.status() == http::StatusCode::INTERNAL_SERVER_ERROR) {
             Some(fault) => fault.to_http_response(),
@@ -292,7 +317,7 @@ impl Place {
 }
 
 /// An answer for the case that even the error cannot be written.
-fn last_resort(error: &S3Error) -> Response<Body> {
+pub(crate) fn last_resort(error: &S3Error) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = error.status_code().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response

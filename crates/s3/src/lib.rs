@@ -30,10 +30,11 @@ mod server;
 mod settings;
 mod slow_body;
 mod tigris;
+mod website;
 mod xml_text;
 
 pub use access_log::AccessLogDelivery;
 pub use events::{EventDelivery, EventDeliveryParts, WebHooks};
 pub use front::{S3Front, S3Parts};
-pub use server::{Transport, serve};
+pub use server::{Transport, serve, serve_websites};
 pub use settings::S3Settings;

@@ -49,7 +49,36 @@ impl fmt::Debug for Transport {
 
 /// Serves `front` on `listener` until `stop` turns true or is dropped. Then no connection is accepted any more, requests that have begun
 /// may finish within `drain`, and what is left is cut off. Beyond [`crate::S3Settings::max_connections`] clients wait to be accepted.
-pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transport, mut stop: watch::Receiver<bool>, drain: Duration) {
+pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transport, stop: watch::Receiver<bool>, drain: Duration) {
+    serve_as(Face::S3, front, listener, transport, stop, drain).await;
+}
+
+/// Serves the buckets of `front` as websites, within the same limits.
+pub async fn serve_websites(
+    front: Arc<S3Front>,
+    listener: TcpListener,
+    transport: Transport,
+    stop: watch::Receiver<bool>,
+    drain: Duration,
+) {
+    serve_as(Face::Websites, front, listener, transport, stop, drain).await;
+}
+
+/// What an address shows of a front.
+#[derive(Clone, Copy, Debug)]
+enum Face {
+    S3,
+    Websites,
+}
+
+async fn serve_as(
+    face: Face,
+    front: Arc<S3Front>,
+    listener: TcpListener,
+    transport: Transport,
+    mut stop: watch::Receiver<bool>,
+    drain: Duration,
+) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(front.settings.max_connections));
@@ -65,7 +94,7 @@ pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transp
             _ = async { stop.wait_for(|stop| *stop).await.map(drop) } => break,
             accepted = accepted => match accepted {
                 Ok((stream, address, place)) => {
-                    let connection = connection(Arc::clone(&front), stream, address, transport.clone(), graceful.watcher());
+                    let connection = connection((Arc::clone(&front), face), stream, address, transport.clone(), graceful.watcher());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -92,7 +121,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-async fn connection(front: Arc<S3Front>, stream: TcpStream, address: IpAddr, transport: Transport, watcher: Watcher) {
+async fn connection(front: (Arc<S3Front>, Face), stream: TcpStream, address: IpAddr, transport: Transport, watcher: Watcher) {
     // Small answers must not wait for more to come. Where it cannot be set the connection works all the same.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps waiting to fill packets");
@@ -140,7 +169,7 @@ fn cipher(suite: CipherSuite) -> Option<&'static str> {
     })
 }
 
-async fn speak<S>(front: Arc<S3Front>, stream: S, peer: Peer, watcher: Watcher)
+async fn speak<S>((front, face): (Arc<S3Front>, Face), stream: S, peer: Peer, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -149,7 +178,12 @@ where
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
         request.extensions_mut().insert(peer);
-        async move { Ok::<_, std::convert::Infallible>(front.layer.answer(scheme, request).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(match face {
+                Face::S3 => front.layer.answer(scheme, request).await,
+                Face::Websites => front.websites.answer(&front.layer, scheme, request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -15,6 +15,8 @@ pub struct S3Settings {
     pub allow_sigv2: bool,
     /// The domain below which buckets have names of their own (`bucket.domain`). Without it, and for any other host, the bucket is in the path.
     pub domain: Option<String>,
+    /// The domain below which buckets are websites (`bucket.domain`). Without it the whole host name is the bucket, or its first label.
+    pub website_domain: Option<String>,
     /// The URL at which clients reach this server, where that is not the one they name: behind a proxy. For URLs that are signed here.
     pub public_url: Option<String>,
     /// The organization that owns buckets a root key creates through S3. Made when first needed. Default `default`.
@@ -38,6 +40,7 @@ impl Default for S3Settings {
             pin_region: false,
             allow_sigv2: false,
             domain: None,
+            website_domain: None,
             public_url: None,
             default_organization: "default".to_owned(),
             head_timeout: Duration::from_secs(30),

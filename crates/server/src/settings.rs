@@ -52,6 +52,16 @@ declare_settings! {
     /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
     domain: String = String::new(), [env = "UMBRA_DOMAIN", value_name = "DOMAIN"];
 
+    /// The address that shows buckets as websites: those that have a website configuration, to anybody, as far as they are public.
+    ///
+    /// Off by default. It speaks TLS where the others do. What is read there is judged as a request without a signature.
+    website_listen: String = String::new(), [env = "UMBRA_WEBSITE_LISTEN", value_name = "ADDR"];
+
+    /// The domain under which buckets are websites: BUCKET.DOMAIN. Any other host name is that of its bucket.
+    ///
+    /// Without it the bucket is named by the whole host name or, where there is none of that name, by its first label.
+    website_domain: String = String::new(), [env = "UMBRA_WEBSITE_DOMAIN", value_name = "DOMAIN"];
+
     /// Whether requests may be signed in the old way, version 2, which some clients from before 2014 cannot do without.
     ///
     /// Its signatures rest on SHA-1 and cover neither the body nor most headers: whoever reads a request on the way can change it.
@@ -169,6 +179,11 @@ impl Settings {
         !self.tls_cert.as_os_str().is_empty()
     }
 
+    /// The address of websites, if there is to be one.
+    pub(crate) fn website_listen(&self) -> Option<SocketAddr> {
+        self.website_listen.parse().ok()
+    }
+
     fn check(&self) -> Result<(), SettingsError> {
         let wrong = |name, why: &str| Err(SettingsError::Value(name, why.to_owned()));
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
@@ -188,6 +203,9 @@ impl Settings {
         }
         if self.lifecycle_day == 0 {
             return wrong("lifecycle_day", "must not be 0");
+        }
+        if !self.website_listen.is_empty() && self.website_listen().is_none() {
+            return wrong("website_listen", "must be an address and a port, as 127.0.0.1:9002");
         }
         if self.access_log_interval == 0 {
             return wrong("access_log_interval", "must not be 0: every request would be an object of its own");

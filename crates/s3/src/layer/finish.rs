@@ -14,11 +14,11 @@ const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// The ids of a request and of who answers it.
 #[derive(Debug)]
-pub(super) struct Ids<'a> {
-    pub(super) request: String,
-    pub(super) host: &'a str,
+pub(crate) struct Ids<'a> {
+    pub(crate) request: String,
+    pub(crate) host: &'a str,
     /// The region it is in.
-    pub(super) region: &'a str,
+    pub(crate) region: &'a str,
 }
 
 /// S3's word for what went wrong, kept for who logs it: a HEAD is answered without the document that says so.
@@ -27,13 +27,13 @@ pub(super) struct Code(pub(super) String);
 
 /// How a request wants to be answered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Style {
+pub(crate) struct Style {
     /// Without a body.
-    pub(super) is_head: bool,
+    pub(crate) is_head: bool,
     /// With errors in JSON.
-    pub(super) is_json: bool,
+    pub(crate) is_json: bool,
     /// With a [`Code`] beside the answer.
-    pub(super) keeps_code: bool,
+    pub(crate) keeps_code: bool,
 }
 
 /// The status of a response, where s3s would choose another.
@@ -41,7 +41,7 @@ pub(super) struct Style {
 pub(crate) struct Status(pub(crate) StatusCode);
 
 /// Completes `response` to a request for `resource`.
-pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, style: Style) -> Response<Body> {
+pub(crate) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, style: Style) -> Response<Body> {
     if let Some(Status(status)) = response.extensions_mut().remove() {
         *response.status_mut() = status;
     }
@@ -100,6 +100,13 @@ fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes
 /// The code of an error document.
 fn code(document: &Bytes) -> Option<String> {
     element(std::str::from_utf8(document).ok()?, "Code")
+}
+
+/// The code and the message of the error that `response` is.
+pub(crate) fn told(response: &Response<Body>) -> Option<(String, String)> {
+    let document = response.body().bytes()?;
+    let text = std::str::from_utf8(&document).ok()?;
+    Some((element(text, "Code")?, element(text, "Message").unwrap_or_default()))
 }
 
 /// The text of the first element `name` of a document.

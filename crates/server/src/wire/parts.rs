@@ -107,6 +107,7 @@ impl Parts {
             allow_sigv2: settings.allow_sigv2,
             max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
+            website_domain: Some(settings.website_domain.clone()).filter(|domain| !domain.is_empty()),
             web_hooks: web_hooks(settings)?,
             public_url: Some(settings.public_url.clone()).filter(|url| !url.is_empty()),
             access_log_interval: Duration::from_secs(settings.access_log_interval),
@@ -200,6 +201,18 @@ pub(super) fn s3(
 ) -> impl Future<Output = ()> + use<> {
     let transport = tls.map_or(Transport::Plain, Transport::Tls);
     umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
+}
+
+/// Buckets as websites on their address, to be run.
+pub(super) fn websites(
+    front: Arc<S3Front>,
+    settings: &Settings,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let transport = tls.map_or(Transport::Plain, Transport::Tls);
+    umbra_s3::serve_websites(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
 }
 
 fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
