@@ -144,11 +144,13 @@ impl Shadow {
         first: bool,
     ) -> Result<Option<GetObject>> {
         let path = self.path(cx, bucket);
+        let mut wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         if !options.preconditions.is_empty() {
             // Judged before a transfer is begun: a condition that does not hold must not move a body.
-            check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
+            let told = origin.head(&path, key).await?.info;
+            check_read(&options.preconditions, &told)?;
+            wanted = options.range.map_or(Wanted::WholeOf(told.size), Wanted::Range);
         }
-        let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         for _ in 0..ATTEMPTS_MAX {
             let Joined { visit: transfer, is_new, is_of_another_path } = self.join(cx, bucket, key, origin, wanted);
             if hydrates_whole(bucket) {

@@ -147,8 +147,8 @@ impl S3Origin {
             answer => answer.map_err(of_read)?,
         };
         match header_text(&headers, "content-length").and_then(|size| size.parse().ok()) {
-            Some(size) => Ok((headers, size)),
-            None => self.first_byte(client, key).await,
+            Some(size) if headers.contains_key(header::ETAG) => Ok((headers, size)),
+            _ => self.first_byte(client, key).await,
         }
     }
 
