@@ -12,8 +12,6 @@ use crate::{
     reader::At,
 };
 
-/// The most bytes one request in the background asks for.
-const BACKGROUND_BYTES: u64 = 2 * PIECE_BYTES;
 /// Requests in the background for one object at a time.
 const FILLERS_MAX: usize = 2;
 
@@ -130,7 +128,7 @@ impl State {
             position = match (self.stored_at(position).map(StoredPiece::end), self.fetch_at(position).map(|fetch| fetch.end)) {
                 (Some(end), _) | (None, Some(end)) => end,
                 (None, None) => {
-                    let end = self.missing_up_to(position, size.min(position + BACKGROUND_BYTES));
+                    let end = self.missing_up_to(position, size.min(position + FETCH_BYTES));
                     return Some(ByteRange::new(position, end));
                 }
             };
