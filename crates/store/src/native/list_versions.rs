@@ -144,15 +144,14 @@ impl<'a> Walk<'a> {
             let keys = [&self.current, &self.older].map(|rows| rows.ahead.front().map(|(_, listed)| &listed.object.key));
             let first = keys.into_iter().flatten().min().cloned();
             let is_whole = |rows: &Rows| !rows.is_cut || rows.ahead.back().is_some_and(|(_, last)| Some(&last.object.key) > first.as_ref());
-            if !is_fresh && !(is_whole(&self.current) && is_whole(&self.older)) {
-                // Of what was read of it before, nothing is shown.
-                self.read().await?;
-                is_fresh = true;
-                continue;
+            if is_fresh || is_whole(&self.current) && is_whole(&self.older) {
+                let Some(key) = first else { return Ok(None) };
+                let versions = self.take(&key);
+                return Ok(Some(KeyVersions { key, versions }));
             }
-            let Some(key) = first else { return Ok(None) };
-            let versions = self.take(&key);
-            return Ok(Some(KeyVersions { key, versions }));
+            // Of what was read of it before, nothing is shown.
+            self.read().await?;
+            is_fresh = true;
         }
     }
 
