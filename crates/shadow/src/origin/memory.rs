@@ -127,6 +127,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         checksums: vec![],
         parts: vec![],
         tag_count: attributes.tags.len(),
+        tags: None,
         attributes: umbra_core::Attributes::default(),
         version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,

@@ -77,6 +77,7 @@ async fn a_hydrated_object_looks_like_the_original() {
     assert!(!warm.checksums.is_empty(), "ours to add");
     warm.checksums.clear();
     warm.source = ReadSource::Origin;
+    assert_eq!((warm.tags.take(), &cold.tags), (Some(attributes().tags), &None), "an origin is asked for them by themselves");
     assert_eq!(warm, cold);
     assert_eq!(world.shadow.tags(&world.cx, &bucket, &k("k"), None).await.unwrap().0, attributes().tags);
 }
