@@ -31,7 +31,7 @@ impl Visit<'_> {
                 let advice = "check the endpoint's host, port and scheme, and that this server's network leads there";
                 self.fail("reach", format!("nothing answers as S3 does: {why}"), advice);
             }
-            _ if why.contains(" is refused: ") => self.fail("guard", format!("the address is not allowed: {why}"), ALLOW),
+            _ if why.contains(" is refused: ") => self.fail("guard", why, ALLOW),
             _ => {
                 self.reached();
                 self.refused("credentials", &why);
