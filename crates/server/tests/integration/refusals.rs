@@ -35,7 +35,8 @@ fn a_directory_that_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a-file");
     fs::write(&file, "").unwrap();
-    serve(&["--data-dir", text(&file)]).refused(1, &["data directory", "a-file is no directory"]);
+    serve(&["--data-dir", text(&file)]).refused(1, &["data directory", "a-file is a file, not a directory"]);
+    run(&["storage", "list", "--data-dir", text(&file)]).refused(1, &["data directory", "a-file is a file, not a directory"]);
 }
 
 #[test]
