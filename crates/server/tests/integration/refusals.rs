@@ -40,6 +40,20 @@ fn a_directory_that_is_none() {
 }
 
 #[test]
+fn origins_at_addresses_that_are_not_for_everyone() {
+    let server = Server::start();
+    let flags =
+        ["-n", "b", "-o", "us", "--shadow-name", "old", "--shadow-access-key", "k", "--shadow-secret-key", "s", "--shadow-endpoint"];
+    for (endpoint, told) in [
+        ("http://10.1.1.1", "10.1.1.1 is refused: it is a private address (`umbra serve --shadow-allow-cidr` allows a network) (the"),
+        ("http://169.254.1.1", "169.254.1.1 is refused: it is a link-local address, never allowed (the"),
+    ] {
+        let told = format!("error: cannot list the origin's bucket: the origin's address is not allowed: {told}");
+        server.run(&[&["storage", "create"], &flags[..], &[endpoint]].concat()).refused(1, &[&told]);
+    }
+}
+
+#[test]
 fn a_directory_of_a_newer_release() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("format"), "2\n").unwrap();
