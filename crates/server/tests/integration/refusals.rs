@@ -43,7 +43,7 @@ fn a_directory_that_is_none() {
 fn origins_at_addresses_that_are_not_for_everyone() {
     let server = Server::start();
     let flags =
-        ["-n", "b", "-o", "us", "--shadow-name", "old", "--shadow-access-key", "k", "--shadow-secret-key", "s", "--shadow-endpoint"];
+        ["-n", "new", "-o", "us", "--shadow-name", "old", "--shadow-access-key", "k", "--shadow-secret-key", "s", "--shadow-endpoint"];
     for (endpoint, told) in [
         ("http://10.1.1.1", "10.1.1.1 is refused: it is a private address (`umbra serve --shadow-allow-cidr` allows a network) (the"),
         ("http://169.254.1.1", "169.254.1.1 is refused: it is a link-local address, never allowed (the"),
