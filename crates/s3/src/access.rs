@@ -21,7 +21,7 @@ use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions};
 
 pub(crate) use self::{
     facts::{Peer, Stated, Way},
-    judge::{Held, Judge, Request, is_enforced, public_access},
+    judge::{Held, Judge, Request, denied, is_enforced, public_access},
     needs::{BYPASS, DELETE, DELETE_VERSION, GET_OBJECT, GET_OBJECT_VERSION, GET_TAGGING, LIST, Need, bypasses},
 };
 
@@ -100,7 +100,11 @@ impl Gate {
         let Some(bucket) = call.bucket.as_deref() else {
             // An anonymous list of buckets is an empty one.
             let may = call.key.as_ref().map_or(name == "ListBuckets", |key| key.may(action_without_bucket(name), None));
-            return if may { Ok(call) } else { Err(S3ErrorCode::AccessDenied.into()) };
+            let needs_all =
+                call.key.is_some().then_some("Access Denied: it takes an access key of the role admin that is not confined to a bucket");
+            let refusal =
+                || needs_all.map_or(S3ErrorCode::AccessDenied.into(), |told| S3Error::with_message(S3ErrorCode::AccessDenied, told));
+            return if may { Ok(call) } else { Err(refusal().into()) };
         };
         let stated = Stated::new(cx.uri(), cx.headers(), way);
         refuse_other_owner(&stated, bucket)?;
@@ -119,21 +123,25 @@ impl Judge {
             return Ok((false, Vec::new()));
         }
         let request = Request { version: stated.version(), ..Request::new(call, bucket, object, stated) };
-        let (mut allowed, mut by_object) = (true, Vec::new());
+        let (mut lacking, mut by_object) = (None, Vec::new());
         for need in needs::of(name, &stated, &bucket.organization) {
-            let ground = if allowed { self.ground(request, need).await? } else { None };
-            allowed = ground.is_some();
-            by_object.extend((ground == Some(Ground::Object)).then_some(need));
+            match self.ground(request, need).await? {
+                Some(Ground::Object) => by_object.push(need),
+                Some(Ground::Right) => {}
+                None => {
+                    lacking = Some(need);
+                    break;
+                }
+            }
         }
+        let refusal = lacking.map(|need| denied(request.access_key, bucket, need.role));
         let reads = object.is_some() && READING.contains(&name);
         if !reads || call.key.as_ref().is_some_and(|key| key.may(Action::Read, Some(bucket))) && bucket.settings.extras.policy.is_none() {
-            return if allowed { Ok((false, by_object)) } else { Err(S3ErrorCode::AccessDenied.into()) };
+            return refusal.map_or(Ok((false, by_object)), Err);
         }
         let may_list = self.allows(request, LIST).await?;
-        if allowed {
-            return Ok((!may_list, by_object));
-        }
-        Err(if may_list && self.is_absent(request).await? { S3ErrorCode::NoSuchKey.into() } else { S3ErrorCode::AccessDenied.into() })
+        let Some(refusal) = refusal else { return Ok((!may_list, by_object)) };
+        Err(if may_list && self.is_absent(request).await? { S3ErrorCode::NoSuchKey.into() } else { refusal })
     }
 
     async fn is_absent(&self, request: Request<'_>) -> Result<bool, Failure> {
@@ -152,7 +160,7 @@ impl Judge {
 
     /// Refuses `request` unless it is allowed `need`.
     pub(crate) async fn require(&self, request: Request<'_>, need: Need) -> Result<(), Failure> {
-        if self.allows(request, need).await? { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+        if self.allows(request, need).await? { Ok(()) } else { Err(denied(request.access_key, request.bucket, need.role)) }
     }
 
     /// Refuses `call` unless the policy of its bucket, too, lets it do `action`, for what is no operation of S3's.

@@ -11,6 +11,7 @@
 
 use std::{fmt, sync::Arc};
 
+use s3s::{S3Error, S3ErrorCode};
 use umbra_core::{
     Acl, Clock, ETag, Entity, Error, ErrorKind, Fault, Grantee, ObjectInfo, ObjectKey, Permission, RequestContext, Result, Tags, VersionId,
 };
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     S3Settings,
     call::Call,
+    error::Failure,
     policy::{Asked, Caller, Named, Policies, Policy, Verdict},
 };
 
@@ -288,12 +290,37 @@ fn opens(named: Named, key: Option<&AccessKey>, action: Action, bucket: &Bucket)
 
 /// Whether the role of `key` goes as far as `action`, wherever it may do it.
 fn goes_as_far(key: &AccessKey, action: Action) -> bool {
-    key.role
-        >= match action {
-            Action::Read | Action::List | Action::ListBuckets => Role::Reader,
-            Action::Write => Role::Editor,
-            Action::ManageBuckets => Role::Admin,
+    key.role >= role_for(action)
+}
+
+/// The least role that may do `action`.
+const fn role_for(action: Action) -> Role {
+    match action {
+        Action::Read | Action::List | Action::ListBuckets => Role::Reader,
+        Action::Write => Role::Editor,
+        Action::ManageBuckets => Role::Admin,
+    }
+}
+
+/// The refusal of a request that lacks a right. Whoever has a key of the bucket's organization is told where it is the role that falls short.
+pub(crate) fn denied(key: Option<&AccessKey>, bucket: &Bucket, action: Action) -> Failure {
+    let is_own = |key: &&AccessKey| key.organization.as_ref() == Some(&bucket.organization) && !is_confined_elsewhere(key, bucket);
+    match key.filter(is_own).filter(|key| !goes_as_far(key, action)) {
+        Some(key) => {
+            let (has, wanted) = (role_name(key.role), role_name(role_for(action)));
+            let message = format!("Access Denied: it takes the role {wanted}, and this access key has the role {has}");
+            S3Error::with_message(S3ErrorCode::AccessDenied, message).into()
         }
+        None => S3ErrorCode::AccessDenied.into(),
+    }
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "reader",
+        Role::Editor => "editor",
+        Role::Admin => "admin",
+    }
 }
 
 fn is_confined_elsewhere(key: &AccessKey, bucket: &Bucket) -> bool {

@@ -188,3 +188,26 @@ async fn what_is_read_is_what_was_judged() {
         }
     }
 }
+
+/// Whoever is of the bucket's organization learns that its role falls short, and nobody else learns anything.
+#[tokio::test]
+async fn a_role_that_falls_short_is_told_to_its_own() {
+    let world = World::new().await;
+    let askers = Askers::of(&world).await;
+    let versioning = || Ask::put("/photos?versioning").body("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>");
+    let editor = world.client(Some("acme"), Role::Editor).await;
+    for (name, asker, ask, says) in [
+        ("write", &askers.reader, Ask::put("/photos/k").body("x"), "it takes the role editor, and this access key has the role reader"),
+        ("setting", &editor, versioning(), "it takes the role admin, and this access key has the role editor"),
+        ("bucket", &editor, Ask::put("/another"), "an access key of the role admin that is not confined to a bucket"),
+        ("confined", &askers.confined, Ask::put("/another"), "an access key of the role admin that is not confined to a bucket"),
+    ] {
+        let answer = asker.send(ask).await;
+        assert_eq!(answer.status, 403, "{name}");
+        assert!(answer.text().contains(says), "{name}: {}", answer.text());
+    }
+    for asker in [&askers.confined, &askers.stranger, &askers.strange_reader, &askers.anonymous] {
+        let answer = asker.send(versioning()).await;
+        assert!(answer.status == 403 && !answer.text().contains("role"), "{}", answer.text());
+    }
+}

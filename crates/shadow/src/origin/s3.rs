@@ -188,6 +188,8 @@ impl From<umbra_client::Error> for OriginError {
         let error = match error {
             // The body's own failure, as its source told it.
             umbra_client::Error::Body(cause) => cause,
+            // It is not the origin that refuses.
+            umbra_client::Error::Blocked(cause) => Error::new(kind, "the origin's address is not allowed").because(cause),
             error => {
                 let message = match kind {
                     ErrorKind::OriginUnavailable => "the origin cannot answer now; please try again".to_owned(),
