@@ -83,7 +83,7 @@ impl Hydration {
         }
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
         let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
-        transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
+        transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, self.native.md5s(), asking));
         let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
         // Claimed before readers learn of the object and claim for themselves.
         let id = transfer.begin(range);
