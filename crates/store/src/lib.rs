@@ -10,6 +10,7 @@ pub mod event;
 mod extras;
 mod keyring;
 pub mod lifecycle;
+mod md5_pool;
 mod native;
 mod objects;
 mod reclaim;
@@ -34,6 +35,7 @@ pub use extras::{
 };
 pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use lifecycle::{Lifecycle, LifecycleDay};
+pub use md5_pool::{Md5Pool, PooledMd5};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion,
     SealedBlobs, Stored, StoredPart, Version, VersionRow, decode_upload_index, part_integrity, upload_initiated,

@@ -63,7 +63,7 @@ impl Hydration {
         let Pinned { etag_is_md5, is_whole, .. } = self.pinned();
         let mut hashes = match transfer.last_hashes() {
             Some(hashes) if *is_whole => hashes,
-            _ => Hashes::new(info, *etag_is_md5, info.etag.part_count().map(|_| self.ask_first_part())),
+            _ => Hashes::new(info, *etag_is_md5, self.native.md5s(), info.etag.part_count().map(|_| self.ask_first_part())),
         };
         self.hash_the_rest(transfer, &mut hashes).await?;
         hashes.verify(info).await

@@ -181,7 +181,7 @@ impl Hydration {
         let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole });
         if is_whole {
             let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
-            transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
+            transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, self.native.md5s(), asking));
         }
         let brought = range.unwrap_or(ByteRange::new(0, size.unwrap_or(u64::MAX)));
         // Claimed before readers learn of the object and claim for themselves.
