@@ -88,7 +88,7 @@ impl Entry {
             Some(name) => log.logged(name).await,
             None => None,
         };
-        let source = Source::of(log, method, headers).await;
+        let source = Source::of(log, method, uri.query(), headers).await;
         if bucket.is_none() && source.is_none() {
             return None;
         }
@@ -159,9 +159,12 @@ impl Entry {
 }
 
 impl Source {
-    async fn of(log: &AccessLog, method: &Method, headers: &HeaderMap) -> Option<Self> {
-        let named = headers.get(operation::COPY_SOURCE).filter(|_| *method == Method::PUT)?.to_str().ok()?;
-        let (path, query) = named.split_once('?').unwrap_or((named, ""));
+    async fn of(log: &AccessLog, method: &Method, query: Option<&str>, headers: &HeaderMap) -> Option<Self> {
+        if *method != Method::PUT {
+            return None;
+        }
+        let named = operation::copy_source(query, headers)?;
+        let (path, query) = named.split_once('?').unwrap_or((&named, ""));
         let path = percent_decode_str(path.trim_start_matches('/')).decode_utf8().ok()?;
         let (bucket, key) = path.split_once('/')?;
         let version = query.strip_prefix("versionId=").map(str::to_owned);

@@ -2,7 +2,10 @@
 //!
 //! It is told by the request alone, so that one that is refused before anything is known of it has a name too.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
 
 use crate::layer::{Shape, query_names};
 
@@ -60,7 +63,7 @@ pub(super) fn name(method: &Method, shape: Shape, query: Option<&str>, headers: 
         Shape::Root | Shape::Bucket => (&OF_BUCKETS, "BUCKET"),
     };
     let kind = query_names(query).find_map(|name| kinds.iter().find(|(parameter, _)| *parameter == name)).map_or(plain, |(_, kind)| kind);
-    let (is_put, copies) = (*method == Method::PUT, shape == Shape::Object && headers.contains_key(COPY_SOURCE));
+    let (is_put, copies) = (*method == Method::PUT, shape == Shape::Object && copy_source(query, headers).is_some());
     match kind {
         "UPLOAD" if is_put && copies => "REST.COPY.PART".to_owned(),
         "UPLOAD" if is_put => "REST.PUT.PART".to_owned(),
@@ -69,8 +72,17 @@ pub(super) fn name(method: &Method, shape: Shape, query: Option<&str>, headers: 
     }
 }
 
-/// Names what a copy reads.
-pub(super) const COPY_SOURCE: &str = "x-amz-copy-source";
+/// What a copy reads, as the header names it, or the query of a presigned URL.
+pub(super) fn copy_source<'a>(query: Option<&'a str>, headers: &'a HeaderMap) -> Option<Cow<'a, str>> {
+    if let Some(value) = headers.get(COPY_SOURCE) {
+        return value.to_str().ok().map(Cow::Borrowed);
+    }
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    let mut named = pairs.filter(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(COPY_SOURCE));
+    named.next().map(|(_, value)| percent_decode_str(value).decode_utf8_lossy())
+}
+
+const COPY_SOURCE: &str = "x-amz-copy-source";
 
 #[cfg(test)]
 mod tests {
@@ -83,12 +95,13 @@ mod tests {
     fn requests_have_the_names_that_s3_gives_them() {
         let copy = HeaderMap::from_iter([(http::HeaderName::from_static(COPY_SOURCE), HeaderValue::from_static("b/k"))]);
         let none = HeaderMap::new();
-        let cases: [(Method, Shape, &str, &HeaderMap, &str); 22] = [
+        let cases: [(Method, Shape, &str, &HeaderMap, &str); 23] = [
             (Method::GET, Object, "", &none, "REST.GET.OBJECT"),
             (Method::GET, Object, "partNumber=1&versionId=v", &none, "REST.GET.OBJECT"),
             (Method::HEAD, Object, "", &none, "REST.HEAD.OBJECT"),
             (Method::PUT, Object, "", &none, "REST.PUT.OBJECT"),
             (Method::PUT, Object, "", &copy, "REST.COPY.OBJECT"),
+            (Method::PUT, Object, "X-Amz-Copy-Source=b%2Fk", &none, "REST.COPY.OBJECT"),
             (Method::PUT, Object, "partNumber=1&uploadId=u", &none, "REST.PUT.PART"),
             (Method::PUT, Object, "partNumber=1&uploadId=u", &copy, "REST.COPY.PART"),
             (Method::POST, Object, "uploads", &none, "REST.POST.UPLOADS"),
