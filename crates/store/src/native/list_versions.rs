@@ -70,10 +70,25 @@ struct Walk<'a> {
     native: &'a Native,
     current: Rows,
     older: Rows,
-    /// The key of the last one that was handed out: what follows of it is not its newest.
-    last: Option<ObjectKey>,
+    /// The key of the last one that was handed out, and its sequence: what follows of it is not its newest.
+    last: Option<(ObjectKey, u64)>,
     /// Where the page before ended, within a key: what of it is current by now may be one of those that came behind.
-    cut: Option<(ObjectKey, u64)>,
+    cut: Option<Cut>,
+}
+
+/// Where the page before ended.
+struct Cut {
+    key: ObjectKey,
+    version: VersionId,
+    /// Unknown of what is gone, or was only at an origin.
+    sequence: Option<u64>,
+}
+
+impl Cut {
+    /// Whether it is not behind it.
+    fn covers(&self, sequence: u64, listed: &ListedVersion) -> bool {
+        self.key == listed.object.key && (self.version == listed.version || self.sequence.is_some_and(|upto| sequence >= upto))
+    }
 }
 
 /// Rows of a family that are read ahead.
@@ -117,7 +132,7 @@ impl<'a> Walk<'a> {
 
     async fn begin_behind(&mut self, bucket: &Bucket, marker: &str, version: Option<VersionId>) -> Result<()> {
         let key = ObjectKey::parse(marker).ok();
-        self.last.clone_from(&key);
+        self.last = key.clone().map(|key| (key, u64::MAX));
         let (current, older) = (self.current.rest.take(), self.older.rest.take());
         let (Some(key), Some(version)) = (key, version) else {
             self.current.rest = current.and_then(|range| nonempty(range.after(&key::object_prefix(marker))));
@@ -132,7 +147,7 @@ impl<'a> Walk<'a> {
             // It is gone, and nobody knows where it was: all that is left of the key may be behind it.
             None => older.and_then(|range| nonempty(KeyRange { start: range.start.max(key::history(&key)), ..range })),
         };
-        self.cut = sequence.map(|sequence| (key, sequence));
+        self.cut = Some(Cut { key, version, sequence });
         Ok(())
     }
 
@@ -149,11 +164,16 @@ impl<'a> Walk<'a> {
             };
             let next = if older_first { self.older.ahead.pop_front() } else { self.current.ahead.pop_front() };
             let Some((sequence, mut listed)) = next else { return Ok(None) };
-            if self.cut.as_ref().is_some_and(|(key, upto)| *key == listed.object.key && sequence >= *upto) {
+            if self.cut.as_ref().is_some_and(|cut| cut.covers(sequence, &listed)) {
                 continue;
             }
-            listed.is_latest = !older_first || self.last.as_ref() != Some(&listed.object.key);
-            self.last = Some(listed.object.key.clone());
+            let before = self.last.as_ref().filter(|(key, _)| *key == listed.object.key).map(|(_, sequence)| *sequence);
+            if older_first && before.is_some_and(|before| sequence >= before) {
+                // What was current when it was read has moved behind what came since.
+                continue;
+            }
+            listed.is_latest = !older_first || before.is_none();
+            self.last = Some((listed.object.key.clone(), sequence));
             return Ok(Some(listed));
         }
     }
