@@ -426,10 +426,10 @@ impl Client {
         };
         let whole = ETag::from_parts(md5(&md5(&bytes)), 1);
         world.writes.change(write, |written| (written.content, written.etag) = (Some(bytes), Some(whole)));
-        let begun = self.begin(key, format!("COMPLETE write {write}"), Some(Intended::Put(Value { write, tags }, Condition::None)));
         let named = CompleteUpload { parts: vec![CompletedPart { number, etag, checksum: None }], ..CompleteUpload::default() };
-        let mut last = None;
         for _ in 0..1 + world.env.below(2) {
+            let intended = Intended::Put(Value { write, tags }, Condition::None);
+            let begun = self.begin(key, format!("COMPLETE write {write}"), Some(intended));
             let complete = async {
                 let bucket = self.life.bucket().await?;
                 self.life.shadow.complete_upload(&self.life.cx, &bucket, &key_, &upload, named.clone()).await
@@ -439,11 +439,8 @@ impl Client {
                     world.learn(key, put.version, Name::Write(write));
                     return world.end(begun, Outcome::Done, "completed");
                 }
-                Err(error) => last = Some(error),
+                Err(error) => world.fail(begun, None, &error),
             }
-        }
-        if let Some(error) = last {
-            world.fail(begun, None, &error);
         }
     }
 

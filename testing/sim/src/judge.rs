@@ -8,7 +8,8 @@ use crate::{
     history::{History, Intended, Mode, Op, Outcome},
     life::World,
     origin::{Change, Fetch},
-    reference::{Effect, Seen, Value},
+    reference::{At, Effect, Name, Seen, Value},
+    writes::WriteId,
 };
 
 /// What is known of a world once it has ended.
@@ -116,6 +117,8 @@ impl Record<'_> {
             (Outcome::Saw(_), _) if owner_interferes => None,
             // A page of versions is not one look: it is right for a key that nobody changes meanwhile.
             (Outcome::Saw(Seen::Versions(_)), _) if self.is_changed(op) => None,
+            // Until it is here, what a write under way has put at the origin is the null version there.
+            (Outcome::Saw(Seen::Version(Name::Null, At::Object(write))), _) if self.is_being_written(op, *write) => None,
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
@@ -124,6 +127,14 @@ impl Record<'_> {
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
+    }
+
+    /// Whether `write` is under way during an operation.
+    fn is_being_written(&self, op: &Op, write: WriteId) -> bool {
+        let (begun, ended) = (op.begun, op.ended.unwrap_or(u64::MAX));
+        let is_it = |other: &&Op| matches!(&other.intended, Some(Intended::Put(value, _)) if value.write == write);
+        let mut writes = self.history.ops.iter().filter(is_it);
+        writes.any(|other| other.begun <= ended && other.ended.is_none_or(|end| end >= begun))
     }
 
     /// Whether the key of an operation is changed, or may be, while it is under way.

@@ -148,13 +148,17 @@ impl State {
         self.versions.is_empty() && !self.gone && self.attached.is_some()
     }
 
+    fn here(&self) -> Option<Value> {
+        self.versions.first()?.value
+    }
+
     /// What a reader sees.
     pub(crate) fn visible(&self) -> Option<Value> {
         match self.half_done {
             Some(HalfDone::Put(value)) => Some(value),
             Some(HalfDone::Delete(_)) => None,
             None if self.is_cold() => self.origin,
-            None => self.versions.first()?.value,
+            None => self.here(),
         }
     }
 
@@ -191,6 +195,8 @@ impl State {
         let next = self.clone();
         match effect {
             Effect::See(seen) => self.shows(seen, writes).then_some(next),
+            // One that is repeated: what an earlier attempt has brought here is it.
+            Effect::Put(value, _) if self.half_done.is_none() && self.here().is_some_and(|here| here.write == value.write) => Some(next),
             Effect::Put(value, condition) => condition.holds(self.visible(), writes).then(|| next.with(Some(*value), 0)),
             // What is absent is deleted already, whatever the conditions.
             Effect::Delete(Condition::Is(_), _) if self.visible().is_none() => (!self.is_marked()).then_some(next),
@@ -264,7 +270,7 @@ impl State {
             None => [None, None],
             Some(HalfDone::Put(value)) => [Some(whole.with(Some(value), 0)), None],
             Some(HalfDone::Delete(marker)) => {
-                let is_here = self.versions.first().is_some_and(|newest| newest.value.is_some());
+                let is_here = self.here().is_some();
                 let gone = Self { gone: self.versions.is_empty(), ..whole.clone() };
                 [Some(whole.with(None, marker)), (!is_here).then_some(gone)]
             }
@@ -289,7 +295,7 @@ impl Listed {
         let Some(behind) = &self.behind else { return follows(0) && self.has_latest == !listed.is_empty() };
         let mut places = all.iter().enumerate().filter(|(_, version)| version.is(behind, writes)).map(|(at, _)| at + 1).peekable();
         // One that is gone, of which nobody knows where it was, may have been anywhere.
-        !self.has_latest && (places.peek().is_none() || places.any(follows))
+        places.peek().is_none() || !self.has_latest && places.any(follows)
     }
 }
 
