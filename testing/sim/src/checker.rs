@@ -189,7 +189,7 @@ impl Search<'_> {
     fn read(&self, mut config: Config) -> Config {
         for index in &self.pending {
             if let Effect::See(seen) = &self.case.items[*index].effect
-                && (config.state.after(&Effect::See(seen.clone()), self.case.writes).is_some() || self.is_older(&config.state, seen))
+                && (config.state.shows(seen, self.case.writes) || self.is_older(&config.state, seen))
             {
                 config.done.insert(*index);
             }

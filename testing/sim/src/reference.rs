@@ -177,7 +177,7 @@ impl State {
     }
 
     /// Whether `seen` is right.
-    fn shows(&self, seen: &Seen, writes: &Writes) -> bool {
+    pub(crate) fn shows(&self, seen: &Seen, writes: &Writes) -> bool {
         match seen {
             Seen::Version(name, at) => self.at(*name) == *at,
             Seen::Newest(name) => {
