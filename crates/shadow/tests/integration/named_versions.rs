@@ -89,7 +89,7 @@ async fn the_null_version_of_a_cold_key_is_found_though_it_is_overwritten_meanwh
     let reader = world.clone();
     let read = tokio::spawn(async move { reader.get_with("k", of(VersionId::Null)).await });
     looked.arrived(&world).await;
-    world.hydrated("k").await;
+    world.hydrated_by_reading("k").await;
     let named = world.put("k", content(20)).await.unwrap().version;
     looked.release();
     assert_eq!(read.await.unwrap().unwrap(), content(10));
@@ -139,7 +139,7 @@ async fn a_cold_object_that_comes_in_between_two_pages_is_listed_once() {
     let lister = world.clone();
     let listed = tokio::spawn(async move { versions(&lister, 1).await });
     looked.arrived(&world).await;
-    world.hydrated("a").await;
+    world.hydrated_by_reading("a").await;
     looked.release();
     assert_eq!(listed.await.unwrap(), ["a", "b"].map(|key| (key.to_owned(), VersionId::Null, false)));
 }
