@@ -246,7 +246,6 @@ fn compress<const N: usize>(chains: &mut Chains<N>, blocks: [&Block; N]) {
 
 /// Sixteen steps: by how much they rotate, which word each takes, and what they mix with.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "several arrays at the same place")]
 fn round<const N: usize, const ROUND: usize>(
     chains: &mut Chains<N>,
     words: &[Words<N>; 16],

@@ -40,7 +40,7 @@ enum Command {
     Org(org::Org),
     /// Create, list and delete access keys.
     Key(key::Key),
-    /// Show the settings of the server.
+    /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
     Completions(completions::Completions),

@@ -24,7 +24,9 @@ pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState, Versioning};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{Copied, CopyOptions, CopyPartOptions, copy, copy_part};
+pub use copy::{
+    Copied, CopyOptions, CopyPartOptions, PartSource, copy, copy_part, read_part_source, read_source, write_copy, write_part_copy,
+};
 pub use destroy::Destroyer;
 pub use event::{Cause, Event, EventBell, EventKind};
 pub use extras::{
