@@ -38,7 +38,7 @@ async fn the_headers_of_the_whole_come_with_the_first_bytes() {
         let world = World::attached(false).await;
         let checksum = insert(&world, size);
         let object = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
-        assert_eq!(object.info.checksums, [checksum.clone()], "{size}");
+        assert_eq!(object.info.checksums, std::slice::from_ref(&checksum), "{size}");
         assert!(object.body.collect(usize::MAX).await.unwrap() == content(size));
         assert!(world.hydrated("k").await == content(size));
         assert_eq!((checksums_here(&world).await, world.origin.heads()), (vec![checksum], 1), "{size}");
