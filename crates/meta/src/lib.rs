@@ -9,9 +9,11 @@ mod failing;
 pub mod key;
 mod memory;
 mod meta_store;
+pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "testing")]
 pub mod suite;
+mod sums;
 
 pub use batch::{Batch, Check, Expect, Write};
 pub use counter::{counter_head, counter_value};
@@ -20,4 +22,5 @@ pub use error::{Error, Result, is_outcome_unknown};
 pub use failing::{CommitFault, FailingMetaStore};
 pub use memory::MemoryMetaStore;
 pub use meta_store::{Committed, DelimPage, Entry, KeyRange, MetaStore, Partition, Projection, Revision, ScanDelim, successor};
+pub use postgres::{PostgresMetaStore, PostgresSettings};
 pub use sqlite::{SqliteMetaStore, SqliteSettings};
