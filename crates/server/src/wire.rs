@@ -2,6 +2,7 @@
 
 mod error;
 mod guard;
+mod metadata;
 mod parts;
 
 use std::{
