@@ -63,6 +63,7 @@ mod schema;
 mod slots;
 mod sql;
 mod target;
+mod tls;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 

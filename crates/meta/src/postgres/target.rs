@@ -1,12 +1,11 @@
 //! Where the database is: the URL, and what it says about TLS.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
+use super::tls::Tls;
 use crate::{Error, Result};
 
 /// How long one attempt to connect to one host may take.
@@ -18,7 +17,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) config: tokio_postgres::Config,
-    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Target {
@@ -36,10 +35,10 @@ impl Target {
         }
         let tls = match options.sslmode.as_deref() {
             Some("disable") => None,
-            Some("require" | "verify-full") => Some(tls(options.sslrootcert.as_deref())?),
+            Some("require" | "verify-full") => Some(Tls::believing(options.sslrootcert.as_deref())?),
             Some(_) => return Err(refused("has an sslmode that is not `disable`, `require` or `verify-full`")),
             None if options.sslrootcert.is_none() && config.get_hosts().iter().all(is_this_machine) => None,
-            None => Some(tls(options.sslrootcert.as_deref())?),
+            None => Some(Tls::believing(options.sslrootcert.as_deref())?),
         };
         config
             .ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable })
@@ -101,31 +100,6 @@ fn is_this_machine(host: &Host) -> bool {
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
         Host::Unix(_) => true,
     }
-}
-
-/// TLS that believes the authorities in the file `roots`, or those the web believes. The host's name is always checked.
-fn tls(roots: Option<&str>) -> Result<MakeRustlsConnect> {
-    let mut store = rustls::RootCertStore::empty();
-    match roots {
-        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let failed = |why: &dyn fmt::Display| Error::Unavailable(format!("the certificate authorities in {path}: {why}"));
-            let certificates = CertificateDer::pem_file_iter(Path::new(path)).map_err(|error| failed(&error))?;
-            for certificate in certificates {
-                store.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
-            }
-            if store.is_empty() {
-                return Err(failed(&"there is none"));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Unavailable(format!("set up TLS for the metadata database: {error}")))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    Ok(MakeRustlsConnect::new(config))
 }
 
 #[cfg(test)]
