@@ -3,6 +3,7 @@
 mod batch;
 mod counter;
 mod delim;
+mod dump;
 mod error;
 #[cfg(feature = "testing")]
 mod failing;
@@ -17,6 +18,7 @@ mod sums;
 
 pub use batch::{Batch, Check, Expect, Write};
 pub use counter::{counter_head, counter_value};
+pub use dump::{DumpReader, DumpWriter};
 pub use error::{Error, Result, is_outcome_unknown};
 #[cfg(feature = "testing")]
 pub use failing::{CommitFault, FailingMetaStore};

@@ -54,6 +54,7 @@
 //! is opened. A pooler between has to pool sessions, not transactions.
 
 mod commit;
+mod dump;
 mod failure;
 mod lease;
 mod pool;
@@ -150,6 +151,17 @@ impl PostgresMetaStore {
         let released = lease::release(&self.store).await;
         self.store.pool.close();
         Ok(released?)
+    }
+
+    /// Shows every row of the database at `url` to `each`, in the order of partitions and keys, as they stand at one moment. A server may be
+    /// running on it.
+    pub async fn export(url: &str, password: Option<&str>, each: impl FnMut(Partition, &Entry) -> Result<()>) -> Result<()> {
+        Ok(dump::export(&Target::parse(url, password)?, each).await?)
+    }
+
+    /// Fills the database at `url`, which holds no entry, with the rows that `next` answers: all of them, or none.
+    pub async fn import(url: &str, password: Option<&str>, next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {
+        Ok(dump::import(&Target::parse(url, password)?, next).await?)
     }
 
     /// Runs `work` on a task of its own, so that it goes on when the caller does not: a read that is not polled keeps no connection, and a

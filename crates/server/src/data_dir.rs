@@ -93,7 +93,12 @@ impl DataDir {
 
     /// The file of the metadata.
     pub(crate) fn metadata(&self) -> PathBuf {
-        self.path.join("meta").join("umbra.db")
+        Self::metadata_in(&self.path)
+    }
+
+    /// The file of the metadata in the directory `path`, which another process may hold.
+    pub(crate) fn metadata_in(path: &Path) -> PathBuf {
+        path.join("meta").join("umbra.db")
     }
 
     /// The directory of the contents.

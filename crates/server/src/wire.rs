@@ -19,6 +19,7 @@ use umbra_core::SystemRandom;
 use umbra_store::LifecycleDay;
 
 pub(crate) use error::StartError;
+pub(crate) use metadata::database_password;
 use parts::Parts;
 
 use crate::{

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .certificates import self_signed
 from .process import free_ports
 
 USER, PASSWORD = "umbra", "postgresSecretOfTheTests"
@@ -27,8 +28,9 @@ def programs():
 class Postgres:
     """One server with password authentication."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, tls=False):
         self.dir = Path(directory)
+        self.tls = tls
         self.programs = programs()
         self.port = free_ports(1)[0]
         # It refuses to run as root, and then is given to another user.
@@ -40,12 +42,19 @@ class Postgres:
         if self.user:
             os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
             os.chown(self.dir / "password", self.user.pw_uid, self.user.pw_gid)
+        if self.tls:
+            for path in self_signed(self.dir, ca=False):
+                path.chmod(0o600)
+                if self.user:
+                    os.chown(path, self.user.pw_uid, self.user.pw_gid)
         authentication = ["--auth=scram-sha-256", "--pwfile=password"]
         self._run("initdb", "-D", "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync", *authentication)
         return self.resume()
 
     def resume(self):
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400"
+        if self.tls:
+            options += f" -c ssl=on -c ssl_cert_file={self.dir}/cert.pem -c ssl_key_file={self.dir}/key.pem"
         self._run("pg_ctl", "-D", "data", "-l", "log", "-w", "-t", "120", "-o", options, "start")
         return self
 

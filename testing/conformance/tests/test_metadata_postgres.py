@@ -15,14 +15,17 @@ from harness.wait import until
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
 
+def _open_to_others(directory):
+    """Where PostgreSQL runs as another user, that user has to get there."""
+    for parent in [directory, *directory.parents][:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    return directory
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     """A PostgreSQL of this file's own."""
-    directory = tmp_path_factory.mktemp("postgres")
-    # Another user's has to be reached by that user.
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    server = pg.Postgres(directory / "p").start()
+    server = pg.Postgres(_open_to_others(tmp_path_factory.mktemp("postgres")) / "p").start()
     yield server
     server.remove()
 
@@ -81,6 +84,56 @@ def test_a_shadow_on_postgres(server, seaweed):
         pair.close()
 
 
+def test_metadata_moves_to_postgres_and_back(database, tmp_path):
+    """From the data directory into a database and back, by files, with everything there and uploads that go on."""
+    server = Umbra(tmp_path / "umbra")
+    server.env.pop("UMBRA_METADATA", None)
+    server.start()
+    c = server.client()
+    c.create_bucket(Bucket="bucket")
+    bodies = {f"k{n}": content(n * 5000, n) for n in range(20)}
+    for key, body in bodies.items():
+        c.put_object(Bucket="bucket", Key=key, Body=body)
+    upload = c.create_multipart_upload(Bucket="bucket", Key="large")["UploadId"]
+    tag = c.upload_part(Bucket="bucket", Key="large", UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
+    place = {"UMBRA_DATA_DIR": str(server.data_dir)}
+    there = {**place, "UMBRA_METADATA": database.database("moved")}
+    live, out, back = (tmp_path / n for n in ("live", "out", "back"))
+    assert server.run("metadata", "export", live, env=place).status == 0, "while it is running"
+    server.stop()
+    server.run("metadata", "export", out, env=place, check=True)
+    assert (out.stat().st_mode & 0o777, out.read_bytes()[:9]) == (0o600, b"UMBRMETA\x01")
+    assert "is there already" in server.run("metadata", "export", out, env=place).err
+    assert "only an empty store" in server.run("metadata", "import", out, env=place).err
+    cut = tmp_path / "cut"
+    cut.write_bytes(out.read_bytes()[:-20])
+    assert "cut off" in server.run("metadata", "import", cut, env=there).err
+    server.run("metadata", "import", out, env=there, check=True)
+    assert "only an empty store" in server.run("metadata", "import", out, env=there).err
+
+    server.env["UMBRA_METADATA"] = there["UMBRA_METADATA"]
+    server.start()
+    for key, body in bodies.items():
+        assert read(c, "bucket", key) == body
+    c.complete_multipart_upload(Bucket="bucket", Key="large", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": tag}]})
+    c.put_object(Bucket="bucket", Key="k0", Body=b"newer")
+    bodies.update(large=b"part", k0=b"newer")
+    assert "a server is running" in server.run("metadata", "import", out, env=there).err
+    server.stop()
+
+    server.run("metadata", "export", back, env=there, check=True)
+    for old in (server.data_dir / "meta").iterdir():
+        old.unlink()
+    server.run("metadata", "import", back, env=place, check=True)
+    del server.env["UMBRA_METADATA"]
+    server.start()
+    for key, body in bodies.items():
+        assert read(c, "bucket", key) == body
+    c.put_object(Bucket="bucket", Key="k1", Body=b"newest")
+    assert read(c, "bucket", "k1") == b"newest"
+    server.remove()
+
+
 def test_the_password_is_never_shown(server):
     """Neither in the log, nor in what is printed, nor in the settings; a file and PGPASSWORD do as well as the URL."""
     url = server.env["UMBRA_METADATA"]
@@ -131,6 +184,27 @@ def test_a_database_that_cannot_be_reached_is_told(database, tmp_path):
         said = done.stderr.decode()
         assert done.returncode == 1 and named in said and "panicked" not in said, said
         assert "secret" not in said.lower(), said
+
+
+def test_tls_to_the_database(tmp_path):
+    """With an authority named the connections are by TLS; a certificate nobody vouches for, or for another name, is refused."""
+    database = pg.Postgres(_open_to_others(tmp_path) / "p", tls=True).start()
+    try:
+        cert = tmp_path / "cert.pem"
+        cert.write_bytes((database.dir / "cert.pem").read_bytes())
+        server = Umbra(tmp_path / "umbra", env={"UMBRA_METADATA": f"{database.url()}?sslmode=verify-full&sslrootcert={cert}"}).start()
+        server.client().create_bucket(Bucket="bucket")
+        used = database.sql("SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'umbra'")
+        assert used == "t"
+        server.remove()
+        others = [f"{database.url()}?sslmode=require", f"{database.url()}?sslrootcert={cert}".replace("127.0.0.1", "localhost")]
+        for url in others:
+            env = {**server.env, "UMBRA_METADATA": url}
+            argv = [binary(), "serve", "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+            said = subprocess.run(argv, env=env, capture_output=True, timeout=60).stderr.decode()
+            assert "certificate" in said and pg.PASSWORD not in said, said
+    finally:
+        database.remove()
 
 
 @pytest.mark.timeout(300)

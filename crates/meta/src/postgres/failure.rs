@@ -4,7 +4,7 @@ use std::{error::Error as _, fmt::Write, time::Duration};
 
 use rand::Rng;
 use tokio::time::{Instant, sleep};
-use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::error::{Severity, SqlState};
 
 use crate::Error;
 
@@ -28,17 +28,26 @@ impl From<Error> for Failure {
 impl From<tokio_postgres::Error> for Failure {
     fn from(error: tokio_postgres::Error) -> Self {
         let text = text(&error);
-        let Some(answer) = error.as_db_error() else { return Self::Lost(text) };
-        if is_for_the_sake_of_others(answer.code()) {
+        match error.as_db_error() {
+            Some(answer) => Self::of(answer.code(), answer.parsed_severity(), text),
+            None => Self::Lost(text),
+        }
+    }
+}
+
+impl Failure {
+    /// What the database said, by its code.
+    fn of(code: &SqlState, severity: Option<Severity>, text: String) -> Self {
+        if is_for_the_sake_of_others(code) {
             return Self::Again(text);
         }
-        if is_hopeless(answer.code()) {
+        if is_hopeless(code) {
             return Self::Answer(Error::Unavailable(text));
         }
-        if ends_the_connection(answer) {
+        if ends_the_connection(code, severity) {
             return Self::Lost(text);
         }
-        let code = answer.code().code();
+        let code = code.code();
         Self::Answer(match code {
             "53100" => Error::Full(text),
             _ if code.starts_with("54") => Error::Full(text),
@@ -67,9 +76,8 @@ fn is_hopeless(code: &SqlState) -> bool {
 }
 
 /// Whether the database ends the connection, or will not take writes on it: after a failover it has become a standby's.
-fn ends_the_connection(answer: &DbError) -> bool {
-    let code = answer.code();
-    matches!(answer.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+fn ends_the_connection(code: &SqlState, severity: Option<Severity>) -> bool {
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
         || [
             SqlState::READ_ONLY_SQL_TRANSACTION,
             SqlState::ADMIN_SHUTDOWN,
@@ -123,5 +131,45 @@ impl Attempts {
         sleep(self.pause.mul_f64(jitter)).await;
         self.pause = (self.pause * 2).min(Self::LONGEST);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::error::{Severity, SqlState};
+    use umbra_core::ErrorKind;
+
+    use super::Failure;
+    use crate::Error;
+
+    #[test]
+    fn every_code_tells_what_to_do() {
+        let answer = |kind| ("answer", Some(kind));
+        let cases = [
+            ("40001", Severity::Error, ("again", None)),
+            ("40P01", Severity::Error, ("again", None)),
+            ("55P03", Severity::Error, ("again", None)),
+            ("25006", Severity::Error, ("lost", None)),
+            ("57P01", Severity::Fatal, ("lost", None)),
+            ("57P03", Severity::Fatal, ("lost", None)),
+            ("53300", Severity::Fatal, ("lost", None)),
+            ("25P03", Severity::Fatal, ("lost", None)),
+            ("08006", Severity::Error, ("lost", None)),
+            ("28P01", Severity::Fatal, answer(ErrorKind::Unavailable)),
+            ("3D000", Severity::Fatal, answer(ErrorKind::Unavailable)),
+            ("53100", Severity::Error, answer(ErrorKind::DiskFull)),
+            ("54000", Severity::Error, answer(ErrorKind::DiskFull)),
+            ("XX001", Severity::Error, answer(ErrorKind::Corrupt)),
+            ("57014", Severity::Error, answer(ErrorKind::Unavailable)),
+            ("42P01", Severity::Error, answer(ErrorKind::Unavailable)),
+        ];
+        for (code, severity, expected) in cases {
+            let found = match Failure::of(&SqlState::from_code(code), Some(severity), code.to_owned()) {
+                Failure::Again(_) => ("again", None),
+                Failure::Lost(_) => ("lost", None),
+                Failure::Answer(error) => ("answer", Some(Error::kind(&error))),
+            };
+            assert_eq!(found, expected, "{code}");
+        }
     }
 }

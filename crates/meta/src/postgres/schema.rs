@@ -28,13 +28,7 @@ pub(super) async fn migrate(client: &Client, worker: &Client) -> Result<(), Fail
     begin_with_schema_table(client).await?;
     client.batch_execute("BEGIN").await?;
     let row = client.query_one("SELECT version FROM umbra_schema WHERE id = 1 FOR UPDATE", &[]).await?;
-    let version = usize::try_from(row.try_get::<_, i64>(0)?).unwrap_or(usize::MAX);
-    if version > MIGRATIONS.len() {
-        let known = MIGRATIONS.len();
-        return Err(Failure::Answer(Error::Unavailable(format!(
-            "the metadata database has format {version}, this version of umbra knows {known} only: use the version that wrote it, or a newer one"
-        ))));
-    }
+    let version = known(row.try_get(0)?)?;
     for migration in &MIGRATIONS[version..] {
         for statement in migration(&server) {
             worker.batch_execute(&statement).await?;
@@ -49,6 +43,30 @@ pub(super) async fn migrate(client: &Client, worker: &Client) -> Result<(), Fail
         worker.batch_execute(hint).await.ok();
     }
     Ok(())
+}
+
+/// Refuses a database without the tables, or with those of another version.
+pub(super) async fn require(client: &Client) -> Result<(), Failure> {
+    let found = client.query("SELECT version FROM umbra_schema WHERE id = 1", &[]).await;
+    let has_none = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::UNDEFINED_TABLE);
+    let version = match found {
+        Err(error) if has_none(&error) => 0,
+        found => found?.first().map_or(Ok(0), |row| row.try_get(0))?,
+    };
+    if known(version)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    Err(Failure::Answer(Error::Unavailable("there is no metadata in the database, or not of this version yet".to_owned())))
+}
+
+/// The version of a schema, if this code can work with it.
+fn known(version: i64) -> Result<usize, Failure> {
+    let known = MIGRATIONS.len();
+    usize::try_from(version).ok().filter(|version| *version <= known).ok_or_else(|| {
+        Failure::Answer(Error::Unavailable(format!(
+            "the metadata database has format {version}, this version of umbra knows {known} only: use the version that wrote it, or a newer one"
+        )))
+    })
 }
 
 /// Makes the table with the one row that everything else is done under.

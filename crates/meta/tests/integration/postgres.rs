@@ -1,5 +1,6 @@
 //! What the PostgreSQL engine promises, on a real PostgreSQL of the test's own. Where none is installed the tests say so and check nothing.
 
+mod dumps;
 mod faults;
 mod proxy;
 mod server;

@@ -33,7 +33,7 @@ impl Metadata {
             connections_max: settings.metadata_connections as usize,
             ..PostgresSettings::default()
         };
-        let password = password(settings)?;
+        let password = database_password(settings)?;
         let opened = PostgresMetaStore::open(settings.metadata.expose(), password.as_deref(), database).await;
         Ok(Self::Postgres(Arc::new(opened.map_err(StartError::meta)?)))
     }
@@ -54,7 +54,7 @@ impl Metadata {
 }
 
 /// The password for the database: from its file, else what the URL has, else as other clients of PostgreSQL are told.
-fn password(settings: &Settings) -> Result<Option<String>, StartError> {
+pub(crate) fn database_password(settings: &Settings) -> Result<Option<String>, StartError> {
     let path = &settings.metadata_password_file;
     if path.as_os_str().is_empty() {
         return Ok(env::var("PGPASSWORD").ok().filter(|_| !settings.metadata.has_password()));
