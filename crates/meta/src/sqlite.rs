@@ -159,8 +159,8 @@ impl MetaStore for SqliteMetaStore {
         self.readers.multi_get(partition, keys).await
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        self.readers.run(move |conn| readers::scan(conn, partition, &range, limit, projection)).await
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        self.readers.run(move |conn| readers::multi_scan(conn, partition, &ranges, projection)).await
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

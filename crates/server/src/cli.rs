@@ -43,7 +43,7 @@ enum Command {
     Key(key::Key),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
-    /// Show the settings of the server.
+    /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
     Completions(completions::Completions),

@@ -32,7 +32,7 @@ pub(crate) enum DataDirError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Something else has its name.
-    #[error("the data directory {0} is no directory")]
+    #[error("the data directory {0} is a file, not a directory")]
     NoDirectory(PathBuf),
     /// Another server has it.
     #[error("another umbra server (process {pid}) already uses the data directory {dir}")]
@@ -183,7 +183,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let error = DataDir::open(&file).unwrap_err().to_string();
-        assert!(error.starts_with("the data directory ") && error.ends_with("/file is no directory"), "{error}");
+        assert!(error.starts_with("the data directory ") && error.ends_with("/file is a file, not a directory"), "{error}");
         let error = DataDir::open(&file.join("data")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.ends_with("file/data"), "{error}");
     }

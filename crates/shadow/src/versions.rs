@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 use umbra_core::{Entity, Error, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
-    Bucket, DeleteOptions, Deleted, ListOptions, ListPage, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion,
-    Terms, VersionsPage,
+    Bucket, DeleteOptions, Deleted, ListOptions, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion, Terms,
+    VersionsPage,
 };
 
 use crate::{
     Shadow,
+    list::Merged,
+    list_merge::Item,
     origin::Origin,
     shadow::writes_through,
     view::has_versions,
@@ -102,7 +104,8 @@ impl Shadow {
 
     /// One page of versions, cold keys as their null version.
     ///
-    /// The current objects of both sides, merged, are held against the versions here: what has none of those is cold.
+    /// The current objects of both sides, merged, are held against the versions here: what the origin has is cold unless it has some of those, and
+    /// what was here then and is no more is gone.
     pub(crate) async fn list_versions_merged(
         &self,
         cx: &RequestContext,
@@ -121,7 +124,7 @@ impl Shadow {
             limit: options.limit,
             source: ListSource::Merged,
         };
-        let merged = self.list_merged(cx, bucket, merged, origin).await?;
+        let merged = self.merged(cx, bucket, merged, origin).await?;
         let here = self.native().list_versions(cx, bucket, options.clone()).await?;
         Ok(union(merged, here, options.limit))
     }
@@ -130,23 +133,27 @@ impl Shadow {
 /// Names of one page, in order: a common prefix, or a key with what is known of its versions.
 type Names = BTreeMap<String, Vec<ListedVersion>>;
 
-fn union(merged: ListPage, here: VersionsPage, limit: usize) -> VersionsPage {
+fn union(merged: Merged, here: VersionsPage, limit: usize) -> VersionsPage {
     // Behind the last name that both reach nothing is certain.
-    let ends = [merged.last.filter(|_| merged.next.is_some()), here.next.as_ref().map(|(name, _)| name.clone())];
+    let ends = [merged.last.filter(|_| merged.has_more), here.next.as_ref().map(|(name, _)| name.clone())];
     let horizon = ends.into_iter().flatten().min();
     let is_certain = |name: &str| horizon.as_deref().is_none_or(|horizon| name <= horizon);
     let is_cut = |name: &str| horizon.as_deref() == Some(name);
     let known: HashSet<String> = here.versions.iter().map(|listed| listed.object.key.as_str().to_owned()).collect();
     let mut names = Names::new();
-    for prefix in merged.common_prefixes.into_iter().chain(here.common_prefixes) {
-        names.insert(prefix, Vec::new());
-    }
+    names.extend(here.common_prefixes.into_iter().map(|prefix| (prefix, Vec::new())));
     for listed in here.versions {
         names.entry(listed.object.key.as_str().to_owned()).or_default().push(listed);
     }
-    for object in merged.objects.into_iter().filter(|object| !known.contains(object.key.as_str())) {
-        let name = object.key.as_str().to_owned();
-        names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
+    for (source, item) in merged.shown {
+        match item {
+            Item::Prefix(prefix) => drop(names.insert(prefix, Vec::new())),
+            Item::Object(object) if source == ListSource::Origin && !known.contains(object.key.as_str()) => {
+                let name = object.key.as_str().to_owned();
+                names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
+            }
+            Item::Object(_) => {}
+        }
     }
     let mut page = VersionsPage::default();
     let mut last = None;

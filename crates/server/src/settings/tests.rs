@@ -74,5 +74,7 @@ fn the_printed_defaults_are_the_defaults() {
 #[test]
 fn what_is_printed_can_be_read_again() {
     let settings = load(&["--domain", "a.test"], "drain_secs = 5").unwrap();
-    assert_eq!(load(&[], &print_effective(&settings)).unwrap(), settings);
+    let printed = print_effective(&settings);
+    assert!(printed.starts_with("# What `umbra serve` would start with"), "{printed}");
+    assert_eq!(load(&[], &printed).unwrap(), settings);
 }

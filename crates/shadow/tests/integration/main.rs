@@ -4,6 +4,7 @@
 
 mod attach;
 mod backfill;
+mod beginning;
 mod conflicts;
 mod contract;
 mod detach;

@@ -222,3 +222,22 @@ async fn conditions_of_a_delete_are_judged_for_cold_keys_and_markers() {
     }
     assert_eq!(world.get("cold").await.unwrap(), content(10));
 }
+
+#[tokio::test]
+async fn a_version_that_goes_while_a_page_is_made_is_not_taken_for_the_origins() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.shadow.attach(&world.cx, &*world.bucket().await, crate::world::request(false)).await.unwrap();
+    enable(&world).await;
+    world.origin.insert("cold", content(10), &OriginAttributes::default());
+    let named = world.put("gone", content(20)).await.unwrap().version;
+    assert_eq!(versions(&world, 1000).await, [("cold".to_owned(), VersionId::Null, false), ("gone".to_owned(), named, false)]);
+    // The current objects are looked at before the versions.
+    let looked = meta.hold(0, |asked| asked.reads(b"o/"));
+    let lister = world.clone();
+    let page = tokio::spawn(async move { versions(&lister, 1000).await });
+    looked.arrived(&world).await;
+    delete(&world, "gone", Some(named)).await.unwrap();
+    looked.release();
+    assert_eq!(page.await.unwrap(), [("cold".to_owned(), VersionId::Null, false)]);
+}
