@@ -2,6 +2,7 @@
 
 mod error;
 mod guard;
+mod metadata;
 mod parts;
 
 use std::{
@@ -18,6 +19,7 @@ use umbra_core::SystemRandom;
 use umbra_store::LifecycleDay;
 
 pub(crate) use error::StartError;
+pub(crate) use metadata::database_password;
 use parts::Parts;
 
 use crate::{

@@ -49,6 +49,8 @@ fn wrong_values_are_refused() {
         ("hydration_memory_mib = 0", "hydration_memory_mib must not be 0"),
         ("max_connections = 0", "max_connections must not be 0"),
         ("reclaim_grace = 0", "reclaim_grace must not be 0"),
+        ("metadata = \"mysql://h\"", "metadata must be empty or"),
+        ("metadata_connections = 0", "metadata_connections must not be 0"),
         ("region = \"a b\"", "region must consist of"),
         ("public_url = \"s3.test\"", "public_url must be of the form"),
         ("tls_cert = \"a.pem\"", "go together"),
