@@ -233,8 +233,8 @@ impl MetaStore for PostgresMetaStore {
         read!(self, |conn| read::multi_get(&conn, partition, &keys))
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        read!(self, |conn| read::scan(&conn, partition, &range, limit, projection))
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        read!(self, |conn| read::multi_scan(&conn, partition, &ranges, projection))
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

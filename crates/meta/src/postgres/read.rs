@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use futures::{future::join_all, join};
 use tokio_postgres::Row;
 
 use super::{failure::Failure, pool::Connection, row, sql::Sql};
@@ -16,6 +17,8 @@ const ROWS_MIN: usize = 64;
 const ROWS_MAX: usize = 1001;
 /// Rows per entry or common prefix from which on jumping is better. Measured on PostgreSQL: 10 to 30.
 const ROWS_PER_ITEM_MAX: usize = 16;
+
+const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// The entries of `keys`, in their order, at one moment: it is one statement.
 pub(super) async fn multi_get(conn: &Connection, partition: Partition, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>, Failure> {
@@ -36,8 +39,30 @@ pub(super) async fn multi_get(conn: &Connection, partition: Partition, keys: &[V
     }
 }
 
+/// The first entries of each range, at one moment: several are read in one transaction that keeps its snapshot, in one round trip.
+pub(super) async fn multi_scan(
+    conn: &Connection,
+    partition: Partition,
+    ranges: &[(KeyRange, usize)],
+    projection: Projection,
+) -> Result<Vec<Vec<Entry>>, Failure> {
+    match ranges {
+        [] => Ok(Vec::new()),
+        [(range, limit)] => Ok(vec![scan(conn, partition, range, *limit, projection).await?]),
+        ranges => {
+            let scans = ranges.iter().map(|(range, limit)| scan(conn, partition, range, *limit, projection));
+            // Polled in this order, hence sent in this order.
+            let (begun, found, ended) = join!(conn.batch(ONE_MOMENT), join_all(scans), conn.batch("COMMIT"));
+            begun?;
+            let found = found.into_iter().collect::<Result<_, _>>()?;
+            ended?;
+            Ok(found)
+        }
+    }
+}
+
 /// The first `limit` entries of `range`.
-pub(super) async fn scan(
+async fn scan(
     conn: &Connection,
     partition: Partition,
     range: &KeyRange,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufReader, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -65,7 +65,7 @@ impl Metadata {
 
 /// Writes the file: whole and durable, or not there.
 async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
-    let wrong = |error| Failure::new(format!("cannot write {}", path.display())).because(&error);
+    let wrong = |error: io::Error| Failure::new(format!("cannot write {}", path.display())).because(&error);
     if path.exists() {
         return Err(Failure::new(format!("{} is there already", path.display())));
     }
@@ -91,7 +91,7 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
     let file = File::open(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(&error))?;
     let mut reader = DumpReader::new(BufReader::new(file))?;
     let mut count = 0;
-    let next = || {
+    let next = || -> umbra_meta::Result<_> {
         let row = reader.next_row()?;
         count += u64::from(row.is_some());
         Ok(row)
