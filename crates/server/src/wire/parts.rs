@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
-use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
+use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
@@ -13,7 +13,7 @@ use umbra_s3::{EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, 
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
-use super::StartError;
+use super::{StartError, contents};
 use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
 
 /// Buckets asked for at once.
@@ -32,6 +32,7 @@ pub(super) struct Parts {
     reclaimer: JoinHandle<()>,
     destroyer: Arc<Destroyer>,
     destroying: JoinHandle<()>,
+    pub(super) blob_cache: CacheMetrics,
     pub(super) events: Arc<EventDelivery>,
     telling: JoinHandle<()>,
 }
@@ -51,8 +52,8 @@ impl Parts {
         let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
         let sqlite = Arc::new(opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)?);
         let meta: Arc<dyn MetaStore> = Arc::clone(&sqlite) as _;
-        let blobs = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
-        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let blob_cache = CacheMetrics::default();
+        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
@@ -95,6 +96,7 @@ impl Parts {
             reclaimer: tokio::spawn(reclaimer.run()),
             destroyer,
             destroying: tokio::spawn(async move { worker.run().await }),
+            blob_cache,
             events,
             telling: tokio::spawn(async move { teller.run().await }),
         })
