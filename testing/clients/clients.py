@@ -1,6 +1,5 @@
 """The clients: what each of them does to a bucket. See `run`."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -8,129 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import urllib.request
 from pathlib import Path
 
-import boto3
-from botocore.config import Config
-
+from bench import HERE, HOME, MIB, Bench, Missing, command_line, same, same_tree
+from databases import litestream, pgbackrest, postgres
 from harness import process
 from harness.umbra import Umbra
-
-HERE = Path(__file__).resolve().parent
-HOME = Path(os.environ["CLIENTS_ENV"])
-FILES = 2000
-MIB = 1024 * 1024
-LARGE = 24 * MIB
-
-
-class Missing(Exception):
-    """A client is not on this machine."""
-
-
-class Bench:
-    """One client with a bucket of its own, and what came of its steps."""
-
-    def __init__(self, server, work, client):
-        self.server, self.client, self.results = server, client, []
-        self.work = work / client
-        self.work.mkdir()
-        self.bucket = f"c-{client.replace('_', '-')}"
-        self.endpoint, self.host = server.endpoint, server.listen
-        self.key, self.secret = server.access_key, server.secret_key
-        self.boto = boto3.client(
-            "s3", endpoint_url=self.endpoint, aws_access_key_id=self.key, aws_secret_access_key=self.secret, region_name="us-east-1",
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
-        )
-        self.small = self.file("small.txt", b"hello from " + client.encode())
-        self.large = self.file("large.bin", hashlib.shake_256(client.encode()).digest(MIB) * (LARGE // MIB) + b"tail")
-        tools = [HOME / "python/bin", HOME / "debian/usr/bin", HOME / "debian/bin"]
-        self.env = process.clean_environment(
-            self.work, AWS_ACCESS_KEY_ID=self.key, AWS_SECRET_ACCESS_KEY=self.secret, AWS_REGION="us-east-1", AWS_DEFAULT_REGION="us-east-1", AWS_PAGER="",
-            S3_ENDPOINT=self.endpoint, S3_BUCKET=self.bucket, SMALL=str(self.small), LARGE=str(self.large), NODE_PATH=str(HOME / "npm/node_modules"),
-            PATH=":".join([*map(str, tools), os.environ["PATH"]]), LD_LIBRARY_PATH=str(HOME / "debian/lib/x86_64-linux-gnu"),
-        )
-        self.env.pop("AWS_CA_BUNDLE", None)
-
-    def file(self, name, content):
-        path = self.work / name
-        path.write_bytes(content)
-        return path
-
-    def tree(self):
-        """2,000 files in directories, some with names that need escaping."""
-        root = self.work / "tree"
-        for number in range(FILES):
-            path = root / f"dir {number % 20}" / f"f{number:04}{'+ü&' if number % 50 == 0 else ''}.txt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"file {number}\n" * (number % 7))
-        return root
-
-    def has(self, program):
-        if not shutil.which(program, path=self.env["PATH"]):
-            raise Missing(f"no {program}")
-
-    def run(self, *argv, check=True, **options):
-        done = subprocess.run([str(a) for a in argv], env=self.env, cwd=self.work, capture_output=True, timeout=600, **options)
-        if check and done.returncode:
-            raise AssertionError(f"{argv[0]} ended with {done.returncode}: {(done.stderr or done.stdout).decode(errors='replace')[-400:]}")
-        return done.stdout
-
-    def step(self, name, action):
-        """One thing the client does; an exception is a failure."""
-        begun = time.monotonic()
-        try:
-            action()
-            self.results.append((name, None, time.monotonic() - begun))
-        except Exception as error:  # noqa: BLE001 whatever went wrong is the result
-            text = str(error) or traceback.format_exc(limit=1)
-            self.results.append((name, " ".join(text.split())[-300:], time.monotonic() - begun))
-
-    def stored(self, key):
-        return self.boto.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-
-    def gone(self, key):
-        return key not in {o["Key"] for o in self.boto.list_objects_v2(Bucket=self.bucket).get("Contents", [])}
-
-
-def same(left, right):
-    assert left == right, f"{str(left)[:80]} is not {str(right)[:80]}"
-
-
-def same_tree(left, right):
-    def listed(root):
-        return {str(path.relative_to(root)): path.read_bytes() for path in Path(root).rglob("*") if path.is_file()}
-
-    here, there = listed(left), listed(right)
-    assert here == there, f"{len(here)} files became {len(there)}"
-
-
-def command_line(b, create, put, get, ls, copy, delete, up, down, part=None, presign=None):
-    """What every command line can do, each a function to an argument list."""
-    s, fetched = f"s3://{b.bucket}", b.work / "fetched"
-
-    def got(key, original):
-        fetched.unlink(missing_ok=True)
-        b.run(*get(key, fetched))
-        same(fetched.read_bytes(), original.read_bytes())
-
-    b.step("create", lambda: (b.run(*create()), b.boto.head_bucket(Bucket=b.bucket)))
-    b.step("put", lambda: (b.run(*put(b.small, "small.txt")), same(b.stored("small.txt"), b.small.read_bytes())))
-    b.step("multipart", lambda: (b.run(*put(b.large, "dir/large.bin")), same(b.stored("dir/large.bin"), b.large.read_bytes())))
-    b.step("get", lambda: (got("small.txt", b.small), got("dir/large.bin", b.large)))
-    if part:
-        b.step("range", lambda: same(b.run(*part("dir/large.bin", 5 * MIB, 100)), b.large.read_bytes()[5 * MIB : 5 * MIB + 100]))
-    b.step("list", lambda: same(b"small.txt" in b.run(*ls()), True))
-    b.step("copy", lambda: (b.run(*copy("dir/large.bin", "copied.bin")), same(b.stored("copied.bin"), b.large.read_bytes())))
-    if presign:
-        b.step("presign", lambda: same(urllib.request.urlopen(b.run(*presign("small.txt")).decode().split()[-1]).read(), b.small.read_bytes()))
-    b.step("delete", lambda: (b.run(*delete("copied.bin")), same(b.gone("copied.bin"), True)))
-    tree, back = b.tree(), b.work / "back"
-    back.mkdir()
-    b.step("sync up", lambda: b.run(*up(tree, "tree")))
-    b.step("sync down", lambda: (b.run(*down("tree", back)), same_tree(tree, back)))
-    return s
 
 
 # -- command lines ---------------------------------------------------------------------------------------------
@@ -234,29 +117,6 @@ def restic(b):
     b.step("check again", lambda: b.run("restic", "check"))
 
 
-def litestream(b):
-    b.has("litestream")
-    import sqlite3
-
-    b.boto.create_bucket(Bucket=b.bucket)
-    database = b.work / "db.sqlite"
-    connection = sqlite3.connect(database)
-    connection.executescript("PRAGMA journal_mode=WAL; CREATE TABLE t (n INTEGER);")
-    b.file("l.yml", f"dbs:\n - path: {database}\n   replicas:\n    - type: s3\n      bucket: {b.bucket}\n      path: db\n      endpoint: {b.endpoint}\n      region: us-east-1\n      force-path-style: true\n      sync-interval: 200ms\n".encode())
-    running = subprocess.Popen(["litestream", "replicate", "-config", "l.yml"], env=b.env, cwd=b.work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for number in range(200):
-            connection.execute("INSERT INTO t VALUES (?)", (number,))
-            connection.commit()
-        time.sleep(3)
-    finally:
-        running.terminate()
-        running.wait(20)
-    b.step("replicate", lambda: same(bool(b.boto.list_objects_v2(Bucket=b.bucket, Prefix="db")["KeyCount"]), True))
-    b.step("restore", lambda: b.run("litestream", "restore", "-config", "l.yml", "-o", "restored.sqlite", database))
-    b.step("compare", lambda: same(sqlite3.connect(b.work / "restored.sqlite").execute("SELECT count(*), sum(n) FROM t").fetchone(), (200, 19900)))
-
-
 # -- libraries -------------------------------------------------------------------------------------------------
 
 
@@ -307,32 +167,32 @@ def minio_py(b):
     b.step("delete", lambda: (c.remove_object(bucket, "copied"), same(b.gone("copied"), True)))
 
 
-def object_store(b):
+def obstore(b):
     """The Rust crate object_store, by its Python binding."""
     try:
-        import obstore
+        import obstore as binding
         from obstore.store import S3Store
     except ImportError as error:
         raise Missing(str(error)) from error
     b.boto.create_bucket(Bucket=b.bucket)
     store = S3Store(b.bucket, endpoint=b.endpoint, access_key_id=b.key, secret_access_key=b.secret, region="us-east-1", virtual_hosted_style_request=False, client_options={"allow_http": True})
-    b.step("put", lambda: obstore.put(store, "small.txt", b.small.read_bytes()))
-    b.step("multipart", lambda: (obstore.put(store, "large.bin", b.large, use_multipart=True, chunk_size=5 * MIB), same(b.stored("large.bin"), b.large.read_bytes())))
-    b.step("get", lambda: same(bytes(obstore.get(store, "large.bin").bytes()), b.large.read_bytes()))
-    b.step("range", lambda: same(bytes(obstore.get_range(store, "large.bin", start=3, end=9)), b.large.read_bytes()[3:9]))
-    b.step("list", lambda: same(sorted(o["path"] for batch in obstore.list(store) for o in batch), ["large.bin", "small.txt"]))
-    b.step("copy, rename", lambda: (obstore.copy(store, "small.txt", "copied"), obstore.rename(store, "copied", "renamed"), same(b.stored("renamed"), b.small.read_bytes())))
+    b.step("put", lambda: binding.put(store, "small.txt", b.small.read_bytes()))
+    b.step("multipart", lambda: (binding.put(store, "large.bin", b.large, use_multipart=True, chunk_size=5 * MIB), same(b.stored("large.bin"), b.large.read_bytes())))
+    b.step("get", lambda: same(bytes(binding.get(store, "large.bin").bytes()), b.large.read_bytes()))
+    b.step("range", lambda: same(bytes(binding.get_range(store, "large.bin", start=3, end=9)), b.large.read_bytes()[3:9]))
+    b.step("list", lambda: same(sorted(o["path"] for batch in binding.list(store) for o in batch), ["large.bin", "small.txt"]))
+    b.step("copy, rename", lambda: (binding.copy(store, "small.txt", "copied"), binding.rename(store, "copied", "renamed"), same(b.stored("renamed"), b.small.read_bytes())))
 
     def conditional():
         try:
-            obstore.put(store, "small.txt", b"other", mode="create")
+            binding.put(store, "small.txt", b"other", mode="create")
         except Exception as error:  # noqa: BLE001
             same("AlreadyExists" in type(error).__name__ or "exists" in str(error).lower(), True)
         else:
             raise AssertionError("created twice")
 
     b.step("create only", conditional)
-    b.step("delete", lambda: (obstore.delete(store, ["renamed", "small.txt"]), same(b.gone("renamed"), True)))
+    b.step("delete", lambda: (binding.delete(store, ["renamed", "small.txt"]), same(b.gone("renamed"), True)))
 
 
 def duckdb(b):
@@ -379,15 +239,18 @@ def arrow(b):
     b.step("copy, delete", lambda: (fs.copy_file(f"{b.bucket}/t.parquet", f"{b.bucket}/u"), fs.delete_file(f"{b.bucket}/u"), same(b.gone("u"), True)))
 
 
+def report(b, *argv):
+    """A program that prints a line of JSON for every step: its name, what went wrong, and the seconds it took."""
+    for line in b.run(*argv).decode().splitlines():
+        b.results.append(tuple(json.loads(line)))
+
+
 def node(b, script):
-    """A script that prints a line of JSON for every step: its name, and what went wrong."""
     b.has("node")
     if not (HOME / "npm/node_modules").is_dir():
         raise Missing("no npm packages")
     shutil.copyfile(HERE / script, HOME / "npm" / script)
-    for line in b.run("node", HOME / "npm" / script).decode().splitlines():
-        name, wrong, seconds = json.loads(line)
-        b.results.append((name, wrong, seconds))
+    report(b, "node", HOME / "npm" / script)
     b.step("stored", lambda: same(b.stored("large.bin"), b.large.read_bytes()))
 
 
@@ -399,7 +262,34 @@ def minio_js(b):
     node(b, "minio.mjs")
 
 
-CLIENTS = [aws, boto3_transfer, s3cmd, s5cmd, rclone, s3fs, restic, litestream, minio_py, object_store, duckdb, arrow, aws_sdk_js, minio_js]
+def rust(b, program):
+    """A program of the package `rust`, built with this machine's own cargo and kept."""
+    b.has("cargo")
+    target = HOME / "rust"
+    build = ["cargo", "build", "--locked", "--quiet", "--manifest-path", HERE / "rust/Cargo.toml", "--bin", program]
+    built = subprocess.run(build, env={**os.environ, "CARGO_TARGET_DIR": str(target)}, capture_output=True)
+    if built.returncode:
+        raise Missing(f"cargo cannot build it: {' '.join(built.stderr.decode(errors='replace').split())[-300:]}")
+    tree, back = b.tree(), b.work / "back"
+    back.mkdir()
+    b.env.update(TREE=str(tree), BACK=str(back))
+    report(b, target / "debug" / program)
+    b.step("same tree", lambda: same_tree(tree, back))
+
+
+def object_store(b):
+    """The Rust crate object_store itself; it cannot make buckets."""
+    b.boto.create_bucket(Bucket=b.bucket)
+    rust(b, "object_store")
+
+
+def aws_sdk_rust(b):
+    rust(b, "aws_sdk_rust")
+
+
+CLIENTS = [
+    aws, boto3_transfer, s3cmd, s5cmd, rclone, s3fs, restic, litestream, postgres, pgbackrest, minio_py, obstore, object_store, duckdb, arrow, aws_sdk_js, aws_sdk_rust, minio_js,
+]
 
 
 def main(names):

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::Entity;
+use umbra_core::{Entity, Error};
 use umbra_store::{AccessKey, Action, Bucket};
 
 use crate::error::{ApiError, ApiResult};
@@ -47,8 +47,8 @@ impl Caller {
     /// Another organization than the caller's is answered as if it did not exist.
     pub(crate) fn organization(&self, asked: Option<&str>) -> ApiResult<Option<String>> {
         let Some(own) = self.0.organization.as_deref() else { return Ok(asked.map(str::to_owned)) };
-        if asked.is_some_and(|asked| asked != own) {
-            return Err(ApiError::not_found(Entity::Organization));
+        if let Some(asked) = asked.filter(|asked| *asked != own) {
+            return Err(Error::no_such(Entity::Organization, asked).into());
         }
         if !self.manages(own) {
             return Err(ApiError::denied("this needs an admin key of the whole organization"));

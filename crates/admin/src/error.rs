@@ -30,11 +30,6 @@ impl ApiError {
     pub(crate) fn denied(message: impl Into<String>) -> Self {
         Self(Error::new(ErrorKind::Denied, message))
     }
-
-    /// There is no such thing, or none that the caller may know of.
-    pub(crate) fn not_found(entity: Entity) -> Self {
-        Self(Error::not_found(entity))
-    }
 }
 
 impl From<Error> for ApiError {

@@ -44,7 +44,7 @@ pub struct EndpointGuard {
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
     /// Every address of the host is refused.
-    #[error("{host} is refused: {address} is {reason}")]
+    #[error("{host} is refused: {} is {reason}", if *host == address.to_string() { "it".to_owned() } else { address.to_string() })]
     Refused {
         /// The host.
         host: String,

@@ -85,7 +85,7 @@ impl S3Client {
     /// content without one is in doubt, and only where a coding is named; the headers of a HEAD, which nobody compresses, tell.
     async fn may_be_compressed(&self, key: &str, options: &GetOptions, answer: &Answer) -> Result<bool> {
         let coding = |headers: &HeaderMap| headers.get(header::CONTENT_ENCODING).cloned();
-        if answer.body.size().is_some() || answer.status != StatusCode::OK || coding(&answer.headers).is_none() {
+        if answer.body.size().is_some() || coding(&answer.headers).is_none() {
             return Ok(false);
         }
         let options = GetOptions { if_match: options.if_match.clone(), ..GetOptions::default() };

@@ -84,15 +84,27 @@ fn broken(error: hyper_util::client::legacy::Error, sent: bool) -> Error {
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
-        if matches!(inner.downcast_ref(), Some(GuardError::Refused { .. })) {
-            return Error::Blocked(error.into());
+        if let Some(GuardError::Refused { host, address, reason }) = inner.downcast_ref() {
+            return Error::Blocked(GuardError::Refused { host: host.clone(), address: *address, reason }.into());
         }
         if is_no_tls(inner) {
             return Error::Connect("it speaks no TLS: write http:// instead of https://".into());
         }
         cause = inner.source();
     }
-    Error::Connect(error.into())
+    // What the connector said, without the name that hyper gives it.
+    Error::Connect(std::error::Error::source(&error).map_or_else(|| error.to_string(), told).into())
+}
+
+/// An error with what is behind it, in one line.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
 }
 
 /// Whether the answer to a TLS greeting was no TLS.

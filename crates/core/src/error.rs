@@ -30,6 +30,23 @@ pub enum Entity {
     Job,
 }
 
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bucket => "bucket",
+            Self::Object => "object",
+            Self::Version => "version",
+            Self::Upload => "upload",
+            Self::Part => "part",
+            Self::Organization => "organization",
+            Self::AccessKey => "access key",
+            Self::Shadow => "shadow",
+            Self::Setting => "setting",
+            Self::Job => "job",
+        })
+    }
+}
+
 /// What is wrong with a request, named as S3 names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are S3's error codes; https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html")]
@@ -117,7 +134,7 @@ impl Error {
 
     /// Makes an [`ErrorKind::NotFound`].
     pub fn not_found(entity: Entity) -> Self {
-        Self::new(ErrorKind::NotFound(entity), format!("no such {entity:?}").to_lowercase())
+        Self::new(ErrorKind::NotFound(entity), format!("no such {entity}"))
     }
 
     /// Makes an [`ErrorKind::NotFound`] that says which: `name` is for those who may know it.

@@ -163,6 +163,8 @@ pub struct ObjectInfo {
     pub parts: Vec<PartInfo>,
     /// How many tags it carries.
     pub tag_count: usize,
+    /// The tags, where they came with the rest: an origin is asked for them by themselves.
+    pub tags: Option<Tags>,
     /// What S3's optional features add to it.
     pub attributes: Attributes,
     /// Which version it is.

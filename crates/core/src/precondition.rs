@@ -131,6 +131,7 @@ mod tests {
             checksums: vec![],
             parts: vec![],
             tag_count: 0,
+            tags: None,
             version: crate::VersionId::Null,
             attributes: crate::Attributes::default(),
             source: ReadSource::Local,

@@ -74,8 +74,8 @@ impl MetaStore for FailingMetaStore {
         self.inner.multi_get(partition, keys).await
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        self.inner.scan(partition, range, limit, projection).await
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        self.inner.multi_scan(partition, ranges, projection).await
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

@@ -52,10 +52,14 @@ impl MetaStore for MemoryMetaStore {
         Ok(keys.iter().map(find).collect())
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
         let state = self.state.read();
-        let Some(keys) = state.partitions.get(&partition) else { return Ok(Vec::new()) };
-        Ok(within(keys, &range).take(limit).map(|(key, value)| value.entry(key, projection)).collect())
+        let held = state.partitions.get(&partition);
+        let scan = |(range, limit): &(KeyRange, usize)| {
+            let found = held.into_iter().flat_map(|keys| within(keys, range)).take(*limit);
+            found.map(|(key, value)| value.entry(key, projection)).collect()
+        };
+        Ok(ranges.iter().map(scan).collect())
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

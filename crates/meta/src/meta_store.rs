@@ -123,7 +123,12 @@ pub trait MetaStore: fmt::Debug + Send + Sync + 'static {
     async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>>;
 
     /// The first `limit` entries of `range`, in byte order.
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>>;
+    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
+        Ok(self.multi_scan(partition, vec![(range, limit)], projection).await?.pop().unwrap_or_default())
+    }
+
+    /// The first entries of several ranges, each with its limit, as they all stood at one moment.
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>>;
 
     /// One page of a listing with a delimiter. Costs what the page holds, not what the common prefixes hide.
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage>;

@@ -42,6 +42,7 @@
 mod backup;
 mod checkpoint;
 mod counters;
+mod dump;
 mod failure;
 mod group;
 mod pace;
@@ -139,14 +140,27 @@ impl SqliteMetaStore {
     }
 }
 
+impl SqliteMetaStore {
+    /// Shows every row of the store at `path` to `each`, in the order of partitions and keys, as they stand at one moment. Blocks. The store may
+    /// be open, in another process too.
+    pub fn export(path: &Path, each: impl FnMut(Partition, &Entry) -> Result<()>) -> Result<()> {
+        dump::export(path, each)
+    }
+
+    /// Makes the store at `path`, where there is none, of the rows that `next` answers: all of them, or it is not there. Blocks.
+    pub fn import(path: &Path, next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {
+        dump::import(path, next)
+    }
+}
+
 #[async_trait]
 impl MetaStore for SqliteMetaStore {
     async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>> {
         self.readers.multi_get(partition, keys).await
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        self.readers.run(move |conn| readers::scan(conn, partition, &range, limit, projection)).await
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        self.readers.run(move |conn| readers::multi_scan(conn, partition, &ranges, projection)).await
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

@@ -21,7 +21,7 @@ use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions};
 
 pub(crate) use self::{
     facts::{Peer, Stated, Way},
-    judge::{Judge, Request, is_enforced, public_access},
+    judge::{Held, Judge, Request, denied, is_enforced, public_access},
     needs::{BYPASS, DELETE, DELETE_VERSION, GET_OBJECT, GET_OBJECT_VERSION, GET_TAGGING, LIST, Need, bypasses},
 };
 
@@ -72,7 +72,7 @@ pub(crate) async fn admit_signed<T>(
         refuse_other_owner(&Stated::new(&request.uri, &request.headers, Way::default()), bucket)?;
         refuse_reflection(&cx, catalog.store_id(), bucket)?;
     }
-    Ok(Call { cx, key: Some(key), bucket, hides_absence: false, by_acl: None })
+    Ok(Call { cx, key: Some(key), bucket, hides_absence: false, by_object: Vec::new() })
 }
 
 impl Gate {
@@ -96,44 +96,52 @@ impl Gate {
             Some(name) if in_bucket => Some(judge.catalog.bucket(&BucketName::parse(name)?).await?),
             _ => None,
         };
-        let mut call = Call { cx: request, key, bucket, hides_absence: false, by_acl: None };
+        let mut call = Call { cx: request, key, bucket, hides_absence: false, by_object: Vec::new() };
         let Some(bucket) = call.bucket.as_deref() else {
             // An anonymous list of buckets is an empty one.
             let may = call.key.as_ref().map_or(name == "ListBuckets", |key| key.may(action_without_bucket(name), None));
-            return if may { Ok(call) } else { Err(S3ErrorCode::AccessDenied.into()) };
+            let needs_all =
+                call.key.is_some().then_some("Access Denied: it takes an access key of the role admin that is not confined to a bucket");
+            let refusal =
+                || needs_all.map_or(S3ErrorCode::AccessDenied.into(), |told| S3Error::with_message(S3ErrorCode::AccessDenied, told));
+            return if may { Ok(call) } else { Err(refusal().into()) };
         };
         let stated = Stated::new(cx.uri(), cx.headers(), way);
         refuse_other_owner(&stated, bucket)?;
         refuse_reflection(&call.cx, judge.catalog.store_id(), bucket)?;
-        (call.hides_absence, call.by_acl) = judge.admit(&call, name, cx.s3_path().get_object_key(), stated).await?;
+        (call.hides_absence, call.by_object) = judge.admit(&call, name, cx.s3_path().get_object_key(), stated).await?;
         Ok(call)
     }
 }
 
 impl Judge {
-    /// Admits the operation `name`. Tells whether who asks must not learn that an object is absent, and what the object's ACL alone allowed.
-    async fn admit(&self, call: &Call, name: &str, object: Option<&str>, stated: Stated<'_>) -> Result<(bool, Option<Need>), Failure> {
+    /// Admits the operation `name`. Tells whether who asks must not learn that an object is absent, and what was allowed for the sake of the object that
+    /// is there.
+    async fn admit(&self, call: &Call, name: &str, object: Option<&str>, stated: Stated<'_>) -> Result<(bool, Vec<Need>), Failure> {
         let bucket = call.bucket()?;
         if name == "DeleteObjects" || (name == "PutObjectTagging" && bucket.settings.extras.policy.is_some()) {
-            return Ok((false, None));
+            return Ok((false, Vec::new()));
         }
-        let request =
-            Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, version: stated.version(), stated, given_tags: None };
-        let (mut allowed, mut by_acl) = (true, None);
+        let request = Request { version: stated.version(), ..Request::new(call, bucket, object, stated) };
+        let (mut lacking, mut by_object) = (None, Vec::new());
         for need in needs::of(name, &stated, &bucket.organization) {
-            let ground = if allowed { self.ground(request, need).await? } else { None };
-            allowed = ground.is_some();
-            by_acl = by_acl.or((ground == Some(Ground::ObjectAcl)).then_some(need));
+            match self.ground(request, need).await? {
+                Some(Ground::Object) => by_object.push(need),
+                Some(Ground::Right) => {}
+                None => {
+                    lacking = Some(need);
+                    break;
+                }
+            }
         }
+        let refusal = lacking.map(|need| denied(request.access_key, bucket, need.role));
         let reads = object.is_some() && READING.contains(&name);
         if !reads || call.key.as_ref().is_some_and(|key| key.may(Action::Read, Some(bucket))) && bucket.settings.extras.policy.is_none() {
-            return if allowed { Ok((false, by_acl)) } else { Err(S3ErrorCode::AccessDenied.into()) };
+            return refusal.map_or(Ok((false, by_object)), Err);
         }
         let may_list = self.allows(request, LIST).await?;
-        if allowed {
-            return Ok((!may_list, by_acl));
-        }
-        Err(if may_list && self.is_absent(request).await? { S3ErrorCode::NoSuchKey.into() } else { S3ErrorCode::AccessDenied.into() })
+        let Some(refusal) = refusal else { return Ok((!may_list, by_object)) };
+        Err(if may_list && self.is_absent(request).await? { S3ErrorCode::NoSuchKey.into() } else { refusal })
     }
 
     async fn is_absent(&self, request: Request<'_>) -> Result<bool, Failure> {
@@ -147,39 +155,50 @@ impl Judge {
 
     /// Refuses `request` unless it is allowed everything that the operation `name` needs.
     pub(crate) async fn check(&self, request: Request<'_>, name: &str) -> Result<(), Failure> {
-        for need in needs::of(name, &request.stated, &request.bucket.organization) {
-            self.require(request, need).await?;
-        }
-        Ok(())
+        self.confirm(request, &needs::of(name, &request.stated, &request.bucket.organization)).await
     }
 
     /// Refuses `request` unless it is allowed `need`.
     pub(crate) async fn require(&self, request: Request<'_>, need: Need) -> Result<(), Failure> {
-        if self.allows(request, need).await? { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+        if self.allows(request, need).await? { Ok(()) } else { Err(denied(request.access_key, request.bucket, need.role)) }
     }
 
     /// Refuses `call` unless the policy of its bucket, too, lets it do `action`, for what is no operation of S3's.
     pub(crate) async fn require_action(&self, call: &Call, stated: Stated<'_>, action: &'static str, role: Action) -> Result<(), Failure> {
-        let (cx, access_key, bucket) = (&call.cx, call.key.as_deref(), &**call.bucket()?);
-        let request = Request { cx, access_key, bucket, object: None, version: None, stated, given_tags: None };
+        let request = Request::new(call, call.bucket()?, None, stated);
         self.require(request, Need { action, role, acl: ByAcl::No }).await
     }
 
-    /// Refuses a copy of `request`'s object unless who asks may read it, and its tags where they are copied too.
-    pub(crate) async fn check_source(&self, request: Request<'_>, has_version: bool, copies_tags: bool) -> Result<(), Failure> {
-        self.require(request, if has_version { GET_OBJECT_VERSION } else { GET_OBJECT }).await?;
+    /// Judges the object that was read, which `request` holds, as far as what was `needed` was allowed for the sake of the one that was there.
+    pub(crate) async fn confirm(&self, request: Request<'_>, needed: &[Need]) -> Result<(), Failure> {
+        for need in needed {
+            self.require(request, *need).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a copy of `request`'s object unless who asks may read it. Gives what was allowed for the sake of the object that is there.
+    pub(crate) async fn admit_source(&self, request: Request<'_>, has_version: bool) -> Result<Vec<Need>, Failure> {
+        let need = if has_version { GET_OBJECT_VERSION } else { GET_OBJECT };
+        match self.ground(request, need).await? {
+            None => Err(S3ErrorCode::AccessDenied.into()),
+            Some(Ground::Right) => Ok(Vec::new()),
+            Some(Ground::Object) => Ok(vec![need]),
+        }
+    }
+
+    /// Refuses a copy of the object that was read, which `request` holds, and of its tags where they are copied too.
+    pub(crate) async fn check_source(&self, request: Request<'_>, needed: &[Need], copies_tags: bool) -> Result<(), Failure> {
+        self.confirm(request, needed).await?;
         if request.access_key.is_some_and(AccessKey::is_root) {
             return Ok(());
         }
-        let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(()) };
-        let acl = self.objects.acl(request.cx, request.bucket, &key, request.version).await?;
-        if !Self::check_reader(request.access_key, request.bucket, acl.as_ref(), Permission::Read) {
+        if !Self::check_reader(request, Permission::Read) {
             return Err(S3ErrorCode::AccessDenied.into());
         }
         // Most have none: whoever may read the object may copy one without.
-        if copies_tags && !self.allows(request, GET_TAGGING).await? {
-            let (tags, _) = self.objects.tags(request.cx, request.bucket, &key, request.version).await?;
-            return if tags.is_empty() { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) };
+        if copies_tags && !self.allows(request, GET_TAGGING).await? && self.tags(request).await?.is_some_and(|tags| !tags.is_empty()) {
+            return Err(S3ErrorCode::AccessDenied.into());
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use s3s::{S3ErrorCode, S3Request, dto};
-use umbra_core::{Entity, Error, ErrorKind, ObjectInfo, Permission, RequestContext, Result};
+use umbra_core::{Entity, Error, ErrorKind, ObjectInfo, ObjectKey, Permission, RequestContext, Result};
 use umbra_store::{AccessKey, Bucket};
 
 use crate::{
-    access::{Judge, Need},
+    access::{Held, Judge, Need, Request, Stated},
     error::Failure,
     layer::{Progress, Stage},
 };
@@ -23,8 +23,8 @@ pub(crate) struct Call {
     pub(crate) bucket: Option<Arc<Bucket>>,
     /// Whether who asks must not learn that an object is absent.
     pub(crate) hides_absence: bool,
-    /// What the ACL of the object that was there allowed, where nothing else did: it is asked again of the object that is read.
-    pub(crate) by_acl: Option<Need>,
+    /// What was allowed for the sake of the object that was there, its ACL or its tags: it is judged again by the object that is read.
+    pub(crate) by_object: Vec<Need>,
 }
 
 impl Call {
@@ -37,13 +37,25 @@ impl Call {
         call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
     }
 
-    /// Refuses `permission` to an object that belongs to another organization than its bucket, and to one whose ACL alone could give it,
-    /// unless its ACL does.
-    pub(crate) fn check_reader(&self, info: &ObjectInfo, permission: Permission) -> Result<(), Failure> {
-        let (key, bucket, acl) = (self.key.as_deref(), &**self.bucket()?, info.attributes.acl.as_ref());
-        let may =
-            Judge::check_reader(key, bucket, acl, permission) && self.by_acl.is_none_or(|need| Judge::acl_opens(key, bucket, acl, need));
-        if may { Ok(()) } else { Err(S3ErrorCode::AccessDenied.into()) }
+    /// Refuses `permission` to an object that was read and belongs to another organization than its bucket, unless its ACL gives it, and
+    /// everything that was allowed for the sake of the object that was there before, unless this one allows it too.
+    pub(crate) async fn check_reader(
+        &self,
+        judge: &Judge,
+        stated: Stated<'_>,
+        read: (&ObjectKey, &ObjectInfo),
+        permission: Permission,
+    ) -> Result<(), Failure> {
+        let (key, info) = read;
+        let request = Request {
+            version: stated.version(),
+            held: Some(Held::of(info)),
+            ..Request::new(self, self.bucket()?, Some(key.as_str()), stated)
+        };
+        if !Judge::check_reader(request, permission) {
+            return Err(S3ErrorCode::AccessDenied.into());
+        }
+        judge.confirm(request, &self.by_object).await
     }
 
     /// The failure of a read, as much of it as who asks may learn.
@@ -54,10 +66,20 @@ impl Call {
         error.into()
     }
 
+    /// The organization that asks, if anybody's key does.
+    pub(crate) fn organization(&self) -> Option<&str> {
+        self.key.as_ref()?.organization.as_deref()
+    }
+
     /// The bucket in the path.
     pub(crate) fn bucket(&self) -> Result<&Arc<Bucket>> {
         self.bucket.as_ref().ok_or_else(|| Error::internal("an operation on a bucket was reached without one"))
     }
+}
+
+/// Who began an upload, as S3 shows it.
+pub(crate) fn initiator(organization: &str) -> dto::Initiator {
+    dto::Initiator { id: Some(organization.to_owned()), display_name: Some(organization.to_owned()) }
 }
 
 /// An owner as S3 shows it. Organizations have no other id than their name.

@@ -6,8 +6,8 @@
 //! once, and again where only the answer was lost; an event is not overtaken by a later one of its receiver.
 //!
 //! # Turns
-//! Queues take turns of a few posts each, the longest due first, and no organization has more than some at a time: receivers that are slow to
-//! answer slow down those of their own organization.
+//! Queues take turns of a few posts each, the longest due first, and an organization has the fewer at a time the fewer places are free: receivers
+//! that are slow to answer slow down those of their own organization.
 //!
 //! # Failures
 //! A receiver that fails is tried again, later each time, and holds up no other. What is older than a day is dropped, and where a bucket has more
@@ -15,7 +15,8 @@
 //! Events of a receiver that is no longer set are dropped without a word.
 //!
 //! # Restarts
-//! The rows are all there is. At the start every bucket that tells anybody of anything is looked at.
+//! The rows are all there is, but for the test that a receiver is sent when it is set: a restart forgets it. At the start every bucket that
+//! tells anybody of anything is looked at.
 
 mod filter;
 mod hooks;
@@ -99,6 +100,7 @@ struct Shared {
     /// To where the operator says.
     trusted: Poster,
     metrics: Metrics,
+    bell: EventBell,
 }
 
 impl EventDelivery {
@@ -113,7 +115,7 @@ impl EventDelivery {
                 .map_err(|error| Error::internal("web hooks cannot be called").because(error))
         };
         let (guarded, trusted) = (poster(policy)?, poster(anywhere)?);
-        let shared = Shared { meta, catalog, clock, hooks, region, guarded, trusted, metrics: Metrics::default() };
+        let shared = Shared { meta, catalog, clock, hooks, region, guarded, trusted, metrics: Metrics::default(), bell: bell.clone() };
         Ok(Self { shared: Arc::new(shared), bell, stop: CancellationToken::new() })
     }
 
@@ -189,6 +191,7 @@ impl EventDelivery {
             tracing::warn!(%bucket, ?error, "events for receivers that are no longer set stay behind");
         }
         queues.keep(&bucket, &receivers);
+        self.bell.keep_tests(&bucket, &receivers);
         for receiver in receivers {
             queues.rang(Queue { bucket: bucket.clone(), receiver, organization: found.organization.clone() }, now);
         }
@@ -205,7 +208,12 @@ impl EventDelivery {
                     queues.put_off(queue, now);
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Cancelled) => _ = queues.failures.remove(&queue),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound(_) | ErrorKind::Cancelled) => {
+                queues.failures.remove(&queue);
+                if let Some(test) = self.bell.test(&queue.bucket, &queue.receiver) {
+                    self.bell.end_test(&queue.bucket, &queue.receiver, &test);
+                }
+            }
             Err(error) => {
                 let failures = queues.failures.entry(queue.clone()).or_default();
                 if *failures == 0 {

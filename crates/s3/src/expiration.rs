@@ -2,6 +2,8 @@
 //!
 //! It is told in days of the calendar, however short the days are that the worker counts in.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto;
 use umbra_core::{ObjectInfo, ObjectKey, ReadSource, Tags, UploadId};
@@ -22,9 +24,12 @@ pub(crate) async fn of_object(operations: &Operations, call: &Call, key: &Object
         return None;
     }
     let seen = Aging { key: key.as_str(), size: info.size, since: info.last_modified, tags: None };
-    let tags = match rules.asks_for_tags(&seen) && info.tag_count > 0 {
-        true => operations.objects.tags(&call.cx, bucket, key, None).await.ok()?.0,
-        false => Tags::default(),
+    let tags = match &info.tags {
+        Some(tags) => Cow::Borrowed(tags),
+        None if rules.asks_for_tags(&seen) && info.tag_count > 0 => {
+            Cow::Owned(operations.objects.tags(&call.cx, bucket, key, Some(info.version)).await.ok()?.0)
+        }
+        None => Cow::Owned(Tags::default()),
     };
     told(bucket, &Aging { tags: Some(&tags), ..seen })
 }

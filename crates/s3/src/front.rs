@@ -14,7 +14,7 @@ use crate::{
     auth::Keys,
     host,
     layer::{Layer, Services},
-    lenient::LenientReads,
+    lenient::Lenient,
     limits,
     operations::Operations,
     post::Forms,
@@ -52,7 +52,7 @@ impl S3Front {
             region: settings.pin_region.then(|| settings.region.clone()),
         };
         let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), judge, clock };
-        outer.set_route(Routes { lenient: LenientReads { service: inner }, tigris });
+        outer.set_route(Routes { lenient: Lenient { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
         let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, &settings);

@@ -1,8 +1,9 @@
-//! Headers that s3s refuses and HTTP says to ignore.
+//! Headers that s3s refuses and HTTP says to ignore, and those that it does not look for in the query.
 //!
 //! A Range that cannot be understood means the whole object, and a date that cannot be understood is no condition (RFC 9110, sections 14.2
-//! and 13.1.3), but s3s answers both with an error. They cannot be dropped up front: they may be signed. So s3s verifies such a
-//! request here as a custom route, then a second s3s answers it without those headers, trusting the identity found by the first.
+//! and 13.1.3), but s3s answers both with an error. They cannot be dropped up front: they may be signed. Nor can what the query says in the
+//! place of headers ([`hoisted`]) be made headers then. So s3s verifies such a request here as a custom route, then a second s3s answers it
+//! as it was meant, trusting the identity found by the first.
 
 use async_trait::async_trait;
 use http::{
@@ -16,6 +17,8 @@ use s3s::{
     service::S3Service,
 };
 
+use crate::convert::hoisted;
+
 /// The access key whose signature on this request has been verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Verified {
@@ -25,18 +28,19 @@ pub(crate) struct Verified {
     pub(crate) is_v2: bool,
 }
 
-/// The custom route: reads with headers to ignore.
+/// The custom route.
 #[derive(Debug)]
-pub(crate) struct LenientReads {
+pub(crate) struct Lenient {
     /// The s3s that answers, with the same access check and operations.
     pub(crate) service: S3Service,
 }
 
 #[async_trait]
-impl S3Route for LenientReads {
-    fn is_match(&self, method: &Method, _uri: &Uri, headers: &HeaderMap, _extensions: &mut Extensions) -> bool {
-        matches!(*method, Method::GET | Method::HEAD)
-            && [RANGE, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE].iter().any(|name| is_odd(headers, name))
+impl S3Route for Lenient {
+    fn is_match(&self, method: &Method, uri: &Uri, headers: &HeaderMap, _extensions: &mut Extensions) -> bool {
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        reads && [RANGE, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE].iter().any(|name| is_odd(headers, name))
+            || uri.query().is_some_and(hoisted::is_in)
     }
 
     /// The second s3s checks access, knowing the operation.
@@ -61,18 +65,21 @@ fn is_odd(headers: &HeaderMap, name: &HeaderName) -> bool {
     !understood
 }
 
-/// The same request for the second s3s: without its odd headers and without its signature, which would not fit any more.
+/// The same request for the second s3s: without its odd headers, with those of its query, and without its signature, which would not fit
+/// any more.
 fn trusted(request: S3Request<Body>) -> S3Result<Request<Body>> {
+    let reads = matches!(request.method, Method::GET | Method::HEAD);
     let mut inner = Request::new(request.input);
     *inner.method_mut() = request.method;
     *inner.uri_mut() = without_signature(&request.uri)?;
     *inner.headers_mut() = request.headers;
     *inner.extensions_mut() = request.extensions;
     for name in [RANGE, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
-        if is_odd(inner.headers(), &name) {
+        if reads && is_odd(inner.headers(), &name) {
             inner.headers_mut().remove(name);
         }
     }
+    hoisted::raise(request.uri.query().unwrap_or_default(), inner.headers_mut())?;
     let authorization = inner.headers_mut().remove(AUTHORIZATION);
     if let Some(credentials) = request.credentials {
         let is_v2 = authorization.is_some_and(|authorization| authorization.as_bytes().starts_with(b"AWS "));

@@ -20,6 +20,8 @@ pub(crate) fn config(settings: &S3Settings) -> Result<Arc<StaticConfigProvider>>
     let mut config = S3Config::default();
     config.xml_max_body_size = XML_BYTES_MAX;
     config.put_object_max_size = Some(limits::PUT_BYTES_MAX);
+    // Among them are writes with headers in the query. What else is one reads documents, and no more of them than it takes.
+    config.custom_route_max_body_size = Some(limits::PUT_BYTES_MAX);
     config.aws_chunked_stream_max_chunk_size = SIGNED_CHUNK_BYTES_MAX;
     config.sig_v4_allowed_services = vec!["s3".to_owned()];
     config.enable_sig_v2 = settings.allow_sigv2;

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/format          which form the directory has
 //! DIR/lock            held by the server that runs; its process id
+//! DIR/node            the name under which this server holds a database
 //! DIR/root-key.json   the root access key (owner-readable only)
 //! DIR/secret.key      the key-encryption key (owner-readable only)
 //! DIR/meta/umbra.db   metadata
@@ -17,6 +18,7 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use umbra_core::Random;
 
 use crate::private_file::{self, FileError};
 
@@ -30,7 +32,7 @@ pub(crate) enum DataDirError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Something else has its name.
-    #[error("the data directory {0} is no directory")]
+    #[error("the data directory {0} is a file, not a directory")]
     NoDirectory(PathBuf),
     /// Another server has it.
     #[error("another umbra server (process {pid}) already uses the data directory {dir}")]
@@ -88,9 +90,25 @@ impl DataDir {
         &self.path
     }
 
+    /// The name of this directory among those that use one database; made when it is first asked for.
+    pub(crate) fn node(&self, random: &dyn Random) -> Result<String, FileError> {
+        let path = self.path.join("node");
+        if let Some(bytes) = private_file::read(&path)? {
+            return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
+        }
+        let node = hex::encode(random.array::<8>());
+        private_file::create(&path, format!("{node}\n").as_bytes())?;
+        Ok(node)
+    }
+
     /// The file of the metadata.
     pub(crate) fn metadata(&self) -> PathBuf {
-        self.path.join("meta").join("umbra.db")
+        Self::metadata_in(&self.path)
+    }
+
+    /// The file of the metadata in the directory `path`, which another process may hold.
+    pub(crate) fn metadata_in(path: &Path) -> PathBuf {
+        path.join("meta").join("umbra.db")
     }
 
     /// The directory of the contents.
@@ -179,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_keeps_its_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let name = |of: &str| DataDir::open(&parent.path().join(of)).unwrap().node(&umbra_core::SystemRandom).unwrap();
+        assert_eq!((name("a"), name("a").len()), (name("a"), 16));
+        assert_ne!(name("a"), name("b"));
+    }
+
+    #[test]
     fn a_directory_of_a_later_release_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         for later in ["2", "99", "new"] {
@@ -212,7 +238,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         let error = DataDir::open(&file).unwrap_err().to_string();
-        assert!(error.starts_with("the data directory ") && error.ends_with("/file is no directory"), "{error}");
+        assert!(error.starts_with("the data directory ") && error.ends_with("/file is a file, not a directory"), "{error}");
         let error = DataDir::open(&file.join("data")).unwrap_err().to_string();
         assert!(error.starts_with("cannot write ") && error.ends_with("file/data"), "{error}");
     }

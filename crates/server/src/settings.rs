@@ -5,6 +5,7 @@
 //! environment over the file, the file over the defaults.
 
 mod declare;
+mod metadata_url;
 mod print;
 
 use std::{
@@ -20,6 +21,7 @@ use umbra_s3::WebHooks;
 use crate::blob_place::BlobPlace;
 
 use declare::declare_settings;
+pub(crate) use metadata_url::MetadataUrl;
 pub(crate) use print::{print_default, print_effective, tell_defaults};
 
 declare_settings! {
@@ -27,6 +29,20 @@ declare_settings! {
     ///
     /// Put it on the fastest durable disk there is: every acknowledged write has been flushed to it.
     data_dir: PathBuf = PathBuf::from("./umbra-data"), [env = "UMBRA_DATA_DIR", value_name = "DIR"];
+
+    /// Where metadata is kept: nothing for the data directory, or a database as `postgres://USER@HOST:PORT/DATABASE`.
+    ///
+    /// PostgreSQL 15 or newer, or a database that speaks its protocol; the tables are made at the first start. The connection is by TLS
+    /// and the host's name is verified, unless the host is this machine or `?sslmode=disable` is said; `?sslrootcert=FILE` names the
+    /// authorities to believe. One server to a database. Keep the password out of the command line, where others see it:
+    /// `metadata_password_file`, this variable or PGPASSWORD. The key-encryption key stays in the data directory.
+    metadata: MetadataUrl = MetadataUrl::default(), [env = "UMBRA_METADATA", value_name = "URL", hide_env_values = true];
+
+    /// A file with the password for the database of `metadata`, readable by its owner alone.
+    metadata_password_file: PathBuf = PathBuf::new(), [env = "UMBRA_METADATA_PASSWORD_FILE", value_name = "FILE"];
+
+    /// How many connections to the database of `metadata` there are at most.
+    metadata_connections: u32 = 24, [env = "UMBRA_METADATA_CONNECTIONS", value_name = "COUNT"];
 
     /// Where contents are kept, if not in `blobs` in the data directory: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME`.
     ///
@@ -197,6 +213,12 @@ impl Settings {
         }
         if self.hydration_memory_mib == 0 {
             return wrong("hydration_memory_mib", "must not be 0");
+        }
+        if !self.metadata.is_embedded() && !self.metadata.is_database() {
+            return wrong("metadata", "must be empty or begin with postgres://");
+        }
+        if self.metadata_connections == 0 {
+            return wrong("metadata_connections", "must not be 0");
         }
         if self.max_connections == 0 {
             return wrong("max_connections", "must not be 0");

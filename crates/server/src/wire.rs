@@ -3,6 +3,7 @@
 mod contents;
 mod error;
 mod guard;
+mod metadata;
 mod parts;
 
 use std::{
@@ -19,6 +20,7 @@ use umbra_core::SystemRandom;
 use umbra_store::LifecycleDay;
 
 pub(crate) use error::StartError;
+pub(crate) use metadata::database_password;
 use parts::Parts;
 
 use crate::{

@@ -50,15 +50,6 @@ impl Arriving {
         }
     }
 
-    /// Gives up everything from `position` on, if that is farther than `near` ahead.
-    pub(crate) fn cut(&mut self, position: u64, near: u64) -> bool {
-        let is_far = position >= self.arrived.saturating_add(near);
-        if is_far {
-            self.end = position;
-        }
-        is_far
-    }
-
     /// The bytes at `position`, if they have arrived.
     pub(crate) fn at(&self, position: u64) -> Option<Bytes> {
         if !(self.recent_start..self.arrived).contains(&position) {

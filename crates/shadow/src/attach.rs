@@ -193,13 +193,18 @@ fn at(settings: &ShadowSettings, error: &Error) -> Error {
     Error::new(error.kind(), format!("{} (the bucket {} at {})", error.message(), settings.bucket, settings.endpoint))
 }
 
+/// Whether an address was refused that the operator can allow, by what the endpoint guard says of it.
+pub(crate) fn is_to_allow(cause: &str) -> bool {
+    cause.contains(" is refused: ") && !cause.contains("never allowed")
+}
+
 /// Says which right is missing. The kind tells the origin's refusal, which is the user's to mend, from its absence.
 fn refused(right: &str, error: OriginError) -> Error {
     let mut cause = format!("{:?}", error.error);
     if let Some((_, text)) = cause.split_once(": ") {
         cause = text.to_owned();
     }
-    let how = if cause.contains(" is refused: ") { " (`umbra serve --shadow-allow-cidr` allows a network)" } else { "" };
+    let how = if is_to_allow(&cause) { " (`umbra serve --shadow-allow-cidr` allows a network)" } else { "" };
     let message = format!("cannot {right}: {cause}{how}");
     match error.error.kind() {
         ErrorKind::OriginUnavailable => Error::new(ErrorKind::OriginUnavailable, message),

@@ -21,7 +21,7 @@ mod under_way;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use umbra_core::{ObjectKey, Result};
 
 use self::{
@@ -40,7 +40,7 @@ const ATTEMPTS_MAX: u32 = 4;
 /// How long a step takes about, and how many notes it may bring: what is between two commits.
 const STEP: Duration = Duration::from_millis(250);
 const NOTES_MAX: usize = 256;
-/// How long to wait for the listing of the origin to bring more.
+/// How long a step waits at most for the listing of the origin to bring more.
 const LISTING_DELAY: Duration = Duration::from_millis(100);
 
 /// The bounds of the classes of size, in bytes: a class holds what is smaller than its bound and not than the one before.
@@ -67,17 +67,8 @@ impl Work for Backfill {
             Some(source) => source,
             None => Source::new(job)?,
         };
-        let (began, mut progress) = (Instant::now(), Progress::default());
-        let worked = loop {
-            let stalled = match self.cycle(job, &mut source, &mut progress).await {
-                Ok(stalled) => stalled,
-                Err(error) => break Err(error),
-            };
-            let is_over = began.elapsed() >= STEP || progress.notes.len() >= NOTES_MAX || job.stop.is_cancelled();
-            if is_over || progress.next != Next::Step || (stalled.is_some() && self.under_way.is_empty()) {
-                break Ok(stalled);
-            }
-        };
+        let mut progress = Progress::default();
+        let worked = self.work(job, &mut source, &mut progress).await;
         let is_idle = self.under_way.is_empty();
         match worked.map(|stalled| stalled.filter(|_| is_idle && progress.next == Next::Step)) {
             Ok(None) => {}
@@ -87,7 +78,6 @@ impl Work for Backfill {
             }
             Ok(Some(Stalled::Listing(trouble))) => {
                 self.trouble = trouble;
-                progress.next = Next::After(LISTING_DELAY);
             }
             Ok(Some(Stalled::Stuck(reason))) => progress.next = Next::Pause(reason),
             Err(error) if !error.kind().is_retryable() => return Err(error),
@@ -106,6 +96,34 @@ impl Work for Backfill {
 }
 
 impl Backfill {
+    /// Goes on for as long as a step takes; tells why it cannot, when it cannot.
+    async fn work(&mut self, job: &JobContext, source: &mut Source, progress: &mut Progress) -> Result<Option<Stalled>> {
+        let (began, mut stalled_until) = (Instant::now(), None);
+        let mut steps = job.shadow.watch_jobs();
+        loop {
+            let stalled = self.cycle(job, source, progress).await?;
+            let is_over = began.elapsed() >= STEP || progress.notes.len() >= NOTES_MAX || job.stop.is_cancelled();
+            if is_over || progress.next != Next::Step {
+                return Ok(stalled);
+            }
+            match &stalled {
+                Some(Stalled::Listing(_)) if self.under_way.is_empty() => {}
+                Some(_) if self.under_way.is_empty() => return Ok(stalled),
+                _ => {
+                    stalled_until = None;
+                    continue;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = job.stop.cancelled() => return Ok(stalled),
+                () = sleep_until(*stalled_until.get_or_insert_with(|| Instant::now() + LISTING_DELAY)) => return Ok(stalled),
+                // The listing may have come further.
+                _ = steps.changed() => {}
+            }
+        }
+    }
+
     /// Begins what may be begun and takes what lands.
     async fn cycle(&mut self, job: &JobContext, source: &mut Source, progress: &mut Progress) -> Result<Option<Stalled>> {
         let parallel = job.job.options.parallel.unwrap_or(PARALLEL) as usize;

@@ -133,6 +133,7 @@ pub(crate) mod tests {
             checksums,
             parts: vec![],
             tag_count: 0,
+            tags: None,
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,

@@ -90,10 +90,12 @@ impl Fetch {
             None => (None, hydration.lane().await),
         };
         let is_long = range.len() > FETCH_BYTES;
+        let hashes = transfer.take_hashes(range.start);
+        let has_hashes = hashes.is_some();
         let fetch = Self {
             is_small: range.start == 0 && range.end <= SMALL_BYTES_MAX && hydration.size() == Some(range.end),
             store_bytes: if is_long { STORE_BYTES } else { PIECE_BYTES },
-            hashes: transfer.take_hashes(range.start),
+            hashes,
             gathered: Vec::new(),
             gathered_size: 0,
             gathered_start: range.start,
@@ -101,12 +103,15 @@ impl Fetch {
             stores: Arc::new(Semaphore::new(if is_long { STORES_MAX } else { 1 })),
             memory: None,
             _lane: lane,
-            hydration,
+            hydration: hydration.clone(),
             transfer: transfer.clone(),
             id,
         };
         let outcome = fetch.bring(first).await;
         transfer.retire(id);
+        if has_hashes && outcome.is_ok() {
+            hydration.hash_along(&transfer, range.end).await;
+        }
         outcome
     }
 

@@ -3,15 +3,14 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use futures::StreamExt;
-use umbra_core::{Body, ByteRange, Checksum, Error, ErrorKind, ObjectInfo, ReadSource, Result, Tags, limits};
+use umbra_core::{Body, Checksum, Error, ErrorKind, ObjectInfo, ReadSource, Result, Tags, limits};
 use umbra_meta::{Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Bucket, Content, Extent, Identity, Integrity, Terms};
 
 use crate::{
     cold_parts::known_parts,
     fetch::{Failure, failure_of},
-    hashes::{Hashes, Sums},
+    hashes::Sums,
     hydrate::{Hydration, Pinned, same_shadow},
     inventory,
     origin::Uncarried,
@@ -23,10 +22,17 @@ impl Hydration {
     /// Verifies the whole, lets readers have the last of it and makes it the object. Every byte is here.
     pub(crate) async fn finish(&self, transfer: &Transfer) {
         let end = match self.told_of_the_whole().await {
-            Ok(info) => match self.verify(transfer, &info).await {
+            Ok((info, untold)) => match self.verify(transfer, &info).await {
                 Ok(sums) => {
                     transfer.verified();
-                    End::Complete { kept: self.keep_or_leave(transfer, info, sums).await }
+                    match untold {
+                        None => End::Complete { kept: self.keep_or_leave(transfer, info, sums).await },
+                        // Readers have what they need. It is the object once the origin tells the rest of it.
+                        Some(error) => {
+                            self.keep_for_later(transfer).await;
+                            End::Failed(error)
+                        }
+                    }
                 }
                 Err(_) if self.transfer_is_void().await => {
                     self.leave(transfer, "the shadow was cleared").await;
@@ -55,74 +61,23 @@ impl Hydration {
         matches!(self.current().await, Err(error) if error.kind() == ErrorKind::Conflict)
     }
 
-    /// What the origin tells of the whole, asked for unless the first answer was of the whole.
-    async fn told_of_the_whole(&self) -> Result<ObjectInfo, Failure> {
+    /// What the origin tells of the whole, asked for unless it told when it was first asked; and why it cannot tell now, where that is so.
+    async fn told_of_the_whole(&self) -> Result<(ObjectInfo, Option<Error>), Failure> {
         let Pinned { info, is_whole, .. } = self.pinned();
         let info = ObjectInfo { size: self.size().unwrap_or(info.size), ..info.clone() };
         if *is_whole {
-            return Ok(info);
+            return Ok((info, None));
         }
-        let told = self.origin.head(&self.path, &self.key).await.map_err(failure_of)?.info;
-        if (&told.etag, told.size) == (&info.etag, info.size) {
-            Ok(ObjectInfo { tag_count: info.tag_count, source: info.source, ..told })
-        } else {
-            Err(Failure::Changed)
-        }
-    }
-
-    /// Verifies the whole before it is stored, if one answer brought it from the first byte to the last: readers need not wait for the disk.
-    pub(crate) async fn verify_early(&self, transfer: &Transfer, hashes: Hashes) {
-        let Pinned { info, is_whole, .. } = self.pinned();
-        let size = hashes.position();
-        if !is_whole || self.size() != Some(size) {
-            return transfer.put_hashes(hashes);
-        }
-        let sums = hashes.verify(&ObjectInfo { size, ..info.clone() }).await;
-        if sums.is_ok() {
-            transfer.verified();
-        }
-        transfer.put_sums(sums);
-    }
-
-    async fn verify(&self, transfer: &Transfer, info: &ObjectInfo) -> Result<Sums> {
-        if let Some(sums) = transfer.take_sums() {
-            return sums;
-        }
-        let Pinned { etag_is_md5, is_whole, .. } = self.pinned();
-        let mut hashes = match transfer.last_hashes() {
-            Some(hashes) if *is_whole => hashes,
-            _ => Hashes::new(info, *etag_is_md5, info.etag.part_count().map(|_| self.ask_first_part())),
-        };
-        self.hash_the_rest(transfer, &mut hashes).await?;
-        hashes.verify(info).await
-    }
-
-    /// Hashes what did not come in order, from where it is stored.
-    async fn hash_the_rest(&self, transfer: &Transfer, hashes: &mut Hashes) -> Result<()> {
-        let pieces = match transfer.content() {
-            Ok(small) => {
-                let mut position = 0;
-                for bytes in &small {
-                    if position >= hashes.position() {
-                        hashes.update(bytes).await;
-                    }
-                    position += bytes.len() as u64;
-                }
-                return Ok(());
+        match self.origin.head(&self.path, &self.key).await.map_err(failure_of) {
+            Ok(told) if (&told.info.etag, told.info.size) == (&info.etag, info.size) => {
+                Ok((ObjectInfo { tag_count: info.tag_count, source: info.source, ..told.info }, None))
             }
-            Err(pieces) => pieces,
-        };
-        for piece in pieces {
-            let skip = hashes.position().saturating_sub(piece.offset);
-            if skip >= piece.size {
-                continue;
-            }
-            let mut stream = self.native.sealed_blobs(None).read(&piece.extent(), ByteRange::new(skip, piece.size)).await??;
-            while let Some(bytes) = stream.next().await.transpose()? {
-                hashes.update(&bytes).await;
-            }
+            Ok(_) => Err(Failure::Changed),
+            // It gives the content and will not tell more of it than that did.
+            Err(Failure::Other(error)) if error.kind() == ErrorKind::OriginRefused => Ok((info, None)),
+            Err(Failure::Other(error)) if error.kind() == ErrorKind::OriginUnavailable => Ok((info, Some(error))),
+            Err(failure) => Err(failure),
         }
-        Ok(())
     }
 
     /// Makes the copy the object, and tells whether it is. Every reader has all it needs: what fails here costs only the copy.
@@ -138,11 +93,10 @@ impl Hydration {
         if is_outcome_unknown(&error) {
             return false;
         }
-        if error.kind() == ErrorKind::Conflict || !transfer.is_kept {
+        if error.kind() == ErrorKind::Conflict {
             self.leave(transfer, "something newer is here").await;
-        } else if let Ok(small) = transfer.content() {
-            // What was brought need not be brought again.
-            self.keep_for_later(transfer, small).await;
+        } else {
+            self.keep_for_later(transfer).await;
         }
         false
     }
@@ -166,10 +120,10 @@ impl Hydration {
         // From memory: the commit holds it against what is stored.
         let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
         while let Err(error) = self.publish(transfer, &current, &identity, &crc).await {
-            if error.kind() != ErrorKind::Conflict || is_outcome_unknown(&error) {
+            if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) || is_outcome_unknown(&error) {
                 return Err(error);
             }
-            // Settings may have changed that are none of the copy's business, such as the credentials.
+            // Settings may have changed that are none of the copy's business, such as the credentials, or whether versions are kept.
             let now = self.current().await?;
             if now.revision == current.revision {
                 return Err(error);
@@ -181,8 +135,13 @@ impl Hydration {
         Ok(())
     }
 
-    /// Gives the content of a small object a row, as larger ones have: the next transfer finds it complete.
-    async fn keep_for_later(&self, transfer: &Transfer, small: Vec<Bytes>) {
+    /// Sees to it that what was brought need not be brought again: the next transfer finds it complete. Only the content of a small object has no
+    /// row yet.
+    async fn keep_for_later(&self, transfer: &Transfer) {
+        if !transfer.is_kept {
+            return self.leave(transfer, "another transfer of it keeps its pieces").await;
+        }
+        let Ok(small) = transfer.content() else { return };
         let stored = async {
             let extent = self.store(small).await?;
             self.record_piece(transfer, 0, &extent).await

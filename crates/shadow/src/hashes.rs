@@ -1,9 +1,9 @@
 //! The hashes of a cold object's content, computed while it comes in from the beginning to the end.
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use tokio::task::JoinHandle;
 use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType, Error, ErrorKind, ObjectInfo, PartInfo, Result};
+use umbra_store::{Md5Pool, PooledMd5};
 
 use crate::parts::PartHashes;
 
@@ -16,7 +16,7 @@ pub(crate) struct Hashes {
     position: u64,
     /// Where the ETag may be the MD5 of the content, which is then checked whatever else the origin announces: its other checksums may be as
     /// weak as a CRC32.
-    md5: Option<Md5>,
+    md5: Option<PooledMd5>,
     crc: ChecksumHasher,
     /// The checksum the origin announced over the whole, when it did.
     announced: Option<(Checksum, ChecksumHasher)>,
@@ -44,11 +44,11 @@ pub(crate) struct Sums {
 
 impl Hashes {
     /// Hashes of what `info` tells of. `part_size` asks for the size of the first part.
-    pub(crate) fn new(info: &ObjectInfo, etag_is_md5: bool, part_size: Option<JoinHandle<Option<u64>>>) -> Self {
+    pub(crate) fn new(info: &ObjectInfo, etag_is_md5: bool, md5s: &Md5Pool, part_size: Option<JoinHandle<Option<u64>>>) -> Self {
         let full = info.checksums.iter().find(|checksum| checksum.kind == ChecksumType::FullObject);
         Self {
             position: 0,
-            md5: (etag_is_md5 && info.etag.as_md5().is_some()).then(Md5::new),
+            md5: (etag_is_md5 && info.etag.as_md5().is_some()).then(|| md5s.md5()),
             crc: ChecksumHasher::new(ChecksumAlgorithm::Crc64Nvme),
             announced: full.map(|checksum| (checksum.clone(), ChecksumHasher::new(checksum.algorithm))),
             parts: part_size.map_or(Parts::Known(None, None), |asking| Parts::Asking(asking, Vec::new(), 0)),
@@ -65,7 +65,7 @@ impl Hashes {
         self.position += bytes.len() as u64;
         self.crc.update(bytes);
         if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
+            md5.update(bytes).await;
         }
         if let Some((_, hasher)) = &mut self.announced {
             hasher.update(bytes);
@@ -110,7 +110,8 @@ impl Hashes {
             return Err(damaged("checksum"));
         }
         if let Some(md5) = self.md5
-            && info.etag.as_md5().is_some_and(|etag| etag != <[u8; 16]>::from(md5.finalize()))
+            && let Some(etag) = info.etag.as_md5()
+            && md5.finish().await? != etag
         {
             return Err(damaged("ETag"));
         }

@@ -6,6 +6,7 @@
 //! (`finish.rs`), the copy becomes the object by compare-and-set: only if the key holds exactly what it held before the origin was asked, in
 //! the same generation. A newer PUT or DELETE always wins and the copy is thrown away.
 
+mod hashing;
 mod leave;
 mod open;
 mod pieces;

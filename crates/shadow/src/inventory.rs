@@ -15,7 +15,7 @@ mod stock;
 use minicbor::{CborLen, Decode, Encode};
 use umbra_core::{Entity, Error, ErrorKind, ObjectKey, RequestContext, Result};
 use umbra_meta::{Batch, Entry, Expect, KeyRange, Projection, counter_value, key};
-use umbra_store::{Bucket, CounterChanges, ListedObject, Removal};
+use umbra_store::{Bucket, CounterChanges, ListedObject, Native, Removal};
 
 pub(crate) use self::pass::InventoryPass;
 use crate::{
@@ -98,6 +98,13 @@ fn uncount(entry: &Entry) -> Result<CounterChanges> {
     Ok(all.into_iter().filter(|(_, delta)| *delta != 0).collect())
 }
 
+/// How many bytes `key` has by the origin's listing, if it is in the inventory.
+pub(crate) async fn listed_size(native: &Native, bucket: &Bucket, key: &ObjectKey) -> Result<Option<u64>> {
+    let row = native.meta().get(bucket.partition, &key::inventory(key)).await?;
+    let cold = row.map(|row| Cold::decode(&row)).transpose()?;
+    Ok(cold.filter(|cold| cold.scope == scope_of(bucket)).map(|cold| cold.size))
+}
+
 /// The ranges of rows that an inventory of any scope has.
 pub(crate) fn ranges() -> [KeyRange; 2] {
     [key::inventory_range(""), key::counter_range("cold/")]
@@ -132,8 +139,7 @@ impl Shadow {
 
     /// Whether the inventory holds `key`.
     pub(crate) async fn is_in_inventory(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
-        let row = self.native().meta().get(bucket.partition, &key::inventory(key)).await?;
-        Ok(row.map(|row| Cold::decode(&row)).transpose()?.is_some_and(|cold| cold.scope == scope_of(bucket)))
+        Ok(listed_size(self.native(), bucket, key).await?.is_some())
     }
 
     /// Takes a key out that the origin says is not there; only if it says so once more, now that the row was seen.

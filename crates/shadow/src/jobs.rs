@@ -105,14 +105,14 @@ impl Jobs {
 
 /// There is no job of this kind.
 pub fn no_such_job(bucket: &Bucket, kind: JobKind) -> Error {
-    Error::no_such(Entity::Job, format_args!("{} has no {kind}", bucket.name))
+    Error::new(ErrorKind::NotFound(Entity::Job), format!("the bucket {} has no {kind}", bucket.name))
 }
 
 impl Shadow {
     /// Starts a job. Refused while one of its kind is running or paused.
     pub async fn start_job(&self, bucket: &Bucket, request: JobRequest) -> Result<Job> {
         if bucket.settings.shadow.is_none() {
-            return Err(Error::no_such(Entity::Shadow, format_args!("the bucket {} has none", bucket.name)));
+            return Err(Error::new(ErrorKind::NotFound(Entity::Shadow), format!("the bucket {} has no shadow", bucket.name)));
         }
         request.options.check(request.kind)?;
         for _ in 0..ATTEMPTS_MAX {

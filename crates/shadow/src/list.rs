@@ -4,7 +4,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use umbra_core::{Error, Fault, RequestContext, Result};
 use umbra_store::{Bucket, ListOptions, ListPage, ListStart};
 
-use crate::{Shadow, hydrate::same_shadow, list_merge::Item, list_sides::Sides, origin::Origin, write_through::switched};
+use crate::{
+    Shadow,
+    hydrate::same_shadow,
+    list_merge::Item,
+    list_sides::{Shown, Sides},
+    origin::Origin,
+    write_through::switched,
+};
 
 const TOKEN_VERSION: &str = "1";
 
@@ -35,6 +42,15 @@ impl Token {
     }
 }
 
+/// A page of both sides, and of each item whose it is.
+#[derive(Default)]
+pub(crate) struct Merged {
+    pub(crate) shown: Vec<Shown>,
+    /// The last name that was looked at: the page goes that far.
+    pub(crate) last: Option<String>,
+    pub(crate) has_more: bool,
+}
+
 impl Shadow {
     pub(crate) async fn list_merged(
         &self,
@@ -43,8 +59,21 @@ impl Shadow {
         options: ListOptions,
         origin: &dyn Origin,
     ) -> Result<ListPage> {
+        let Merged { shown, last, has_more } = self.merged(cx, bucket, options, origin).await?;
+        let token = last.clone().filter(|_| has_more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
+        let mut page = ListPage { next: token, last, ..ListPage::default() };
+        for (_, item) in shown {
+            match item {
+                Item::Object(object) => page.objects.push(object),
+                Item::Prefix(prefix) => page.common_prefixes.push(prefix),
+            }
+        }
+        Ok(page)
+    }
+
+    pub(crate) async fn merged(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions, origin: &dyn Origin) -> Result<Merged> {
         if options.limit == 0 {
-            return Ok(ListPage::default());
+            return Ok(Merged::default());
         }
         let after = match &options.start {
             ListStart::First => None,
@@ -84,16 +113,8 @@ impl Shadow {
             // Tombstones may be gone already that hid what the origin showed, and what was deleted since left none.
             return Err(switched());
         }
-        let more = more || stopped.is_some();
+        let has_more = more || stopped.is_some();
         let last = stopped.or_else(|| page.last().map(|(_, item)| item.name().to_owned()));
-        let token = last.clone().filter(|_| more).map(|last| Token { generation: bucket.settings.generation, last }.encode());
-        let mut result = ListPage { next: token, last, ..ListPage::default() };
-        for (_, item) in page {
-            match item {
-                Item::Object(object) => result.objects.push(object),
-                Item::Prefix(prefix) => result.common_prefixes.push(prefix),
-            }
-        }
-        Ok(result)
+        Ok(Merged { shown: page, last, has_more })
     }
 }

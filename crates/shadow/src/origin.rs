@@ -176,6 +176,12 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Tells what is known of an object; moves no body.
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead>;
 
+    /// What the headers of an object tell, for one who reads it at the same time: where they say too little nothing more is asked. A failure says
+    /// nothing of the object, and a size of 0 may be one that was not told.
+    async fn head_alone(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+        Ok(self.head(path, key).await?.info)
+    }
+
     /// Whether an object still has `etag`. Asks conditionally and moves no body.
     async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool>;
 

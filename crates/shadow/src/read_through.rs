@@ -91,7 +91,10 @@ impl Shadow {
             match place {
                 Place::Here => {
                     self.stats(bucket).local_reads.add(1);
-                    return self.native().get(cx, bucket, key, options).await;
+                    let mut object = self.native().get(cx, bucket, key, options).await?;
+                    // Tags that are half set are asked for by themselves.
+                    object.info.tags.take_if(|_| view.unsettled().is_some());
+                    return Ok(object);
                 }
                 Place::Nowhere => return Err(self.native().absence(bucket, key).await),
                 Place::Origin { .. } => {}
@@ -144,11 +147,13 @@ impl Shadow {
         first: bool,
     ) -> Result<Option<GetObject>> {
         let path = self.path(cx, bucket);
+        let mut wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         if !options.preconditions.is_empty() {
             // Judged before a transfer is begun: a condition that does not hold must not move a body.
-            check_read(&options.preconditions, &origin.head(&path, key).await?.info)?;
+            let told = origin.head(&path, key).await?.info;
+            check_read(&options.preconditions, &told)?;
+            wanted = options.range.map_or(Wanted::WholeOf(told.size), Wanted::Range);
         }
-        let wanted = options.range.map_or(Wanted::Whole, Wanted::Range);
         for _ in 0..ATTEMPTS_MAX {
             let Joined { visit: transfer, is_new, is_of_another_path } = self.join(cx, bucket, key, origin, wanted);
             if hydrates_whole(bucket) {
@@ -280,7 +285,11 @@ impl Shadow {
     ) -> Result<ObjectInfo> {
         let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
         match place {
-            Place::Here => self.native().head(cx, bucket, key, options).await,
+            Place::Here => {
+                let mut info = self.native().head(cx, bucket, key, options).await?;
+                info.tags.take_if(|_| view.unsettled().is_some());
+                Ok(info)
+            }
             Place::Nowhere => Err(self.native().absence(bucket, key).await),
             Place::Origin { .. } => {
                 let mut info = match origin.head(&self.path(cx, bucket), key).await.map_err(Error::from) {

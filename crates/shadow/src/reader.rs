@@ -113,7 +113,9 @@ impl Reader {
 
     /// Has the next bytes brought, a good way ahead.
     fn demand(&mut self) {
-        let wanted = self.range.end.min(self.range.start.saturating_add(AHEAD_BYTES));
+        // To where whole requests end, so that none is for less.
+        let ahead = self.range.start.saturating_add(AHEAD_BYTES);
+        let wanted = self.range.end.min(ahead - ahead % FETCH_BYTES);
         if self.demanded <= self.range.start || (self.demanded < wanted && self.demanded - self.range.start < AHEAD_BYTES - FETCH_BYTES) {
             self.transfer.demand(ByteRange::new(self.range.start, wanted));
             self.demanded = wanted;

@@ -5,43 +5,36 @@
 //! [`crate::hydrate`]), which runs the fetches. Bytes are kept in memory until they are stored, then read from the blob store. A reader that
 //! leaves changes nothing.
 
-use std::{collections::BTreeMap, fmt, future::Future, ops::Deref, sync::Arc};
+mod state;
+mod stored_piece;
+
+use std::{fmt, future::Future, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use umbra_blob::BlobId;
 use umbra_core::{ByteRange, Error, ErrorKind, ObjectInfo, Result};
-use umbra_store::{Extent, Seal, SealedBlobs};
+use umbra_store::SealedBlobs;
 
 use crate::{
-    arriving::Arriving,
     hashes::{Hashes, Sums},
-    news::News,
+    news::{Follower, News},
     reader::{At, Reader},
 };
+use state::State;
+pub(crate) use stored_piece::StoredPiece;
 
 /// What ranges are widened to before the origin is asked. A reader waits for at most so much before its first byte, 8 ms at a gigabit a
 /// second; smaller pieces would make more requests and more records of the same object.
 pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
 /// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
 pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
-/// The largest object that is brought by one request from the first byte to the last, where its size is known and nobody waits for a part
-/// of it: the fewest requests, hashed as it comes. What is larger comes in ranges, so that a crash costs little of it.
+/// The largest object that is brought by one request from the first byte to the last, if nobody waits for a part of it: the fewest requests,
+/// hashed as it comes. What is larger comes in ranges, so that a crash costs little of it; where the size is not known, so many bytes are asked
+/// for first, which is as long as readers of later ones may have to wait.
 pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
-/// The smallest object whose one answer, where its size was not known when it was asked for, may be cut short. That costs what is on its way at
-/// that moment, several MB, which of a smaller one would be too much; and of a smaller one a reader of the end waits for no more than half a
-/// second at a gigabit a second.
-const CUTTABLE_BYTES_MIN: u64 = 64 * PIECE_BYTES;
-/// How far a reader of such an object may be ahead of that answer and still wait for it, instead of taking the bytes from it. Fetches for ranges
-/// are never longer, so only that answer is ever cut short.
-const NEAR_BYTES: u64 = 2 * FETCH_BYTES;
-/// The most bytes one request in the background asks for.
-const BACKGROUND_BYTES: u64 = 2 * PIECE_BYTES;
-/// Requests in the background for one object at a time.
-const FILLERS_MAX: usize = 2;
 
 /// How a transfer ended.
 #[derive(Clone, Debug)]
@@ -57,36 +50,6 @@ pub(crate) enum End {
     Failed(Error),
 }
 
-/// A piece of the object in the blob store.
-#[derive(Clone, Debug)]
-pub(crate) struct StoredPiece {
-    /// Where it begins within the object.
-    pub(crate) offset: u64,
-    /// Bytes of content.
-    pub(crate) size: u64,
-    /// Where it is.
-    pub(crate) blob: BlobId,
-    /// The key it is encrypted with, if it is.
-    pub(crate) seal: Option<Box<Seal>>,
-}
-
-impl StoredPiece {
-    /// The piece that lies in `extent`.
-    pub(crate) fn new(offset: u64, extent: Extent) -> Self {
-        let Extent { blob, size, seal } = extent;
-        Self { offset, size, blob, seal }
-    }
-
-    /// Where it lies in the blob store.
-    pub(crate) fn extent(&self) -> Extent {
-        Extent { blob: self.blob.clone(), size: self.size, seal: self.seal.clone() }
-    }
-
-    fn end(&self) -> u64 {
-        self.offset + self.size
-    }
-}
-
 /// What the hydration is to do next.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -98,37 +61,6 @@ pub(crate) enum Step {
     Complete,
     /// Nobody needs more: the transfer has ended as [`End::Superseded`].
     Park,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    info: Option<Arc<ObjectInfo>>,
-    /// Bytes of the whole; `None` while the origin has not told.
-    size: Option<u64>,
-    /// Disjoint, by their offset.
-    stored: BTreeMap<u64, StoredPiece>,
-    /// Everything before it is stored.
-    frontier: u64,
-    /// The fetches queued or under way, disjoint with each other and with what is stored.
-    fetches: Vec<Arriving>,
-    fetches_begun: u64,
-    queue: Vec<(u64, ByteRange)>,
-    /// The whole, when it came by one fetch and is small enough to be kept in memory.
-    small: Option<Vec<Bytes>>,
-    hashes: Option<Hashes>,
-    /// What they came to, once every byte passed them.
-    sums: Option<Result<Sums>>,
-    readers: usize,
-    /// Somebody needs every byte.
-    wants_whole: bool,
-    fillers: usize,
-    /// The origin answers a request for a range with the whole.
-    ignores_ranges: bool,
-    /// The origin has answered to this transfer: what is missing can be had.
-    answered: bool,
-    /// The whole matches what the origin says of it.
-    verified: bool,
-    end: Option<End>,
 }
 
 /// Blobs that did not become an object: deleted when the last reader of the transfer is gone.
@@ -156,7 +88,7 @@ impl Visit {
     /// Begins to read `range`.
     pub(crate) fn read(self, blobs: SealedBlobs, range: ByteRange) -> Reader {
         let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
-        let changed = self.0.changed.follow();
+        let changed = self.0.follow();
         Reader::new(self, changed, blobs, range, is_whole)
     }
 }
@@ -330,10 +262,7 @@ impl Transfer {
 
     /// Claims the first bytes that nobody is bringing.
     pub(crate) fn claim_next(&self) -> Option<(u64, ByteRange)> {
-        self.update(|state| {
-            let range = state.next_missing(BACKGROUND_BYTES)?;
-            Some((state.claim(range), range))
-        })
+        self.update(State::claim_next)
     }
 
     /// The whole content, once it is complete: in memory, or in pieces in their order.
@@ -416,6 +345,11 @@ impl Transfer {
         Ok(())
     }
 
+    /// Follows whatever changes from now on.
+    pub(crate) fn follow(&self) -> Follower {
+        self.changed.follow()
+    }
+
     /// What a reader at `position` finds.
     pub(crate) fn at(&self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
         self.state.lock().at(position, is_last)
@@ -428,139 +362,6 @@ impl Transfer {
                 return found;
             }
             changed.changed().await;
-        }
-    }
-}
-
-impl State {
-    fn fetch(&mut self, id: u64) -> Option<&mut Arriving> {
-        self.fetches.iter_mut().find(|fetch| fetch.id == id)
-    }
-
-    fn claim(&mut self, range: ByteRange) -> u64 {
-        let is_free = |other: &Arriving| other.end <= range.start || range.end <= other.start;
-        debug_assert!(self.fetches.iter().all(is_free), "two fetches own the same bytes");
-        self.fetches_begun += 1;
-        self.fetches.push(Arriving::new(self.fetches_begun, range));
-        self.fetches_begun
-    }
-
-    fn store(&mut self, piece: StoredPiece) {
-        self.stored.insert(piece.offset, piece);
-        while let Some(piece) = self.stored.get(&self.frontier) {
-            self.frontier = piece.end();
-        }
-    }
-
-    fn stored_at(&self, position: u64) -> Option<&StoredPiece> {
-        self.stored.range(..=position).next_back().map(|(_, piece)| piece).filter(|piece| position < piece.end())
-    }
-
-    /// The first byte of `range` that is not stored.
-    fn not_stored(&self, range: ByteRange) -> Option<u64> {
-        let mut position = range.start;
-        while position < range.end {
-            match self.stored_at(position) {
-                Some(piece) => position = piece.end(),
-                None => return Some(position),
-            }
-        }
-        None
-    }
-
-    fn fetch_at(&mut self, position: u64) -> Option<&mut Arriving> {
-        self.fetches.iter_mut().find(|fetch| fetch.start <= position && position < fetch.end)
-    }
-
-    /// Where what is missing at `position` ends, at most at `end`.
-    fn missing_up_to(&self, position: u64, end: u64) -> u64 {
-        let stored = self.stored.range(position..).next().map_or(end, |(offset, _)| *offset);
-        let fetched = self.fetches.iter().map(|fetch| fetch.start).filter(|start| *start > position).min().unwrap_or(end);
-        end.min(stored).min(fetched)
-    }
-
-    fn demand(&mut self, range: ByteRange) {
-        let (Some(size), None) = (self.size, &self.end) else { return };
-        let mut position = range.start - range.start % PIECE_BYTES;
-        let end = range.end.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES).min(size);
-        let can_cut = size >= CUTTABLE_BYTES_MIN && !self.ignores_ranges;
-        while position < end {
-            if let Some(piece) = self.stored_at(position) {
-                position = piece.end();
-                continue;
-            }
-            if let Some(fetch) = self.fetch_at(position)
-                && !(can_cut && fetch.cut(position, NEAR_BYTES))
-            {
-                position = fetch.end;
-                continue;
-            }
-            let upto = self.missing_up_to(position, end.min(position + FETCH_BYTES));
-            let range = ByteRange::new(position, upto);
-            let id = self.claim(range);
-            self.queue.push((id, range));
-            position = upto;
-        }
-    }
-
-    /// The first bytes that nobody is bringing, at most `limit`.
-    fn next_missing(&mut self, limit: u64) -> Option<ByteRange> {
-        let size = self.size?;
-        let mut position = self.frontier;
-        while position < size {
-            position = match (self.stored_at(position).map(StoredPiece::end), self.fetch_at(position).map(|fetch| fetch.end)) {
-                (Some(end), _) | (None, Some(end)) => end,
-                (None, None) => return Some(ByteRange::new(position, self.missing_up_to(position, size.min(position + limit)))),
-            };
-        }
-        None
-    }
-
-    fn is_complete(&self) -> bool {
-        self.small.is_some() || self.size == Some(self.frontier)
-    }
-
-    fn step(&mut self) -> Option<Step> {
-        if !self.queue.is_empty() {
-            return Some(Step::Fetch(std::mem::take(&mut self.queue)));
-        }
-        if self.is_complete() {
-            return Some(Step::Complete);
-        }
-        if self.wants_whole && self.fillers < FILLERS_MAX && !self.ignores_ranges && self.next_missing(1).is_some() {
-            self.fillers += 1;
-            return Some(Step::Fill);
-        }
-        let is_idle = self.info.is_some() && self.fetches.is_empty() && self.fillers == 0 && self.readers == 0;
-        if is_idle && !self.wants_whole {
-            self.end.get_or_insert(End::Superseded);
-            return Some(Step::Park);
-        }
-        None
-    }
-
-    fn at(&mut self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
-        let mut is_coming = false;
-        let found = if let Some(piece) = self.stored_at(position) {
-            Some((At::Stored(piece.clone()), piece.end()))
-        } else {
-            let fetch = self.fetch_at(position);
-            is_coming = fetch.is_some();
-            fetch.and_then(|fetch| fetch.at(position)).map(|bytes| {
-                let end = position + bytes.len() as u64;
-                (At::Bytes(bytes), end)
-            })
-        };
-        let is_withheld = |end| is_last(end) && !self.verified;
-        match (found, &self.end) {
-            (Some((found, end)), _) if !is_withheld(end) => found,
-            (_, Some(End::Failed(error))) => At::Failed(error.clone()),
-            (_, Some(End::Superseded)) => At::Failed(changed()),
-            (None, Some(End::Complete { .. })) => At::Failed(Error::internal("a transfer ended before its last byte")),
-            (Some((found, _)), Some(End::Complete { .. })) => found,
-            (Some(_), None) => At::NotYet,
-            (None, None) if is_coming => At::NotYet,
-            (None, None) => At::Missing,
         }
     }
 }

@@ -7,13 +7,16 @@ use std::collections::{BTreeMap, HashSet};
 use umbra_core::{Entity, Error, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
-    Bucket, DeleteOptions, Deleted, ListOptions, ListPage, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion,
-    Terms, VersionsPage,
+    Bucket, DeleteOptions, Deleted, ListOptions, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion, Terms,
+    VersionsPage,
 };
 
 use crate::{
     Shadow,
+    list::Merged,
+    list_merge::Item,
     origin::Origin,
+    record::Operation,
     shadow::writes_through,
     view::has_versions,
     write_here::{OnlyHere, unswitched},
@@ -37,6 +40,12 @@ impl Shadow {
             Some(VersionId::Named { .. }) => Ok(true),
             Some(VersionId::Null) => Ok(!self.view(bucket, key).await?.is_cold()),
         }
+    }
+
+    /// Whether the null version of a key that was cold may be another by now than what a read of the key found: one that is behind, or gone.
+    pub(crate) async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+        let view = self.view(bucket, key).await?;
+        Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
     }
 
     /// Which version the object here is, if there is one.
@@ -75,7 +84,13 @@ impl Shadow {
             };
             return self.native().remove_version(&bucket, key, version, options).await;
         }
-        let OnlyHere { terms: terms_of_absence, under, leaves_upload } = self.only_here(bucket, key, of_absence).await?;
+        // What is half done becomes a version on top, and is none yet: whoever names another says nothing of it.
+        let is_beside = view.unsettled().is_some_and(|intent| intent.operation != Operation::Tag) && !is_cold;
+        let terms_here = async |terms| match is_beside {
+            true => self.beside_intent(bucket, key, terms).await,
+            false => self.only_here(bucket, key, terms).await,
+        };
+        let OnlyHere { terms: terms_of_absence, under, leaves_upload } = terms_here(of_absence).await?;
         let deleted = if is_cold {
             let checks = [key::object(key), key::history(key)].map(|key| Check { key, expect: Expect::Absent });
             let etag = self.cold_etag(cx, bucket, key, &view, &conditions, origin).await?;
@@ -85,11 +100,11 @@ impl Shadow {
             let committed = self.native().commit_terms(bucket, &terms).await;
             committed.map(|()| Deleted { version: Some(version), is_marker: false })
         } else {
-            // One behind the current object says nothing of a write that is half done.
-            let is_current = view.object.as_ref().is_none_or(|stored| stored.object.version.id() == version);
-            let terms = match is_current {
-                true => self.only_here(bucket, key, Self::terms_of_put(key)).await?.terms,
-                false => Terms { checks: vec![unswitched(under)], ..Terms::default() },
+            // One behind the current object changes nothing but itself.
+            let is_behind = view.object.as_ref().is_some_and(|stored| stored.object.version.id() != version);
+            let terms = match is_behind {
+                true => Terms { checks: vec![unswitched(under)], ..Terms::default() },
+                false => terms_here(Self::terms_of_put(key)).await?.terms,
             };
             let options =
                 RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence, ..RemoveVersion::default() };
@@ -102,7 +117,8 @@ impl Shadow {
 
     /// One page of versions, cold keys as their null version.
     ///
-    /// The current objects of both sides, merged, are held against the versions here: what has none of those is cold.
+    /// The current objects of both sides, merged, are held against the versions here: what the origin has is cold unless it has some of those, and
+    /// what was here then and is no more is gone.
     pub(crate) async fn list_versions_merged(
         &self,
         cx: &RequestContext,
@@ -121,7 +137,7 @@ impl Shadow {
             limit: options.limit,
             source: ListSource::Merged,
         };
-        let merged = self.list_merged(cx, bucket, merged, origin).await?;
+        let merged = self.merged(cx, bucket, merged, origin).await?;
         let here = self.native().list_versions(cx, bucket, options.clone()).await?;
         Ok(union(merged, here, options.limit))
     }
@@ -130,23 +146,27 @@ impl Shadow {
 /// Names of one page, in order: a common prefix, or a key with what is known of its versions.
 type Names = BTreeMap<String, Vec<ListedVersion>>;
 
-fn union(merged: ListPage, here: VersionsPage, limit: usize) -> VersionsPage {
+fn union(merged: Merged, here: VersionsPage, limit: usize) -> VersionsPage {
     // Behind the last name that both reach nothing is certain.
-    let ends = [merged.last.filter(|_| merged.next.is_some()), here.next.as_ref().map(|(name, _)| name.clone())];
+    let ends = [merged.last.filter(|_| merged.has_more), here.next.as_ref().map(|(name, _)| name.clone())];
     let horizon = ends.into_iter().flatten().min();
     let is_certain = |name: &str| horizon.as_deref().is_none_or(|horizon| name <= horizon);
     let is_cut = |name: &str| horizon.as_deref() == Some(name);
     let known: HashSet<String> = here.versions.iter().map(|listed| listed.object.key.as_str().to_owned()).collect();
     let mut names = Names::new();
-    for prefix in merged.common_prefixes.into_iter().chain(here.common_prefixes) {
-        names.insert(prefix, Vec::new());
-    }
+    names.extend(here.common_prefixes.into_iter().map(|prefix| (prefix, Vec::new())));
     for listed in here.versions {
         names.entry(listed.object.key.as_str().to_owned()).or_default().push(listed);
     }
-    for object in merged.objects.into_iter().filter(|object| !known.contains(object.key.as_str())) {
-        let name = object.key.as_str().to_owned();
-        names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
+    for (source, item) in merged.shown {
+        match item {
+            Item::Prefix(prefix) => drop(names.insert(prefix, Vec::new())),
+            Item::Object(object) if source == ListSource::Origin && !known.contains(object.key.as_str()) => {
+                let name = object.key.as_str().to_owned();
+                names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
+            }
+            Item::Object(_) => {}
+        }
     }
     let mut page = VersionsPage::default();
     let mut last = None;

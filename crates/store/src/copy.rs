@@ -29,8 +29,8 @@ pub struct CopyOptions {
     pub source_key: Option<CustomerKey>,
     /// How the target is to be encrypted.
     pub sealing: Option<Sealing>,
-    /// Whether that was asked for, which makes the copy of an object to itself a change.
-    pub changes_encryption: bool,
+    /// Whether that was asked for, or anything else that makes the copy of an object to itself a change.
+    pub changes: bool,
     /// Conditions on what the target's key holds.
     pub conditions: Preconditions,
 }
@@ -52,24 +52,49 @@ pub async fn copy(
     target: (&Bucket, &ObjectKey),
     options: CopyOptions,
 ) -> Result<Copied> {
+    let read = read_source(objects, cx, source, target, &options).await?;
+    write_copy(objects, cx, source, target, read, options).await
+}
+
+/// The first half of a copy: its source, of which nothing is written yet.
+pub async fn read_source(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    source: (&Bucket, &ObjectKey),
+    target: (&Bucket, &ObjectKey),
+    options: &CopyOptions,
+) -> Result<GetObject> {
     let is_itself = source.0.partition == target.0.partition && source.1 == target.1 && options.source_version.is_none();
-    if options.replace.is_none() && !options.changes_encryption && is_itself {
+    if options.replace.is_none() && !options.changes && is_itself {
         let message = "this copy request is illegal because it is trying to copy an object to itself without changing its metadata, \
                        storage class, website redirect location or encryption attributes";
         return Err(Error::invalid(Fault::InvalidRequest, message));
     }
     let read = GetOptions {
         version: options.source_version,
-        preconditions: options.source_conditions,
-        customer_key: options.source_key,
+        preconditions: options.source_conditions.clone(),
+        customer_key: options.source_key.clone(),
         ..GetOptions::default()
     };
-    let GetObject { info, body, .. } = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
-    check_size(info.size)?;
+    let read = objects.get(cx, source.0, source.1, read).await.map_err(unmodified_is_a_failure)?;
+    check_size(read.info.size)?;
+    Ok(read)
+}
+
+/// The second half of a copy: writes what was `read`.
+pub async fn write_copy(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    source: (&Bucket, &ObjectKey),
+    target: (&Bucket, &ObjectKey),
+    read: GetObject,
+    options: CopyOptions,
+) -> Result<Copied> {
+    let GetObject { mut info, body, .. } = read;
     let source_version = info.version;
     // A named version is the same one however the key changes meanwhile.
     let tagged = if source_version == VersionId::Null { options.source_version } else { Some(source_version) };
-    let tags = match options.replace_tags {
+    let tags = match options.replace_tags.or(info.tags.take()) {
         Some(tags) => tags,
         // Asked for even where none are announced: an origin need not tell how many there are.
         None => objects.tags(cx, source.0, source.1, tagged).await?.0,
@@ -104,6 +129,14 @@ pub struct CopyPartOptions {
     pub customer_key: Option<CustomerKey>,
 }
 
+/// The source of a part, of which nothing is written yet.
+#[derive(Debug)]
+pub struct PartSource {
+    /// What is read.
+    pub read: GetObject,
+    integrity: Integrity,
+}
+
 /// Copies an object, or a range of it, into a part of an upload.
 pub async fn copy_part(
     objects: &dyn Objects,
@@ -113,6 +146,19 @@ pub async fn copy_part(
     part: PartAddress<'_>,
     options: CopyPartOptions,
 ) -> Result<Copied> {
+    let read = read_part_source(objects, cx, source, bucket, &part, options).await?;
+    write_part_copy(objects, cx, bucket, part, read).await
+}
+
+/// The first half of a copy into a part.
+pub async fn read_part_source(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    source: (&Bucket, &ObjectKey),
+    bucket: &Bucket,
+    part: &PartAddress<'_>,
+    options: CopyPartOptions,
+) -> Result<PartSource> {
     let CopyPartOptions { source_version, source_conditions, range, source_key, customer_key } = options;
     let upload = objects.upload(cx, bucket, part.key, part.upload).await?;
     let integrity = part_integrity(&upload, Integrity { sealing: customer_key.map(Sealing::Customer), ..Integrity::default() })?;
@@ -129,12 +175,25 @@ pub async fn copy_part(
         ErrorKind::Invalid(Fault::InvalidRange) => Error::invalid(Fault::InvalidArgument, "range specified is not valid for source object"),
         _ => unmodified_is_a_failure(error),
     };
-    let GetObject { info, range: got, body } = objects.get(cx, source.0, source.1, read).await.map_err(beyond)?;
-    if range.is_some_and(|(_, last)| last >= info.size) {
-        let message = format!("range specified is not valid for source object of size: {}", info.size);
+    let read = objects.get(cx, source.0, source.1, read).await.map_err(beyond)?;
+    let size = read.info.size;
+    if range.is_some_and(|(_, last)| last >= size) {
+        let message = format!("range specified is not valid for source object of size: {size}");
         return Err(Error::invalid(Fault::InvalidArgument, message));
     }
-    check_size(got.map_or(info.size, umbra_core::ByteRange::len))?;
+    check_size(read.range.map_or(size, umbra_core::ByteRange::len))?;
+    Ok(PartSource { read, integrity })
+}
+
+/// The second half of a copy into a part.
+pub async fn write_part_copy(
+    objects: &dyn Objects,
+    cx: &RequestContext,
+    bucket: &Bucket,
+    part: PartAddress<'_>,
+    source: PartSource,
+) -> Result<Copied> {
+    let PartSource { read: GetObject { info, body, .. }, integrity } = source;
     Ok(Copied { target: objects.put_part(cx, bucket, part, body, integrity).await?, source: info.version })
 }
 

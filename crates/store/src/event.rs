@@ -16,7 +16,7 @@ mod telling;
 
 use umbra_core::{ETag, ObjectKey, Timestamp};
 
-pub use self::bell::EventBell;
+pub use self::bell::{EventBell, TestEvent};
 pub(crate) use self::order::EventOrder;
 pub use self::order::EventPlace;
 pub use self::telling::Telling;

@@ -10,6 +10,7 @@ pub mod event;
 mod extras;
 mod keyring;
 pub mod lifecycle;
+mod md5_pool;
 mod native;
 mod objects;
 mod reclaim;
@@ -23,7 +24,9 @@ pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState, Versioning};
 pub use catalog::{Catalog, NewKey, Organization, Usage};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
-pub use copy::{Copied, CopyOptions, CopyPartOptions, copy, copy_part};
+pub use copy::{
+    Copied, CopyOptions, CopyPartOptions, PartSource, copy, copy_part, read_part_source, read_source, write_copy, write_part_copy,
+};
 pub use destroy::Destroyer;
 pub use event::{Cause, Event, EventBell, EventKind};
 pub use extras::{
@@ -32,6 +35,7 @@ pub use extras::{
 };
 pub use keyring::{CustomerKey, DEFAULT_KMS_KEY, Keyring, Seal, Sealing, Wrapping};
 pub use lifecycle::{Lifecycle, LifecycleDay};
+pub use md5_pool::{Md5Pool, PooledMd5};
 pub use native::{
     Completion, CompletionPlan, Content, Extent, Native, NativeParts, NewObject, ObjectRecord, PartNoting, Pieces, RemoveVersion,
     SealedBlobs, Stored, StoredPart, Version, VersionRow, decode_upload_index, part_integrity, upload_initiated,

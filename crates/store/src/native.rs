@@ -66,7 +66,7 @@ pub use self::{
 };
 use crate::{
     AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity,
-    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions,
+    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, PutObject, PutOptions,
     ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
@@ -94,13 +94,14 @@ pub struct Native {
     parts: Arc<NativeParts>,
     bell: EventBell,
     order: EventOrder,
+    md5s: Md5Pool,
 }
 
 impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
         let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        Self { parts: Arc::new(parts), bell: EventBell::default(), order }
+        Self { parts: Arc::new(parts), bell: EventBell::default(), order, md5s: Md5Pool::default() }
     }
 
     /// Where records are.
@@ -121,6 +122,11 @@ impl Native {
     /// Randomness.
     pub fn random(&self) -> &dyn Random {
         &*self.parts.random
+    }
+
+    /// Where the MD5 of what comes in is computed.
+    pub const fn md5s(&self) -> &Md5Pool {
+        &self.md5s
     }
 
     /// Rings when a bucket has something to tell.

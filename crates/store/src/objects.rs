@@ -392,6 +392,15 @@ pub struct CreateUpload {
     pub attributes: Attributes,
     /// The checksum every part is to carry, and what the object's is to cover.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumType)>,
+    /// Which organization begins it; `None` for that of the bucket.
+    pub initiator: Option<String>,
+}
+
+impl CreateUpload {
+    /// Which organization the object will belong to; `None` for that of the bucket.
+    pub fn owner(&self) -> Option<&str> {
+        self.attributes.acl.as_ref().map(|acl| acl.owner.as_str()).filter(|owner| !owner.is_empty())
+    }
 }
 
 /// Which part of which upload.
@@ -479,6 +488,10 @@ pub struct ListedUpload {
     pub upload: UploadId,
     /// When it began.
     pub initiated: Timestamp,
+    /// Which organization began it; `None` for that of the bucket.
+    pub initiator: Option<String>,
+    /// Which organization the object will belong to; `None` for that of the bucket.
+    pub owner: Option<String>,
 }
 
 /// One page of uploads.

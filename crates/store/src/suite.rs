@@ -50,6 +50,7 @@ pub async fn run(objects: Arc<dyn Objects>, make_bucket: MakeBucket) {
         versions::run(&fixture().await, seed).await;
     }
     versions::races(&fixture().await).await;
+    versions::listed_while_changing(&fixture().await).await;
     versions::locks(&fixture().await).await;
     versions::purges(&fixture().await).await;
 }

@@ -49,7 +49,12 @@ class Hook:
     def records(self, path="/"):
         """The records of S3's events that came to `path`, in their order."""
         with self._lock:
-            return [record for at, document in self.documents if at == path for record in document["Records"]]
+            return [record for at, document in self.documents if at == path for record in document.get("Records", ())]
+
+    def tests(self, path="/"):
+        """The tests that came to `path` once it was named as a receiver."""
+        with self._lock:
+            return [document for at, document in self.documents if at == path and document.get("Event") == "s3:TestEvent"]
 
     def told(self, path="/"):
         """What happened to which key, in the order in which it was told."""

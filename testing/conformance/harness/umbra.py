@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from . import clients, engine
+from . import clients, engine, postgres
 from .process import Process, clean_environment
 from .wait import until
 
@@ -56,6 +56,8 @@ class Umbra:
         self.flags = [*blobs, *flags]
         self.root = root
         extra = {"UMBRA_ROOT_ACCESS_KEY": ROOT_KEY, "UMBRA_ROOT_SECRET_KEY": ROOT_SECRET} if root else {}
+        if database := postgres.wanted(self.dir):
+            extra["UMBRA_METADATA"] = database
         self.env = clean_environment(self.home, **{**extra, **keys, **(env or {})})
         self.listen = self.admin_listen = "127.0.0.1:0"
         self.log_path = self.dir / "umbra.log"

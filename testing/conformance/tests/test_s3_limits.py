@@ -3,12 +3,16 @@
 Holds "Where this page is silent, do what Amazon S3 does". Where only a length is announced, nothing of that length is sent.
 """
 
+import json
+
 import pytest
 
 from harness.clients import headers, put_multipart, read, refused
 from harness.data import KIB, MIB, content
+from harness.organizations import Org
 from harness.raw import is_error, request, send
 from harness.shadowed import name
+from harness.umbra import Umbra
 
 GIB = 1024 * MIB
 
@@ -143,3 +147,117 @@ def test_conditions_name_one_etag(c, bucket):
     assert refused(c.put_object, Bucket=bucket, Key="k", Body=b"y", IfMatch='"other"').status == 412
     assert headers(c.put_object(Bucket=bucket, Key="k", Body=b"y", IfMatch=tag))["etag"] != tag
     assert refused(c.put_object, Bucket=bucket, Key="absent", Body=b"y", IfMatch=tag).status == 404
+
+
+def _tags(count):
+    return {"TagSet": [{"Key": f"k{n}", "Value": "v"} for n in range(count)]}
+
+
+def _rule(n):
+    return {"ID": f"r{n}", "Status": "Enabled", "Filter": {"Prefix": f"{n}/"}, "Expiration": {"Days": 1}}
+
+
+def _cors(count):
+    return {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": [f"http://{n}.example"]} for n in range(count)]}
+
+
+def _routes(count):
+    return [{"Condition": {"KeyPrefixEquals": f"{n}/"}, "Redirect": {"ReplaceKeyPrefixWith": "x/"}} for n in range(count)]
+
+
+def _policy(bucket, size):
+    """A policy of exactly `size` bytes."""
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": [f"arn:aws:s3:::{bucket}/*"]}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    resources = []
+    while size - len(text) > 1000:
+        resources.append(f"arn:aws:s3:::{bucket}/{len(resources):02}{'p' * 500}")
+        text = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": resources}]})
+    resources.append(f"arn:aws:s3:::{bucket}/")
+    text = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": resources}]})
+    resources[-1] += "q" * (size - len(text))
+    return json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Resource": resources}]})
+
+
+@pytest.mark.parametrize("most, code, put", [
+    (50, "InvalidTag", lambda c, b, n: c.put_bucket_tagging(Bucket=b, Tagging=_tags(n))),
+    (1000, "MalformedXML", lambda c, b, n: c.put_bucket_lifecycle_configuration(Bucket=b, LifecycleConfiguration={"Rules": [_rule(r) for r in range(n)]})),
+    (100, "InvalidRequest", lambda c, b, n: c.put_bucket_cors(Bucket=b, CORSConfiguration=_cors(n))),
+    (50, "InvalidRequest", lambda c, b, n: c.put_bucket_website(
+        Bucket=b, WebsiteConfiguration={"IndexDocument": {"Suffix": "i"}, "RoutingRules": _routes(n)})),
+    (20 * KIB, "MalformedPolicy", lambda c, b, n: c.put_bucket_policy(Bucket=b, Policy=_policy(b, n))),
+], ids=["tags of a bucket", "lifecycle rules", "CORS rules", "routing rules", "bytes of a policy"])
+def test_settings_of_a_bucket(c, bucket, most, code, put):
+    """As many as S3 takes, and one more."""
+    put(c, bucket, most)
+    error = refused(put, c, bucket, most + 1)
+    assert (error.status, error.code) == (400, code)
+
+
+def test_acls_have_a_hundred_grants(umbra, bucket):
+    """On buckets and on objects: MalformedACLError."""
+    made = Org(umbra)
+    theirs, c = name("grants"), made.client()
+    c.create_bucket(Bucket=theirs)
+    c.put_object(Bucket=theirs, Key="k", Body=b"x")
+
+    def policy(count):
+        grant = {"Grantee": {"Type": "CanonicalUser", "ID": made.name}, "Permission": "READ"}
+        return {"Owner": {"ID": made.name}, "Grants": [grant] * count}
+
+    for put in (lambda acl: c.put_bucket_acl(Bucket=theirs, AccessControlPolicy=acl), lambda acl: c.put_object_acl(Bucket=theirs, Key="k", AccessControlPolicy=acl)):
+        put(policy(100))
+        error = refused(put, policy(101))
+        assert (error.status, error.code) == (400, "MalformedACLError")
+
+
+def test_a_bucket_tells_a_hundred(tmp_path):
+    """Notification configurations of one bucket: InvalidArgument."""
+    server = Umbra(tmp_path / "telling", "--webhook", "one=http://127.0.0.1:9/").start()
+    try:
+        c = server.client()
+        c.create_bucket(Bucket="telling")
+
+        def put(count):
+            hooks = [{"Id": f"q{n}", "QueueArn": "arn:umbra:sqs::one:webhook", "Events": ["s3:ObjectCreated:*"], "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"{n:03}/"}]}}} for n in range(count)]
+            c.put_bucket_notification_configuration(Bucket="telling", NotificationConfiguration={"QueueConfigurations": hooks}, SkipDestinationValidation=True)
+
+        put(100)
+        error = refused(put, 101)
+        assert (error.status, error.code) == (400, "InvalidArgument")
+        assert len(c.get_bucket_notification_configuration(Bucket="telling")["QueueConfigurations"]) == 100
+    finally:
+        server.remove()
+
+
+def test_objects_are_kept_for_a_hundred_years(c):
+    """Default retention: 36,500 days or 100 years."""
+    made = name("kept")
+    c.create_bucket(Bucket=made, ObjectLockEnabledForBucket=True)
+
+    def put(**period):
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", **period}}
+        c.put_object_lock_configuration(Bucket=made, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule})
+
+    for good, bad in (({"Days": 36_500}, {"Days": 36_501}), ({"Years": 100}, {"Years": 101}), ({"Days": 1}, {"Days": 0})):
+        put(**good)
+        error = refused(put, **bad)
+        assert error.status == 400 and error.code in ("InvalidArgument", "InvalidRetentionPeriod"), (bad, error)
+
+
+def test_presigned_urls_last_a_week(c, bucket):
+    """604,800 seconds: AuthorizationQueryParametersError beyond."""
+    import requests
+
+    c.put_object(Bucket=bucket, Key="k", Body=b"x")
+    options = {"Params": {"Bucket": bucket, "Key": "k"}}
+    assert requests.get(c.generate_presigned_url("get_object", ExpiresIn=604_800, **options)).content == b"x"
+    answer = requests.get(c.generate_presigned_url("get_object", ExpiresIn=604_801, **options))
+    assert answer.status_code == 400 and "AuthorizationQueryParametersError" in answer.text
+
+
+def test_urls_of_eight_kibibytes(wire, c):
+    """A query of 8 KiB is taken; one that is much longer is refused by name."""
+    c.put_object(Bucket=wire.bucket, Key="k", Body=b"x")
+    assert wire.call("GET", "/BUCKET/k", "response-content-type=" + "a" * 8 * KIB).status == 200
+    is_error(wire.call("GET", "/BUCKET/k", "response-content-type=" + "a" * 20 * KIB), 414, "InvalidURI")

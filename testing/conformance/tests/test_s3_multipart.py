@@ -10,6 +10,8 @@ import pytest
 from harness.checksums import checksum, composite
 from harness.clients import headers, keys_of, put_multipart, read, refused, walk_v2
 from harness.data import KIB, MIB, content, etag, multipart_etag
+from harness.organizations import Org
+from harness.shadowed import name
 
 PARTS = [content(5 * MIB, 1), content(6 * MIB, 2), content(7, 3)]
 
@@ -265,3 +267,25 @@ def test_large_upload_with_the_transfer_manager(c, bucket, tmp_path):
     c.download_file(bucket, "k", str(back))
     assert back.read_bytes() == content(100 * MIB)
     assert headers(c.head_object(Bucket=bucket, Key="k"))["etag"].endswith('-13"')
+
+
+def test_uploads_tell_who_began_them(umbra):
+    """Initiator and owner in the lists of uploads and of parts; the owner's own and those of a stranger."""
+    ours, theirs = Org(umbra), Org(umbra)
+    c, stranger, made = ours.client(), theirs.client(), name("shared")
+    c.create_bucket(Bucket=made)
+    c.put_bucket_acl(Bucket=made, ACL="public-read-write")
+    uploads = {key: client.create_multipart_upload(Bucket=made, Key=key)["UploadId"] for key, client in (("a", c), ("b", stranger))}
+
+    def named(entry):
+        return [entry[field][part] for field in ("Initiator", "Owner") for part in ("ID", "DisplayName")]
+
+    for client in (c, stranger):
+        listed = {upload["Key"]: named(upload) for upload in client.list_multipart_uploads(Bucket=made)["Uploads"]}
+        assert listed == {"a": [ours.name] * 4, "b": [theirs.name] * 4}
+    assert named(c.list_parts(Bucket=made, Key="b", UploadId=uploads["b"])) == [theirs.name] * 4
+    assert named(c.list_parts(Bucket=made, Key="a", UploadId=uploads["a"])) == [ours.name] * 4
+    c.put_bucket_ownership_controls(Bucket=made, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]})
+    stranger.create_multipart_upload(Bucket=made, Key="c", ACL="bucket-owner-full-control")
+    [given] = c.list_multipart_uploads(Bucket=made, Prefix="c")["Uploads"]
+    assert named(given) == [theirs.name] * 2 + [ours.name] * 2, "who began it gives the object to the bucket's owner"

@@ -43,7 +43,38 @@ def queue(*events, arn=ARN, id="q", prefix=None, suffix=None):
 
 
 def tell(server, *queues, bucket="told", **others):
-    server.client().put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"QueueConfigurations": list(queues), **others})
+    configuration = {"QueueConfigurations": list(queues), **others}
+    server.client().put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=configuration, SkipDestinationValidation=True)
+
+
+def test_receivers_are_tested(told, hook):
+    """Topics and queues that are set are sent s3:TestEvent, before anything else and until they answer; functions are not, nor who asks for none."""
+    c = told.client()
+    hook.status = 500
+    configuration = {
+        "QueueConfigurations": [queue("s3:ObjectCreated:*")],
+        "LambdaFunctionConfigurations": [{"Id": "f", "LambdaFunctionArn": OTHER, "Events": ["s3:ObjectCreated:*"]}],
+    }
+    refused(c.put_bucket_notification_configuration, Bucket="told", NotificationConfiguration=configuration)
+    configuration["LambdaFunctionConfigurations"][0]["Events"] = ["s3:ObjectRemoved:*"]
+    answer = c.put_bucket_notification_configuration(Bucket="told", NotificationConfiguration=configuration)
+    c.put_object(Bucket="told", Key="k", Body=b"x")
+    until("an attempt", lambda: hook.attempts)
+    hook.status = 200
+    until("the event", hook.told)
+    c.delete_object(Bucket="told", Key="k")
+    until("the function's event", lambda: hook.told("/two"))
+    [test] = hook.tests()
+    request = answer["ResponseMetadata"]["HTTPHeaders"]["x-amz-request-id"]
+    assert {name: test[name] for name in ("Service", "Event", "Bucket", "RequestId")} == {
+        "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "told", "RequestId": request,
+    }
+    assert test["Time"] and test["HostId"] and set(test) == {"Service", "Event", "Bucket", "RequestId", "Time", "HostId"}
+    assert hook.documents[0][1] == test and not hook.tests("/two")
+    tell(told, queue("s3:ObjectCreated:*", arn=OTHER, id="other"))
+    c.put_object(Bucket="told", Key="k", Body=b"x")
+    until("the other's event", lambda: len(hook.told("/two")) == 2)
+    assert len(hook.tests()) == 1 and not hook.tests("/two")
 
 
 def test_a_configuration_comes_back_as_it_was_set(told):

@@ -111,7 +111,7 @@ def cold(request, pair):
 def test_stopped_in_the_middle_of_a_get(pair, cold):
     """Holds "nothing mixed is ever served or stored: the client gets an error or a"; the origin stops mid-GET and comes back."""
     body, tag = cold
-    rule = pair.fault("GET", "k", times=1, hold_at=len(body) // 2)
+    rule = pair.fault("GET", "k", times=1, hold_at=min(len(body) // 2, 8 * MIB))
     reader = Background(reads_whole_or_fails, pair, "k", body)
     rule.await_reached()
     pair.proxy.stop()
@@ -126,12 +126,12 @@ def test_truncated_bodies(pair, cold):
     """The same for a body that ends early while the origin cannot answer any more, and for one that does so once."""
     body, tag = cold
     pair.fault("GET", "k", status=503)
-    rule = pair.fault("GET", "k", times=1, cut_at=len(body) // 3)
+    rule = pair.fault("GET", "k", times=1, cut_at=min(len(body) // 3, 5 * MIB))
     assert not reads_whole_or_fails(pair, "k")
     assert rule.hits
     never_here(pair, "k")
     pair.proxy.clear_rules()
-    pair.fault("GET", "k", times=1, cut_at=len(body) // 3)
+    pair.fault("GET", "k", times=1, cut_at=min(len(body) // 3, 5 * MIB))
     assert reads_whole_or_fails(pair, "k", body), "it is asked for again from where it broke off"
     recovers(pair, "k", body, tag)
 

@@ -6,9 +6,10 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from harness.clients import refused
-from harness.data import MIB, content
+from harness.data import KIB, MIB, content, etag
 from harness.model import check_walk
 from harness.seaweed import BLIND, READER
+from harness.wait import until
 
 SHAPES = [("", ""), ("", "/"), ("a", "/"), ("a/", ""), ("a/", "/"), ("b", ""), ("", "b"), ("a-", "")]
 
@@ -134,6 +135,44 @@ def test_a_head_without_a_length(pair):
     pair.fault("HEAD", key="k", response_headers={"Content-Length": None})
     assert pair.head("k")["ContentLength"] == MIB
     assert pair.proxy.body_bytes("k") <= 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 403}, {"status": 405}, {"status": 501}, {"response_headers": {"Content-Length": None}},
+                                   {"response_headers": {"ETag": None}}, {"response_headers": {"ETag": '"another"'}}])
+def test_a_head_that_fails(pair, fault):
+    """Holds "An origin that tells no headers by HEAD, or not now, fails no read of what it gives by GET.": small, of one request, of many."""
+    bodies = {f"k{size // KIB}": content(size) for size in (100 * KIB, 9 * MIB, 24 * MIB)}
+    for key, body in bodies.items():
+        pair.put_there(key, body)
+    pair.create()
+    pair.fault("HEAD", **fault)
+    for key, body in bodies.items():
+        answer = pair.get(key)
+        assert answer["Body"].read() == body and answer["ETag"] == etag(body)
+        until(f"{key} to be here", lambda: pair.umbra.status(pair.name)["shadow"]["hydrated_objects"] == sorted(bodies, key=lambda k: len(bodies[k])).index(key) + 1)
+    pair.proxy.clear_rules()
+    for key, body in bodies.items():
+        assert not pair.is_cold(key) and pair.read(key) == body
+
+
+def test_empty_objects_and_first_ranges(pair):
+    """An object without a first byte is read all the same; one that was never listed costs a GET and a HEAD at the same time, a listed one a GET."""
+    for key, body in (("empty", b""), ("a", content(MIB)), ("b", content(MIB))):
+        pair.put_there(key, body)
+    pair.create()
+    assert pair.read("empty") == b""
+    until("it to be here", lambda: not pair.is_cold("empty"))
+    pair.proxy.forget()
+    pair.read("a")
+    until("it to be here", lambda: pair.umbra.status(pair.name)["shadow"]["hydrated_objects"] == 2)
+    asked = [(e.method, e.headers.get("range")) for e in pair.proxy.seen(key="a")]
+    assert sorted(asked) == [("GET", f"bytes=0-{16 * MIB - 1}"), ("HEAD", None)], asked
+    # To be refused is to have the origin listed.
+    assert pair.update("--clear-shadow", check=False).status != 0
+    pair.proxy.forget()
+    assert pair.read("b") == content(MIB)
+    until("it to be here", lambda: pair.umbra.status(pair.name)["shadow"]["hydrated_objects"] == 3)
+    assert [(e.method, e.headers.get("range")) for e in pair.proxy.seen(key="b")] == [("GET", None)]
 
 
 def test_content_compressed_on_its_way(pair):

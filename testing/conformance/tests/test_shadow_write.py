@@ -121,7 +121,8 @@ def test_a_put_beats_a_slow_hydration(either, old):
     either.put("k", new)
     assert either.read("k") == new, "while the old is still arriving"
     rule.release()
-    _saw_the_old_or_failed(reader, old)
+    # An empty object is asked for once more, as a whole, and may be the new one by then.
+    _saw_one_or_failed(reader, *([old] if old else [old, new]))
     rule.finished.wait(20)
     stays("the newer write", lambda: either.read("k") == new)
     assert either.head("k")["ETag"] == etag(new)
@@ -138,7 +139,7 @@ def test_a_delete_beats_a_slow_hydration(either, old):
     either.delete("k")
     assert refused(either.get, "k").status == 404, "while the old is still arriving"
     rule.release()
-    _saw_the_old_or_failed(reader, old)
+    _saw_one_or_failed(reader, old)
     rule.finished.wait(20)
     stays("gone", lambda: not either.is_here("k") and either.keys() == [])
     assert either.is_there("k") is not either.write_through
@@ -148,13 +149,13 @@ def _slow(pair, size):
     """Holds the hydration halfway, or before its first byte when there is no half."""
     if size < 100 * KIB:
         return pair.fault("GET", "k", times=1, hold_answer=True)
-    return pair.fault("GET", "k", times=1, hold_at=size // 2)
+    return pair.fault("GET", "k", times=1, hold_at=min(size // 2, 8 * MIB))
 
 
-def _saw_the_old_or_failed(reader, old):
-    """The reader that came first: the old object whole, or an error; never a mixture."""
+def _saw_one_or_failed(reader, *objects):
+    """The reader that came first: one object whole, or an error; never a mixture."""
     try:
-        assert reader.result(100) == old
+        assert reader.result(100) in objects
     except (ClientError, BotoCoreError):
         pass
 
@@ -169,7 +170,7 @@ def test_put_then_delete_beat_a_slow_hydration(shadowed):
     shadowed.put("k", b"new")
     shadowed.delete("k")
     rule.release()
-    _saw_the_old_or_failed(reader, old)
+    _saw_one_or_failed(reader, old)
     rule.finished.wait(20)
     stays("gone", lambda: not shadowed.is_here("k"))
 

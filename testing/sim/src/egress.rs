@@ -125,8 +125,9 @@ impl Excuses<'_> {
             return all;
         }
         // Ranges begin where pieces do; any other is for the rest of an answer that broke off, and stored as that was.
-        let is_rest = |range: ByteRange| !range.start.is_multiple_of(PIECE_BYTES) && earlier.size > SMALL_BYTES;
-        let is_long = earlier.range.is_none_or(|range| range.len() > SMALL_BYTES || is_rest(range));
+        let asked = earlier.range.unwrap_or(ByteRange::new(0, earlier.size));
+        let is_rest = !asked.start.is_multiple_of(PIECE_BYTES) && earlier.size > SMALL_BYTES;
+        let is_long = asked.len() > SMALL_BYTES || is_rest;
         let (piece, pieces) = if is_long { (STORE_BYTES, STORES_MAX) } else { (PIECE_BYTES, 1) };
         match (is_cut, is_away) {
             // One that is gathered, and those being stored.

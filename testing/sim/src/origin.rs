@@ -185,6 +185,7 @@ impl FaultyOrigin {
             checksums: Vec::new(),
             parts: Vec::new(),
             tag_count: attributes.tags.len(),
+            tags: None,
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,

@@ -49,9 +49,14 @@ impl MetaStore for SimMeta {
         found
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> umbra_meta::Result<Vec<Entry>> {
+    async fn multi_scan(
+        &self,
+        partition: Partition,
+        ranges: Vec<(KeyRange, usize)>,
+        projection: Projection,
+    ) -> umbra_meta::Result<Vec<Vec<Entry>>> {
         self.env.step().await;
-        let found = self.inner.scan(partition, range, limit, projection).await;
+        let found = self.inner.multi_scan(partition, ranges, projection).await;
         self.env.step().await;
         found
     }

@@ -60,7 +60,7 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn delete(State(state): State<AdminState>, caller: Caller, Path(access_key): Path<String>) -> ApiResult<StatusCode> {
-    let missing = || ApiError::not_found(Entity::AccessKey);
+    let missing = || ApiError::from(Error::no_such(Entity::AccessKey, &access_key));
     let key = state.catalog.key(&access_key).await?.ok_or_else(missing)?;
     match &key.organization {
         None if caller.is_root() => return Err(ApiError::invalid("the root key is changed where the server is started, not here")),

@@ -31,7 +31,7 @@ pub(crate) async fn create(
     state.catalog.create_organization(&request.name).await?;
     let all = state.catalog.organizations().await?;
     let created = all.iter().find(|organization| organization.name == request.name).map(convert::organization);
-    let created = created.ok_or_else(|| Error::not_found(Entity::Organization))?;
+    let created = created.ok_or_else(|| Error::no_such(Entity::Organization, &request.name))?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Class {
     Loopback,
     /// Only where the operator allows its network; with the reason.
     Restricted(&'static str),
-    /// Nobody ever connects to it through us; with the reason.
+    /// Nobody ever connects to it through us; with the reason, which says so.
     Never(&'static str),
 }
 
@@ -37,12 +37,12 @@ const METADATA: [IpAddr; 5] = [
 
 /// Judged in this order; what none of them holds is public.
 const V4: [(Cidr, Class); 17] = [
-    (Cidr::v4([0, 0, 0, 0], 32), Class::Never("an unspecified address")),
+    (Cidr::v4([0, 0, 0, 0], 32), Class::Never("an unspecified address, never allowed")),
     (Cidr::v4([0, 0, 0, 0], 8), Class::Restricted("an address of this network")),
     (Cidr::v4([10, 0, 0, 0], 8), Class::Restricted("a private address")),
     (Cidr::v4([100, 64, 0, 0], 10), Class::Restricted("a carrier-grade NAT address")),
     (Cidr::v4([127, 0, 0, 0], 8), Class::Loopback),
-    (Cidr::v4([169, 254, 0, 0], 16), Class::Never("a link-local address")),
+    (Cidr::v4([169, 254, 0, 0], 16), Class::Never("a link-local address, never allowed")),
     (Cidr::v4([172, 16, 0, 0], 12), Class::Restricted("a private address")),
     (Cidr::v4([192, 0, 0, 0], 24), Class::Restricted("a protocol assignment address")),
     (Cidr::v4([192, 0, 2, 0], 24), Class::Restricted("a documentation address")),
@@ -51,17 +51,17 @@ const V4: [(Cidr, Class); 17] = [
     (Cidr::v4([198, 18, 0, 0], 15), Class::Restricted("a benchmarking address")),
     (Cidr::v4([198, 51, 100, 0], 24), Class::Restricted("a documentation address")),
     (Cidr::v4([203, 0, 113, 0], 24), Class::Restricted("a documentation address")),
-    (Cidr::v4([224, 0, 0, 0], 4), Class::Never("a multicast address")),
-    (Cidr::v4([255, 255, 255, 255], 32), Class::Never("the broadcast address")),
+    (Cidr::v4([224, 0, 0, 0], 4), Class::Never("a multicast address, never allowed")),
+    (Cidr::v4([255, 255, 255, 255], 32), Class::Never("the broadcast address, never allowed")),
     (Cidr::v4([240, 0, 0, 0], 4), Class::Restricted("a reserved address")),
 ];
 
 /// Judged in this order. Only 2000::/3 is handed out as global unicast, so the last row restricts what no other row holds.
 const V6: [(Cidr, Class); 14] = [
-    (Cidr::v6([0; 8], 128), Class::Never("an unspecified address")),
+    (Cidr::v6([0; 8], 128), Class::Never("an unspecified address, never allowed")),
     (Cidr::v6([0, 0, 0, 0, 0, 0, 0, 1], 128), Class::Loopback),
-    (Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Class::Never("a link-local address")),
-    (Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Class::Never("a multicast address")),
+    (Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Class::Never("a link-local address, never allowed")),
+    (Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Class::Never("a multicast address, never allowed")),
     (Cidr::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7), Class::Restricted("a unique local address")),
     (Cidr::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10), Class::Restricted("a site-local address")),
     // What these three carry inside is judged besides; see `embedded`.
@@ -91,7 +91,7 @@ const V4_COMPATIBLE: Cidr = Cidr::v6([0; 8], 96);
 /// Classifies `address` by itself. The caller judges what is [`embedded`] in it as well.
 pub(super) fn classify(address: IpAddr) -> Class {
     if METADATA.contains(&address) {
-        return Class::Never("a metadata service");
+        return Class::Never("a metadata service, never allowed");
     }
     let table: &[(Cidr, Class)] = if address.is_ipv4() { &V4 } else { &V6 };
     table.iter().find(|(network, _)| network.contains(address)).map_or(Class::Public, |(_, class)| *class)

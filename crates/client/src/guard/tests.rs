@@ -222,6 +222,14 @@ async fn a_name_without_addresses_is_not_resolved() {
 }
 
 #[tokio::test]
+async fn a_refusal_says_once_what_it_is_about() {
+    let told = async |guard: EndpointGuard, host| guard.addresses(host, 80).await.unwrap_err().to_string();
+    assert_eq!(told(guard(&[], false), "10.1.1.1").await, "10.1.1.1 is refused: it is a private address");
+    assert_eq!(told(guard(&[], false), "169.254.169.254").await, "169.254.169.254 is refused: it is a link-local address, never allowed");
+    assert_eq!(told(scripted(&[&["10.1.1.1"]]), "inside.example").await, "inside.example is refused: 10.1.1.1 is a private address");
+}
+
+#[tokio::test]
 async fn literal_addresses_are_checked_likewise() {
     for literal in ["127.0.0.1", "::1", "169.254.169.254", "::ffff:10.1.1.1"] {
         let outcome = guard(&[], false).addresses(literal, 80).await;

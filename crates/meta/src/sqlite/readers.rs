@@ -139,14 +139,20 @@ fn multi_get<'a>(
     keys.map(|key| row::find(conn, partition, key, Projection::Full)).collect()
 }
 
-/// The first `limit` entries of `range`.
-pub(super) fn scan(
+/// The first entries of each range, at one moment.
+pub(super) fn multi_scan(
     conn: &Connection,
     partition: Partition,
-    range: &KeyRange,
-    limit: usize,
+    ranges: &[(KeyRange, usize)],
     projection: Projection,
-) -> Result<Vec<Entry>, Failure> {
+) -> Result<Vec<Vec<Entry>>, Failure> {
+    // One statement is one moment by itself.
+    let _moment = if ranges.len() > 1 { Some(conn.unchecked_transaction()?) } else { None };
+    ranges.iter().map(|(range, limit)| scan(conn, partition, range, *limit, projection)).collect()
+}
+
+/// The first `limit` entries of `range`.
+fn scan(conn: &Connection, partition: Partition, range: &KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>, Failure> {
     let mut entries = Vec::new();
     let mut statement = Scan::prepare(conn, partition, projection, range.end.as_deref())?;
     statement.visit(&range.start, limit, |row| {

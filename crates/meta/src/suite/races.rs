@@ -10,7 +10,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{RACES, commit, get, scan};
-use crate::{Batch, Error, Expect, KeyRange, MetaStore, Partition, counter_head, counter_value};
+use crate::{Batch, Error, Expect, KeyRange, MetaStore, Partition, Projection, counter_head, counter_value};
 
 const TASKS: i64 = 16;
 const TURNS: i64 = 12;
@@ -101,7 +101,7 @@ async fn one_of_many_creates_wins(store: &Arc<dyn MetaStore>) {
 }
 
 async fn many_keys_are_read_at_one_moment(store: &Arc<dyn MetaStore>) {
-    let keys: Vec<Vec<u8>> = (0..8).map(|n| format!("moment/{n}").into_bytes()).collect();
+    let keys: Vec<Vec<u8>> = (0..8).map(|n| format!("moment/{}/{n}", n % 2).into_bytes()).collect();
     let write_all = |n: i64| keys.iter().fold(Batch::new(RACES), |batch, key| batch.put(key.as_slice(), counter_head(n), ""));
     commit(store.as_ref(), write_all(0)).await;
     let batches: Vec<_> = (1..60).map(write_all).collect();
@@ -120,6 +120,9 @@ async fn many_keys_are_read_at_one_moment(store: &Arc<dyn MetaStore>) {
         let mut revisions: Vec<_> = found.into_iter().map(|entry| entry.map(|entry| entry.revision)).collect();
         let scanned = scan(store.as_ref(), RACES, KeyRange::prefix(b"moment/"), 100).await;
         assert!(scanned.iter().all(|entry| entry.revision == scanned[0].revision), "a scan saw half a commit");
+        let ranges = [&b"moment/0/"[..], b"moment/1/"].map(|prefix| (KeyRange::prefix(prefix), 100)).into();
+        let scanned = store.multi_scan(RACES, ranges, Projection::Head).await.expect("the ranges are scanned").concat();
+        assert!(scanned.len() == 8 && scanned.iter().all(|entry| entry.revision == scanned[0].revision), "two scans are of two moments");
         revisions.dedup();
         assert_eq!(revisions.len(), 1, "half a commit was read");
         assert!(revisions[0] >= last, "an older state was read after a newer one");

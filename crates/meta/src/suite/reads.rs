@@ -49,6 +49,11 @@ async fn ranges_are_bounded_and_ordered(store: &dyn MetaStore) {
             assert_eq!(keys(&found), &expected[..limit.min(expected.len())], "{name}, limit {limit}");
         }
     }
+    let ranges = vec![(range(b"s/", Some(b"t")), 2), (range(b"t", Some(b"s")), 9), (range(b"s", Some(b"s/")), 9)];
+    let found = store.multi_scan(READS, ranges, Projection::Full).await.expect("the ranges are scanned");
+    let found: Vec<_> = found.iter().map(|found| keys(found)).collect();
+    assert_eq!(found, [&all[3..5], &[], &all[..3]], "several ranges, each in its place");
+    assert_eq!(store.multi_scan(READS, Vec::new(), Projection::Full).await.expect("nothing is scanned"), [[]; 0]);
 }
 
 async fn a_projection_leaves_bodies_out(store: &dyn MetaStore) {

@@ -8,13 +8,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rf
 use umbra_core::{Tags, Timestamp, VersionId};
 use umbra_store::{AccessKey, Bucket};
 
-use crate::{
-    convert::{hoisted, tags},
-    layer::Scheme,
-    lenient::Verified,
-    policy::Facts,
-    post::FormFile,
-};
+use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
 
 /// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
 #[derive(Clone, Copy, Debug)]
@@ -70,16 +64,12 @@ impl<'a> Stated<'a> {
         VersionId::parse(&self.parameter("versionId")?).ok()
     }
 
-    /// The header `name`, or what a presigned URL says in its place where operations heed that.
+    /// The header `name`.
     pub(crate) fn header(&self, name: &str) -> Option<Cow<'a, str>> {
-        match self.headers.get(name) {
-            Some(value) => Some(String::from_utf8_lossy(value.as_bytes())),
-            None if hoisted::is_heeded(name) => self.parameter(name),
-            None => None,
-        }
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
-    /// The parameter `name` of the query. Those of operations are spelled in one way; what stands for a header is in any case.
+    /// The parameter `name` of the query. Those of operations are spelled in one way; those of signatures are in any case.
     pub(crate) fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
         let folds = name.get(..6).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-amz-"));
         let is_named = |given: &str| if folds { given.eq_ignore_ascii_case(name) } else { given == name };
@@ -89,7 +79,7 @@ impl<'a> Stated<'a> {
     }
 
     fn says(&self, header: header::HeaderName) -> Option<Cow<'a, str>> {
-        self.headers.get(header).map(|value| String::from_utf8_lossy(value.as_bytes()))
+        self.header(header.as_str())
     }
 }
 

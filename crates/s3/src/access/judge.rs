@@ -11,8 +11,11 @@
 
 use std::{fmt, sync::Arc};
 
-use umbra_core::{Acl, Clock, Entity, Error, ErrorKind, Fault, Grantee, ObjectKey, Permission, RequestContext, Result, Tags, VersionId};
-use umbra_store::{AccessKey, Action, Bucket, Catalog, ObjectOwnership, Objects, PublicAccessBlock, Role};
+use s3s::{S3Error, S3ErrorCode};
+use umbra_core::{
+    Acl, Clock, ETag, Entity, Error, ErrorKind, Fault, Grantee, ObjectInfo, ObjectKey, Permission, RequestContext, Result, Tags, VersionId,
+};
+use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions, ObjectOwnership, Objects, PublicAccessBlock, Role};
 
 use super::{
     facts::{RequestFacts, Stated},
@@ -20,6 +23,8 @@ use super::{
 };
 use crate::{
     S3Settings,
+    call::Call,
+    error::Failure,
     policy::{Asked, Caller, Named, Policies, Policy, Verdict},
 };
 
@@ -31,8 +36,8 @@ const NEVER_DENIED: [&str; 3] = ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", 
 pub(super) enum Ground {
     /// Whatever object it is for.
     Right,
-    /// The ACL of the object that is there.
-    ObjectAcl,
+    /// The object that is there: its ACL, or its tags.
+    Object,
 }
 
 /// Decides.
@@ -58,6 +63,36 @@ pub(crate) struct Request<'a> {
     pub(crate) stated: Stated<'a>,
     /// The tags that its document gives the object.
     pub(crate) given_tags: Option<&'a Tags>,
+    /// The object that was read, to be judged in the place of what is there by now.
+    pub(crate) held: Option<Held<'a>>,
+}
+
+/// What is known of an object that was read.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    etag: Option<&'a ETag>,
+    tags: Option<&'a Tags>,
+    acl: Option<&'a Acl>,
+}
+
+impl<'a> Held<'a> {
+    /// An object.
+    pub(crate) fn of(info: &'a ObjectInfo) -> Self {
+        Self { etag: Some(&info.etag), tags: info.tags.as_ref(), acl: info.attributes.acl.as_ref() }
+    }
+
+    /// What was read of it were its tags.
+    pub(crate) fn of_tags(tags: &'a Tags) -> Self {
+        Self { etag: None, tags: Some(tags), acl: None }
+    }
+}
+
+impl<'a> Request<'a> {
+    /// What `call` asks for in `bucket`.
+    pub(crate) fn new(call: &'a Call, bucket: &'a Bucket, object: Option<&'a str>, stated: Stated<'a>) -> Self {
+        let access_key = call.key.as_deref();
+        Self { cx: &call.cx, access_key, bucket, object, version: None, stated, given_tags: None, held: None }
+    }
 }
 
 impl Judge {
@@ -73,21 +108,27 @@ impl Judge {
             return Ok(Some(Ground::Right));
         }
         let by_role = has_role(access_key, need.role, bucket);
+        let mut ground = Ground::Right;
         if let Some(policy) = self.policies.of(bucket)? {
+            if policy.asks_for_tags() && object_of(request, need).is_some() {
+                ground = Ground::Object;
+            }
             match self.verdict(&policy, request, need).await? {
                 Verdict::Denied if !(NEVER_DENIED.contains(&need.action) && has_role(access_key, Action::ManageBuckets, bucket)) => {
                     return Ok(None);
                 }
                 Verdict::Allowed(named) if !is_restricted(&policy, access_key, bucket) && opens(named, access_key, need.role, bucket) => {
-                    return Ok(Some(Ground::Right));
+                    return Ok(Some(ground));
                 }
                 _ => {}
             }
         }
         if by_role {
-            return Ok(Some(Ground::Right));
+            return Ok(Some(ground));
         }
-        let ground = if matches!(need.acl, ByAcl::Object(_)) { Ground::ObjectAcl } else { Ground::Right };
+        if matches!(need.acl, ByAcl::Object(_)) {
+            ground = Ground::Object;
+        }
         Ok(self.grants(request, need).await?.then_some(ground))
     }
 
@@ -112,11 +153,10 @@ impl Judge {
 
     async fn verdict(&self, policy: &Policy, request: Request<'_>, need: Need) -> Result<Verdict> {
         let Request { access_key, bucket, object, .. } = request;
-        let existing_tags = if policy.asks_for_tags() { self.tags(request).await? } else { None };
-        // Whether a key is there is to be hidden is asked as if a listing of it was.
-        let prefix = object.filter(|_| need.action == super::LIST.action);
-        let object = object.filter(|_| prefix.is_none());
-        let resource = match object {
+        let about = object_of(request, need);
+        let existing_tags = if policy.asks_for_tags() && about.is_some() { self.tags(request).await? } else { None };
+        let prefix = object.filter(|_| about.is_none());
+        let resource = match about {
             Some(key) => format!("{}/{key}", bucket.name),
             None => bucket.name.to_string(),
         };
@@ -130,9 +170,20 @@ impl Judge {
     }
 
     /// The tags of the object; none where there is no such object.
-    async fn tags(&self, request: Request<'_>) -> Result<Option<Tags>> {
+    pub(super) async fn tags(&self, request: Request<'_>) -> Result<Option<Tags>> {
+        if let Some(tags) = request.held.and_then(|held| held.tags) {
+            return Ok(Some(tags.clone()));
+        }
         let Some(key) = request.object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(None) };
-        match self.objects.tags(request.cx, request.bucket, &key, request.version).await {
+        let found = self.objects.tags(request.cx, request.bucket, &key, request.version).await;
+        if let Some(etag) = request.held.and_then(|held| held.etag) {
+            let options = GetOptions { version: request.version, is_of_record: true, ..GetOptions::default() };
+            let now = self.objects.head(request.cx, request.bucket, &key, options).await;
+            if !now.is_ok_and(|now| now.etag == *etag) {
+                return Err(Error::new(ErrorKind::Conflict, "the object was replaced while it was read; please try again"));
+            }
+        }
+        match found {
             Ok((tags, _)) => Ok(Some(tags)),
             Err(error) if is_without_object(&error) => Ok(None),
             Err(error) => Err(error),
@@ -152,6 +203,9 @@ impl Judge {
                 Ok(settings.extras.acl.as_ref().is_some_and(|acl| grants(acl, access_key, permission, need.role, bucket)))
             }
             ByAcl::Object(_) => {
+                if let Some(held) = request.held {
+                    return Ok(Self::acl_opens(access_key, bucket, held.acl, need));
+                }
                 let Some(key) = object.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(false) };
                 let acl = self.objects.acl(cx, bucket, &key, request.version).await?;
                 Ok(Self::acl_opens(access_key, bucket, acl.as_ref(), need))
@@ -160,7 +214,7 @@ impl Judge {
     }
 
     /// Whether the ACL of an object gives `access_key` what is needed.
-    pub(crate) fn acl_opens(access_key: Option<&AccessKey>, bucket: &Bucket, acl: Option<&Acl>, need: Need) -> bool {
+    fn acl_opens(access_key: Option<&AccessKey>, bucket: &Bucket, acl: Option<&Acl>, need: Need) -> bool {
         let ByAcl::Object(permission) = need.acl else { return false };
         match acl.filter(|_| !is_enforced(bucket)) {
             Some(acl) => owns(acl, access_key, need.role, bucket) || grants(acl, access_key, permission, need.role, bucket),
@@ -169,14 +223,20 @@ impl Judge {
         }
     }
 
-    /// Whether `access_key` may see the content of an object with this ACL, after the request for it was allowed: what the bucket's
+    /// Whether `request` may see the content of the object that it holds, after it was allowed: what the bucket's
     /// policy and its owner's roles say holds for objects of the bucket's owner only.
-    pub(crate) fn check_reader(access_key: Option<&AccessKey>, bucket: &Bucket, acl: Option<&Acl>, permission: Permission) -> bool {
-        let Some(acl) = acl.filter(|acl| is_foreign(acl, bucket) && !is_enforced(bucket)) else { return true };
+    pub(crate) fn check_reader(request: Request<'_>, permission: Permission) -> bool {
+        let Request { access_key, bucket, held, .. } = request;
+        let Some(acl) = held.and_then(|held| held.acl).filter(|acl| is_foreign(acl, bucket) && !is_enforced(bucket)) else { return true };
         access_key.is_some_and(AccessKey::is_root)
             || owns(acl, access_key, Action::Read, bucket)
             || grants(acl, access_key, permission, Action::Read, bucket)
     }
+}
+
+/// The object that `need` is about. Whether a key that is not there is to be hidden is asked as if a listing of it was.
+fn object_of<'a>(request: Request<'a>, need: Need) -> Option<&'a str> {
+    request.object.filter(|_| need.action != super::LIST.action)
 }
 
 /// Whether what was asked for is no object: it is absent, or a delete marker.
@@ -230,12 +290,37 @@ fn opens(named: Named, key: Option<&AccessKey>, action: Action, bucket: &Bucket)
 
 /// Whether the role of `key` goes as far as `action`, wherever it may do it.
 fn goes_as_far(key: &AccessKey, action: Action) -> bool {
-    key.role
-        >= match action {
-            Action::Read | Action::List | Action::ListBuckets => Role::Reader,
-            Action::Write => Role::Editor,
-            Action::ManageBuckets => Role::Admin,
+    key.role >= role_for(action)
+}
+
+/// The least role that may do `action`.
+const fn role_for(action: Action) -> Role {
+    match action {
+        Action::Read | Action::List | Action::ListBuckets => Role::Reader,
+        Action::Write => Role::Editor,
+        Action::ManageBuckets => Role::Admin,
+    }
+}
+
+/// The refusal of a request that lacks a right. Whoever has a key of the bucket's organization is told where it is the role that falls short.
+pub(crate) fn denied(key: Option<&AccessKey>, bucket: &Bucket, action: Action) -> Failure {
+    let is_own = |key: &&AccessKey| key.organization.as_ref() == Some(&bucket.organization) && !is_confined_elsewhere(key, bucket);
+    match key.filter(is_own).filter(|key| !goes_as_far(key, action)) {
+        Some(key) => {
+            let (has, wanted) = (role_name(key.role), role_name(role_for(action)));
+            let message = format!("Access Denied: it takes the role {wanted}, and this access key has the role {has}");
+            S3Error::with_message(S3ErrorCode::AccessDenied, message).into()
         }
+        None => S3ErrorCode::AccessDenied.into(),
+    }
+}
+
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Reader => "reader",
+        Role::Editor => "editor",
+        Role::Admin => "admin",
+    }
 }
 
 fn is_confined_elsewhere(key: &AccessKey, bucket: &Bucket) -> bool {

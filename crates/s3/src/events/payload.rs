@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use umbra_core::Timestamp;
-use umbra_store::{Bucket, Event};
+use umbra_store::{Bucket, Event, event::TestEvent};
 
 use crate::convert::encoding;
 
@@ -42,6 +42,18 @@ pub(super) fn of_s3(bucket: &Bucket, region: &str, id: &str, events: &[Event]) -
         })
     };
     json!({ "Records": events.iter().map(record).collect::<Vec<_>>() })
+}
+
+/// What a receiver is sent once it is set. <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>
+pub(super) fn of_test(bucket: &Bucket, host: &str, test: &TestEvent) -> Value {
+    json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": shown(test.at),
+        "Bucket": bucket.name.as_str(),
+        "RequestId": test.request,
+        "HostId": host,
+    })
 }
 
 /// Events as Tigris writes them. <https://www.tigrisdata.com/docs/buckets/object-notifications/>

@@ -1,11 +1,14 @@
 //! What waits for one receiver, posted oldest first.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode, Uri,
     header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use umbra_client::Poster;
 use umbra_core::{Entity, Error, ErrorKind, Result};
@@ -18,6 +21,9 @@ use super::{AGE_MAX, Filter, Queue, Shared, WAITING_MAX, payload, waiting::Waiti
 const EVENTS_PER_POST: usize = 16;
 /// Posts before another queue has its turn.
 const POSTS_PER_TURN: usize = 4;
+
+/// How long a turn may have lasted for another post to begin: a receiver that is slow to answer keeps its place no longer.
+const TURN_MAX: Duration = Duration::from_secs(2);
 
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +53,11 @@ impl Shared {
     /// Posts some of what waits in `queue`. Fails when the receiver does, or `stop` says so.
     pub(super) async fn deliver(&self, queue: &Queue, stop: &CancellationToken) -> Result<Turn> {
         let Queue { bucket: name, receiver, organization } = queue;
+        let until = self.clock.now().plus(TURN_MAX);
         for _ in 0..POSTS_PER_TURN {
+            if self.clock.now() > until {
+                break;
+            }
             if stop.is_cancelled() {
                 return Err(Error::new(ErrorKind::Cancelled, "the server is stopping"));
             }
@@ -57,6 +67,7 @@ impl Shared {
             }
             // Before it is known whether there is a hook to call: what waits for one that is not set is bounded all the same.
             self.bound(&bucket, receiver).await?;
+            self.test(&bucket, receiver).await?;
             let waiting = self.waiting(&bucket);
             let rows = waiting.oldest(receiver, EVENTS_PER_POST, Projection::Full).await?;
             if rows.is_empty() {
@@ -96,12 +107,25 @@ impl Shared {
             TIGRIS_RECEIVER => payload::of_tigris(bucket, &events),
             id => payload::of_s3(bucket, &self.region, id, &events),
         };
+        self.send(hook, &document).await?;
+        self.metrics.delivered.inc_by(events.len() as u64);
+        Ok(())
+    }
+
+    /// Posts the test of a receiver that was just set, if it had none yet. The first to be told of it is the first to be told of anything.
+    async fn test(&self, bucket: &Bucket, receiver: &str) -> Result<()> {
+        let Some(test) = self.bell.test(&bucket.name, receiver) else { return Ok(()) };
+        if self.clock.now() < test.at.plus(Duration::from_millis(AGE_MAX)) {
+            self.send(&self.hook(bucket, receiver)?, &payload::of_test(bucket, self.catalog.store_id(), &test)).await?;
+        }
+        self.bell.end_test(&bucket.name, receiver, &test);
+        Ok(())
+    }
+
+    async fn send(&self, hook: &Hook<'_>, document: &Value) -> Result<()> {
         let answer = hook.poster.post(&hook.url, hook.headers.clone(), Bytes::from(document.to_string())).await;
         let failure = match answer {
-            Ok(status) if status.is_success() => {
-                self.metrics.delivered.inc_by(events.len() as u64);
-                return Ok(());
-            }
+            Ok(status) if status.is_success() => return Ok(()),
             Ok(status) => refused(status),
             Err(error) => Error::new(ErrorKind::Unavailable, "a receiver of events cannot be reached").because(error),
         };

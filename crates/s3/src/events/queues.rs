@@ -9,6 +9,9 @@ use umbra_core::{BucketName, Timestamp};
 
 use super::{AT_ONCE, AT_ONCE_PER_ORGANIZATION, SLEEP_MAX};
 
+/// Places that are to be free for each that an organization has, before it takes another.
+const FREE_FOR_EACH: usize = 4;
+
 /// A receiver of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Queue {
@@ -86,8 +89,11 @@ impl Queues {
         self.failures.retain(|queue, _| is_kept(queue));
     }
 
+    /// Whether `queue` may begin: as long as there is a place one of each organization may, and more only while so many more are free.
     fn has_room_for(&self, queue: &Queue) -> bool {
-        self.running.len() < AT_ONCE && self.busy.get(&queue.organization).is_none_or(|busy| *busy < AT_ONCE_PER_ORGANIZATION)
+        let free = AT_ONCE.saturating_sub(self.running.len());
+        let busy = self.busy.get(&queue.organization).copied().unwrap_or(0);
+        free > 0 && busy < AT_ONCE_PER_ORGANIZATION && (busy == 0 || busy < free / FREE_FOR_EACH)
     }
 }
 
@@ -123,6 +129,22 @@ mod tests {
         assert_eq!(queues.wait(at(3)), SLEEP_MAX, "what has no room is not waited for in a circle");
         queues.end(&begun[0]);
         assert_eq!(queues.begin(at(3)).len(), 1);
+    }
+
+    #[test]
+    fn eight_organizations_leave_room_for_others() {
+        let mut queues = Queues::default();
+        for organization in 0..8 {
+            for number in 0..AT_ONCE {
+                queues.rang(queue(&format!("many{organization}"), number), at(1));
+            }
+        }
+        let taken = queues.begin(at(1)).len();
+        assert!((AT_ONCE / 2..=AT_ONCE - AT_ONCE_PER_ORGANIZATION).contains(&taken), "{taken}");
+        for number in 0..AT_ONCE - taken {
+            queues.rang(queue(&format!("other{number}"), 0), at(2));
+        }
+        assert_eq!(queues.begin(at(2)).len(), AT_ONCE - taken, "each of the others has its turn");
     }
 
     #[test]

@@ -58,9 +58,6 @@ const PARAMETERS: [&str; 22] = [
     "versionid",
 ];
 
-/// Headers that would change the meaning of a request, were they honoured in a presigned query. They are not, so the request is refused.
-const HOISTED_AND_UNKNOWN: [&str; 3] = ["x-amz-copy-source", "x-amz-server-side-encryption", "x-amz-object-lock"];
-
 /// The sub-resources that reach s3s, which knows all of them: we serve them, or s3s answers that we do not.
 fn served(method: &Method, shape: Shape) -> &'static [&'static str] {
     match (method.as_str(), shape) {
@@ -234,10 +231,7 @@ fn spelled(name: &str) -> &str {
 }
 
 fn is_known(method: &Method, shape: Shape, name: &str, value: Option<&str>) -> bool {
-    if HOISTED_AND_UNKNOWN.iter().any(|hoisted| name.starts_with(hoisted)) {
-        return false;
-    }
-    // `x-` is free for what clients want to see in logs; among it is everything presigned URLs need.
+    // `x-` is free for what clients want to see in logs; among it is everything presigned URLs need, and headers (`convert::hoisted`).
     if name.starts_with("x-") || is_ours(method, shape, name) {
         return true;
     }
@@ -305,8 +299,7 @@ mod tests {
             (Method::DELETE, Bucket, "cors", true),
             (Method::GET, Bucket, "metadata", false),
             (Method::PUT, Object, "x-amz-meta-a=b&x-amz-acl=private", true),
-            (Method::PUT, Object, "x-amz-copy-source=b%2Fk", false),
-            (Method::PUT, Object, "x-amz-server-side-encryption-customer-key=k", false),
+            (Method::PUT, Object, "x-amz-copy-source=b%2Fk", true),
             (Method::DELETE, Object, "tagging", true),
             (Method::DELETE, Object, "legal-hold", false),
             (Method::POST, Object, "uploads", true),

@@ -10,7 +10,7 @@ use s3s::{
     },
 };
 use umbra_core::{Error, ErrorKind, Fault, limits};
-use umbra_store::{EventHook, EventHookKind, EventKind};
+use umbra_store::{EventHook, EventHookKind, EventKind, event::TestEvent};
 
 use super::{Operations, settings::change_extras};
 use crate::{
@@ -48,7 +48,14 @@ pub(super) async fn put_bucket_notification_configuration(
     let call = Call::of(&request)?;
     let hooks = taken(operations, request.input.notification_configuration)?;
     change_extras(operations, &call, |extras| extras.event_hooks.clone_from(&hooks)).await?;
-    operations.shadow.event_bell().ring(&call.bucket()?.name);
+    let (bell, bucket) = (operations.shadow.event_bell(), &call.bucket()?.name);
+    // Functions are not tested, as at S3.
+    if request.input.skip_destination_validation != Some(true) {
+        let test = TestEvent { at: operations.judge.clock.now(), request: call.cx.request_id.clone() };
+        let tested = hooks.iter().filter(|hook| hook.kind != EventHookKind::Function);
+        tested.for_each(|hook| bell.add_test(bucket, &hook.id, test.clone()));
+    }
+    bell.ring(bucket);
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
 }
 

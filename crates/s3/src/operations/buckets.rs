@@ -157,10 +157,7 @@ pub(super) async fn delete_bucket(operations: &Operations, request: S3Request<De
     let call = Call::of(&request)?;
     let force = extensions::is_on(&request.headers, extensions::FORCE_DELETE);
     if force {
-        let stated = stated!(request);
-        let (access_key, bucket) = (call.key.as_deref(), &**call.bucket()?);
-        let whole = access::Request { cx: &call.cx, access_key, bucket, object: None, version: None, stated, given_tags: None };
-        operations.judge.check_force(whole)?;
+        operations.judge.check_force(access::Request::new(&call, call.bucket()?, None, stated!(request)))?;
     } else {
         refuse_if_it_lists_anything(operations, &call).await?;
     }

@@ -10,11 +10,11 @@ use umbra_core::{
     BucketName, ChecksumAlgorithm, ETag, Error, ErrorKind, Fault, Matches, ObjectInfo, ObjectKey, Preconditions, SystemHeaders, Tags,
     UserMetadata, VersionId,
 };
-use umbra_store::{Bucket, Copied, CopyOptions, CustomerKey, DeleteOptions, GetOptions, copy};
+use umbra_store::{Bucket, Copied, CopyOptions, DeleteOptions, read_source, write_copy};
 
 use super::Operations;
 use crate::{
-    access::{self, Stated},
+    access::{self, Need, Stated},
     acl,
     call::Call,
     convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time, version},
@@ -36,47 +36,42 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let changes_encryption = input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
     let target_key = ObjectKey::parse(&input.key)?;
     let replaces_tags = input.tagging_directive.as_ref().is_some_and(|directive| directive.as_str() == TaggingDirective::REPLACE);
-    let named =
-        SourceName { name: &input.copy_source, expected_owner: input.expected_source_bucket_owner.as_deref(), copies_tags: !replaces_tags };
-    let (source_bucket, source_name, source_version) = source(operations, &call, stated, named).await?;
-    let mut source_conditions = conditions::on_read(
+    let named = SourceName { name: &input.copy_source, expected_owner: input.expected_source_bucket_owner.as_deref() };
+    let source = source(operations, &call, stated, named).await?;
+    let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
         input.copy_source_if_modified_since.as_ref(),
         input.copy_source_if_unmodified_since.as_ref(),
     );
-    let replace = match replacement(&mut input)? {
-        Replacement::All(headers, metadata) => Some((headers, metadata)),
-        Replacement::None => None,
-        Replacement::Placement(headers) => {
-            let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
-            Some(inherited(operations, &call, source, headers, &mut source_conditions).await?)
-        }
+    let (replace, placement) = match replacement(&mut input)? {
+        Replacement::None => (None, None),
+        Replacement::All(headers, metadata) => (Some((headers, metadata)), None),
+        Replacement::Placement(headers) => (None, Some(headers)),
     };
-    let moved = match moves {
-        true => {
-            let source = Source { bucket: &source_bucket, key: &source_name, version: source_version, customer_key: source_key.clone() };
-            Some(Moved::begin(operations, &call, stated, source, &target_key, &mut source_conditions).await?)
-        }
-        false => None,
-    };
-    let options = CopyOptions {
-        source_version,
+    if moves {
+        check_move(operations, &call, &source, &target_key).await?;
+    }
+    let mut options = CopyOptions {
+        source_version: source.version,
         source_conditions,
         replace,
         replace_tags: replacement_tags(&input)?,
         attributes,
         source_key,
         sealing,
-        changes_encryption,
+        changes: changes_encryption || placement.is_some(),
         checksum: input.checksum_algorithm.as_ref().map(|algorithm| ChecksumAlgorithm::parse(algorithm.as_str())).transpose()?,
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };
-    let target = (&**call.bucket()?, &target_key);
-    let Copied { target: copied, source: copied_version } =
-        copy(&*operations.objects, &call.cx, (&source_bucket, &source_name), target, options).await?;
-    if let Some(moved) = moved {
-        moved.end(operations, &call, &source_name).await?;
+    let (from, target) = ((&*source.bucket, &source.key), (&**call.bucket()?, &target_key));
+    let read = read_source(&*operations.objects, &call.cx, from, target, &options).await?;
+    source.check(operations, &call, &read.info, !replaces_tags).await?;
+    options.replace = options.replace.or(placement.map(|own| inherited(&read.info, own)));
+    let etag = read.info.etag.clone();
+    let Copied { target: copied, source: copied_version } = write_copy(&*operations.objects, &call.cx, from, target, read, options).await?;
+    if moves {
+        end_move(operations, &call, &source.key, etag).await?;
     }
     let mut result = CopyObjectResult {
         e_tag: Some(conditions::etag(&copied.etag)),
@@ -86,7 +81,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     checksum::show_with_type!(result, checksum::shown(&copied.checksums));
     let expiration = expiration::of_written(operations, &call, &target_key).await;
     let mut output = CopyObjectOutput { copy_object_result: Some(result), expiration, ..CopyObjectOutput::default() };
-    output.copy_source_version_id = version::shown(&source_bucket, copied_version);
+    output.copy_source_version_id = version::shown(&source.bucket, copied_version);
     output.version_id = version::stored(call.bucket()?, copied.version);
     encryption::show!(output, copied.encryption.as_ref());
     output.ssekms_encryption_context = encryption::context_of(copied.encryption.as_ref());
@@ -98,51 +93,48 @@ pub(super) struct SourceName<'a> {
     pub(super) name: &'a CopySource,
     /// Whose bucket it must be.
     pub(super) expected_owner: Option<&'a str>,
-    /// Whether its tags are copied too.
-    pub(super) copies_tags: bool,
 }
 
-/// The bucket, key and version that a copy reads, which the caller must be allowed to.
-pub(super) async fn source(
+/// What a copy reads.
+pub(super) struct Source<'a> {
+    pub(super) bucket: Arc<Bucket>,
+    pub(super) key: ObjectKey,
+    pub(super) version: Option<VersionId>,
+    stated: Stated<'a>,
+    /// What the caller was allowed for the sake of the object that was there.
+    by_object: Vec<Need>,
+}
+
+/// What a copy reads, which the caller must be allowed to.
+pub(super) async fn source<'a>(
     operations: &Operations,
     call: &Call,
-    stated: Stated<'_>,
+    stated: Stated<'a>,
     source: SourceName<'_>,
-) -> Result<(Arc<Bucket>, ObjectKey, Option<VersionId>), Failure> {
+) -> Result<Source<'a>, Failure> {
     let CopySource::Bucket { bucket, key, version_id } = source.name else {
         return Err(Error::new(ErrorKind::Unsupported, "copy sources are named as bucket/key").into());
     };
     let version = version::asked(version_id.as_deref())?;
     let bucket = operations.catalog.bucket(&BucketName::parse(bucket)?).await?;
-    let request = access::Request {
-        cx: &call.cx,
-        access_key: call.key.as_deref(),
-        bucket: &bucket,
-        object: Some(key.as_ref()),
-        version,
-        stated,
-        given_tags: None,
-    };
-    operations.judge.check_source(request, version_id.is_some(), source.copies_tags).await?;
+    let request = access::Request { version, ..access::Request::new(call, &bucket, Some(key.as_ref()), stated) };
+    let by_object = operations.judge.admit_source(request, version_id.is_some()).await?;
     access::refuse_reflection(&call.cx, operations.catalog.store_id(), &bucket)?;
     if source.expected_owner.is_some_and(|owner| owner != bucket.organization) {
         return Err(Error::new(ErrorKind::Denied, "the source bucket belongs to another owner").into());
     }
-    Ok((bucket, ObjectKey::parse(key)?, version))
-}
-
-/// What a copy reads.
-struct Source<'a> {
-    bucket: &'a Bucket,
-    key: &'a ObjectKey,
-    version: Option<VersionId>,
-    customer_key: Option<CustomerKey>,
+    Ok(Source { key: ObjectKey::parse(key)?, bucket, version, stated, by_object })
 }
 
 impl Source<'_> {
-    async fn head(self, operations: &Operations, call: &Call) -> Result<ObjectInfo, Error> {
-        let options = GetOptions { version: self.version, customer_key: self.customer_key, ..GetOptions::default() };
-        operations.objects.head(&call.cx, self.bucket, self.key, options).await
+    fn request<'a>(&'a self, call: &'a Call) -> access::Request<'a> {
+        access::Request { version: self.version, ..access::Request::new(call, &self.bucket, Some(self.key.as_str()), self.stated) }
+    }
+
+    /// Refuses what was read of it unless the caller may read that very object, and its tags where they are copied too.
+    pub(super) async fn check(&self, operations: &Operations, call: &Call, read: &ObjectInfo, copies_tags: bool) -> Result<(), Failure> {
+        let request = access::Request { held: Some(access::Held::of(read)), ..self.request(call) };
+        operations.judge.check_source(request, &self.by_object, copies_tags).await
     }
 }
 
@@ -165,7 +157,7 @@ fn replacement(input: &mut CopyObjectInput) -> Result<Replacement, Failure> {
     };
     let own_headers = headers::stored!(input);
     Ok(if replaces {
-        Replacement::All(own_headers, headers::metadata(input.metadata.take(), vec![])?)
+        Replacement::All(own_headers, headers::metadata(input.metadata.take())?)
     } else if own_headers.storage_class.is_some() || own_headers.website_redirect_location.is_some() {
         Replacement::Placement(own_headers)
     } else {
@@ -173,60 +165,26 @@ fn replacement(input: &mut CopyObjectInput) -> Result<Replacement, Failure> {
     })
 }
 
-/// The headers and metadata of the source with the storage class and redirect of `own`. The copy must then be of that very source.
-async fn inherited(
-    operations: &Operations,
-    call: &Call,
-    source: Source<'_>,
-    own: SystemHeaders,
-    conditions: &mut Preconditions,
-) -> Result<(SystemHeaders, UserMetadata), Failure> {
-    let info = source.head(operations, call).await?;
-    conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![info.etag]));
-    let headers =
-        SystemHeaders { storage_class: own.storage_class, website_redirect_location: own.website_redirect_location, ..info.headers };
-    Ok((headers, info.metadata))
+/// The headers and metadata of the source that was read, with the storage class and redirect of `own`.
+fn inherited(read: &ObjectInfo, own: SystemHeaders) -> (SystemHeaders, UserMetadata) {
+    let SystemHeaders { storage_class, website_redirect_location, .. } = own;
+    (SystemHeaders { storage_class, website_redirect_location, ..read.headers.clone() }, read.metadata.clone())
 }
 
-/// A move: a copy, then a delete of what was copied and nothing newer.
-struct Moved(ETag);
-
-impl Moved {
-    /// Notes what is to go, which the caller must be allowed to delete before anything is copied.
-    async fn begin(
-        operations: &Operations,
-        call: &Call,
-        stated: Stated<'_>,
-        source: Source<'_>,
-        target: &ObjectKey,
-        conditions: &mut Preconditions,
-    ) -> Result<Self, Failure> {
-        let (access_key, object) = (call.key.as_deref(), Some(source.key.as_str()));
-        let asked = access::Request { cx: &call.cx, access_key, bucket: source.bucket, object, version: None, stated, given_tags: None };
-        operations.judge.require(asked, access::DELETE).await?;
-        if source.bucket.partition != call.bucket()?.partition || source.key == target {
-            return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
-        }
-        let request = access::Request {
-            cx: &call.cx,
-            access_key: call.key.as_deref(),
-            bucket: source.bucket,
-            object: Some(source.key.as_str()),
-            version: None,
-            stated,
-            given_tags: None,
-        };
-        operations.judge.require(request, access::DELETE).await?;
-        let etag = source.head(operations, call).await?.etag;
-        conditions.if_match.get_or_insert_with(|| Matches::ETags(vec![etag.clone()]));
-        Ok(Self(etag))
+/// Refuses a move, which is a copy and then a delete of what was copied and nothing newer, unless the caller may delete the source: before
+/// anything is copied.
+async fn check_move(operations: &Operations, call: &Call, source: &Source<'_>, target: &ObjectKey) -> Result<(), Failure> {
+    operations.judge.require(access::Request { version: None, ..source.request(call) }, access::DELETE).await?;
+    if source.bucket.partition != call.bucket()?.partition || source.key == *target {
+        return Err(Error::invalid(Fault::InvalidRequest, "objects are renamed within one bucket, to another key").into());
     }
+    Ok(())
+}
 
-    async fn end(self, operations: &Operations, call: &Call, source: &ObjectKey) -> Result<(), Failure> {
-        let preconditions = Preconditions { if_match: Some(Matches::ETags(vec![self.0])), ..Preconditions::default() };
-        operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions, ..DeleteOptions::default() }).await?;
-        Ok(())
-    }
+async fn end_move(operations: &Operations, call: &Call, source: &ObjectKey, copied: ETag) -> Result<(), Failure> {
+    let preconditions = Preconditions { if_match: Some(Matches::ETags(vec![copied])), ..Preconditions::default() };
+    operations.objects.delete(&call.cx, call.bucket()?, source, DeleteOptions { preconditions, ..DeleteOptions::default() }).await?;
+    Ok(())
 }
 
 fn replacement_tags(input: &CopyObjectInput) -> Result<Option<Tags>, Failure> {

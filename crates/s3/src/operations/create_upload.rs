@@ -11,7 +11,7 @@ use super::{Operations, list_objects};
 use crate::{
     acl,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, encoding::KeyWriter, headers, hoisted::Hoisted, tags},
+    convert::{attributes, attributes::encryption, checksum, encoding::KeyWriter, headers, tags},
     error::Answer,
     expiration,
 };
@@ -22,23 +22,22 @@ pub(super) async fn create_multipart_upload(
     request: S3Request<CreateMultipartUploadInput>,
 ) -> Answer<CreateMultipartUploadOutput> {
     let call = Call::of(&request)?;
-    let hoisted = Hoisted::of(&request.uri);
     let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
-    let (mut attributes, _) = attributes::asked!(input, call.bucket()?);
+    let bucket = call.bucket()?;
+    let (mut attributes, _) = attributes::asked!(input, bucket);
     operations.check_lock(&attributes)?;
-    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
+    attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), bucket, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
-    input.storage_class = input.storage_class.or(hoisted.storage_class);
     let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let options = CreateUpload {
         headers: headers::stored!(input),
-        metadata: headers::metadata(input.metadata.take(), hoisted.metadata)?,
-        tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
+        metadata: headers::metadata(input.metadata.take())?,
+        tags: tags::from_header(input.tagging.as_deref())?,
         attributes,
         checksum: wanted,
+        initiator: call.organization().filter(|name| *name != bucket.organization).map(str::to_owned),
     };
-    let bucket = call.bucket()?;
     let encryption = options.attributes.encryption.clone();
     let upload = operations.objects.create_upload(&call.cx, bucket, &key, options).await?;
     let mut writer = KeyWriter::new(None)?;

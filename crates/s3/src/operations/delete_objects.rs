@@ -72,9 +72,7 @@ async fn delete_one(
         // A thousand judgments in a row would keep a thread from everybody else.
         tokio::task::yield_now().await;
         let version = version::asked(object.version_id.as_deref())?;
-        let (bucket, key) = (call.bucket()?, Some(object.key.as_str()));
-        let request =
-            access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object: key, version, stated, given_tags: None };
+        let request = access::Request { version, ..access::Request::new(call, call.bucket()?, Some(object.key.as_str()), stated) };
         operations.judge.require(request, if object.version_id.is_some() { access::DELETE_VERSION } else { access::DELETE }).await?;
         if access::bypasses(stated.headers) {
             operations.judge.require(request, access::BYPASS).await?;

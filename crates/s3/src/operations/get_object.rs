@@ -19,6 +19,7 @@ use crate::{
 pub(super) async fn get_object(operations: &Operations, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
     let call = Call::of(&request)?;
     encryption::refuse_on_read(&request.headers)?;
+    let stated = stated!(request);
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -26,10 +27,10 @@ pub(super) async fn get_object(operations: &Operations, request: S3Request<GetOb
     let read = operations.objects.get(&call.cx, bucket, &key, options.clone()).await;
     let read = match read {
         Ok(read) => read,
-        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, stated, &key, options, error).await),
     };
     let info = &read.info;
-    call.check_reader(info, Permission::Read)?;
+    call.check_reader(&operations.judge, stated, (&key, info), Permission::Read).await?;
     reads::check_key(info, &options)?;
     let length = read.range.map_or(info.size, |range| range.len());
     let mut output = reads::described!(GetObjectOutput, info);

@@ -21,6 +21,7 @@ use crate::{
 pub(super) async fn head_object(operations: &Operations, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
     let call = Call::of(&request)?;
     encryption::refuse_on_read(&request.headers)?;
+    let stated = stated!(request);
     let input = request.input;
     let key = ObjectKey::parse(&input.key)?;
     let options = reads::asked!(input);
@@ -32,9 +33,9 @@ pub(super) async fn head_object(operations: &Operations, request: S3Request<Head
     };
     let info = match found {
         Ok(info) => info,
-        Err(error) => return Err(reads::failed(operations, &call, &key, options, error).await),
+        Err(error) => return Err(reads::failed(operations, &call, stated, &key, options, error).await),
     };
-    call.check_reader(&info, Permission::Read)?;
+    call.check_reader(&operations.judge, stated, (&key, &info), Permission::Read).await?;
     reads::check_key(&info, &options)?;
     let range = range(&info, &options)?;
     let mut output = reads::described!(HeadObjectOutput, &info);
@@ -118,6 +119,7 @@ mod tests {
             checksums: vec![],
             parts: parts.iter().map(|&(number, size)| PartInfo { number, size, checksums: vec![] }).collect(),
             tag_count: 0,
+            tags: None,
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Local,

@@ -2,14 +2,14 @@
 
 use s3s::{
     S3Request,
-    dto::{Initiator, ListPartsInput, ListPartsOutput, Part},
+    dto::{ListPartsInput, ListPartsOutput, Part},
 };
 use umbra_core::{ObjectKey, PartNumber, Result, UploadId};
 use umbra_store::ListedPart;
 
 use super::{Operations, list_objects};
 use crate::{
-    call::{Call, owner},
+    call::{Call, initiator, owner},
     convert::{checksum, conditions, encoding::KeyWriter, headers::STANDARD, time},
     error::Answer,
     expiration,
@@ -26,8 +26,8 @@ pub(super) async fn list_parts(operations: &Operations, request: S3Request<ListP
     let bucket = call.bucket()?;
     let begun = operations.objects.upload(&call.cx, bucket, &key, &upload).await?;
     let page = operations.objects.list_parts(&call.cx, bucket, &key, &upload, after, limit).await?;
-    let writer = begun.attributes.acl.as_ref().map(|acl| acl.owner.as_str()).filter(|owner| !owner.is_empty());
-    let owner = owner(writer.unwrap_or(&bucket.organization));
+    let initiator = initiator(begun.initiator.as_deref().unwrap_or(&bucket.organization));
+    let owner = owner(begun.owner().unwrap_or(&bucket.organization));
     let mut writer = KeyWriter::new(None)?;
     let (abort_date, abort_rule_id) = expiration::of_upload(bucket, &key, &upload);
     let output = ListPartsOutput {
@@ -36,7 +36,7 @@ pub(super) async fn list_parts(operations: &Operations, request: S3Request<ListP
         bucket: Some(bucket.name.to_string()),
         checksum_algorithm: begun.checksum.map(|(algorithm, _)| checksum::algorithm(algorithm)),
         checksum_type: begun.checksum.map(|(_, kind)| checksum::kind(kind)),
-        initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
+        initiator: Some(initiator),
         is_truncated: Some(page.truncated),
         key: Some(writer.text(input.key)),
         max_parts: i32::try_from(limit).ok(),

@@ -2,14 +2,14 @@
 
 use s3s::{
     S3Request,
-    dto::{Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload, Owner},
+    dto::{ListMultipartUploadsInput, ListMultipartUploadsOutput, MultipartUpload},
 };
 use umbra_core::UploadId;
 use umbra_store::{ListUploads, ListedUpload, UploadsPage};
 
 use super::{Operations, list_objects};
 use crate::{
-    call::{Call, owner},
+    call::{Call, initiator, owner},
     convert::{encoding::KeyWriter, headers::STANDARD, time},
     error::Answer,
 };
@@ -37,7 +37,6 @@ pub(super) async fn list_multipart_uploads(
     };
     let page = operations.objects.list_uploads(&call.cx, bucket, options).await?;
     let (next_key, next_upload) = next_markers(&page);
-    let owner = owner(&bucket.organization);
     let output = ListMultipartUploadsOutput {
         bucket: Some(bucket.name.to_string()),
         delimiter: delimiter.map(|delimiter| writer.text(delimiter)),
@@ -50,7 +49,7 @@ pub(super) async fn list_multipart_uploads(
         prefix: Some(writer.text(input.prefix.unwrap_or_default())),
         request_charged: None,
         upload_id_marker: Some(upload_marker.unwrap_or_default()),
-        uploads: Some(page.uploads.into_iter().map(|upload| shown(&mut writer, upload, &owner)).collect()),
+        uploads: Some(page.uploads.into_iter().map(|upload| shown(&mut writer, upload, &bucket.organization)).collect()),
         common_prefixes: Some(writer.common_prefixes(page.common_prefixes)),
     };
     Ok(list_objects::finished(output, &writer))
@@ -68,12 +67,12 @@ fn next_markers(page: &UploadsPage) -> (Option<String>, Option<String>) {
     }
 }
 
-fn shown(writer: &mut KeyWriter, upload: ListedUpload, owner: &Owner) -> MultipartUpload {
+fn shown(writer: &mut KeyWriter, upload: ListedUpload, bucket_owner: &str) -> MultipartUpload {
     MultipartUpload {
         initiated: Some(time::shown(upload.initiated)),
-        initiator: Some(Initiator { display_name: owner.display_name.clone(), id: owner.id.clone() }),
+        initiator: Some(initiator(upload.initiator.as_deref().unwrap_or(bucket_owner))),
         key: Some(writer.text(upload.key.as_str())),
-        owner: Some(owner.clone()),
+        owner: Some(owner(upload.owner.as_deref().unwrap_or(bucket_owner))),
         storage_class: Some(STANDARD.to_owned().into()),
         upload_id: Some(upload.upload.to_string()),
         ..MultipartUpload::default()
@@ -93,6 +92,8 @@ mod tests {
             key: ObjectKey::parse(key).unwrap(),
             upload: UploadId::parse("id"),
             initiated: Timestamp::default(),
+            initiator: None,
+            owner: None,
         };
         let page = |uploads: &[&str], prefixes: &[&str]| UploadsPage {
             uploads: uploads.iter().map(|key| upload(key)).collect(),

@@ -9,7 +9,7 @@ use umbra_store::{AclChange, GetOptions};
 
 use super::Operations;
 use crate::{
-    access::is_enforced,
+    access::{Stated, is_enforced},
     acl,
     call::Call,
     convert::version,
@@ -24,7 +24,7 @@ pub(super) async fn get_object_acl(operations: &Operations, request: S3Request<G
     let call = Call::of(&request)?;
     let version = version::asked(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
-    let (_, kept) = current(operations, &call, &key, version, Permission::ReadAcp).await?;
+    let (_, kept) = current(operations, &call, stated!(request), (&key, version), Permission::ReadAcp).await?;
     let bucket = call.bucket()?;
     let owner = &bucket.organization;
     let (owner, grants) = acl::shown(&kept.filter(|_| !is_enforced(bucket)).unwrap_or_else(|| acl::private(owner)));
@@ -36,12 +36,13 @@ pub(super) async fn put_object_acl(operations: &Operations, request: S3Request<P
     let call = Call::of(&request)?;
     let version = version::asked(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
-    let asked = acl::Asked::of(&stated!(request));
+    let stated = stated!(request);
+    let asked = acl::Asked::of(&stated);
     let wanted = acl::Wanted { asked, document: request.input.access_control_policy };
     let bucket = call.bucket()?;
     let mut retries = 0;
     loop {
-        let (etag, kept) = current(operations, &call, &key, version, Permission::WriteAcp).await?;
+        let (etag, kept) = current(operations, &call, stated, (&key, version), Permission::WriteAcp).await?;
         let owner =
             kept.as_ref().filter(|acl| !acl.owner.is_empty() && !is_enforced(bucket)).map_or(&bucket.organization, |acl| &acl.owner);
         let acl = acl::of_object(&operations.catalog, bucket, owner, wanted.clone()).await?;
@@ -59,8 +60,8 @@ pub(super) async fn put_object_acl(operations: &Operations, request: S3Request<P
 async fn current(
     operations: &Operations,
     call: &Call,
-    key: &ObjectKey,
-    version: Option<VersionId>,
+    stated: Stated<'_>,
+    (key, version): (&ObjectKey, Option<VersionId>),
     permission: Permission,
 ) -> Result<(ETag, Option<Acl>), Failure> {
     let bucket = call.bucket()?;
@@ -69,6 +70,6 @@ async fn current(
         .head(&call.cx, bucket, key, GetOptions { version, is_of_record: true, ..GetOptions::default() })
         .await
         .map_err(|error| call.told(error))?;
-    call.check_reader(&info, permission)?;
+    call.check_reader(&operations.judge, stated, (key, &info), permission).await?;
     Ok((info.etag, info.attributes.acl))
 }

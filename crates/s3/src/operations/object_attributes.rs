@@ -21,6 +21,7 @@ pub(super) async fn get_object_attributes(
 ) -> Answer<GetObjectAttributesOutput> {
     let call = Call::of(&request)?;
     encryption::refuse_on_read(&request.headers)?;
+    let stated = stated!(request);
     let input = request.input;
     let version = version::asked(input.version_id.as_deref())?;
     let wanted = Wanted::parse(&input.object_attributes)?;
@@ -29,7 +30,7 @@ pub(super) async fn get_object_attributes(
     let customer_key = encryption::given_key!(input)?;
     let options = GetOptions { version, wants_parts: wanted.parts, customer_key, ..GetOptions::default() };
     let info = operations.objects.head(&call.cx, call.bucket()?, &key, options.clone()).await.map_err(|error| call.told(error))?;
-    call.check_reader(&info, Permission::Read)?;
+    call.check_reader(&operations.judge, stated, (&key, &info), Permission::Read).await?;
     reads::check_key(&info, &options)?;
     let storage_class = || info.headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned()).into();
     let output = GetObjectAttributesOutput {
@@ -139,6 +140,7 @@ mod tests {
             checksums: vec![],
             parts: [1, 3, 7].map(|number| PartInfo { number, size: 10, checksums: vec![] }).to_vec(),
             tag_count: 0,
+            tags: None,
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Local,

@@ -11,7 +11,7 @@ use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, conditions, headers, hoisted::Hoisted, integrity, tags, version},
+    convert::{attributes, attributes::encryption, checksum, conditions, headers, integrity, tags, version},
     error::Answer,
     expiration,
     post::FormFile,
@@ -20,7 +20,6 @@ use crate::{
 /// Stores an object whole.
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
-    let hoisted = Hoisted::of(&request.uri);
     let asked = acl::Asked::of(&stated!(request));
     let mut input = request.input;
     let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
@@ -30,12 +29,11 @@ pub(super) async fn put_object(operations: &Operations, request: S3Request<PutOb
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());
     }
     let key = ObjectKey::parse(&input.key)?;
-    input.storage_class = input.storage_class.or(hoisted.storage_class);
     let given = checksum::given!(input)?;
     let options = PutOptions {
         headers: headers::stored!(input),
-        metadata: headers::metadata(input.metadata.take(), hoisted.metadata)?,
-        tags: tags::from_header(input.tagging.as_deref().or(hoisted.tagging.as_deref()))?,
+        metadata: headers::metadata(input.metadata.take())?,
+        tags: tags::from_header(input.tagging.as_deref())?,
         attributes,
         preconditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
         integrity: Integrity {

@@ -2,11 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::LAST_MODIFIED};
 use s3s::{S3Error, S3Response, dto::Range};
-use umbra_core::{ByteRange, Encryption, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, RangeSpec, ReadSource, Result};
+use umbra_core::{
+    ByteRange, Encryption, Error, ErrorKind, Fault, ObjectInfo, ObjectKey, PartNumber, Permission, RangeSpec, ReadSource, Result,
+};
 use umbra_store::{Bucket, GetOptions};
 
 use super::Operations;
-use crate::{call::Call, convert::time, error::Failure};
+use crate::{access::Stated, call::Call, convert::time, error::Failure};
 
 /// Tells readers that the origin answered; the name and the value are what Tigris's clients look for.
 const READ_SOURCE: HeaderName = HeaderName::from_static("x-tigris-read-source");
@@ -105,7 +107,14 @@ pub(super) fn complete<T>(response: &mut S3Response<T>, info: &ObjectInfo, bucke
 }
 
 /// Completes the answer to a read that failed: 304 carries what the reader already has a copy of.
-pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey, options: GetOptions, error: Error) -> Failure {
+pub(super) async fn failed(
+    operations: &Operations,
+    call: &Call,
+    stated: Stated<'_>,
+    key: &ObjectKey,
+    options: GetOptions,
+    error: Error,
+) -> Failure {
     if error.kind() != ErrorKind::NotModified {
         return call.told(error);
     }
@@ -114,6 +123,9 @@ pub(super) async fn failed(operations: &Operations, call: &Call, key: &ObjectKey
     if let Ok(bucket) = call.bucket()
         && let Ok(info) = operations.objects.head(&call.cx, bucket, key, again).await
     {
+        if let Err(failure) = call.check_reader(&operations.judge, stated, (key, &info), Permission::Read).await {
+            return failure;
+        }
         answer.set_headers(validators(&info));
     }
     answer.into()

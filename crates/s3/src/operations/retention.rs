@@ -13,6 +13,7 @@ use umbra_store::{GetOptions, LockChange};
 
 use super::Operations;
 use crate::{
+    access::{self, Stated},
     call::Call,
     convert::{attributes::lock, time, version},
     error::{Answer, Failure},
@@ -48,8 +49,9 @@ pub(super) async fn get_object_retention(
     request: S3Request<GetObjectRetentionInput>,
 ) -> Answer<GetObjectRetentionOutput> {
     let call = Call::of(&request)?;
+    let stated = stated!(request);
     let input = request.input;
-    let kept = kept(operations, &call, &input.key, input.version_id.as_deref()).await?.retention.ok_or_else(not_kept)?;
+    let kept = kept(operations, &call, stated, &input.key, input.version_id.as_deref()).await?.retention.ok_or_else(not_kept)?;
     let retention = ObjectLockRetention {
         mode: Some(ObjectLockRetentionMode::from_static(lock::mode_shown(kept.mode))),
         retain_until_date: Some(time::shown(kept.until)),
@@ -78,17 +80,23 @@ pub(super) async fn get_object_legal_hold(
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> Answer<GetObjectLegalHoldOutput> {
     let call = Call::of(&request)?;
+    let stated = stated!(request);
     let input = request.input;
-    let on = kept(operations, &call, &input.key, input.version_id.as_deref()).await?.legal_hold.ok_or_else(not_kept)?;
+    let on = kept(operations, &call, stated, &input.key, input.version_id.as_deref()).await?.legal_hold.ok_or_else(not_kept)?;
     let legal_hold = ObjectLockLegalHold { status: Some(lock::legal_hold_shown(on)) };
     Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold: Some(legal_hold) }))
 }
 
 /// What keeps a version from being deleted.
-async fn kept(operations: &Operations, call: &Call, key: &str, version: Option<&str>) -> Result<ObjectLock, Failure> {
-    lock::check_enabled(call.bucket()?)?;
-    let options = GetOptions { version: version::asked(version)?, ..GetOptions::default() };
-    Ok(operations.objects.head(&call.cx, call.bucket()?, &ObjectKey::parse(key)?, options).await?.attributes.lock)
+async fn kept(operations: &Operations, call: &Call, stated: Stated<'_>, key: &str, version: Option<&str>) -> Result<ObjectLock, Failure> {
+    let bucket = call.bucket()?;
+    lock::check_enabled(bucket)?;
+    let version = version::asked(version)?;
+    let options = GetOptions { version, ..GetOptions::default() };
+    let info = operations.objects.head(&call.cx, bucket, &ObjectKey::parse(key)?, options).await?;
+    let asked = access::Request::new(call, bucket, Some(key), stated);
+    operations.judge.confirm(access::Request { version, held: Some(access::Held::of(&info)), ..asked }, &call.by_object).await?;
+    Ok(info.attributes.lock)
 }
 
 fn not_kept() -> S3Error {

@@ -25,8 +25,11 @@ pub(super) async fn get_object_tagging(
     let call = Call::of(&request)?;
     let version = version::asked(request.input.version_id.as_deref())?;
     let key = ObjectKey::parse(&request.input.key)?;
-    let (tags, version) = operations.objects.tags(&call.cx, call.bucket()?, &key, version).await.map_err(|error| call.told(error))?;
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::to_set(&tags), version_id: version::shown(call.bucket()?, version) }))
+    let bucket = call.bucket()?;
+    let (tags, found) = operations.objects.tags(&call.cx, bucket, &key, version).await.map_err(|error| call.told(error))?;
+    let asked = access::Request::new(&call, bucket, Some(key.as_str()), stated!(request));
+    operations.judge.confirm(access::Request { version, held: Some(access::Held::of_tags(&tags)), ..asked }, &call.by_object).await?;
+    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::to_set(&tags), version_id: version::shown(bucket, found) }))
 }
 
 /// Replaces the tags of an object.
@@ -41,9 +44,8 @@ pub(super) async fn put_object_tagging(
     let tags = tags::from_set(request.input.tagging.tag_set)?;
     let bucket = call.bucket()?;
     if bucket.settings.extras.policy.is_some() {
-        let object = Some(key.as_str());
-        let asked =
-            access::Request { cx: &call.cx, access_key: call.key.as_deref(), bucket, object, version, stated, given_tags: Some(&tags) };
+        let asked = access::Request::new(&call, bucket, Some(key.as_str()), stated);
+        let asked = access::Request { version, given_tags: Some(&tags), ..asked };
         operations.judge.check(asked, "PutObjectTagging").await?;
     }
     let version = operations.objects.put_tags(&call.cx, call.bucket()?, &key, version, tags).await?;

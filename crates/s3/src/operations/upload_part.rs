@@ -5,7 +5,7 @@ use s3s::{
     dto::{CopyPartResult, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput},
 };
 use umbra_core::{Error, Fault, ObjectKey, PartNumber, Result, UploadId};
-use umbra_store::{Copied, CopyPartOptions, Integrity, PartAddress, Sealing, copy_part};
+use umbra_store::{Copied, CopyPartOptions, Integrity, PartAddress, Sealing, read_part_source, write_part_copy};
 
 use super::{Operations, copy_object};
 use crate::{
@@ -40,12 +40,8 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     let input = request.input;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
     let part = PartAddress { key: &key, upload: &upload, number: PartNumber::new(input.part_number.into())? };
-    let named = copy_object::SourceName {
-        name: &input.copy_source,
-        expected_owner: input.expected_source_bucket_owner.as_deref(),
-        copies_tags: false,
-    };
-    let (source_bucket, source_key, source_version) = copy_object::source(operations, &call, stated, named).await?;
+    let named = copy_object::SourceName { name: &input.copy_source, expected_owner: input.expected_source_bucket_owner.as_deref() };
+    let source = copy_object::source(operations, &call, stated, named).await?;
     let source_conditions = conditions::on_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -53,16 +49,17 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
         input.copy_source_if_unmodified_since.as_ref(),
     );
     let range = input.copy_source_range.as_deref().map(parse_range).transpose()?;
-    let source = (&*source_bucket, &source_key);
     let options = CopyPartOptions {
-        source_version,
+        source_version: source.version,
         source_conditions,
         range,
         source_key: encryption::source_key!(input)?,
         customer_key: encryption::given_key!(input)?,
     };
-    let Copied { target: stored, source: copied_version } =
-        copy_part(&*operations.objects, &call.cx, source, call.bucket()?, part, options).await?;
+    let (objects, bucket) = (&*operations.objects, &**call.bucket()?);
+    let read = read_part_source(objects, &call.cx, (&source.bucket, &source.key), bucket, &part, options).await?;
+    source.check(operations, &call, &read.read.info, false).await?;
+    let Copied { target: stored, source: copied_version } = write_part_copy(objects, &call.cx, bucket, part, read).await?;
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),
@@ -70,7 +67,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     };
     checksum::show!(result, checksum::shown(&stored.checksums));
     let mut output = UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() };
-    output.copy_source_version_id = version::shown(&source_bucket, copied_version);
+    output.copy_source_version_id = version::shown(&source.bucket, copied_version);
     encryption::show!(output, stored.encryption.as_ref());
     Ok(S3Response::new(output))
 }

@@ -15,13 +15,13 @@ use crate::{
     access::{self, Judge, Stated, Way},
     error::Failure,
     layer::{Progress, Stage},
-    lenient::LenientReads,
+    lenient::Lenient,
 };
 
 /// Everything that s3s lets others answer.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    pub(crate) lenient: LenientReads,
+    pub(crate) lenient: Lenient,
     pub(crate) tigris: Tigris,
 }
 

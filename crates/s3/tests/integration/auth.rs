@@ -77,6 +77,52 @@ async fn presigned_urls_work_until_they_expire() {
 }
 
 #[tokio::test]
+async fn headers_in_the_query_of_a_presigned_url_are_headers() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    assert_eq!(admin.send(Ask::put("/locked").header("x-amz-bucket-object-lock-enabled", "true")).await.status, 200);
+    let presigned = |ask: Ask| ask.presigned(Duration::ZERO, Duration::from_secs(60));
+    let uri = "/locked/k?x-amz-object-lock-mode=GOVERNANCE&x-amz-object-lock-retain-until-date=2099-01-01T00%3A00%3A00Z\
+               &x-amz-object-lock-legal-hold=ON&X-Amz-Meta-A=b%20c&x-amz-tagging=t%3D1&x-amz-storage-class=STANDARD_IA\
+               &x-amz-server-side-encryption=AES256&x-amz-website-redirect-location=%2Faway\
+               &x-amz-checksum-sha256=LPJNul%2Bwow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ%3D";
+    assert_eq!(admin.send(presigned(Ask::put(uri)).body("other")).await.error(), (400, "BadDigest"));
+    assert_eq!(admin.send(presigned(Ask::put(uri)).body("hello")).await.status, 200);
+    let read = admin.send(presigned(Ask::get("/locked/k?x-amz-checksum-mode=ENABLED"))).await;
+    let expected = [
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-legal-hold", "ON"),
+        ("x-amz-meta-a", "b c"),
+        ("x-amz-tagging-count", "1"),
+        ("x-amz-storage-class", "STANDARD_IA"),
+        ("x-amz-server-side-encryption", "AES256"),
+        ("x-amz-website-redirect-location", "/away"),
+        ("x-amz-checksum-sha256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="),
+    ];
+    for (name, value) in expected {
+        assert_eq!(read.header(name), Some(value), "{name}");
+    }
+    assert_eq!(read.text(), "hello");
+    let copy = presigned(Ask::put("/photos/copy?x-amz-copy-source=locked%2Fk&x-amz-metadata-directive=REPLACE&x-amz-meta-n=1"));
+    assert_eq!(admin.send(copy).await.status, 200);
+    let read = admin.send(Ask::get("/photos/copy")).await;
+    assert_eq!((read.text(), read.header("x-amz-meta-a"), read.header("x-amz-meta-n")), ("hello", None, Some("1")));
+    let large = "l".repeat(3 << 20);
+    assert_eq!(admin.send(presigned(Ask::put("/photos/large?x-amz-meta-a=b")).body(large.clone())).await.status, 200);
+    let read = admin.send(Ask::get("/photos/large")).await;
+    assert!(read.text() == large && read.header("x-amz-meta-a") == Some("b"));
+    let begun = admin.send(presigned(Ask::post("/photos/parts?uploads&x-amz-storage-class=GLACIER"))).await;
+    let upload = begun.element("UploadId").unwrap().to_owned();
+    let listed = admin.send(Ask::get(&format!("/photos/parts?uploadId={upload}"))).await;
+    assert_eq!(listed.element("StorageClass"), Some("GLACIER"));
+    // URLs are no place for secrets.
+    let secret = "/photos/k?x-amz-server-side-encryption-customer-algorithm=AES256&x-amz-server-side-encryption-customer-key=a";
+    assert_eq!(admin.send(presigned(Ask::put(secret)).body("x")).await.error(), (501, "NotImplemented"));
+    let twice = presigned(Ask::put("/photos/k?x-amz-acl=private").header("x-amz-acl", "public-read")).body("x");
+    assert_eq!(admin.send(twice).await.error(), (400, "InvalidArgument"));
+}
+
+#[tokio::test]
 async fn public_buckets_are_read_and_not_listed() {
     let world = World::new().await;
     let admin = world.admin().await;

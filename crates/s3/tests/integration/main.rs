@@ -8,6 +8,7 @@ mod checksums;
 mod client;
 mod copying;
 mod cors;
+mod held_meta;
 mod listing;
 mod multipart;
 mod objects;

@@ -1,11 +1,15 @@
 //! Who may do what, by everything that has a say.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use umbra_core::BucketName;
+use umbra_core::{BucketName, ObjectKey};
+use umbra_s3::S3Settings;
 use umbra_store::{NewKey, Role};
 
 use crate::{
     client::{Ask, Client},
+    held_meta::HeldMeta,
     world::World,
 };
 
@@ -137,4 +141,73 @@ async fn a_public_bucket_opens_its_objects_and_an_acl_ends_it() {
     assert_eq!(admin.send(Ask::delete("/photos?publicAccessBlock")).await.status, 204);
     assert_eq!(admin.send(Ask::put("/photos?acl").header("x-amz-acl", "private")).await.status, 200);
     assert_eq!(askers.told(Ask::get("/photos/k")).await, [true, true, false, false, false, false, false]);
+}
+
+/// An object takes the place of another between the judgement and the read: what is read is judged too.
+#[tokio::test]
+async fn what_is_read_is_what_was_judged() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = World::over(Arc::clone(&meta) as _, S3Settings::default()).await;
+    let (admin, stranger) = (world.admin().await, world.client(Some("evil"), Role::Admin).await);
+    assert_eq!(stranger.send(Ask::put("/theirs")).await.status, 200);
+    let upload = stranger.send(Ask::post("/theirs/parts?uploads")).await.element("UploadId").unwrap().to_owned();
+    let row = umbra_meta::key::object(&ObjectKey::parse("k").unwrap());
+    let copy = |uri: &str| Ask::put(uri).header("x-amz-copy-source", "/photos/k");
+    let reads = [
+        Ask::get("/photos/k"),
+        Ask::head("/photos/k"),
+        Ask::get("/photos/k").header("if-none-match", "*"),
+        Ask::get("/photos/k?attributes").header("x-amz-object-attributes", "ETag"),
+        copy("/theirs/copy"),
+        copy("/theirs/copy").header("x-amz-storage-class", "STANDARD_IA"),
+        copy(&format!("/theirs/parts?partNumber=1&uploadId={upload}")),
+    ];
+    let by_tags = [Ask::get("/photos/k?tagging")];
+    let put = |name, value| Ask::put("/photos/k").header(name, value).body("content");
+    let by_acl = (put("x-amz-acl", "public-read"), put("x-amz-acl", "private"));
+    let by_tag = (put("x-amz-tagging", "open=yes"), put("x-amz-tagging", "open=no"));
+    let condition = json!({ "StringEquals": { "s3:ExistingObjectTag/open": "yes" } });
+    let actions = ["s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectTagging"];
+    let statement =
+        json!({ "Effect": "Allow", "Principal": "*", "Action": actions, "Resource": "arn:aws:s3:::photos/*", "Condition": condition });
+    let policy = Ask::put("/photos?policy").body(json!({ "Statement": statement }).to_string());
+    for (asks, (open, closed), policy) in [(&reads[..], by_acl, None), (&[reads.as_slice(), &by_tags].concat(), by_tag, Some(policy))] {
+        if let Some(policy) = policy {
+            assert_eq!(admin.send(policy).await.status, 204);
+        }
+        for ask in asks {
+            assert_eq!(admin.send(open.clone()).await.status, 200);
+            assert!([200, 304].contains(&stranger.send(ask.clone()).await.status), "{ask:?}");
+            let hold = meta.hold(&row);
+            let (asker, asked) = (stranger.clone(), ask.clone());
+            let answer = tokio::spawn(async move { asker.send(asked).await.status });
+            hold.has_come.notified().await;
+            assert_eq!(admin.send(closed.clone()).await.status, 200);
+            hold.may_go.notify_one();
+            assert_eq!(answer.await.unwrap(), 403, "{ask:?}");
+        }
+    }
+}
+
+/// Whoever is of the bucket's organization learns that its role falls short, and nobody else learns anything.
+#[tokio::test]
+async fn a_role_that_falls_short_is_told_to_its_own() {
+    let world = World::new().await;
+    let askers = Askers::of(&world).await;
+    let versioning = || Ask::put("/photos?versioning").body("<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>");
+    let editor = world.client(Some("acme"), Role::Editor).await;
+    for (name, asker, ask, says) in [
+        ("write", &askers.reader, Ask::put("/photos/k").body("x"), "it takes the role editor, and this access key has the role reader"),
+        ("setting", &editor, versioning(), "it takes the role admin, and this access key has the role editor"),
+        ("bucket", &editor, Ask::put("/another"), "an access key of the role admin that is not confined to a bucket"),
+        ("confined", &askers.confined, Ask::put("/another"), "an access key of the role admin that is not confined to a bucket"),
+    ] {
+        let answer = asker.send(ask).await;
+        assert_eq!(answer.status, 403, "{name}");
+        assert!(answer.text().contains(says), "{name}: {}", answer.text());
+    }
+    for asker in [&askers.confined, &askers.stranger, &askers.strange_reader, &askers.anonymous] {
+        let answer = asker.send(versioning()).await;
+        assert!(answer.status == 403 && !answer.text().contains("role"), "{}", answer.text());
+    }
 }

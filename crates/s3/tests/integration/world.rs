@@ -32,7 +32,10 @@ impl World {
     }
 
     pub(crate) async fn with(settings: S3Settings) -> Self {
-        let meta: Arc<dyn MetaStore> = Arc::new(MemoryMetaStore::new());
+        Self::over(Arc::new(MemoryMetaStore::new()), settings).await
+    }
+
+    pub(crate) async fn over(meta: Arc<dyn MetaStore>, settings: S3Settings) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));

@@ -81,8 +81,8 @@ fn greeting(settings: &Settings, server: &Server) -> String {
          \x20 root key  {} ({key})\n\
          \n\
          Try next:\n\
-         \x20 umbra storage create{flags} --name my-bucket --org my-org\n\
-         \x20 umbra storage status{flags} my-bucket\n",
+         \x20 umbra storage create{flags} --name photos --org my-org\n\
+         \x20 umbra storage status{flags} photos\n",
         server.endpoint, server.admin, server.root_key.access_key
     )
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Outcome, out};
 use crate::settings::{Settings, SettingsLayer, print_default, print_effective};
 
-/// Prints the settings that `umbra serve` would run with, given the same flags, environment and file.
+/// Prints the settings that `umbra serve` would start with, given the same flags, environment and file. It asks no running server.
 #[derive(Debug, Args)]
 pub(crate) struct SettingsCommand {
     /// Print every setting with its default and its documentation, as a settings file to start from.

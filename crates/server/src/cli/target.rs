@@ -60,6 +60,9 @@ impl Target {
     }
 
     fn local_key(&self) -> Outcome<RootKey> {
+        if self.data_dir.is_file() {
+            return Err(Failure::new(format!("the data directory {} is a file, not a directory", self.data_dir.display())));
+        }
         let path = root_key::path(&self.data_dir);
         if !path.exists() {
             return Err(Failure::new(format!(

@@ -49,7 +49,8 @@ fn shown(value: &toml::Value) -> String {
 
 /// The settings as they stand, as a settings file.
 pub(crate) fn print_effective(settings: &Settings) -> String {
-    values(settings).to_string()
+    let head = "# What `umbra serve` would start with, given the same flags, environment and file. A server that runs keeps what it was started with.";
+    format!("{head}\n{}", values(settings))
 }
 
 fn values(settings: &Settings) -> toml::Table {

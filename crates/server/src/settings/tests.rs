@@ -50,6 +50,8 @@ fn wrong_values_are_refused() {
         ("blobs = \"https://bucket\"", "blobs cannot be used: it must be empty or begin with s3://"),
         ("max_connections = 0", "max_connections must not be 0"),
         ("reclaim_grace = 0", "reclaim_grace must not be 0"),
+        ("metadata = \"mysql://h\"", "metadata must be empty or"),
+        ("metadata_connections = 0", "metadata_connections must not be 0"),
         ("region = \"a b\"", "region must consist of"),
         ("public_url = \"s3.test\"", "public_url must be of the form"),
         ("tls_cert = \"a.pem\"", "go together"),
@@ -73,5 +75,7 @@ fn the_printed_defaults_are_the_defaults() {
 #[test]
 fn what_is_printed_can_be_read_again() {
     let settings = load(&["--domain", "a.test"], "drain_secs = 5").unwrap();
-    assert_eq!(load(&[], &print_effective(&settings)).unwrap(), settings);
+    let printed = print_effective(&settings);
+    assert!(printed.starts_with("# What `umbra serve` would start with"), "{printed}");
+    assert_eq!(load(&[], &printed).unwrap(), settings);
 }

@@ -5,8 +5,8 @@ use std::{io, net::SocketAddr};
 use umbra_client::CidrError;
 
 use crate::{
-    blob_place::BlobKeyError, data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, root_key::RootKeyError,
-    tls::TlsError,
+    blob_place::BlobKeyError, data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, private_file::FileError,
+    root_key::RootKeyError, tls::TlsError,
 };
 
 /// Why a server does not start.
@@ -15,6 +15,9 @@ pub(crate) enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no key to seal secrets with.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),

@@ -7,13 +7,13 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
-use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
-use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
+use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
+use umbra_meta::Partition;
 use umbra_s3::{EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
-use super::{StartError, contents};
+use super::{StartError, contents, metadata::Metadata};
 use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
 
 /// Buckets asked for at once.
@@ -27,7 +27,7 @@ pub(super) struct Parts {
     pub(super) shadow: Shadow,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
-    meta: Arc<SqliteMetaStore>,
+    metadata: Metadata,
     reclaim: ReclaimHandle,
     reclaimer: JoinHandle<()>,
     destroyer: Arc<Destroyer>,
@@ -47,11 +47,8 @@ impl Parts {
         policy: GuardPolicy,
     ) -> std::result::Result<Self, StartError> {
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let file = dir.metadata();
-        let opened = tokio::task::spawn_blocking(move || SqliteMetaStore::open(&file, SqliteSettings::default())).await;
-        let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
-        let sqlite = Arc::new(opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)?);
-        let meta: Arc<dyn MetaStore> = Arc::clone(&sqlite) as _;
+        let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
+        let meta = metadata.store();
         let blob_cache = CacheMetrics::default();
         let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
@@ -91,7 +88,7 @@ impl Parts {
             shadow,
             clock,
             random,
-            meta: sqlite,
+            metadata,
             reclaim,
             reclaimer: tokio::spawn(reclaimer.run()),
             destroyer,
@@ -159,7 +156,7 @@ impl Parts {
                 abort.abort();
             }
         }
-        if let Err(error) = self.meta.shutdown().await {
+        if let Err(error) = self.metadata.shutdown().await {
             tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
         }
     }

@@ -107,7 +107,7 @@ fn organizations_do_not_see_each_other() {
     {
         assert_eq!(as_admin(command).refused(1, &[]).err.replace("theirs", "no-such-bucket"), absent, "{command:?}");
     }
-    as_admin(&["storage", "list", "-o", "rival"]).refused(1, &["no such organization"]);
+    as_admin(&["storage", "list", "-o", "rival"]).refused(1, &["no such organization: rival"]);
     as_admin(&["storage", "create", "-n", "new-one", "-o", "rival"]).refused(1, &["no such organization"]);
     as_admin(&["key", "create", "--bucket", "theirs"]).refused(1, &["no such bucket: theirs"]);
     as_admin(&["org", "create", "another"]).refused(1, &["root key"]);
@@ -140,7 +140,7 @@ fn keys_come_and_go() {
     server.run(&["org", "delete", "acme"]).refused(1, &["buckets or access keys"]);
     server.run(&["key", "delete", &access_key]).ok();
     with_profile(&["storage", "list"]).refused(1, &["there is no such access key"]);
-    server.run(&["key", "delete", &access_key]).refused(1, &["no such accesskey"]);
+    server.run(&["key", "delete", &access_key]).refused(1, &[&format!("no such access key: {access_key}")]);
 
     let root = server.run(&["key", "list", "--json"]).ok().json();
     let root = root.as_array().unwrap().iter().find(|key| key["organization"].is_null()).unwrap();

@@ -19,7 +19,7 @@ async fn world(keys: usize) -> (Origin, Server) {
 async fn everything_moves_and_the_origin_can_go() {
     let (origin, server) = world(40).await;
     server.run(&["storage", "update", "new", "--clear-shadow"]).refused(1, &["40 objects are still only at the origin", "migrate"]);
-    server.run(&["storage", "migrate", "new", "--pause"]).refused(1, &["no such job", "new has no backfill"]);
+    server.run(&["storage", "migrate", "new", "--pause"]).refused(1, &["error: the bucket new has no backfill\n"]);
     let done = server.run(&["storage", "migrate", "new/odd/", "--wait", "--json"]).ok();
     assert_eq!((done.json()["objects_done"].as_u64(), done.json()["state"].as_str()), (Some(20), Some("done")));
     assert_eq!(done.err, "", "a progress bar is for terminals");
@@ -47,10 +47,21 @@ async fn a_budget_pauses_it_and_it_can_be_resumed_and_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_limits_a_running_one_has_is_said() {
+    let (_origin, server) = world(20).await;
+    server.run(&["storage", "migrate", "new", "--max-rps", "1"]).ok();
+    let joined = server.run(&["storage", "migrate", "new", "--max-rps", "1000", "--max-egress", "1MiB", "--wait"]).ok();
+    let expected = "is running already; it now goes on with 1000 requests a second at most, a budget of 1.0 MiB that leave the origin.";
+    assert!(joined.err.contains(expected), "{}", joined.err);
+    let nothing = server.run(&["storage", "migrate", "new", "--max-egress", "0"]);
+    assert!(nothing.status == Some(2) && nothing.err.contains("0 would stop it at once"), "{}", nothing.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_use_is_refused() {
     let server = Server::start();
     server.run(&["storage", "create", "-n", "plain", "-o", "us"]).ok();
-    server.run(&["storage", "migrate", "plain"]).refused(1, &["no such shadow", "plain"]);
+    server.run(&["storage", "migrate", "plain"]).refused(1, &["error: the bucket plain has no shadow\n"]);
     server.run(&["storage", "migrate", "nowhere"]).refused(1, &["no such bucket: nowhere"]);
     let wrong = server.run(&["storage", "migrate", "plain", "--pause", "--wait"]);
     assert_eq!(wrong.status, Some(2), "{}", wrong.err);

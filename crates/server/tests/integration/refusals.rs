@@ -35,7 +35,22 @@ fn a_directory_that_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a-file");
     fs::write(&file, "").unwrap();
-    serve(&["--data-dir", text(&file)]).refused(1, &["data directory", "a-file is no directory"]);
+    serve(&["--data-dir", text(&file)]).refused(1, &["data directory", "a-file is a file, not a directory"]);
+    run(&["storage", "list", "--data-dir", text(&file)]).refused(1, &["data directory", "a-file is a file, not a directory"]);
+}
+
+#[test]
+fn origins_at_addresses_that_are_not_for_everyone() {
+    let server = Server::start();
+    let flags =
+        ["-n", "new", "-o", "us", "--shadow-name", "old", "--shadow-access-key", "k", "--shadow-secret-key", "s", "--shadow-endpoint"];
+    for (endpoint, told) in [
+        ("http://10.1.1.1", "10.1.1.1 is refused: it is a private address (`umbra serve --shadow-allow-cidr` allows a network) (the"),
+        ("http://169.254.1.1", "169.254.1.1 is refused: it is a link-local address, never allowed (the"),
+    ] {
+        let told = format!("error: cannot list the origin's bucket: the origin's address is not allowed: {told}");
+        server.run(&[&["storage", "create"], &flags[..], &[endpoint]].concat()).refused(1, &[&told]);
+    }
 }
 
 #[test]

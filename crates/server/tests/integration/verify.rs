@@ -13,7 +13,7 @@ async fn differences_are_told_and_those_that_matter_fail() {
     put(&there, "a/changed", b"2").await;
     put(&there, "b/cold", b"3").await;
     let here = client(&create(&server, &origin.flags(&origin.secret()), &[]).ok());
-    server.run(&["storage", "verify", "new", "--last"]).refused(1, &["no such job"]);
+    server.run(&["storage", "verify", "new", "--last"]).refused(1, &["the bucket new has no verify"]);
     get(&here, "a/same").await;
     get(&here, "a/changed").await;
     put(&here, "b/here", b"4").await;
@@ -23,9 +23,12 @@ async fn differences_are_told_and_those_that_matter_fail() {
     }
 
     let done = server.run(&["storage", "verify", "new"]).ok();
-    for words in ["KEY", "b/cold", "cold", "b/here", "only-here", "The Same", "Unexplained"] {
+    for words in ["KEY", "Cold", "b/here", "only-here", "The Same", "Unexplained"] {
         assert!(done.out.contains(words), "{words}: {}", done.out);
     }
+    assert!(!done.out.contains("b/cold"), "what was not moved yet is counted, not listed: {}", done.out);
+    let all = server.run(&["storage", "verify", "new", "--last", "--all"]).ok();
+    assert!(all.out.contains("b/cold") && all.out.contains("b/here") && !all.out.contains("more"), "{}", all.out);
     put(&there, "a/changed", b"another").await;
     let report = tempfile::NamedTempFile::new().unwrap();
     let path = report.path().to_str().unwrap();

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
-use umbra_core::{Body, ByteRange, ETag, ObjectKey, PartInfo, PartNumber, Tags};
+use umbra_core::{Body, ByteRange, ETag, ObjectInfo, ObjectKey, PartInfo, PartNumber, Tags};
 use umbra_meta::Partition;
 
 use crate::{
@@ -144,6 +144,11 @@ impl Origin for PacedOrigin {
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         self.request(key).await;
         self.inner.head(path, key).await
+    }
+
+    async fn head_alone(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+        self.request(key).await;
+        self.inner.head_alone(path, key).await
     }
 
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {

@@ -5,7 +5,7 @@ use umbra_core::{ByteRange, ETag, ErrorKind, Fault, ObjectKey, PartNumber};
 
 use super::{Visit, told};
 use crate::{
-    attach::PROBE_KEY_PREFIX,
+    attach::{PROBE_KEY_PREFIX, is_to_allow},
     list_order::Shown,
     origin::{ListOrder, OriginError, OriginList, PartRange, s3::REFUSES},
 };
@@ -31,7 +31,8 @@ impl Visit<'_> {
                 let advice = "check the endpoint's host, port and scheme, and that this server's network leads there";
                 self.fail("reach", format!("nothing answers as S3 does: {why}"), advice);
             }
-            _ if why.contains(" is refused: ") => self.fail("guard", format!("the address is not allowed: {why}"), ALLOW),
+            _ if is_to_allow(&why) => self.fail("guard", why, ALLOW),
+            _ if why.contains(" is refused: ") => self.fail("guard", why, "use an address of the origin that others can reach"),
             _ => {
                 self.reached();
                 self.refused("credentials", &why);

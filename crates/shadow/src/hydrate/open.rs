@@ -1,23 +1,32 @@
 //! How a hydration begins: it goes on with what an earlier one left, or asks the origin what the object is.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
-use umbra_core::{ByteRange, ETag, Error, ErrorKind, Fault, RangeSpec, ReadSource, Result, limits};
+use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::timeout};
+use umbra_core::{ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, RangeSpec, ReadSource, Result, limits};
 use umbra_meta::key;
 
 use super::{Hydration, Pinned, Wanted};
 use crate::{
     fetch::{Failure, Opened},
     hashes::Hashes,
-    origin::OriginObject,
+    inventory,
+    origin::{OriginError, OriginObject},
     partial::{self, Partial},
     record::Hydrating,
     transfer::{FETCH_BYTES, PIECE_BYTES, Transfer, WHOLE_BYTES_MAX},
 };
 
+/// How long the headers of the whole are waited for once the first bytes are there. They are asked for at the same time; an origin that does not
+/// tell them so soon is asked once more at the end.
+const HEADERS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The first answer, and the range it brings.
+type Begun = ((u64, ByteRange), Opened);
+
 impl Hydration {
     /// Goes on with what an earlier transfer left, or asks the origin. Gives the answer and the range it begins to bring, if there is one.
-    pub(super) async fn open(&self, transfer: &Transfer, wanted: Wanted) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+    pub(super) async fn open(&self, transfer: &Transfer, wanted: Wanted) -> Result<Option<Begun>, Failure> {
         if self.resume(transfer).await? {
             return Ok(None);
         }
@@ -33,9 +42,17 @@ impl Hydration {
                 self.open_range(transfer, ByteRange::new(start, end)).await
             }
             Wanted::Range(RangeSpec::Suffix { .. }) => self.open_by_head(transfer).await,
-            Wanted::WholeOf(size) if size > WHOLE_BYTES_MAX => self.open_range(transfer, ByteRange::new(0, FETCH_BYTES)).await,
-            Wanted::Whole | Wanted::WholeOf(_) => self.open_whole(transfer).await,
+            Wanted::WholeOf(size) => self.open_sized(transfer, size).await,
+            Wanted::Whole => match inventory::listed_size(&self.native, &self.bucket, &self.key).await? {
+                Some(size) => self.open_sized(transfer, size).await,
+                None => self.open_beginning(transfer, WHOLE_BYTES_MAX).await,
+            },
         }
+    }
+
+    /// Asks for an object of so many bytes, as far as is known.
+    async fn open_sized(&self, transfer: &Transfer, size: u64) -> Result<Option<Begun>, Failure> {
+        if size <= WHOLE_BYTES_MAX { self.open_whole(transfer).await } else { self.open_beginning(transfer, FETCH_BYTES).await }
     }
 
     /// Takes over a hydration that did not come to its end, or drops it when it is of another time.
@@ -70,54 +87,76 @@ impl Hydration {
         }
     }
 
-    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+    /// Asks for the whole by one plain request.
+    async fn open_whole(&self, transfer: &Transfer) -> Result<Option<Begun>, Failure> {
         let object = self.origin.get(&self.path, &self.key, None, None).await.map_err(Error::from)?;
-        self.begin_whole(transfer, object).map(Some)
-    }
-
-    fn begin_whole(&self, transfer: &Transfer, object: OriginObject) -> Result<((u64, ByteRange), Opened), Failure> {
-        let OriginObject { info, size, tags_known, etag_is_md5, body, .. } = object;
-        check_size(size.unwrap_or(0))?;
         if self.origin.ignores_ranges() {
             transfer.learn_that_ranges_are_ignored();
         }
-        let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole: true });
-        let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
-        transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, asking));
-        let range = ByteRange::new(0, size.unwrap_or(u64::MAX));
-        // Claimed before readers learn of the object and claim for themselves.
-        let id = transfer.begin(range);
-        if size.is_some() {
-            transfer.announce(pinned.info.clone());
-        }
-        Ok(((id, range), Opened { body, lane: None }))
+        self.begin(transfer, object, true, None).map(Some)
     }
 
-    async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+    /// Asks for the first bytes of an object that is wanted as a whole, and at the same time for the headers of the whole: the answer to a range
+    /// does not tell the checksums.
+    async fn open_beginning(&self, transfer: &Transfer, bytes: u64) -> Result<Option<Begun>, Failure> {
+        if self.origin.ignores_ranges() {
+            return self.open_whole(transfer).await;
+        }
+        let headers = self.ask_headers();
+        let mut object = match self.origin.get(&self.path, &self.key, Some(ByteRange::new(0, bytes)), None).await {
+            Ok(object) => object,
+            // There is no first byte.
+            Err(error) if is_beyond(&error) => return self.open_whole(transfer).await,
+            Err(error) => return Err(Error::from(error).into()),
+        };
+        let mut told = in_time(headers).await;
+        let differs = |told: &ObjectInfo| told.etag != object.info.etag;
+        if told.as_ref().is_some_and(differs) {
+            // One of the two was answered before the object changed, the other after.
+            told = in_time(self.ask_headers()).await;
+        }
+        if told.as_ref().is_some_and(differs) {
+            drop(object);
+            return self.open_whole(transfer).await;
+        }
+        let size = object.size.or(told.as_ref().map(|told| told.size).filter(|size| *size > 0));
+        if object.range.is_none() {
+            transfer.learn_that_ranges_are_ignored();
+        } else if size.is_none() {
+            return self.open_whole(transfer).await;
+        }
+        object.size = size;
+        let is_whole = told.is_some();
+        if let Some(told) = told {
+            object.info = ObjectInfo { tag_count: object.info.tag_count, ..told };
+        }
+        self.begin(transfer, object, is_whole, None).map(Some)
+    }
+
+    /// Asks for the headers of the whole beside another request, whose answer decides: this one may fail.
+    fn ask_headers(&self) -> JoinHandle<Option<ObjectInfo>> {
+        let (origin, path, key) = (self.origin.clone(), self.path.clone(), self.key.clone());
+        // A request that nobody waits for any more ends well all the same, and its connection stays.
+        tokio::spawn(async move { origin.head_alone(&path, &key).await.ok() })
+    }
+
+    async fn open_range(&self, transfer: &Transfer, range: ByteRange) -> Result<Option<Begun>, Failure> {
         let lane = self.lane().await;
         let object = match self.origin.get(&self.path, &self.key, Some(range), None).await {
             Ok(object) => object,
             // Behind the end, or the object is empty: its headers tell.
-            Err(error) if error.error.kind() == ErrorKind::Invalid(Fault::InvalidRange) => return self.open_by_head(transfer).await,
+            Err(error) if is_beyond(&error) => return self.open_by_head(transfer).await,
             Err(error) => return Err(Error::from(error).into()),
         };
-        let (Some(brought), Some(size)) = (object.range, object.size) else {
-            if object.range.is_none() {
-                transfer.learn_that_ranges_are_ignored();
-                return self.begin_whole(transfer, object).map(Some);
-            }
-            return self.open_whole(transfer).await;
-        };
-        check_size(size)?;
-        let OriginObject { info, tags_known, etag_is_md5, body, .. } = object;
-        let pinned = self.pin(Pinned { info, size: Some(size), tags_known, etag_is_md5, is_whole: false });
-        // Claimed before readers learn of the object and claim for themselves.
-        let id = transfer.begin(brought);
-        transfer.announce(pinned.info.clone());
-        Ok(Some(((id, brought), Opened { body, lane })))
+        match (object.range, object.size) {
+            (Some(_), None) => return self.open_whole(transfer).await,
+            (None, _) => transfer.learn_that_ranges_are_ignored(),
+            (Some(_), Some(_)) => {}
+        }
+        self.begin(transfer, object, false, lane).map(Some)
     }
 
-    async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<((u64, ByteRange), Opened)>, Failure> {
+    async fn open_by_head(&self, transfer: &Transfer) -> Result<Option<Begun>, Failure> {
         let info = self.origin.head(&self.path, &self.key).await.map_err(Error::from)?.info;
         check_size(info.size)?;
         if info.size == 0 {
@@ -127,6 +166,30 @@ impl Hydration {
         let pinned = self.pin(Pinned { size: Some(info.size), tags_known: false, etag_is_md5: false, is_whole: false, info });
         transfer.announce(pinned.info.clone());
         Ok(None)
+    }
+
+    /// Begins with an answer of the origin. `is_whole` says whether what it tells is of the whole.
+    fn begin(
+        &self,
+        transfer: &Transfer,
+        object: OriginObject,
+        is_whole: bool,
+        lane: Option<OwnedSemaphorePermit>,
+    ) -> Result<Begun, Failure> {
+        let OriginObject { info, size, tags_known, etag_is_md5, range, body, .. } = object;
+        check_size(size.unwrap_or(0))?;
+        let pinned = self.pin(Pinned { info, size, tags_known, etag_is_md5, is_whole });
+        if is_whole {
+            let asking = pinned.info.etag.part_count().map(|_| self.ask_first_part());
+            transfer.put_hashes(Hashes::new(&pinned.info, etag_is_md5, self.native.md5s(), asking));
+        }
+        let brought = range.unwrap_or(ByteRange::new(0, size.unwrap_or(u64::MAX)));
+        // Claimed before readers learn of the object and claim for themselves.
+        let id = transfer.begin(brought);
+        if size.is_some() {
+            transfer.announce(pinned.info.clone());
+        }
+        Ok(((id, brought), Opened { body, lane }))
     }
 
     fn pin(&self, mut pinned: Pinned) -> &Pinned {
@@ -144,4 +207,14 @@ fn check_size(size: u64) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::OriginUnavailable, format!("the origin tells of an object of {size} bytes, which none can have")))
+}
+
+/// The headers of the whole, if they come soon.
+async fn in_time(headers: JoinHandle<Option<ObjectInfo>>) -> Option<ObjectInfo> {
+    timeout(HEADERS_PATIENCE, headers).await.ok()?.ok().flatten()
+}
+
+/// Whether the origin says that no byte of the range that was asked for exists.
+fn is_beyond(error: &OriginError) -> bool {
+    error.error.kind() == ErrorKind::Invalid(Fault::InvalidRange)
 }

@@ -104,6 +104,7 @@ impl Hydrating {
             checksums: Vec::new(),
             parts: Vec::new(),
             tag_count: self.tag_count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
+            tags: None,
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Origin,

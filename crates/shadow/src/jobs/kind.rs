@@ -117,6 +117,9 @@ impl JobOptions {
         if self.bytes_per_second == Some(0) || self.requests_per_second == Some(0) {
             return invalid("with a limit of 0 a second the job would never end; pause it instead");
         }
+        if self.egress_bytes == Some(0) {
+            return invalid("with an egress budget of 0 the job would stop at once; leave it out for no limit");
+        }
         let backfill = self.egress_bytes.is_some() || self.order.is_some();
         if kind != JobKind::Backfill && backfill {
             return invalid("only a backfill has an egress budget and an order");
@@ -141,5 +144,28 @@ impl JobOptions {
         self.deep = deep.or(self.deep);
         self.dry_run = dry_run.or(self.dry_run);
         self.for_detach = for_detach.or(self.for_detach);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{JobKind, JobOptions};
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        let none = JobOptions::default;
+        let refused = |options: JobOptions, kind| options.check(kind).err().map(|error| error.message().to_owned());
+        for (options, kind, says) in [
+            (JobOptions { parallel: Some(0), ..none() }, JobKind::Backfill, "between 1 and 256"),
+            (JobOptions { requests_per_second: Some(0), ..none() }, JobKind::Verify, "would never end"),
+            (JobOptions { egress_bytes: Some(0), ..none() }, JobKind::Backfill, "would stop at once; leave it out for no limit"),
+            (JobOptions { egress_bytes: Some(1), ..none() }, JobKind::Verify, "only a backfill"),
+            (JobOptions { deep: Some(true), ..none() }, JobKind::Backfill, "only a verify"),
+            (JobOptions { dry_run: Some(true), ..none() }, JobKind::Verify, "only a rollback"),
+        ] {
+            let told = refused(options, kind);
+            assert!(told.as_ref().is_some_and(|told| told.contains(says)), "{says}: {told:?}");
+        }
+        assert_eq!(refused(JobOptions { egress_bytes: Some(1), ..none() }, JobKind::Backfill), None);
     }
 }

@@ -70,7 +70,7 @@ impl Step<'_> {
 
     /// Ends the upload that `row` is the place of in the index, if it is due.
     pub(super) async fn upload(&self, row: &Entry) -> Result<()> {
-        let (key, upload, initiated) = umbra_store::decode_upload_index(row)?;
+        let umbra_store::ListedUpload { key, upload, initiated, .. } = umbra_store::decode_upload_index(row)?;
         let rules = &self.bucket.settings.extras.lifecycle;
         if rules.upload_expiry(key.as_str(), initiated, self.day).is_none_or(|(at, _)| at > self.now) {
             return Ok(());

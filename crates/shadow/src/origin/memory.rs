@@ -101,6 +101,8 @@ pub struct MemoryOrigin {
     hides_length: AtomicBool,
     /// Whether a request for a range is answered with the whole.
     ignores_ranges: AtomicBool,
+    /// What a HEAD tells of a key in the place of its ETag.
+    head_etags: Mutex<BTreeMap<String, ETag>>,
     /// Whether GetObjectAttributes is not known here.
     hides_parts: AtomicBool,
     listing: Mutex<Listing>,
@@ -109,6 +111,7 @@ pub struct MemoryOrigin {
     /// How often writes let other tasks go first, at most.
     jitter: AtomicU64,
     gets: AtomicU64,
+    heads: AtomicU64,
     bytes: Arc<AtomicU64>,
     requests: AtomicU64,
 }
@@ -124,6 +127,7 @@ fn held(key: &ObjectKey, content: Bytes, attributes: &OriginAttributes, etag: ET
         checksums: vec![],
         parts: vec![],
         tag_count: attributes.tags.len(),
+        tags: None,
         attributes: umbra_core::Attributes::default(),
         version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,
@@ -146,6 +150,11 @@ impl MemoryOrigin {
     /// Gives an object an ETag that is no MD5.
     pub fn set_etag(&self, key: &str, etag: &str) {
         self.state.lock().objects.get_mut(key).expect("an object").info.etag = ETag::parse(etag);
+    }
+
+    /// From now on a HEAD tells another ETag of an object than a GET does.
+    pub fn set_head_etag(&self, key: &str, etag: &str) {
+        self.head_etags.lock().insert(key.to_owned(), ETag::parse(etag));
     }
 
     /// Changes what the origin tells of an object.
@@ -323,6 +332,11 @@ impl MemoryOrigin {
     /// Reads of bodies so far.
     pub fn gets(&self) -> u64 {
         self.gets.load(Ordering::SeqCst)
+    }
+
+    /// Requests for headers so far; a probe's are left out.
+    pub fn heads(&self) -> u64 {
+        self.heads.load(Ordering::SeqCst)
     }
 
     /// Bytes of bodies that left so far.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
-use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags};
+use umbra_core::{Body, ByteRange, Clock, ETag, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, Tags};
 
 use super::{
     ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
@@ -133,6 +133,10 @@ impl Origin for ObservedOrigin {
         let head = self.note_unreadable(key, self.observe("head", self.inner.head(path, key)).await).await?;
         self.note_uncarried(key, &head.uncarried).await;
         Ok(head)
+    }
+
+    async fn head_alone(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+        self.observe("head", self.inner.head_alone(path, key)).await
     }
 
     async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {

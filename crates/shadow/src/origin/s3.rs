@@ -147,8 +147,8 @@ impl S3Origin {
             answer => answer.map_err(of_read)?,
         };
         match header_text(&headers, "content-length").and_then(|size| size.parse().ok()) {
-            Some(size) => Ok((headers, size)),
-            None => self.first_byte(client, key).await,
+            Some(size) if headers.contains_key(header::ETAG) => Ok((headers, size)),
+            _ => self.first_byte(client, key).await,
         }
     }
 
@@ -188,6 +188,8 @@ impl From<umbra_client::Error> for OriginError {
         let error = match error {
             // The body's own failure, as its source told it.
             umbra_client::Error::Body(cause) => cause,
+            // It is not the origin that refuses.
+            umbra_client::Error::Blocked(cause) => Error::new(kind, "the origin's address is not allowed").because(cause),
             error => {
                 let message = match kind {
                     ErrorKind::OriginUnavailable => "the origin cannot answer now; please try again".to_owned(),

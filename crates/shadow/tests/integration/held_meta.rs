@@ -113,9 +113,12 @@ impl MetaStore for HeldMeta {
         found
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        let found = self.inner.scan(partition, range.clone(), limit, projection).await;
-        self.pass(Asked::Range(&range)).await;
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        let asked: Vec<_> = ranges.iter().map(|(range, _)| range.clone()).collect();
+        let found = self.inner.multi_scan(partition, ranges, projection).await;
+        for range in &asked {
+            self.pass(Asked::Range(range)).await;
+        }
         found
     }
 

@@ -4,6 +4,7 @@
 
 mod attach;
 mod backfill;
+mod beginning;
 mod conflicts;
 mod contract;
 mod detach;
@@ -15,6 +16,7 @@ mod jobs;
 mod landing;
 mod lifecycle;
 mod listing;
+mod named_versions;
 mod order;
 mod reading;
 mod repairs;

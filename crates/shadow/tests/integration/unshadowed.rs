@@ -35,9 +35,9 @@ impl MetaStore for Counting {
         self.inner.multi_get(partition, keys).await
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> Result<Vec<Entry>> {
-        self.pay(1);
-        self.inner.scan(partition, range, limit, projection).await
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        self.pay(ranges.len());
+        self.inner.multi_scan(partition, ranges, projection).await
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {

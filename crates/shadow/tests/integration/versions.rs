@@ -17,13 +17,13 @@ use crate::{
     world::{World, content, k, kind},
 };
 
-async fn versioned(write_through: bool) -> World {
+pub(crate) async fn versioned(write_through: bool) -> World {
     let world = World::attached(write_through).await;
     enable(&world).await;
     world
 }
 
-async fn enable(world: &World) {
+pub(crate) async fn enable(world: &World) {
     let change = &mut |settings: &mut BucketSettings| {
         settings.versioning = Versioning::Enabled;
         Ok(())
@@ -32,7 +32,7 @@ async fn enable(world: &World) {
 }
 
 /// Every version, as key, version, and whether it is a delete marker.
-async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)> {
+pub(crate) async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)> {
     let (mut shown, mut options) = (Vec::new(), ListVersions { limit, ..ListVersions::default() });
     loop {
         let page = world.shadow.list_versions(&world.cx, &*world.bucket().await, options.clone()).await.unwrap();
@@ -42,12 +42,12 @@ async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)>
     }
 }
 
-async fn delete(world: &World, key: &str, version: Option<VersionId>) -> Result<Deleted> {
+pub(crate) async fn delete(world: &World, key: &str, version: Option<VersionId>) -> Result<Deleted> {
     let options = DeleteOptions { version, ..DeleteOptions::default() };
     world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options).await
 }
 
-fn of(version: VersionId) -> GetOptions {
+pub(crate) fn of(version: VersionId) -> GetOptions {
     GetOptions { version: Some(version), ..GetOptions::default() }
 }
 
@@ -138,7 +138,7 @@ async fn half_done(world: &World, reads: bool) -> VersionId {
     newest.1
 }
 
-fn shown(versions: &[(VersionId, bool)]) -> Vec<(String, VersionId, bool)> {
+pub(crate) fn shown(versions: &[(VersionId, bool)]) -> Vec<(String, VersionId, bool)> {
     versions.iter().map(|(version, is_marker)| ("k".to_owned(), *version, *is_marker)).collect()
 }
 
@@ -221,4 +221,23 @@ async fn conditions_of_a_delete_are_judged_for_cold_keys_and_markers() {
         assert_eq!(kind(deleted), ErrorKind::Precondition, "{key}");
     }
     assert_eq!(world.get("cold").await.unwrap(), content(10));
+}
+
+#[tokio::test]
+async fn a_version_that_goes_while_a_page_is_made_is_not_taken_for_the_origins() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.shadow.attach(&world.cx, &*world.bucket().await, crate::world::request(false)).await.unwrap();
+    enable(&world).await;
+    world.origin.insert("cold", content(10), &OriginAttributes::default());
+    let named = world.put("gone", content(20)).await.unwrap().version;
+    assert_eq!(versions(&world, 1000).await, [("cold".to_owned(), VersionId::Null, false), ("gone".to_owned(), named, false)]);
+    // The current objects are looked at before the versions.
+    let looked = meta.hold(0, |asked| asked.reads(b"o/"));
+    let lister = world.clone();
+    let page = tokio::spawn(async move { versions(&lister, 1000).await });
+    looked.arrived(&world).await;
+    delete(&world, "gone", Some(named)).await.unwrap();
+    looked.release();
+    assert_eq!(page.await.unwrap(), [("cold".to_owned(), VersionId::Null, false)]);
 }

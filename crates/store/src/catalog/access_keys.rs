@@ -158,7 +158,7 @@ impl Shared {
             Err(error) => {
                 self.keys.forget(id);
                 match error {
-                    MetaError::Conflict { .. } => Err(Error::not_found(Entity::AccessKey)),
+                    MetaError::Conflict { .. } => Err(Error::no_such(Entity::AccessKey, id)),
                     error => Err(error.into()),
                 }
             }

@@ -62,7 +62,7 @@ impl Catalog {
     pub async fn delete_organization(&self, name: &str) -> Result<()> {
         let key = root::organization(name);
         for _ in 0..ATTEMPTS_MAX {
-            let entry = self.shared.meta.get(Partition::ROOT, &key).await?.ok_or_else(|| Error::not_found(Entity::Organization))?;
+            let entry = self.shared.meta.get(Partition::ROOT, &key).await?.ok_or_else(|| no_organization(name))?;
             if self.shared.is_used(name).await? {
                 return Err(Error::invalid(Fault::InvalidRequest, "the organization still has buckets or access keys"));
             }
@@ -78,6 +78,10 @@ impl Catalog {
     }
 }
 
+fn no_organization(name: &str) -> Error {
+    Error::no_such(Entity::Organization, name)
+}
+
 impl Shared {
     /// Commits `batch`, which puts something of `organization` into the root partition.
     ///
@@ -86,7 +90,7 @@ impl Shared {
     pub(super) async fn commit_for(&self, organization: &str, batch: Batch) -> Result<Option<Revision>> {
         let key = root::organization(organization);
         for _ in 0..ATTEMPTS_MAX {
-            let entry = self.meta.get(Partition::ROOT, &key).await?.ok_or_else(|| Error::not_found(Entity::Organization))?;
+            let entry = self.meta.get(Partition::ROOT, &key).await?.ok_or_else(|| no_organization(organization))?;
             let batch = batch.clone().check(key.clone(), Expect::Revision(entry.revision)).put(key.clone(), entry.head, entry.body);
             match self.meta.commit(batch).await {
                 Ok(committed) => return Ok(Some(committed.revision)),

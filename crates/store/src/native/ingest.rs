@@ -40,7 +40,7 @@ impl Native {
         let sealing = integrity.sealing.take();
         let cover = sealing.as_ref().map(|sealing| self.cover(sealing)).transpose()?;
         let announcement = Announcement::check(integrity)?;
-        let mut digester = Digester::new(announcement.algorithm());
+        let mut digester = Digester::new(self.md5s(), announcement.algorithm());
         let streams = |size: u64| size > BUFFERED_BYTES_MAX;
         let mut blocks = Vec::new();
         while !streams(intake.announced().unwrap_or(0).max(intake.size())) {

@@ -1,10 +1,13 @@
 //! Listings of uploads in progress.
 
-use umbra_core::{Error, ErrorKind, ObjectKey, Result, Timestamp, UploadId};
+use umbra_core::{Error, ErrorKind, Result};
 use umbra_meta::{Entry, KeyRange, Projection, key};
 
 use super::Native;
-use crate::{Bucket, ListUploads, ListedUpload, UploadsPage, record};
+use crate::{
+    Bucket, ListUploads, ListedUpload, UploadsPage,
+    record::{self, upload::IndexRecord},
+};
 
 /// Index rows read by one scan while common prefixes are looked for.
 const ROWS: usize = 1000;
@@ -45,16 +48,17 @@ enum Taken {
     Prefix(String),
 }
 
-/// The upload that `entry` is the place of in the index by key: its key, its identifier, and when it began.
-pub fn decode_upload_index(entry: &Entry) -> Result<(ObjectKey, UploadId, Timestamp)> {
+/// The upload that `entry` is the place of in the index by key.
+pub fn decode_upload_index(entry: &Entry) -> Result<ListedUpload> {
     let corrupt = || Error::new(ErrorKind::Corrupt, format!("{} is no key of an upload", entry.key.escape_ascii()));
     let (key, upload) = key::parse_upload_index(&entry.key).ok_or_else(corrupt)?;
-    Ok((key, upload, record::upload::decode_index(&entry.head)?))
+    let IndexRecord { initiated, initiator, owner } = record::upload::decode_index(&entry.head)?;
+    Ok(ListedUpload { key, upload, initiated, initiator, owner })
 }
 
 fn take(options: &ListUploads, page: &mut UploadsPage, row: &Entry) -> Result<Taken> {
-    let (key, upload, initiated) = decode_upload_index(row)?;
-    let prefix = common_prefix(key.as_str(), options);
+    let listed = decode_upload_index(row)?;
+    let prefix = common_prefix(listed.key.as_str(), options);
     let is_behind_marker = |prefix: &str| options.key_marker.as_deref().is_none_or(|marker| prefix > marker);
     if let Some(prefix) = prefix.filter(|prefix| !is_behind_marker(prefix)) {
         return Ok(Taken::Prefix(prefix.to_owned()));
@@ -66,7 +70,7 @@ fn take(options: &ListUploads, page: &mut UploadsPage, row: &Entry) -> Result<Ta
         page.common_prefixes.push(prefix.to_owned());
         return Ok(Taken::Prefix(prefix.to_owned()));
     }
-    page.uploads.push(ListedUpload { key, upload, initiated });
+    page.uploads.push(listed);
     Ok(Taken::Upload)
 }
 

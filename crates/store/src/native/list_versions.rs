@@ -8,37 +8,41 @@ use umbra_meta::{Entry, KeyRange, Partition, Projection, key};
 use super::{Native, Version};
 use crate::{Bucket, ListVersions, ListedObject, ListedVersion, VersionsPage, record};
 
-/// Rows read at once.
-const ROWS: usize = 1000;
+/// The most that one page shows.
+const LISTED_MAX: usize = 1000;
 
 impl Native {
-    /// One page of the versions here.
+    /// One page of the versions here, what it shows of a key being true of one moment.
     ///
     /// Current objects and what stands behind histories are read in order, side by side; behind a new common prefix both skip to the end of it.
     pub(super) async fn page_of_versions(&self, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
         let mut page = VersionsPage::default();
-        if options.limit == 0 {
+        let limit = options.limit.min(LISTED_MAX);
+        if limit == 0 {
             return Ok(page);
         }
-        let mut walk = Walk::begin(self, bucket, &options).await?;
-        while let Some(listed) = walk.next(&options).await? {
-            let key = listed.object.key.as_str();
-            let prefix = common_prefix(key, &options).map(str::to_owned);
-            if let Some(prefix) = prefix.as_deref().filter(|prefix| options.key_marker.as_deref().is_some_and(|marker| *prefix <= marker)) {
-                walk.skip(prefix);
+        let mut walk = Walk::begin(self, bucket, &options, limit).await?;
+        while let Some(KeyVersions { key, mut versions }) = walk.next().await? {
+            let room = limit - page.versions.len() - page.common_prefixes.len();
+            let Some(prefix) = common_prefix(key.as_str(), &options) else {
+                let is_cut = versions.len() > room;
+                versions.truncate(room);
+                page.versions.append(&mut versions);
+                if is_cut {
+                    page.next = end_of(&page);
+                    break;
+                }
+                continue;
+            };
+            walk.skip(prefix);
+            if options.key_marker.as_deref().is_some_and(|marker| prefix <= marker) {
                 continue;
             }
-            if page.versions.len() + page.common_prefixes.len() >= options.limit {
+            if room == 0 {
                 page.next = end_of(&page);
                 break;
             }
-            match prefix {
-                Some(prefix) => {
-                    walk.skip(&prefix);
-                    page.common_prefixes.push(prefix);
-                }
-                None => page.versions.push(listed),
-            }
+            page.common_prefixes.push(prefix.to_owned());
         }
         Ok(page)
     }
@@ -65,49 +69,54 @@ fn common_prefix<'a>(key: &'a str, options: &ListVersions) -> Option<&'a str> {
 /// A version and its sequence.
 type Placed = (u64, ListedVersion);
 
-/// The two families of rows, side by side.
+/// A key with those of its versions that are to be shown, the newest first.
+struct KeyVersions {
+    key: ObjectKey,
+    versions: Vec<ListedVersion>,
+}
+
+/// The two families of rows, side by side. What is read ahead of both is of one moment.
 struct Walk<'a> {
     native: &'a Native,
+    partition: Partition,
+    /// Rows read at once of each: enough that those of one key alone fill a page, and show that there are more.
+    rows: usize,
     current: Rows,
     older: Rows,
-    /// The key of the last one that was handed out: what follows of it is not its newest.
-    last: Option<ObjectKey>,
-    /// Where the page before ended, within a key: what of it is current by now may be one of those that came behind.
-    cut: Option<(ObjectKey, u64)>,
+    cut: Option<Cut>,
+    /// The version that the page before ended with, where it is gone, or was only at an origin and may be here by now.
+    ended_with: Option<(ObjectKey, VersionId)>,
+}
+
+/// Where the page before ended, within a key: what of it is current by now may be one of those that came behind.
+struct Cut {
+    key: ObjectKey,
+    upto: u64,
+    /// The newest of the key at the moment that is read.
+    newest: Option<u64>,
 }
 
 /// Rows of a family that are read ahead.
 struct Rows {
-    partition: Partition,
     ahead: VecDeque<Placed>,
-    /// What is left to be read.
-    rest: Option<KeyRange>,
+    /// What was not handed out yet, whether it is read ahead or not.
+    rest: KeyRange,
+    /// Whether there may be more behind what is read ahead.
+    is_cut: bool,
     parse: fn(&Entry) -> Result<Option<Placed>>,
-    /// The range of the keys that begin with a prefix.
-    range: fn(&str) -> KeyRange,
 }
 
 impl<'a> Walk<'a> {
-    async fn begin(native: &'a Native, bucket: &Bucket, options: &ListVersions) -> Result<Self> {
-        let all = |range: fn(&str) -> KeyRange| Some(range(&options.prefix));
+    async fn begin(native: &'a Native, bucket: &Bucket, options: &ListVersions, limit: usize) -> Result<Self> {
         let mut walk = Self {
             native,
-            current: Rows {
-                partition: bucket.partition,
-                ahead: VecDeque::new(),
-                rest: all(key::object_range),
-                parse: current,
-                range: key::object_range,
-            },
-            older: Rows {
-                partition: bucket.partition,
-                ahead: VecDeque::new(),
-                rest: all(key::version_range),
-                parse: older,
-                range: key::version_range,
-            },
-            last: None,
+            partition: bucket.partition,
+            // The history is one, and one is too many for the page.
+            rows: limit + 2,
+            current: Rows { ahead: VecDeque::new(), rest: key::object_range(&options.prefix), is_cut: true, parse: current },
+            older: Rows { ahead: VecDeque::new(), rest: key::version_range(&options.prefix), is_cut: true, parse: older },
             cut: None,
+            ended_with: None,
         };
         if let Some(marker) = options.key_marker.as_deref().filter(|marker| !marker.is_empty()) {
             walk.begin_behind(bucket, marker, options.version_marker).await?;
@@ -116,75 +125,106 @@ impl<'a> Walk<'a> {
     }
 
     async fn begin_behind(&mut self, bucket: &Bucket, marker: &str, version: Option<VersionId>) -> Result<()> {
-        let key = ObjectKey::parse(marker).ok();
-        self.last.clone_from(&key);
-        let (current, older) = (self.current.rest.take(), self.older.rest.take());
-        let (Some(key), Some(version)) = (key, version) else {
-            self.current.rest = current.and_then(|range| nonempty(range.after(&key::object_prefix(marker))));
-            self.older.rest = older.and_then(|range| behind(&range, key::versions_of(marker)));
+        let (Ok(key), Some(version)) = (ObjectKey::parse(marker), version) else {
+            self.current.go_on(behind(key::object_prefix(marker)));
+            self.older.go_on(key::versions_of(marker).end);
             return Ok(());
         };
-        let sequence = self.native.sequence_of(bucket, &key, version).await?;
-        let row = key::object(&key);
-        self.current.rest = current.and_then(|range| nonempty(KeyRange { start: range.start.max(row), ..range }));
-        self.older.rest = match sequence {
-            Some(sequence) => older.and_then(|range| nonempty(range.after(&key::version(&key, sequence)))),
-            // It is gone, and nobody knows where it was: all that is left of the key may be behind it.
-            None => older.and_then(|range| nonempty(KeyRange { start: range.start.max(key::history(&key)), ..range })),
-        };
-        self.cut = sequence.map(|sequence| (key, sequence));
+        self.current.go_on(Some(key::object(&key)));
+        // A marker that is gone, and nobody knows where it was: all that is left of the key may be behind it.
+        self.older.go_on(Some(key::history(&key)));
+        if let Some(upto) = self.native.sequence_of(bucket, &key, version).await? {
+            self.older.go_on(behind(key::version(&key, upto)));
+            self.cut = Some(Cut { key, upto, newest: None });
+        } else {
+            self.ended_with = Some((key, version));
+        }
         Ok(())
     }
 
-    /// The next version in order of keys, each key's from the newest on.
-    async fn next(&mut self, options: &ListVersions) -> Result<Option<ListedVersion>> {
-        let wanted = options.limit.saturating_add(1).min(ROWS);
+    /// The next key in order.
+    async fn next(&mut self) -> Result<Option<KeyVersions>> {
+        let mut is_fresh = false;
         loop {
-            self.current.fill(self.native, wanted).await?;
-            self.older.fill(self.native, wanted).await?;
-            let older_first = match (self.current.ahead.front(), self.older.ahead.front()) {
-                (Some((_, current)), Some((_, older))) => older.object.key < current.object.key,
-                (None, _) => true,
-                (Some(_), None) => false,
-            };
-            let next = if older_first { self.older.ahead.pop_front() } else { self.current.ahead.pop_front() };
-            let Some((sequence, mut listed)) = next else { return Ok(None) };
-            if self.cut.as_ref().is_some_and(|(key, upto)| *key == listed.object.key && sequence >= *upto) {
-                continue;
+            let keys = [&self.current, &self.older].map(|rows| rows.ahead.front().map(|(_, listed)| &listed.object.key));
+            let first = keys.into_iter().flatten().min().cloned();
+            let is_whole = |rows: &Rows| !rows.is_cut || rows.ahead.back().is_some_and(|(_, last)| Some(&last.object.key) > first.as_ref());
+            if is_fresh || is_whole(&self.current) && is_whole(&self.older) {
+                let Some(key) = first else { return Ok(None) };
+                let versions = self.take(&key);
+                return Ok(Some(KeyVersions { key, versions }));
             }
-            listed.is_latest = !older_first || self.last.as_ref() != Some(&listed.object.key);
-            self.last = Some(listed.object.key.clone());
-            return Ok(Some(listed));
+            // Of what was read of it before, nothing is shown.
+            self.read().await?;
+            is_fresh = true;
         }
+    }
+
+    /// Reads what comes next of both families, at one moment.
+    async fn read(&mut self) -> Result<()> {
+        let mut ranges: Vec<_> = [&self.current, &self.older].map(|rows| (rows.rest.clone(), self.rows)).into();
+        // The history, and the newest behind it.
+        ranges.extend(self.cut.as_ref().map(|cut| (key::versions_of(cut.key.as_str()), 2)));
+        let mut found = self.native.meta().multi_scan(self.partition, ranges, Projection::Head).await?.into_iter();
+        self.current.fill(found.next().unwrap_or_default(), self.rows)?;
+        self.older.fill(found.next().unwrap_or_default(), self.rows)?;
+        if let Some(cut) = &mut self.cut {
+            let object = self.current.ahead.front().filter(|(_, listed)| listed.object.key == cut.key).map(|(sequence, _)| *sequence);
+            let behind = found.next().and_then(|rows| key::parse_version(&rows.get(1)?.key)).map(|(_, sequence)| sequence);
+            cut.newest = object.or(behind);
+        }
+        Ok(())
+    }
+
+    /// What is read ahead of `key`.
+    fn take(&mut self, key: &ObjectKey) -> Vec<ListedVersion> {
+        let mut placed = self.current.take(key);
+        placed.append(&mut self.older.take(key));
+        self.current.go_on(behind(key::object(key)));
+        self.older.go_on(key::versions_of(key.as_str()).end);
+        let newest = match self.cut.take_if(|cut| cut.key == *key) {
+            Some(cut) => {
+                placed.retain(|(sequence, _)| *sequence < cut.upto);
+                cut.newest
+            }
+            None => placed.first().map(|(sequence, _)| *sequence),
+        };
+        if let Some((_, version)) = self.ended_with.as_ref().filter(|(of, _)| of == key) {
+            placed.retain(|(_, listed)| listed.version != *version);
+        }
+        let listed = |(sequence, listed)| ListedVersion { is_latest: Some(sequence) == newest, ..listed };
+        placed.into_iter().map(listed).collect()
     }
 
     /// Goes on behind every key that begins with `prefix`.
     fn skip(&mut self, prefix: &str) {
-        self.current.skip(prefix);
-        self.older.skip(prefix);
+        for (rows, range) in [(&mut self.current, key::object_range(prefix)), (&mut self.older, key::version_range(prefix))] {
+            rows.ahead.retain(|(_, listed)| !listed.object.key.as_str().starts_with(prefix));
+            rows.go_on(range.end);
+        }
     }
 }
 
 impl Rows {
-    async fn fill(&mut self, native: &Native, wanted: usize) -> Result<()> {
-        while self.ahead.is_empty()
-            && let Some(range) = self.rest.take()
-        {
-            let rows = native.meta().scan(self.partition, range.clone(), wanted, Projection::Head).await?;
-            if let Some(last) = rows.last().filter(|_| rows.len() == wanted) {
-                self.rest = nonempty(range.after(&last.key));
-            }
-            for row in &rows {
-                self.ahead.extend((self.parse)(row)?);
-            }
+    fn fill(&mut self, rows: Vec<Entry>, wanted: usize) -> Result<()> {
+        self.is_cut = rows.len() == wanted;
+        self.ahead.clear();
+        for row in &rows {
+            self.ahead.extend((self.parse)(row)?);
         }
         Ok(())
     }
 
-    fn skip(&mut self, prefix: &str) {
-        self.ahead.retain(|(_, listed)| !listed.object.key.as_str().starts_with(prefix));
-        if self.ahead.is_empty() {
-            self.rest = self.rest.take().and_then(|rest| behind(&rest, (self.range)(prefix)));
+    fn take(&mut self, key: &ObjectKey) -> Vec<Placed> {
+        let count = self.ahead.iter().take_while(|(_, listed)| listed.object.key == *key).count();
+        self.ahead.drain(..count).collect()
+    }
+
+    /// Goes on at `start`, if that is not done yet; `None`: at the end.
+    fn go_on(&mut self, start: Option<Vec<u8>>) {
+        match start {
+            Some(start) => self.rest.start = start.max(std::mem::take(&mut self.rest.start)),
+            None => self.rest.end = Some(Vec::new()),
         }
     }
 }
@@ -226,12 +266,8 @@ fn foreign(row: &Entry) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{} is no key of a version", row.key.escape_ascii()))
 }
 
-/// What of `range` lies behind `done`; `None` when nothing does.
-fn behind(range: &KeyRange, done: KeyRange) -> Option<KeyRange> {
-    let start = range.start.clone().max(done.end?);
-    nonempty(KeyRange { start, end: range.end.clone() })
-}
-
-fn nonempty(range: KeyRange) -> Option<KeyRange> {
-    range.end.as_ref().is_none_or(|end| range.start < *end).then_some(range)
+/// Where the rows behind `row` begin.
+fn behind(mut row: Vec<u8>) -> Option<Vec<u8>> {
+    row.push(0);
+    Some(row)
 }

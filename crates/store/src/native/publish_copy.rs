@@ -124,6 +124,7 @@ impl ObjectRecord {
             checksums,
             parts,
             tag_count: _,
+            tags: _,
             attributes,
             version: _,
             source: _,

@@ -93,6 +93,7 @@ impl Stored {
             checksums: object.checksums.clone(),
             parts: object.parts.clone(),
             tag_count: object.tags.len(),
+            tags: Some(object.tags.clone()),
             attributes: object.attributes.clone(),
             version: object.version.id(),
             source: ReadSource::Local,

@@ -78,8 +78,8 @@ impl Native {
         let initiated = self.clock().now();
         let id = self.new_upload_id(initiated);
         options.headers = unless_standard(options.headers);
-        let index = (record::upload::encode_index(initiated), Bytes::new());
         let upload = UploadRecord { key: key.clone(), initiated, options, note };
+        let index = (record::upload::encode_index(&upload), Bytes::new());
         let mut changes = Changes::behind(fence);
         changes.check(key::upload(&id), Expect::Absent);
         changes.put(key::upload(&id), (Bytes::new(), record::upload::encode(&upload)));

@@ -35,15 +35,26 @@ pub(crate) fn decode(body: &[u8]) -> Result<UploadRecord> {
     }
 }
 
-/// The head of an index row.
-pub(crate) fn encode_index(initiated: Timestamp) -> Bytes {
-    super::encode(VERSION, &v1::Index { initiated: initiated.as_millis() })
+/// What an index row tells of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IndexRecord {
+    /// When it began.
+    pub(crate) initiated: Timestamp,
+    /// Which organization began it; `None` for that of the bucket.
+    pub(crate) initiator: Option<String>,
+    /// Which organization its object will belong to; `None` for that of the bucket.
+    pub(crate) owner: Option<String>,
 }
 
-/// When the upload of an index row began.
-pub(crate) fn decode_index(head: &[u8]) -> Result<Timestamp> {
+/// The head of the index row of `upload`.
+pub(crate) fn encode_index(upload: &UploadRecord) -> Bytes {
+    super::encode(VERSION, &v1::Index::of(upload))
+}
+
+/// What the head of an index row holds.
+pub(crate) fn decode_index(head: &[u8]) -> Result<IndexRecord> {
     match super::split(WHAT_INDEX, head)? {
-        (VERSION, cbor) => Ok(Timestamp::from_millis(super::decode::<v1::Index>(WHAT_INDEX, cbor)?.initiated)),
+        (VERSION, cbor) => Ok(super::decode::<v1::Index<'_>>(WHAT_INDEX, cbor)?.into_index()),
         (version, _) => Err(super::unknown_version(WHAT_INDEX, version)),
     }
 }
@@ -52,7 +63,7 @@ mod v1 {
     use minicbor::{Decode, Encode};
     use umbra_core::{ObjectKey, Result, Timestamp};
 
-    use super::{UploadRecord, WHAT};
+    use super::{IndexRecord, UploadRecord, WHAT};
     use crate::{
         CreateUpload,
         record::{
@@ -82,12 +93,32 @@ mod v1 {
         note: Option<&'b str>,
         #[b(8)]
         attributes: Option<Attributes<'b>>,
+        #[b(9)]
+        initiator: Option<&'b str>,
     }
 
     #[derive(Encode, Decode)]
-    pub(super) struct Index {
+    pub(super) struct Index<'b> {
         #[n(0)]
-        pub(super) initiated: i64,
+        initiated: i64,
+        #[b(1)]
+        initiator: Option<&'b str>,
+        #[b(2)]
+        owner: Option<&'b str>,
+    }
+
+    impl<'b> Index<'b> {
+        pub(super) fn of(upload: &'b UploadRecord) -> Self {
+            Self { initiated: upload.initiated.as_millis(), initiator: upload.options.initiator.as_deref(), owner: upload.options.owner() }
+        }
+
+        pub(super) fn into_index(self) -> IndexRecord {
+            IndexRecord {
+                initiated: Timestamp::from_millis(self.initiated),
+                initiator: self.initiator.map(str::to_owned),
+                owner: self.owner.map(str::to_owned),
+            }
+        }
     }
 
     impl<'b> Upload<'b> {
@@ -102,6 +133,7 @@ mod v1 {
                 checksum: upload.options.checksum.map(|(algorithm, kind)| (algorithm.into(), kind.into())),
                 note: upload.note.as_deref(),
                 attributes: Attributes::of(&upload.options.attributes),
+                initiator: upload.options.initiator.as_deref(),
             }
         }
 
@@ -115,6 +147,7 @@ mod v1 {
                     tags: fields::tags(self.tags),
                     attributes: Attributes::given(self.attributes),
                     checksum: self.checksum.map(|(algorithm, covers)| (algorithm.into(), covers.into())),
+                    initiator: self.initiator.map(str::to_owned),
                 },
                 note: self.note.map(str::to_owned),
             })
@@ -124,9 +157,9 @@ mod v1 {
 
 #[cfg(test)]
 mod tests {
-    use umbra_core::{ChecksumAlgorithm, ChecksumType, ObjectKey, SystemHeaders, Tags, Timestamp, UserMetadata};
+    use umbra_core::{Acl, ChecksumAlgorithm, ChecksumType, ObjectKey, SystemHeaders, Tags, Timestamp, UserMetadata};
 
-    use super::{UploadRecord, decode, decode_index, encode, encode_index};
+    use super::{IndexRecord, UploadRecord, decode, decode_index, encode, encode_index};
     use crate::{CreateUpload, record::golden};
 
     fn full() -> UploadRecord {
@@ -144,6 +177,7 @@ mod tests {
                 tags: Tags::new(pair("team", "blue")),
                 attributes: umbra_core::Attributes::default(),
                 checksum: Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
+                initiator: None,
             },
             note: Some("origin-upload".to_owned()),
         }
@@ -160,18 +194,27 @@ mod tests {
 
     #[test]
     fn every_released_format_is_read() {
-        for (name, upload) in [("upload/v1", full()), ("upload/v1-bare", bare())] {
+        let mut others = full();
+        others.options.initiator = Some("evil".to_owned());
+        others.options.attributes.acl = Some(Acl { owner: "evil".to_owned(), grants: vec![] });
+        let index = |upload: &UploadRecord| IndexRecord {
+            initiated: upload.initiated,
+            initiator: upload.options.initiator.clone(),
+            owner: upload.options.owner().map(str::to_owned),
+        };
+        for (name, upload) in [("upload/v1-index", full()), ("upload/v1-index-of-others", others.clone())] {
+            let golden = golden::check(name, Some(&encode_index(&upload)));
+            assert_eq!(decode_index(&golden).unwrap(), index(&upload), "{name}");
+        }
+        for (name, upload) in [("upload/v1", full()), ("upload/v1-bare", bare()), ("upload/v1-of-others", others)] {
             let golden = golden::check(name, Some(&encode(&upload)));
             assert_eq!(decode(&golden).unwrap(), upload, "{name}");
         }
-        let initiated = full().initiated;
-        let golden = golden::check("upload/v1-index", Some(&encode_index(initiated)));
-        assert_eq!(decode_index(&golden).unwrap(), initiated);
     }
 
     #[test]
     fn damage_is_refused() {
         golden::check_refusals(&encode(&full()), decode);
-        golden::check_refusals(&encode_index(Timestamp::from_millis(7)), decode_index);
+        golden::check_refusals(&encode_index(&full()), decode_index);
     }
 }

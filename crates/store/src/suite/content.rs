@@ -64,6 +64,7 @@ async fn descriptions(fixture: &Fixture) {
             checksums: put.checksums,
             parts: vec![],
             tag_count: 2,
+            tags: Some(tags.clone()),
             attributes: umbra_core::Attributes::default(),
             version: umbra_core::VersionId::Null,
             source: ReadSource::Local,
@@ -114,7 +115,7 @@ async fn tagging(fixture: &Fixture) {
         for tags in [&one, &Tags::default()] {
             objects.put_tags(cx, bucket, &key("tagged"), None, tags.clone()).await.expect("it is tagged");
             assert_eq!(objects.tags(cx, bucket, &key("tagged"), None).await.expect("it has tags").0, *tags);
-            let expected = ObjectInfo { tag_count: tags.len(), ..before.clone() };
+            let expected = ObjectInfo { tag_count: tags.len(), tags: Some(tags.clone()), ..before.clone() };
             assert_eq!(fixture.head("tagged").await.expect("it is there"), expected, "tags change nothing else");
             assert!(fixture.get("tagged").await == content(size, 1));
         }

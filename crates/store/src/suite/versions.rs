@@ -2,7 +2,10 @@
 //!
 //! A check says how versioning stands by the bucket it hands in: the settings in it are what a request would have seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -189,6 +192,106 @@ pub(super) async fn races(fixture: &Fixture) {
     match fixture.head("raced").await {
         Ok(info) => assert_eq!((info.version, newest.is_marker), (newest.version, false)),
         Err(error) => assert_eq!((error.kind(), newest.is_marker), (NO_OBJECT, true)),
+    }
+}
+
+/// Pages that are listed while versions come, go and move show of each key what it held at one moment.
+pub(super) async fn listed_while_changing(fixture: &Fixture) {
+    let fixture = &versioned(fixture, Versioning::Enabled);
+    let acknowledged = Acknowledged::default();
+    let change = |name: &'static str| {
+        let acknowledged = &acknowledged;
+        async move {
+            for round in 0..40_u8 {
+                match (round % 5, acknowledged.newest(name)) {
+                    (3, _) => {
+                        let put = fixture.objects.delete(&fixture.cx, &fixture.bucket, &key(name), DeleteOptions::default()).await;
+                        acknowledged.add(name, good(name, put).version.expect("a delete marker is made"));
+                    }
+                    // What is current goes, and the one behind it takes its place.
+                    (2 | 4, Some(newest)) => {
+                        acknowledged.end(name, newest);
+                        let options = DeleteOptions { version: Some(newest), ..DeleteOptions::default() };
+                        good(name, fixture.objects.delete(&fixture.cx, &fixture.bucket, &key(name), options).await);
+                        acknowledged.ended(name, newest);
+                    }
+                    _ => acknowledged.add(name, fixture.put(name, vec![round]).await.version),
+                }
+            }
+            acknowledged.0.borrow_mut().writers_done += 1;
+        }
+    };
+    let names = ["x", "y", "z"];
+    let list = |limit: usize| {
+        let acknowledged = &acknowledged;
+        async move {
+            while acknowledged.0.borrow().writers_done < names.len() {
+                check_pages(fixture, acknowledged, limit).await;
+                // Where nothing is ever waited for, this gives the others their turn.
+                tokio::task::yield_now().await;
+            }
+            check_pages(fixture, acknowledged, limit).await;
+        }
+    };
+    futures::join!(join_all(names.map(change)), join_all([1, 3, 5, 1000].map(list)));
+}
+
+/// What was acknowledged of versions, those that nobody is taking away and those that are gone.
+#[derive(Default)]
+struct Acknowledged(RefCell<Versions>);
+
+#[derive(Default)]
+struct Versions {
+    kept: BTreeMap<&'static str, Vec<VersionId>>,
+    gone: BTreeSet<(&'static str, String)>,
+    writers_done: usize,
+}
+
+impl Acknowledged {
+    fn newest(&self, name: &str) -> Option<VersionId> {
+        self.0.borrow().kept.get(name)?.last().copied()
+    }
+
+    fn add(&self, name: &'static str, version: VersionId) {
+        self.0.borrow_mut().kept.entry(name).or_default().push(version);
+    }
+
+    fn end(&self, name: &'static str, version: VersionId) {
+        self.0.borrow_mut().kept.entry(name).or_default().retain(|other| *other != version);
+    }
+
+    fn ended(&self, name: &'static str, version: VersionId) {
+        self.0.borrow_mut().gone.insert((name, version.to_string()));
+    }
+}
+
+/// Lists page by page. Of each key on a page: versions once and in order, the newest first and it alone as that, none that was gone before and,
+/// where the page has all of them, every one that was there throughout.
+async fn check_pages(fixture: &Fixture, acknowledged: &Acknowledged, limit: usize) {
+    let mut options = ListVersions { limit, ..ListVersions::default() };
+    loop {
+        let (before, gone) = { (acknowledged.0.borrow().kept.clone(), acknowledged.0.borrow().gone.clone()) };
+        let page = good("list_versions", fixture.objects.list_versions(&fixture.cx, &fixture.bucket, options.clone()).await);
+        let after = acknowledged.0.borrow().kept.clone();
+        for (name, before) in before {
+            let shown: Vec<_> = page.versions.iter().filter(|listed| listed.object.key.as_str() == name).collect();
+            let ids: Vec<_> = shown.iter().map(|listed| listed.version).collect();
+            let sequences: Vec<_> = ids.iter().map(|id| if let VersionId::Named { sequence, .. } = id { *sequence } else { 0 }).collect();
+            assert!(sequences.is_sorted_by(|newer, older| newer > older), "{name}: {ids:?}");
+            assert!(!ids.iter().any(|id| gone.contains(&(name, id.to_string()))), "{name}: {ids:?} has one that was gone before");
+            assert!(shown.iter().skip(1).all(|listed| !listed.is_latest), "{name}: {shown:?}");
+            let is_whole = |place: &Option<String>| place.as_deref() != Some(name);
+            if is_whole(&options.key_marker) && is_whole(&page.next.as_ref().map(|(key, _)| key.clone())) && !shown.is_empty() {
+                assert!(shown[0].is_latest, "{name}: {shown:?}");
+                let missing: Vec<_> = before.iter().filter(|id| after[name].contains(id) && !ids.contains(id)).collect();
+                assert_eq!(missing, [&VersionId::Null; 0], "{name}: {ids:?}");
+            }
+            let is_on_page = options.key_marker.as_deref() < Some(name) && page.next.as_ref().is_none_or(|(end, _)| name < end.as_str());
+            let is_there = before.iter().any(|id| after[name].contains(id));
+            assert!(!(is_on_page && is_there && shown.is_empty()), "{name} is missing");
+        }
+        let Some((key, version)) = page.next else { break };
+        (options.key_marker, options.version_marker) = (Some(key), version);
     }
 }
 

@@ -8,11 +8,11 @@ use std::sync::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use umbra_blob::BlobId;
-use umbra_core::{Body, ChecksumAlgorithm, Error, PartNumber, Preconditions, RangeSpec, limits};
+use umbra_core::{Body, ChecksumAlgorithm, Error, ErrorKind, Fault, PartNumber, Preconditions, RangeSpec, limits};
 use umbra_meta::key as row;
 use umbra_store::{
-    CompleteUpload, CompletedPart, Content, CreateUpload, DeleteOptions, Extent, GetOptions, Integrity, NewObject, Objects, PartAddress,
-    PutOptions, Terms, suite,
+    CompleteUpload, CompletedPart, Content, CopyOptions, CopyPartOptions, CreateUpload, DeleteOptions, Extent, GetOptions, Integrity,
+    NewObject, Objects, PartAddress, PutOptions, Terms, copy, copy_part, suite,
 };
 
 use crate::engines::{Store, content, key};
@@ -80,14 +80,21 @@ async fn the_largest_object_of_the_most_parts() {
         let upload = native.create_upload(cx, &bucket, &name, CreateUpload::default()).await.unwrap();
         let size = limits::OBJECT_BYTES_MAX / u64::from(limits::PARTS_MAX);
         let store_part = async |number: u16, size: u64| {
-            let extent = Extent::plain(BlobId::from_bytes(&number.to_be_bytes()), size);
+            let blob = [&number.to_be_bytes()[..], &size.to_be_bytes()].concat();
+            let extent = Extent::plain(BlobId::from_bytes(&blob), size);
             let number = PartNumber::new(number.into())?;
             let part = PartAddress { key: &name, upload: &upload, number };
             let etag = native.publish_part(&bucket, part, Content::assembled(vec![extent], [7; 16], sum.clone())).await?.etag;
             Ok::<_, Error>(CompletedPart { number, etag, checksum: None })
         };
-        let all = stream::iter(1..=limits::PARTS_MAX).map(|number| store_part(number, size)).buffered(500);
-        let parts: Vec<_> = all.try_collect().await.unwrap();
+        // 10,000 parts of that size are a little less than 5 TiB.
+        let surplus = |number| if number == limits::PARTS_MAX { u64::from(limits::PARTS_MAX) } else { 0 };
+        let all = stream::iter(1..=limits::PARTS_MAX).map(|number| store_part(number, size + surplus(number))).buffered(500);
+        let mut parts: Vec<_> = all.try_collect().await.unwrap();
+        let options = CompleteUpload { parts: parts.clone(), ..CompleteUpload::default() };
+        let refused = native.complete_upload(cx, &bucket, &name, &upload, options).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid(Fault::EntityTooLarge));
+        parts[usize::from(limits::PARTS_MAX) - 1] = store_part(limits::PARTS_MAX, size).await.unwrap();
         let options = CompleteUpload { parts, ..CompleteUpload::default() };
         let put = native.complete_upload(cx, &bucket, &name, &upload, options.clone()).await.unwrap();
         assert_eq!(put.size, size * u64::from(limits::PARTS_MAX));
@@ -101,7 +108,29 @@ async fn the_largest_object_of_the_most_parts() {
         let part = GetOptions { part_number: Some(PartNumber::new(10_000).unwrap()), ..GetOptions::default() };
         native.head(cx, &bucket, &name, part).await.unwrap();
         native.delete(cx, &bucket, &name, DeleteOptions::default()).await.unwrap();
-        assert_eq!(suite::audit(&*store.meta, bucket.partition).await.reclaimed.len(), usize::from(limits::PARTS_MAX));
+        assert_eq!(suite::audit(&*store.meta, bucket.partition).await.reclaimed.len(), usize::from(limits::PARTS_MAX) + 1);
+    }
+}
+
+/// An object of more than 5 GiB is copied in parts, not at once; nothing of it is read for that.
+#[tokio::test]
+async fn what_is_too_large_to_copy() {
+    let store = Store::in_memory().await;
+    let bucket = store.bucket().await;
+    let (native, cx, from, to) = (&store.native, &store.cx, key("from"), key("to"));
+    let upload = native.create_upload(cx, &bucket, &to, CreateUpload::default()).await.unwrap();
+    let begin = store.blobs.put(vec![content(10_000, 1)]).await.unwrap();
+    for size in [limits::PUT_BYTES_MAX, limits::PUT_BYTES_MAX + 1] {
+        let rest = Extent::plain(BlobId::from_bytes(b"missing"), size - begin.size);
+        let missing = Content::assembled(vec![Extent::plain(begin.id.clone(), begin.size), rest], [0; 16], vec![]);
+        native.publish(&bucket, &from, missing, NewObject::default(), &Preconditions::default(), Terms::default()).await.unwrap();
+        let copied = copy(native, cx, (&bucket, &from), (&bucket, &to), CopyOptions::default()).await.map(drop);
+        let part = PartAddress { key: &to, upload: &upload, number: PartNumber::new(1).unwrap() };
+        let part = copy_part(native, cx, (&bucket, &from), &bucket, part, CopyPartOptions::default()).await.map(drop);
+        for copied in [copied, part] {
+            let is_refused = copied.unwrap_err().kind() == ErrorKind::Invalid(Fault::InvalidRequest);
+            assert_eq!(is_refused, size > limits::PUT_BYTES_MAX, "the content of what is not too large is missing");
+        }
     }
 }
 

@@ -139,6 +139,7 @@ fn identity(size: u64) -> Identity {
         checksums: vec![Checksum::parse(ChecksumAlgorithm::Crc32, "y/Q5Jg==").unwrap()],
         parts: vec![PartInfo { number: 1, size: size - 1, checksums: vec![] }, PartInfo { number: 2, size: 1, checksums: vec![] }],
         tag_count: 1,
+        tags: None,
         attributes: umbra_core::Attributes::default(),
         version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,
@@ -159,7 +160,7 @@ async fn a_copy_keeps_its_identity() {
     let expected = identity(10_000);
     assert_eq!(object.hydrated, Some(expected.hydrated));
     let info = store.native.head(&store.cx, &bucket, &key("k"), GetOptions::default()).await.unwrap();
-    assert_eq!(info, ObjectInfo { source: ReadSource::Local, ..expected.info });
+    assert_eq!(info, ObjectInfo { source: ReadSource::Local, tags: Some(expected.tags.clone()), ..expected.info });
     assert_eq!(store.native.tags(&store.cx, &bucket, &key("k"), None).await.unwrap().0, expected.tags);
     assert!(store.get(&bucket, "k").await.unwrap() == content(10_000, 9));
 

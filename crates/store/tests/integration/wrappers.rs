@@ -39,9 +39,14 @@ impl MetaStore for Slow<dyn MetaStore> {
         self.inner.multi_get(partition, keys).await
     }
 
-    async fn scan(&self, partition: Partition, range: KeyRange, limit: usize, projection: Projection) -> umbra_meta::Result<Vec<Entry>> {
+    async fn multi_scan(
+        &self,
+        partition: Partition,
+        ranges: Vec<(KeyRange, usize)>,
+        projection: Projection,
+    ) -> umbra_meta::Result<Vec<Vec<Entry>>> {
         self.dawdle().await;
-        self.inner.scan(partition, range, limit, projection).await
+        self.inner.multi_scan(partition, ranges, projection).await
     }
 
     async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> umbra_meta::Result<DelimPage> {

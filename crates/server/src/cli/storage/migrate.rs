@@ -7,7 +7,11 @@ use umbra_admin::{
 };
 
 use super::progress;
-use crate::cli::{Failure, Outcome, out, target::Target};
+use crate::cli::{
+    Failure, Outcome, out,
+    table::{bytes, counted, objects},
+    target::Target,
+};
 
 const KIND: &str = "backfill";
 const UNITS: [(&str, u64); 9] = [
@@ -96,7 +100,11 @@ impl Migrate {
         } else if self.cancel {
             client.cancel_job(name, KIND).await?
         } else if self.resume {
-            client.resume_job(name, KIND, &settings).await?
+            let job = client.resume_job(name, KIND, &settings).await?;
+            if settings != JobSettings::default() {
+                out::note(format_args!("The migration of {name} goes on with {}.", limits_of(&job.settings)));
+            }
+            job
         } else {
             start(&client, name, JobSettings { prefix: prefix.to_owned(), ..settings }).await?
         };
@@ -117,9 +125,26 @@ async fn start(client: &AdminClient, name: &str, settings: JobSettings) -> Outco
         Err(error) => return Err(error.into()),
     };
     let Some(running) = running else { return Ok(client.start_job(name, KIND, &settings).await?) };
-    out::note(format_args!("The migration of {name} is running already."));
     let limits = JobSettings { prefix: String::new(), ..settings };
-    if limits == JobSettings::default() { Ok(running) } else { Ok(client.resume_job(name, KIND, &limits).await?) }
+    let is_changed = limits != JobSettings::default();
+    let job = if is_changed { client.resume_job(name, KIND, &limits).await? } else { running };
+    let how = if is_changed { "now goes on" } else { "goes on" };
+    out::note(format_args!("The migration of {name} is running already; it {how} with {}.", limits_of(&job.settings)));
+    Ok(job)
+}
+
+/// The limits of a job, as a person says them.
+fn limits_of(settings: &JobSettings) -> String {
+    let JobSettings { parallel, bytes_per_second, requests_per_second, egress_bytes, order, .. } = settings;
+    let limits = [
+        bytes_per_second.map(|limit| format!("{}/s at most", bytes(limit))),
+        requests_per_second.map(|limit| format!("{} a second at most", counted(limit.into(), "request", "requests"))),
+        egress_bytes.map(|limit| format!("a budget of {} that leave the origin", bytes(limit))),
+        parallel.map(|limit| format!("{} at once", objects(limit.into()))),
+        order.map(|order| if order == OrderName::Key { "the order of keys" } else { "the smallest objects first" }.to_owned()),
+    ];
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if limits.is_empty() { "no limits".to_owned() } else { limits.join(", ") }
 }
 
 impl Limits {
@@ -156,6 +181,9 @@ fn size(text: &str) -> Result<u64, String> {
     let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
     let (number, factor) = found.unwrap_or((text, 1));
     let number: u64 = number.trim_end().parse().map_err(|_| "not a size: a whole number and its unit, as 500GB or 2TiB".to_owned())?;
+    if number == 0 {
+        return Err("0 would stop it at once; leave it out for no limit".to_owned());
+    }
     number.checked_mul(factor).ok_or_else(|| "more than there can be".to_owned())
 }
 
@@ -164,7 +192,7 @@ mod tests {
     use clap::Parser;
     use umbra_admin::api::{JobSettings, OrderName};
 
-    use super::{Migrate, place};
+    use super::{Migrate, limits_of, place};
 
     #[derive(Parser)]
     struct Command {
@@ -196,6 +224,8 @@ mod tests {
             &["--max-rps", "0"],
             &["--max-egress", "much"],
             &["--max-egress", "99999999TiB"],
+            &["--max-egress", "0"],
+            &["--max-egress", "0GB"],
             &["--parallel", "0"],
             &["--order", "newest"],
             &["--pause", "--resume"],
@@ -206,6 +236,22 @@ mod tests {
             assert!(parse(bad).is_none(), "{bad:?}");
         }
         assert!(parse(&["--resume", "--wait", "--max-egress", "1GB"]).is_some());
+    }
+
+    #[test]
+    fn limits_are_said() {
+        assert_eq!(limits_of(&JobSettings { prefix: "a/".into(), ..JobSettings::default() }), "no limits");
+        let settings = JobSettings {
+            bytes_per_second: Some(2048),
+            requests_per_second: Some(1),
+            egress_bytes: Some(3 << 30),
+            parallel: Some(4),
+            order: Some(OrderName::Smallest),
+            ..JobSettings::default()
+        };
+        let expected = "2.0 KiB/s at most, 1 request a second at most, a budget of 3.0 GiB that leave the origin, 4 objects at once, \
+                        the smallest objects first";
+        assert_eq!(limits_of(&settings), expected);
     }
 
     #[test]

@@ -17,9 +17,10 @@ use crate::cli::{
     table::{bytes, counted, objects, vertical},
 };
 
-/// How often a job is looked at; at first more often, for what is done at once.
-const INTERVAL: Duration = Duration::from_millis(500);
-const FIRST_INTERVAL: Duration = Duration::from_millis(50);
+/// How often a job is looked at: whenever it took so much longer again, so that waiting adds no more than that to what it takes.
+const PATIENCE: u32 = 32;
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+const INTERVAL_MAX: Duration = Duration::from_millis(500);
 /// How long a server may be away, starting again perhaps, before waiting is given up.
 const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Keys of which a report says why they failed.
@@ -28,7 +29,7 @@ const NOTES_SHOWN: usize = 20;
 /// Waits until a job does not run any more, showing how far it is if a person looks.
 pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> Outcome<JobView> {
     let bar = io::stderr().is_terminal().then(bar);
-    let (mut job, mut away_since, mut interval, mut told) = (started, None, FIRST_INTERVAL, None);
+    let (mut job, mut away_since, mut told, began) = (started, None, None, Instant::now());
     while job.state == "running" {
         match &bar {
             Some(bar) => show(bar, &job),
@@ -39,8 +40,7 @@ pub(super) async fn wait(client: &AdminClient, name: &str, started: JobView) -> 
             }
             None => {}
         }
-        tokio::time::sleep(interval).await;
-        interval = (interval * 2).min(INTERVAL);
+        tokio::time::sleep((began.elapsed() / PATIENCE).clamp(INTERVAL_MIN, INTERVAL_MAX)).await;
         match client.job(name, &job.kind).await {
             Ok(now) if now.run != job.run => return Err(Failure::new(format!("the {} was ended and another one started", job.kind))),
             Ok(now) => (job, away_since) = (now, None),

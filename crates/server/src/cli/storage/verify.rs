@@ -17,6 +17,8 @@ use crate::cli::{
 };
 
 const KIND: &str = "verify";
+/// What is said of an object that was not moved yet.
+const COLD: &str = "cold";
 /// Differences in the JSON on standard output; `--report` has all of them.
 const IN_JSON: usize = 1000;
 
@@ -26,6 +28,8 @@ const IN_JSON: usize = 1000;
 /// while write-through is off, are reported and are as they should be. Anything else makes the exit status 1: something else at the origin
 /// than was copied in, an object changed or deleted there since, a copy that is damaged, a key that could not be compared or is about to be
 /// repaired; with write-through on also whatever is missing at the origin.
+///
+/// Objects that were not moved yet are counted, and listed only with `--all` or `--report`.
 ///
 /// The server does the work: it goes on when this command is interrupted, and running the command again follows it.
 #[derive(Debug, Args)]
@@ -43,6 +47,10 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
+    /// List what was not moved yet too.
+    #[arg(long)]
+    all: bool,
+
     /// Show the report of the latest run and compare nothing.
     #[arg(long, conflicts_with = "deep")]
     last: bool,
@@ -50,6 +58,14 @@ pub(crate) struct Verify {
     /// End the run that is under way, for good, and show what it found so far. Another one begins anew.
     #[arg(long, conflicts_with_all = ["deep", "last"])]
     cancel: bool,
+}
+
+/// Which differences to gather.
+struct Wanted {
+    /// How many at most.
+    limit: usize,
+    /// Whether what was not moved yet is among them.
+    cold: bool,
 }
 
 /// As many differences as a person looks at, the ones first that need one.
@@ -77,12 +93,12 @@ impl Verify {
             job::follow(&client, name, job).await?
         };
         let limit = if target.json { IN_JSON } else { job::NOTES_SHOWN };
-        let shown = gather(&client, name, &job, report, limit).await?;
+        let shown = gather(&client, name, &job, report, &Wanted { limit, cold: self.all || target.json }).await?;
         if target.json {
             let differences: Vec<_> = shown.unexplained.iter().chain(&shown.explained).take(limit).map(line).collect();
             out::json(&json!({ "bucket": name, "job": job, "differences": differences }))?;
         } else {
-            out::text_of(render(name, &job, &shown))?;
+            out::text_of(render(name, &job, &shown, self.all))?;
         }
         if self.cancel { Ok(()) } else { verdict(&job) }
     }
@@ -100,18 +116,19 @@ fn create(path: &PathBuf) -> Outcome<BufWriter<File>> {
 }
 
 /// Reads the notes through as far as they are needed, and writes them to the report.
-async fn gather(client: &AdminClient, name: &str, job: &JobView, mut report: Option<BufWriter<File>>, limit: usize) -> Outcome<Shown> {
+async fn gather(client: &AdminClient, name: &str, job: &JobView, mut report: Option<BufWriter<File>>, wanted: &Wanted) -> Outcome<Shown> {
     let mut shown = Shown::default();
-    let all: u64 = job.tallies.iter().map(|tally| tally.objects).sum();
-    let wanted = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).min(limit);
-    let (unexplained, explained) = (wanted(job.objects_failed), wanted(all.saturating_sub(job.objects_failed)));
+    let Wanted { limit, cold } = *wanted;
+    let at_most = |count: u64| usize::try_from(count).unwrap_or(usize::MAX).min(limit);
+    let (unexplained, explained) = (at_most(job.objects_failed), at_most(listed(job, cold).saturating_sub(job.objects_failed)));
     job::notes(client, name, KIND, |note| {
         if let Some(report) = &mut report {
             writeln!(report, "{}", line(&note))?;
         }
         let is_explained = note.finding.as_ref().is_some_and(|finding| finding.explained);
+        let is_cold = note.finding.as_ref().is_some_and(|finding| finding.name == COLD);
         let list = if is_explained { &mut shown.explained } else { &mut shown.unexplained };
-        if list.len() < limit {
+        if list.len() < limit && (cold || !is_cold) {
             list.push(note);
         }
         Ok(report.is_some() || shown.unexplained.len() < unexplained || shown.explained.len() < explained)
@@ -136,14 +153,19 @@ fn line(note: &JobNote) -> serde_json::Value {
     })
 }
 
-fn render(name: &str, job: &JobView, shown: &Shown) -> String {
+/// How many differences there are to list.
+fn listed(job: &JobView, cold: bool) -> u64 {
+    job.tallies.iter().filter(|tally| cold || tally.name != COLD).map(|tally| tally.objects).sum()
+}
+
+fn render(name: &str, job: &JobView, shown: &Shown, cold: bool) -> String {
     let mut text = String::new();
     let rows: Vec<_> = job::rows(&shown.unexplained).into_iter().chain(job::rows(&shown.explained)).take(job::NOTES_SHOWN).collect();
-    let all: u64 = job.tallies.iter().map(|tally| tally.objects).sum();
+    let (all, listed) = (listed(job, true), listed(job, cold));
     if !rows.is_empty() {
         text = table(&["Key", "Difference", "Size", "Detail"], &rows);
-        if all > rows.len() as u64 {
-            text.push_str(&format!("… and {} more (--report FILE writes all)\n", all - rows.len() as u64));
+        if listed > rows.len() as u64 {
+            text.push_str(&format!("… and {} more (--report FILE writes all)\n", listed - rows.len() as u64));
         }
         text.push('\n');
     }

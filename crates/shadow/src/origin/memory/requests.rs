@@ -11,9 +11,12 @@ use futures::{StreamExt, stream};
 use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags};
 
 use super::{CHUNK, Fault, Held, MemoryOrigin, Upload, held, md5};
-use crate::origin::{
-    ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
-    PutConditions, Result, ShadowPath,
+use crate::{
+    PROBE_KEY_PREFIX,
+    origin::{
+        ListOrder, Origin, OriginAttributes, OriginError, OriginHead, OriginList, OriginObject, OriginPage, OriginPart, PartRange,
+        PutConditions, Result, ShadowPath,
+    },
 };
 
 impl MemoryOrigin {
@@ -122,7 +125,12 @@ impl Origin for MemoryOrigin {
         let content = held.content.slice(position(wanted.start)..position(wanted.end));
         let body = self.body(content, fault);
         let size = body.size().map(|_| held.info.size);
-        Ok(OriginObject { etag_is_md5: true, tags_known: true, info: held.info, size, range, uncarried: held.uncarried, body })
+        let mut info = held.info;
+        if range.is_some() {
+            // As most origins have it.
+            info.checksums.clear();
+        }
+        Ok(OriginObject { etag_is_md5: true, tags_known: true, info, size, range, uncarried: held.uncarried, body })
     }
 
     fn ignores_ranges(&self) -> bool {
@@ -130,10 +138,14 @@ impl Origin for MemoryOrigin {
     }
 
     async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
+        self.heads.fetch_add(u64::from(!key.as_str().starts_with(PROBE_KEY_PREFIX)), Ordering::SeqCst);
         self.fault("head", key)?;
         let found = self.find(key);
         self.pass("head").await;
-        let Held { info, uncarried, .. } = found?;
+        let Held { mut info, uncarried, .. } = found?;
+        if let Some(etag) = self.head_etags.lock().get(key.as_str()) {
+            info.etag = etag.clone();
+        }
         Ok(OriginHead { info, uncarried })
     }
 

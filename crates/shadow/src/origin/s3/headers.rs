@@ -61,6 +61,7 @@ pub(super) fn object_info(headers: &HeaderMap, size: u64) -> Result<ObjectInfo> 
         checksums: checksums(headers),
         parts: Vec::new(),
         tag_count: text("x-amz-tagging-count").and_then(|count| count.parse().ok()).unwrap_or(0),
+        tags: None,
         attributes: umbra_core::Attributes::default(),
         version: umbra_core::VersionId::Null,
         source: ReadSource::Origin,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, header};
 use umbra_client::{GetOptions, GetResponse, ListOptions};
-use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectKey, PartInfo, PartNumber, Tags, UploadId};
+use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartInfo, PartNumber, Tags, UploadId};
 use umbra_store::ListedObject;
 
 use super::{
@@ -66,6 +66,13 @@ impl Origin for S3Origin {
     async fn head(&self, path: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
         let (headers, size) = self.head_headers(&self.client(path), key.as_str()).await?;
         Ok(OriginHead { info: object_info(&headers, size)?, uncarried: uncarried(&headers) })
+    }
+
+    async fn head_alone(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
+        let options = GetOptions { checksum_mode: true, ..GetOptions::default() };
+        let headers = self.client(path).head_object(key.as_str(), &options).await.map_err(of_read)?;
+        let size = header_text(&headers, "content-length").and_then(|size| size.parse().ok());
+        object_info(&headers, size.unwrap_or(0))
     }
 
     async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {

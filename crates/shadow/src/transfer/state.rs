@@ -1,0 +1,186 @@
+//! What is known of a cold object on its way here: who brings which bytes, and what is to be done next.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use umbra_core::{ByteRange, Error, ObjectInfo, Result};
+
+use super::{End, FETCH_BYTES, PIECE_BYTES, Step, StoredPiece, changed};
+use crate::{
+    arriving::Arriving,
+    hashes::{Hashes, Sums},
+    reader::At,
+};
+
+/// Requests in the background for one object at a time.
+const FILLERS_MAX: usize = 2;
+
+/// The account of every byte.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) info: Option<Arc<ObjectInfo>>,
+    /// Bytes of the whole; `None` while the origin has not told.
+    pub(super) size: Option<u64>,
+    /// Disjoint, by their offset.
+    pub(super) stored: BTreeMap<u64, StoredPiece>,
+    /// Everything before it is stored.
+    pub(super) frontier: u64,
+    /// The fetches queued or under way, disjoint with each other and with what is stored.
+    pub(super) fetches: Vec<Arriving>,
+    pub(super) fetches_begun: u64,
+    pub(super) queue: Vec<(u64, ByteRange)>,
+    /// The whole, when it came by one fetch and is small enough to be kept in memory.
+    pub(super) small: Option<Vec<Bytes>>,
+    pub(super) hashes: Option<Hashes>,
+    /// What they came to, once every byte passed them.
+    pub(super) sums: Option<Result<Sums>>,
+    pub(super) readers: usize,
+    /// Somebody needs every byte.
+    pub(super) wants_whole: bool,
+    pub(super) fillers: usize,
+    /// The origin answers a request for a range with the whole.
+    pub(super) ignores_ranges: bool,
+    /// The origin has answered to this transfer: what is missing can be had.
+    pub(super) answered: bool,
+    /// The whole matches what the origin says of it.
+    pub(super) verified: bool,
+    pub(super) end: Option<End>,
+}
+
+impl State {
+    pub(super) fn fetch(&mut self, id: u64) -> Option<&mut Arriving> {
+        self.fetches.iter_mut().find(|fetch| fetch.id == id)
+    }
+
+    pub(super) fn claim(&mut self, range: ByteRange) -> u64 {
+        let is_free = |other: &Arriving| other.end <= range.start || range.end <= other.start;
+        debug_assert!(self.fetches.iter().all(is_free), "two fetches own the same bytes");
+        self.fetches_begun += 1;
+        self.fetches.push(Arriving::new(self.fetches_begun, range));
+        self.fetches_begun
+    }
+
+    pub(super) fn store(&mut self, piece: StoredPiece) {
+        self.stored.insert(piece.offset, piece);
+        while let Some(piece) = self.stored.get(&self.frontier) {
+            self.frontier = piece.end();
+        }
+    }
+
+    fn stored_at(&self, position: u64) -> Option<&StoredPiece> {
+        self.stored.range(..=position).next_back().map(|(_, piece)| piece).filter(|piece| position < piece.end())
+    }
+
+    /// The first byte of `range` that is not stored.
+    pub(super) fn not_stored(&self, range: ByteRange) -> Option<u64> {
+        let mut position = range.start;
+        while position < range.end {
+            match self.stored_at(position) {
+                Some(piece) => position = piece.end(),
+                None => return Some(position),
+            }
+        }
+        None
+    }
+
+    fn fetch_at(&mut self, position: u64) -> Option<&mut Arriving> {
+        self.fetches.iter_mut().find(|fetch| fetch.start <= position && position < fetch.end)
+    }
+
+    /// Where what is missing at `position` ends, at most at `end`.
+    fn missing_up_to(&self, position: u64, end: u64) -> u64 {
+        let stored = self.stored.range(position..).next().map_or(end, |(offset, _)| *offset);
+        let fetched = self.fetches.iter().map(|fetch| fetch.start).filter(|start| *start > position).min().unwrap_or(end);
+        end.min(stored).min(fetched)
+    }
+
+    pub(super) fn demand(&mut self, range: ByteRange) {
+        let (Some(size), None) = (self.size, &self.end) else { return };
+        let mut position = range.start - range.start % PIECE_BYTES;
+        let end = range.end.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES).min(size);
+        while position < end {
+            if let Some(piece) = self.stored_at(position) {
+                position = piece.end();
+                continue;
+            }
+            if let Some(fetch) = self.fetch_at(position) {
+                position = fetch.end;
+                continue;
+            }
+            let upto = self.missing_up_to(position, end.min(position + FETCH_BYTES));
+            let range = ByteRange::new(position, upto);
+            let id = self.claim(range);
+            self.queue.push((id, range));
+            position = upto;
+        }
+    }
+
+    /// Claims the first bytes that nobody is bringing.
+    pub(super) fn claim_next(&mut self) -> Option<(u64, ByteRange)> {
+        let range = self.next_missing()?;
+        Some((self.claim(range), range))
+    }
+
+    fn next_missing(&mut self) -> Option<ByteRange> {
+        let size = self.size?;
+        let mut position = self.frontier;
+        while position < size {
+            position = match (self.stored_at(position).map(StoredPiece::end), self.fetch_at(position).map(|fetch| fetch.end)) {
+                (Some(end), _) | (None, Some(end)) => end,
+                (None, None) => {
+                    let end = self.missing_up_to(position, size.min(position + FETCH_BYTES));
+                    return Some(ByteRange::new(position, end));
+                }
+            };
+        }
+        None
+    }
+
+    fn is_complete(&self) -> bool {
+        self.small.is_some() || self.size == Some(self.frontier)
+    }
+
+    pub(super) fn step(&mut self) -> Option<Step> {
+        if !self.queue.is_empty() {
+            return Some(Step::Fetch(std::mem::take(&mut self.queue)));
+        }
+        if self.is_complete() {
+            return Some(Step::Complete);
+        }
+        if self.wants_whole && self.fillers < FILLERS_MAX && !self.ignores_ranges && self.next_missing().is_some() {
+            self.fillers += 1;
+            return Some(Step::Fill);
+        }
+        let is_idle = self.info.is_some() && self.fetches.is_empty() && self.fillers == 0 && self.readers == 0;
+        if is_idle && !self.wants_whole {
+            self.end.get_or_insert(End::Superseded);
+            return Some(Step::Park);
+        }
+        None
+    }
+
+    pub(super) fn at(&mut self, position: u64, is_last: impl FnOnce(u64) -> bool) -> At {
+        let mut is_coming = false;
+        let found = if let Some(piece) = self.stored_at(position) {
+            Some((At::Stored(piece.clone()), piece.end()))
+        } else {
+            let fetch = self.fetch_at(position);
+            is_coming = fetch.is_some();
+            fetch.and_then(|fetch| fetch.at(position)).map(|bytes| {
+                let end = position + bytes.len() as u64;
+                (At::Bytes(bytes), end)
+            })
+        };
+        let is_withheld = |end| is_last(end) && !self.verified;
+        match (found, &self.end) {
+            (Some((found, end)), _) if !is_withheld(end) => found,
+            (_, Some(End::Failed(error))) => At::Failed(error.clone()),
+            (_, Some(End::Superseded)) => At::Failed(changed()),
+            (None, Some(End::Complete { .. })) => At::Failed(Error::internal("a transfer ended before its last byte")),
+            (Some((found, _)), Some(End::Complete { .. })) => found,
+            (Some(_), None) => At::NotYet,
+            (None, None) if is_coming => At::NotYet,
+            (None, None) => At::Missing,
+        }
+    }
+}
