@@ -42,6 +42,16 @@ pub(crate) enum DataDirError {
         /// The other server's process, as far as it is known.
         pid: String,
     },
+    /// Its contents are elsewhere.
+    #[error("the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was")]
+    Elsewhere {
+        /// The directory.
+        dir: PathBuf,
+        /// Where they are.
+        found: String,
+        /// Where they were to be.
+        place: String,
+    },
     /// A later release made it.
     #[error("the data directory {dir} was made by a newer release of umbra (format {found}; this one reads up to {FORMAT})")]
     Newer {
@@ -104,6 +114,34 @@ impl DataDir {
     /// The directory of the contents.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
+    }
+
+    /// The directory of the cache of contents that are elsewhere.
+    pub(crate) fn blob_cache(&self) -> PathBuf {
+        self.path.join("blob-cache")
+    }
+
+    /// Holds that the contents of this directory's metadata are at `place`, if they are anywhere. Elsewhere none of them would be found.
+    pub(crate) fn check_contents(&self, place: &str) -> Result<(), DataDirError> {
+        let path = self.contents();
+        let found = match fs::read_to_string(&path) {
+            Ok(found) => found.trim().to_owned(),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::Read(path, error).into()),
+            // Before places were remembered there was one.
+            Err(_) if self.blobs().join("lock").exists() => "disk".to_owned(),
+            Err(_) => return Ok(()),
+        };
+        if found == place { Ok(()) } else { Err(DataDirError::Elsewhere { dir: self.path.clone(), found, place: place.to_owned() }) }
+    }
+
+    /// Remembers that the contents are at `place`.
+    pub(crate) fn claim_contents(&self, place: &str) -> Result<(), DataDirError> {
+        let path = self.contents();
+        if path.exists() { Ok(()) } else { Ok(private_file::create(&path, format!("{place}\n").as_bytes())?) }
+    }
+
+    fn contents(&self) -> PathBuf {
+        self.path.join("contents")
     }
 
     /// The file of the key-encryption key.
@@ -175,6 +213,23 @@ mod tests {
         }
         fs::write(dir.path().join("format"), "1\n").unwrap();
         DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn contents_stay_where_they_are() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&parent.path().join("new")).unwrap();
+        dir.check_contents("s3://mistyped/p").unwrap();
+        dir.claim_contents("s3://b/p").unwrap();
+        dir.claim_contents("s3://b/p").unwrap();
+        dir.check_contents("s3://b/p").unwrap();
+        let error = dir.check_contents("disk").unwrap_err();
+        assert!(error.to_string().contains("keeps its contents at s3://b/p"), "{error}");
+        // One of a time when contents were always on the disk.
+        let dir = DataDir::open(&parent.path().join("old")).unwrap();
+        fs::write(dir.blobs().join("lock"), "").unwrap();
+        assert!(matches!(dir.check_contents("s3://b/p"), Err(DataDirError::Elsewhere { found, .. }) if found == "disk"));
+        dir.check_contents("disk").unwrap();
     }
 
     #[test]

@@ -18,6 +18,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use umbra_s3::WebHooks;
 
+use crate::blob_place::BlobPlace;
+
 use declare::declare_settings;
 pub(crate) use metadata_url::MetadataUrl;
 pub(crate) use print::{print_default, print_effective, tell_defaults};
@@ -41,6 +43,27 @@ declare_settings! {
 
     /// How many connections to the database of `metadata` there are at most.
     metadata_connections: u32 = 24, [env = "UMBRA_METADATA_CONNECTIONS", value_name = "COUNT"];
+
+    /// Where contents are kept, if not in `blobs` in the data directory: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME`.
+    ///
+    /// The bucket must exist; any S3-compatible engine will do, and how durable an acknowledged write is, is then its word. PREFIX may be
+    /// left out, `region` is `auto` without being said, `endpoint` may be left out for a region of Amazon's, and `&addressing=path` or
+    /// `virtual-host` says how the bucket is named in requests. The key is taken from UMBRA_BLOBS_ACCESS_KEY and
+    /// UMBRA_BLOBS_SECRET_KEY, or from `blobs_key_file`. What shadows may point at does not limit it. A data directory stays
+    /// with the place it began with.
+    blobs: String = String::new(), [env = "UMBRA_BLOBS", value_name = "URL"];
+
+    /// A file with the key for `blobs`: JSON with `access_key` and `secret_key`, readable by its owner alone.
+    blobs_key_file: PathBuf = PathBuf::new(), [env = "UMBRA_BLOBS_KEY_FILE", value_name = "FILE"];
+
+    /// A file with certificate authorities, in PEM, to trust at the endpoint of `blobs` besides the public ones.
+    blobs_ca: PathBuf = PathBuf::new(), [env = "UMBRA_BLOBS_CA", value_name = "FILE"];
+
+    /// How many bytes of the contents of `blobs` are kept in `blob-cache` in the data directory; 0 for none. Without `blobs` there is no cache.
+    ///
+    /// Never more than four fifths of what the disk has free at the start. It begins empty at every start. Its index takes up to a half per
+    /// cent of it in memory when all that is kept is small.
+    blob_cache_bytes: u64 = 10 << 30, [env = "UMBRA_BLOB_CACHE_BYTES", value_name = "BYTES"];
 
     /// The address that takes S3 requests. Port 0 takes any free port and prints it.
     ///
@@ -184,6 +207,9 @@ impl Settings {
         let wrong = |name, why: &str| Err(SettingsError::Value(name, why.to_owned()));
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
             return wrong("tls_cert", "and the setting tls_key go together: give both or neither");
+        }
+        if let Err(why) = BlobPlace::parse(&self.blobs) {
+            return wrong("blobs", &format!("cannot be used: {why}"));
         }
         if self.hydration_memory_mib == 0 {
             return wrong("hydration_memory_mib", "must not be 0");

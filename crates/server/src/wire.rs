@@ -1,5 +1,6 @@
 //! The composition root: makes a server of its parts, in the order in which they need each other, and takes it apart again.
 
+mod contents;
 mod error;
 mod guard;
 mod metadata;
@@ -78,6 +79,7 @@ impl Server {
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);
         parts.events.register_metrics(&mut registry);
+        parts.blob_cache.register(&mut registry);
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
             catalog: Arc::clone(&parts.catalog),

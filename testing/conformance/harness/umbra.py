@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from . import clients, postgres
+from . import clients, engine, postgres
 from .process import Process, clean_environment
 from .wait import until
 
@@ -51,12 +51,14 @@ class Umbra:
         self.home = self.dir / "home"
         self.home.mkdir(exist_ok=True)
         self.data_dir = self.dir / "data"
-        self.flags = list(flags)
+        # Contents may be wanted elsewhere, unless a test says itself where.
+        blobs, keys = ([], {}) if "--blobs" in flags else engine.of_all(self.dir)
+        self.flags = [*blobs, *flags]
         self.root = root
         extra = {"UMBRA_ROOT_ACCESS_KEY": ROOT_KEY, "UMBRA_ROOT_SECRET_KEY": ROOT_SECRET} if root else {}
         if database := postgres.wanted(self.dir):
             extra["UMBRA_METADATA"] = database
-        self.env = clean_environment(self.home, **{**extra, **(env or {})})
+        self.env = clean_environment(self.home, **{**extra, **keys, **(env or {})})
         self.listen = self.admin_listen = "127.0.0.1:0"
         self.log_path = self.dir / "umbra.log"
         self.process = None

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
-use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
+use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
@@ -13,7 +13,7 @@ use umbra_s3::{EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, 
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
-use super::{StartError, metadata::Metadata};
+use super::{StartError, contents, metadata::Metadata};
 use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
 
 /// Buckets asked for at once.
@@ -32,6 +32,7 @@ pub(super) struct Parts {
     reclaimer: JoinHandle<()>,
     destroyer: Arc<Destroyer>,
     destroying: JoinHandle<()>,
+    pub(super) blob_cache: CacheMetrics,
     pub(super) events: Arc<EventDelivery>,
     telling: JoinHandle<()>,
 }
@@ -48,8 +49,8 @@ impl Parts {
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
         let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
         let meta = metadata.store();
-        let blobs = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
-        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let blob_cache = CacheMetrics::default();
+        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
@@ -92,6 +93,7 @@ impl Parts {
             reclaimer: tokio::spawn(reclaimer.run()),
             destroyer,
             destroying: tokio::spawn(async move { worker.run().await }),
+            blob_cache,
             events,
             telling: tokio::spawn(async move { teller.run().await }),
         })
