@@ -8,7 +8,7 @@ use crate::{
     history::{History, Intended, Mode, Op, Outcome},
     life::World,
     origin::{Change, Fetch},
-    reference::{At, Effect, Name, Seen, Value},
+    reference::{At, Condition, Effect, Name, Seen, Value},
     writes::WriteId,
 };
 
@@ -122,7 +122,9 @@ impl Record<'_> {
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
-                item(effect, true)
+                // On a condition, it may have found nothing to delete.
+                let is_certain = !owner_interferes || !matches!(intended, Intended::Delete(Condition::Is(_), _));
+                item(effect, is_certain)
             }
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
@@ -291,7 +293,6 @@ pub(crate) fn trace(world: &World, history: &History, key: Option<&str>) -> Stri
 }
 
 fn unconditionally(intended: &Intended) -> Effect {
-    use crate::reference::Condition;
     match intended {
         Intended::Put(value, _) => Effect::Put(*value, Condition::None),
         Intended::Delete(_, marker) => Effect::Delete(Condition::None, *marker),
