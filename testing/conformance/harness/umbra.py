@@ -53,7 +53,7 @@ class Umbra:
         self.data_dir = self.dir / "data"
         # Contents may be wanted elsewhere, unless a test says itself where.
         blobs, keys = ([], {}) if "--blobs" in flags else engine.of_all(self.dir)
-        self.flags = [*blobs, *flags]
+        self.blobs, self.flags = blobs, list(flags)
         self.root = root
         extra = {"UMBRA_ROOT_ACCESS_KEY": ROOT_KEY, "UMBRA_ROOT_SECRET_KEY": ROOT_SECRET} if root else {}
         if database := postgres.wanted(self.dir):
@@ -67,7 +67,7 @@ class Umbra:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self, ready=True):
-        argv = [binary(), "serve", "--data-dir", self.data_dir, "--listen", self.listen, "--admin-listen", self.admin_listen, *self.flags]
+        argv = [binary(), "serve", "--data-dir", self.data_dir, "--listen", self.listen, "--admin-listen", self.admin_listen, *self.blobs, *self.flags]
         self.process = Process("umbra", argv, self.log_path, self.env, cwd=self.dir, stdout=self.dir / "stdout").start()
         if ready:
             self.await_ready()
