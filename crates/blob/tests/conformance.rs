@@ -45,10 +45,11 @@ async fn failing_without_failures() {
 /// A cache too small for anything to stay long, and with blocks of odd lengths.
 async fn cached(inner: Arc<dyn BlobStore>) {
     for (bytes, block_bytes) in [(4 << 20, 1 << 20), (2 << 20, 100_000), (64 << 20, 1 << 20)] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("a directory is made");
         let settings = CacheSettings { bytes, block_bytes, reserve_bytes: Some(0), ..CacheSettings::default() };
         let dir = dir.path().join("cache");
-        suite::run(Arc::new(CachedBlobStore::open(Arc::clone(&inner), dir, settings, CacheMetrics::default()).await.unwrap())).await;
+        let cached = CachedBlobStore::open(Arc::clone(&inner), dir, settings, CacheMetrics::default()).await.expect("the cache opens");
+        suite::run(Arc::new(cached)).await;
     }
 }
 

@@ -107,13 +107,16 @@ pub(crate) enum At {
     Object(WriteId),
 }
 
+/// A version on a page, with its ETag and size, of which a delete marker has none.
+type ListedVersion = (VersionId, Option<(ETag, u64)>);
+
 /// What one page lists of the versions of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     /// Where the page before ended, if within the key.
     pub(crate) behind: Option<VersionId>,
-    /// Each with its ETag and size, of which a delete marker has none.
-    pub(crate) versions: Vec<(VersionId, Option<(ETag, u64)>)>,
+    /// The newest first.
+    pub(crate) versions: Vec<ListedVersion>,
     /// Whether the first of them, and no other, is listed as the latest.
     pub(crate) has_latest: bool,
     /// Whether there is nothing behind them.
@@ -282,7 +285,7 @@ impl Listed {
     fn fits(&self, state: &State, writes: &Writes) -> bool {
         let shown = || state.visible().map(|value| Version { name: Name::Null, value: Some(value) });
         let all = if state.versions.is_empty() { Vec::from_iter(shown()) } else { state.versions.clone() };
-        let fits = |(version, (id, object)): (&Version, &(VersionId, Option<(ETag, u64)>))| {
+        let fits = |(version, (id, object)): (&Version, &ListedVersion)| {
             let seen = object.as_ref().map_or(Seen::Absent, |(etag, size)| Seen::Listed(etag.clone(), *size));
             version.is(id, writes) && seen.fits(version.value, writes)
         };
@@ -292,7 +295,7 @@ impl Listed {
             let is_all = if self.is_end { all.len() == listed.len() } else { all.len() >= listed.len() };
             is_all && all.iter().zip(listed).all(fits)
         };
-        let Some(behind) = &self.behind else { return follows(0) && self.has_latest == !listed.is_empty() };
+        let Some(behind) = &self.behind else { return follows(0) && self.has_latest != listed.is_empty() };
         let mut places = all.iter().enumerate().filter(|(_, version)| version.is(behind, writes)).map(|(at, _)| at + 1).peekable();
         // One that is gone, of which nobody knows where it was, may have been anywhere.
         places.peek().is_none() || !self.has_latest && places.any(follows)

@@ -30,6 +30,7 @@ static SHARED: LazyLock<Option<SeaweedFs>> = LazyLock::new(SeaweedFs::start);
 static PREFIXES: AtomicU32 = AtomicU32::new(0);
 
 /// The shared store; says so where there is none.
+#[expect(clippy::print_stdout, reason = "the word of a test that is left out")]
 pub(crate) fn shared() -> Option<&'static SeaweedFs> {
     let shared = SHARED.as_ref();
     if shared.is_none() {
