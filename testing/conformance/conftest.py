@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import process
+from harness import postgres, process
 from harness.clients import anonymous, read, s3
 from harness.moto_origin import Moto
 from harness.organizations import Org
@@ -51,6 +51,7 @@ def _evidence(item):
 
 def pytest_sessionfinish():
     process.kill_all()
+    postgres.stop_shared()
 
 
 @pytest.fixture(scope="session")

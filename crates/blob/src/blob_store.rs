@@ -38,6 +38,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Reading keeps the blob alive: a delete meanwhile does not disturb a stream that was returned.
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>>;
 
+    /// How many bytes of content the identifier says its blob has, where the engine's identifiers say so. Looks at nothing stored.
+    fn size_of(&self, _id: &BlobId) -> Option<u64> {
+        None
+    }
+
     /// Deletes a blob and frees its space, at once or once its last reader is done. Deleting what is gone is no error.
     ///
     /// A delete need not survive a crash: a blob that was deleted just before may be back after it.

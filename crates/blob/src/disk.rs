@@ -27,7 +27,6 @@ mod file;
 mod hole;
 mod large;
 mod layout;
-mod pins;
 mod reader;
 mod record;
 mod segment;
@@ -77,6 +76,25 @@ impl DiskBlobStore {
         Self::open_with(dir.into(), settings, Components::default()).await
     }
 
+    /// Opens a store for what can be had again: its writes are not flushed, and what an earlier process left is removed.
+    pub(crate) async fn open_empty(dir: PathBuf, settings: DiskSettings) -> Result<Self> {
+        let old = dir.clone();
+        let removed = blocking(move || file::or_gone(std::fs::remove_dir_all(old)).map_err(Error::from_io("empty the cache of blobs")));
+        removed.await?;
+        Self::open_with(dir, settings, Components { sync: Arc::new(|_| Ok(())), ..Components::default() }).await
+    }
+
+    /// Deletes a blob without anybody waiting for it.
+    pub(crate) fn delete_in_background(&self, id: &BlobId) {
+        let Some(address) = Address::decode(id) else { return };
+        let engine = Arc::clone(&self.engine);
+        file::in_background(move || {
+            if let Err(error) = engine.delete(&address) {
+                tracing::warn!(%error, "a blob is not deleted");
+            }
+        });
+    }
+
     async fn open_with(dir: PathBuf, settings: DiskSettings, components: Components) -> Result<Self> {
         let engine = blocking(move || Engine::open(dir, settings, components)).await?;
         Ok(Self { engine: Arc::new(engine) })
@@ -113,6 +131,10 @@ impl BlobStore for DiskBlobStore {
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
         reader::read(Arc::clone(&self.engine), id.clone(), range).await
+    }
+
+    fn size_of(&self, id: &BlobId) -> Option<u64> {
+        Address::decode(id).map(|address| address.length())
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {

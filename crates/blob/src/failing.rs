@@ -111,6 +111,10 @@ impl BlobStore for FailingBlobStore {
         Ok(checked.boxed())
     }
 
+    fn size_of(&self, id: &BlobId) -> Option<u64> {
+        self.inner.size_of(id)
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<()> {
         self.check(&BlobOperation::Delete { id: id.clone() })?;
         self.inner.delete(id).await

@@ -74,6 +74,10 @@ impl BlobStore for MemoryBlobStore {
         Ok(stream::iter(std::iter::from_fn(next)).boxed())
     }
 
+    fn size_of(&self, id: &BlobId) -> Option<u64> {
+        self.0.lock().blobs.get(id).map(|content| content.len() as u64)
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<()> {
         self.0.lock().blobs.remove(id);
         Ok(())

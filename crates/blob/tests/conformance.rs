@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use umbra_blob::{DiskBlobStore, DiskSettings, FailingBlobStore, MemoryBlobStore, suite};
+use umbra_blob::{
+    BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, FailingBlobStore, MemoryBlobStore, suite,
+};
 
 /// Sizes that make small blobs meet every boundary.
 fn small() -> DiskSettings {
@@ -38,4 +40,26 @@ async fn disk_with_small_sizes() {
 #[tokio::test]
 async fn failing_without_failures() {
     suite::run(Arc::new(FailingBlobStore::new(Arc::new(MemoryBlobStore::new()), |_| None))).await;
+}
+
+/// A cache too small for anything to stay long, and with blocks of odd lengths.
+async fn cached(inner: Arc<dyn BlobStore>) {
+    for (bytes, block_bytes) in [(4 << 20, 1 << 20), (2 << 20, 100_000), (64 << 20, 1 << 20)] {
+        let dir = tempfile::tempdir().expect("a directory is made");
+        let settings = CacheSettings { bytes, block_bytes, reserve_bytes: Some(0), ..CacheSettings::default() };
+        let dir = dir.path().join("cache");
+        let cached = CachedBlobStore::open(Arc::clone(&inner), dir, settings, CacheMetrics::default()).await.expect("the cache opens");
+        suite::run(Arc::new(cached)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_memory() {
+    cached(Arc::new(MemoryBlobStore::new())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cached_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    cached(Arc::new(DiskBlobStore::open(dir.path(), small()).await.unwrap())).await;
 }

@@ -1,12 +1,14 @@
 //! The client itself: from a call to an answer.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, future::ready, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request,
-    header::{CONTENT_LENGTH, HOST, SERVER, USER_AGENT},
+    header::{CONTENT_LENGTH, HOST, HeaderName, SERVER, USER_AGENT},
 };
+use md5::{Digest as _, Md5};
 use umbra_core::{Body, Clock, Entity, ErrorKind, SystemClock};
 
 use crate::{
@@ -89,7 +91,7 @@ impl S3Client {
 
     /// Sends `call` without a body, again if that is harmless and may help, and returns the answer if it is a success.
     pub(crate) async fn send(&self, call: Call<'_>) -> Result<Answer> {
-        let attempt = || self.adapted(&call, RequestBody::empty, EMPTY_SHA256);
+        let attempt = || self.adapted(&call, || ready(Ok((RequestBody::empty(), None))), EMPTY_SHA256);
         if call.is_repeatable() { self.inner.retry.run(call.method == Method::DELETE, attempt).await } else { attempt().await }
     }
 
@@ -97,16 +99,37 @@ impl S3Client {
     pub(crate) async fn send_document(&self, call: Call<'_>, document: String) -> Result<Answer> {
         let hash = sigv4::sha256_hex(document.as_bytes());
         let document = Bytes::from(document);
-        self.adapted(&call, || RequestBody::Whole(document.clone()), &hash).await
+        self.adapted(&call, || ready(Ok((RequestBody::Whole(document.clone()), None))), &hash).await
+    }
+
+    /// Sends `call` with content that is at hand, and so again if that may help: the caller vouches that twice does no harm.
+    ///
+    /// Its MD5 goes with it, so that what is not as it was sent is refused on arrival: every service heeds that, but not the hash of a signature.
+    pub(crate) async fn send_bytes(&self, mut call: Call<'_>, content: &Bytes) -> Result<Answer> {
+        let hashed = content.clone();
+        let md5 = tokio::task::spawn_blocking(move || BASE64.encode(Md5::digest(&hashed))).await;
+        let md5 = md5.map_err(|_| Error::Request("the hash of the content was cut short".into()))?;
+        call = call.header(HeaderName::from_static("content-md5"), Some(&md5))?;
+        let hash = if content.is_empty() { EMPTY_SHA256 } else { UNSIGNED_PAYLOAD };
+        self.inner.retry.run(true, || self.adapted(&call, || RequestBody::bytes(content), hash)).await
+    }
+
+    /// Runs `attempt` until it succeeds, fails for good, or was tried often enough. The caller vouches that twice does no harm.
+    pub async fn repeat<T, F: Future<Output = Result<T>>>(&self, attempt: impl FnMut() -> F) -> Result<T> {
+        self.inner.retry.run(true, attempt).await
     }
 
     /// Sends `call`, and again when the service has said what it wants otherwise: an error like that comes before anything is done.
-    async fn adapted(&self, call: &Call<'_>, body: impl Fn() -> RequestBody, hash: &str) -> Result<Answer> {
+    async fn adapted<F>(&self, call: &Call<'_>, body: impl Fn() -> F, hash: &str) -> Result<Answer>
+    where
+        F: Future<Output = Result<(RequestBody, Option<Upload>)>>,
+    {
         let Inner { learned, .. } = &*self.inner;
         let (mut lessons, mut first) = (Vec::new(), None);
         loop {
             let region = self.signing_region();
-            let error = match self.attempt(call, body(), None, hash).await {
+            let (body, upload) = body().await?;
+            let error = match self.attempt(call, body, upload, hash).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };

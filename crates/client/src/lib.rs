@@ -38,7 +38,7 @@ pub use error::{Error, Result, S3Error};
 pub use guard::{Cidr, CidrError, EndpointGuard, GuardError, GuardPolicy};
 pub use learned::ListVersion;
 pub use listing::{ListOptions, ListPage, ListedObject};
-pub use multipart::{CompletedUpload, ListedPart, PartPage};
+pub use multipart::{CompletedUpload, ListedPart, ListedUpload, PartPage, UploadMarker, UploadPage};
 pub use object::{ContentRange, GetOptions, GetResponse};
 pub use post::Poster;
 pub use settings::ClientSettings;

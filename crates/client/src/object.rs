@@ -1,5 +1,6 @@
 //! Operations on one object.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
     header::{self, HeaderName},
@@ -103,6 +104,11 @@ impl S3Client {
     pub async fn put_object(&self, key: &str, size: u64, body: Body, headers: &HeaderMap) -> Result<HeaderMap> {
         let call = self.object(Method::PUT, key)?.headers(headers);
         Ok(self.send_content(call, size, body).await?.headers)
+    }
+
+    /// Stores `content`, which is at hand, at `key`; tried again like a read. For keys that nobody else writes.
+    pub async fn put_bytes(&self, key: &str, content: &Bytes) -> Result<HeaderMap> {
+        Ok(self.send_bytes(self.object(Method::PUT, key)?, content).await?.headers)
     }
 
     /// Deletes the object at `key`. It is no error if there is none.

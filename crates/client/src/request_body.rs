@@ -13,13 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use umbra_core::{BodyStream, ChecksumAlgorithm, ChecksumHasher};
 
 use crate::Error;
+
+/// How much of content at hand is handed over at once.
+const SLICE_BYTES: usize = 128 * 1024;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
@@ -99,6 +102,13 @@ pub(crate) struct Withheld;
 impl RequestBody {
     pub(crate) fn empty() -> Self {
         Self::Whole(Bytes::new())
+    }
+
+    /// Content that is at hand, in slices, so that how far it got is known.
+    pub(crate) async fn bytes(content: &Bytes) -> Result<(Self, Option<Upload>), Error> {
+        let slices: Vec<_> =
+            (0..content.len()).step_by(SLICE_BYTES).map(|start| Ok(content.slice(start..content.len().min(start + SLICE_BYTES)))).collect();
+        Self::stream(content.len() as u64, stream::iter(slices).boxed(), false).await
     }
 
     /// A body of `size` bytes out of `stream`, followed by its checksum if it is to be `sealed`. Waits for the first bytes; where they are all

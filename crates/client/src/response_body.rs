@@ -45,7 +45,7 @@ impl ResponseBody {
     async fn gather(mut self, limit: usize) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(chunk) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_next(cx)).await {
-            let chunk = chunk.map_err(|source| Error::BadResponse { why: "it ends early".into(), source: Some(source.into()) })?;
+            let chunk = chunk.map_err(|source| Error::Broken { sent: true, source: source.into() })?;
             if all.len() + chunk.len() > limit {
                 return Err(Error::bad_response(format!("it exceeds {limit} bytes")));
             }

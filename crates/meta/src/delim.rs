@@ -67,6 +67,16 @@ impl DelimWalk {
         self.page.entries.push(entry);
     }
 
+    /// How many entries and common prefixes the page still takes.
+    pub(crate) const fn room(&self) -> usize {
+        self.scan.limit.saturating_sub(self.page.entries.len() + self.page.common_prefixes.len())
+    }
+
+    /// The listing that was asked for.
+    pub(crate) const fn scan(&self) -> &ScanDelim {
+        &self.scan
+    }
+
     pub(crate) fn finish(self) -> DelimPage {
         self.page
     }

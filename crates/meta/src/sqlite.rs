@@ -42,6 +42,7 @@
 mod backup;
 mod checkpoint;
 mod counters;
+mod dump;
 mod failure;
 mod group;
 mod pace;
@@ -136,6 +137,19 @@ impl SqliteMetaStore {
         let (path, settings, to) = (self.path.clone(), self.settings.clone(), to.to_owned());
         let copy = move || backup::copy(&path, &settings, &to);
         tokio::task::spawn_blocking(copy).await.map_err(|error| Error::Unavailable(error.to_string()))?
+    }
+}
+
+impl SqliteMetaStore {
+    /// Shows every row of the store at `path` to `each`, in the order of partitions and keys, as they stand at one moment. Blocks. The store may
+    /// be open, in another process too.
+    pub fn export(path: &Path, each: impl FnMut(Partition, &Entry) -> Result<()>) -> Result<()> {
+        dump::export(path, each)
+    }
+
+    /// Makes the store at `path`, where there is none, of the rows that `next` answers: all of them, or it is not there. Blocks.
+    pub fn import(path: &Path, next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {
+        dump::import(path, next)
     }
 }
 

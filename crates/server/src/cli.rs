@@ -5,6 +5,7 @@ mod demo;
 mod failure;
 mod interval;
 mod key;
+mod metadata;
 mod org;
 pub(crate) mod out;
 mod profile;
@@ -40,6 +41,8 @@ enum Command {
     Org(org::Org),
     /// Create, list and delete access keys.
     Key(key::Key),
+    /// Move the server's metadata between engines.
+    Metadata(Box<metadata::Metadata>),
     /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
@@ -77,6 +80,7 @@ fn run(command: Command) -> Outcome {
             Command::Storage(storage) => storage.run().await,
             Command::Org(org) => org.run().await,
             Command::Key(key) => key.run().await,
+            Command::Metadata(metadata) => metadata.run().await,
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
             Command::Demo(demo) => demo.run().await,

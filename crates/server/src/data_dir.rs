@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/format          which form the directory has
 //! DIR/lock            held by the server that runs; its process id
+//! DIR/node            the name under which this server holds a database
 //! DIR/root-key.json   the root access key (owner-readable only)
 //! DIR/secret.key      the key-encryption key (owner-readable only)
 //! DIR/meta/umbra.db   metadata
@@ -17,6 +18,7 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use umbra_core::Random;
 
 use crate::private_file::{self, FileError};
 
@@ -39,6 +41,16 @@ pub(crate) enum DataDirError {
         dir: PathBuf,
         /// The other server's process, as far as it is known.
         pid: String,
+    },
+    /// Its contents are elsewhere.
+    #[error("the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was")]
+    Elsewhere {
+        /// The directory.
+        dir: PathBuf,
+        /// Where they are.
+        found: String,
+        /// Where they were to be.
+        place: String,
     },
     /// A later release made it.
     #[error("the data directory {dir} was made by a newer release of umbra (format {found}; this one reads up to {FORMAT})")]
@@ -78,14 +90,58 @@ impl DataDir {
         &self.path
     }
 
+    /// The name of this directory among those that use one database; made when it is first asked for.
+    pub(crate) fn node(&self, random: &dyn Random) -> Result<String, FileError> {
+        let path = self.path.join("node");
+        if let Some(bytes) = private_file::read(&path)? {
+            return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
+        }
+        let node = hex::encode(random.array::<8>());
+        private_file::create(&path, format!("{node}\n").as_bytes())?;
+        Ok(node)
+    }
+
     /// The file of the metadata.
     pub(crate) fn metadata(&self) -> PathBuf {
-        self.path.join("meta").join("umbra.db")
+        Self::metadata_in(&self.path)
+    }
+
+    /// The file of the metadata in the directory `path`, which another process may hold.
+    pub(crate) fn metadata_in(path: &Path) -> PathBuf {
+        path.join("meta").join("umbra.db")
     }
 
     /// The directory of the contents.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.path.join("blobs")
+    }
+
+    /// The directory of the cache of contents that are elsewhere.
+    pub(crate) fn blob_cache(&self) -> PathBuf {
+        self.path.join("blob-cache")
+    }
+
+    /// Holds that the contents of this directory's metadata are at `place`, if they are anywhere. Elsewhere none of them would be found.
+    pub(crate) fn check_contents(&self, place: &str) -> Result<(), DataDirError> {
+        let path = self.contents();
+        let found = match fs::read_to_string(&path) {
+            Ok(found) => found.trim().to_owned(),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::Read(path, error).into()),
+            // Before places were remembered there was one.
+            Err(_) if self.blobs().join("lock").exists() => "disk".to_owned(),
+            Err(_) => return Ok(()),
+        };
+        if found == place { Ok(()) } else { Err(DataDirError::Elsewhere { dir: self.path.clone(), found, place: place.to_owned() }) }
+    }
+
+    /// Remembers that the contents are at `place`.
+    pub(crate) fn claim_contents(&self, place: &str) -> Result<(), DataDirError> {
+        let path = self.contents();
+        if path.exists() { Ok(()) } else { Ok(private_file::create(&path, format!("{place}\n").as_bytes())?) }
+    }
+
+    fn contents(&self) -> PathBuf {
+        self.path.join("contents")
     }
 
     /// The file of the key-encryption key.
@@ -141,6 +197,14 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_keeps_its_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let name = |of: &str| DataDir::open(&parent.path().join(of)).unwrap().node(&umbra_core::SystemRandom).unwrap();
+        assert_eq!((name("a"), name("a").len()), (name("a"), 16));
+        assert_ne!(name("a"), name("b"));
+    }
+
+    #[test]
     fn a_directory_of_a_later_release_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         for later in ["2", "99", "new"] {
@@ -149,6 +213,23 @@ mod tests {
         }
         fs::write(dir.path().join("format"), "1\n").unwrap();
         DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn contents_stay_where_they_are() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&parent.path().join("new")).unwrap();
+        dir.check_contents("s3://mistyped/p").unwrap();
+        dir.claim_contents("s3://b/p").unwrap();
+        dir.claim_contents("s3://b/p").unwrap();
+        dir.check_contents("s3://b/p").unwrap();
+        let error = dir.check_contents("disk").unwrap_err();
+        assert!(error.to_string().contains("keeps its contents at s3://b/p"), "{error}");
+        // One of a time when contents were always on the disk.
+        let dir = DataDir::open(&parent.path().join("old")).unwrap();
+        fs::write(dir.blobs().join("lock"), "").unwrap();
+        assert!(matches!(dir.check_contents("s3://b/p"), Err(DataDirError::Elsewhere { found, .. }) if found == "disk"));
+        dir.check_contents("disk").unwrap();
     }
 
     #[test]

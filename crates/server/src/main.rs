@@ -1,6 +1,7 @@
 //! Umbra: a self-hosted S3-compatible object store whose buckets can shadow a bucket elsewhere.
 
 mod bench;
+mod blob_place;
 mod cli;
 mod data_dir;
 mod kms_keys;

@@ -48,16 +48,20 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let wrong = |error| FileError::Write(path.to_owned(), error);
     let draft = path.with_extension("new");
-    // What a crash left of an earlier attempt.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(wrong)?;
+    let mut file = begin(&draft).map_err(wrong)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)?;
     fs::rename(&draft, path).map_err(wrong)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(wrong)
+}
+
+/// Begins a private file anew, whatever an earlier attempt has left under its name.
+pub(crate) fn begin(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

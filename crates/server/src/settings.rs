@@ -5,6 +5,7 @@
 //! environment over the file, the file over the defaults.
 
 mod declare;
+mod metadata_url;
 mod print;
 
 use std::{
@@ -17,7 +18,10 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use umbra_s3::WebHooks;
 
+use crate::blob_place::BlobPlace;
+
 use declare::declare_settings;
+pub(crate) use metadata_url::MetadataUrl;
 pub(crate) use print::{print_default, print_effective, tell_defaults};
 
 declare_settings! {
@@ -25,6 +29,41 @@ declare_settings! {
     ///
     /// Put it on the fastest durable disk there is: every acknowledged write has been flushed to it.
     data_dir: PathBuf = PathBuf::from("./umbra-data"), [env = "UMBRA_DATA_DIR", value_name = "DIR"];
+
+    /// Where metadata is kept: nothing for the data directory, or a database as `postgres://USER@HOST:PORT/DATABASE`.
+    ///
+    /// PostgreSQL 15 or newer, or a database that speaks its protocol; the tables are made at the first start. The connection is by TLS
+    /// and the host's name is verified, unless the host is this machine or `?sslmode=disable` is said; `?sslrootcert=FILE` names the
+    /// authorities to believe. One server to a database. Keep the password out of the command line, where others see it:
+    /// `metadata_password_file`, this variable or PGPASSWORD. The key-encryption key stays in the data directory.
+    metadata: MetadataUrl = MetadataUrl::default(), [env = "UMBRA_METADATA", value_name = "URL", hide_env_values = true];
+
+    /// A file with the password for the database of `metadata`, readable by its owner alone.
+    metadata_password_file: PathBuf = PathBuf::new(), [env = "UMBRA_METADATA_PASSWORD_FILE", value_name = "FILE"];
+
+    /// How many connections to the database of `metadata` there are at most.
+    metadata_connections: u32 = 24, [env = "UMBRA_METADATA_CONNECTIONS", value_name = "COUNT"];
+
+    /// Where contents are kept, if not in `blobs` in the data directory: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME`.
+    ///
+    /// The bucket must exist; any S3-compatible engine will do, and how durable an acknowledged write is, is then its word. PREFIX may be
+    /// left out, `region` is `auto` without being said, `endpoint` may be left out for a region of Amazon's, and `&addressing=path` or
+    /// `virtual-host` says how the bucket is named in requests. The key is taken from UMBRA_BLOBS_ACCESS_KEY and
+    /// UMBRA_BLOBS_SECRET_KEY, or from `blobs_key_file`. What shadows may point at does not limit it. A data directory stays
+    /// with the place it began with.
+    blobs: String = String::new(), [env = "UMBRA_BLOBS", value_name = "URL"];
+
+    /// A file with the key for `blobs`: JSON with `access_key` and `secret_key`, readable by its owner alone.
+    blobs_key_file: PathBuf = PathBuf::new(), [env = "UMBRA_BLOBS_KEY_FILE", value_name = "FILE"];
+
+    /// A file with certificate authorities, in PEM, to trust at the endpoint of `blobs` besides the public ones.
+    blobs_ca: PathBuf = PathBuf::new(), [env = "UMBRA_BLOBS_CA", value_name = "FILE"];
+
+    /// How many bytes of the contents of `blobs` are kept in `blob-cache` in the data directory; 0 for none. Without `blobs` there is no cache.
+    ///
+    /// Never more than four fifths of what the disk has free at the start. It begins empty at every start. Its index takes up to a half per
+    /// cent of it in memory when all that is kept is small.
+    blob_cache_bytes: u64 = 10 << 30, [env = "UMBRA_BLOB_CACHE_BYTES", value_name = "BYTES"];
 
     /// The address that takes S3 requests. Port 0 takes any free port and prints it.
     ///
@@ -189,8 +228,17 @@ impl Settings {
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
             return wrong("tls_cert", "and the setting tls_key go together: give both or neither");
         }
+        if let Err(why) = BlobPlace::parse(&self.blobs) {
+            return wrong("blobs", &format!("cannot be used: {why}"));
+        }
         if self.hydration_memory_mib == 0 {
             return wrong("hydration_memory_mib", "must not be 0");
+        }
+        if !self.metadata.is_embedded() && !self.metadata.is_database() {
+            return wrong("metadata", "must be empty or begin with postgres://");
+        }
+        if self.metadata_connections == 0 {
+            return wrong("metadata_connections", "must not be 0");
         }
         if self.max_connections == 0 {
             return wrong("max_connections", "must not be 0");

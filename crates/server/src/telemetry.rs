@@ -5,8 +5,9 @@ use tracing_subscriber::{EnvFilter, filter::ParseError};
 use crate::settings::{LogFormat, Settings};
 
 /// s3s logs every refused request as an error of its own, with what the client sent; ours says it once, without. Among what clients send
-/// are keys to encrypt with: it stays off whatever the operator says.
-const ALWAYS: &str = "s3s=off";
+/// are keys to encrypt with: it stays off whatever the operator says. So does the client of PostgreSQL, which logs each statement with its
+/// values, among them content and secrets.
+const ALWAYS: &str = "s3s=off,tokio_postgres=info,tokio_postgres::query=info,tokio_postgres::prepare=info";
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,16 @@ mod tests {
             assert!(filter(good).is_ok(), "{good}");
         }
         assert!(filter("umbra=loudly").is_err());
+    }
+
+    #[test]
+    fn what_a_database_is_sent_is_not_logged() {
+        for asked in ["trace", "info,tokio_postgres=trace", "tokio_postgres::query=debug"] {
+            let shown = filter(asked).unwrap().to_string();
+            for target in ["tokio_postgres", "tokio_postgres::query"] {
+                assert!(shown.contains(&format!("{target}=info")) && !shown.contains(&format!("{target}=d")), "{shown}");
+            }
+        }
     }
 
     #[test]

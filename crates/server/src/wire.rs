@@ -1,7 +1,9 @@
 //! The composition root: makes a server of its parts, in the order in which they need each other, and takes it apart again.
 
+mod contents;
 mod error;
 mod guard;
+mod metadata;
 mod parts;
 
 use std::{
@@ -18,6 +20,7 @@ use umbra_core::SystemRandom;
 use umbra_store::LifecycleDay;
 
 pub(crate) use error::StartError;
+pub(crate) use metadata::database_password;
 use parts::Parts;
 
 use crate::{
@@ -86,6 +89,7 @@ impl Server {
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);
         parts.events.register_metrics(&mut registry);
+        parts.blob_cache.register(&mut registry);
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
             catalog: Arc::clone(&parts.catalog),

@@ -120,10 +120,10 @@ impl Hydration {
         // From memory: the commit holds it against what is stored.
         let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
         while let Err(error) = self.publish(transfer, &current, &identity, &crc).await {
-            if error.kind() != ErrorKind::Conflict || is_outcome_unknown(&error) {
+            if !matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable) || is_outcome_unknown(&error) {
                 return Err(error);
             }
-            // Settings may have changed that are none of the copy's business, such as the credentials.
+            // Settings may have changed that are none of the copy's business, such as the credentials, or whether versions are kept.
             let now = self.current().await?;
             if now.revision == current.revision {
                 return Err(error);

@@ -18,6 +18,7 @@ use crate::{
     late_mirror::part_lock,
     origin::{Origin, OriginAttributes, OriginError, OriginHead, ShadowPath},
     tee::{Outcome, store_on_both},
+    view::{View, has_versions},
     write_through::{finish, merge, origin_failed, refuse_customer_key},
 };
 
@@ -130,7 +131,14 @@ impl Shadow {
         let parts = match origin_parts(&**origin, &path, key, &theirs, &plan).await? {
             Matched::Lacking(parts) => return Ok(Attempt::Lacks(parts)),
             Matched::All(parts) => Some(parts),
-            Matched::Gone => None,
+            Matched::Gone => match brought(&bucket, &view, &plan) {
+                Some(object) => {
+                    self.native().abort_upload(cx, &bucket, key, upload).await?;
+                    self.forget_origin_upload(&bucket, upload).await;
+                    return Ok(Attempt::Completed(object));
+                }
+                None => None,
+            },
         };
         let metadata = plan.metadata().map(mark_of_metadata).unwrap_or_default();
         let put = Intended::Put { etag: plan.etag().clone(), size: plan.size(), metadata };
@@ -181,6 +189,20 @@ enum Matched {
     Lacking(Vec<PartNumber>),
     /// It does not know the upload any more: see [`complete`].
     Gone,
+}
+
+/// The version that a repair made of an earlier attempt whose answer was lost, if it did: there is none to be made again.
+fn brought(bucket: &Bucket, view: &View, plan: &CompletionPlan) -> Option<PutObject> {
+    let object = view.local().filter(|object| has_versions(bucket) && view.unsettled().is_none() && object.hydrated.is_some())?;
+    let is_it = object.etag == *plan.etag() && object.size == plan.size() && plan.metadata() == Some(&object.metadata);
+    is_it.then(|| PutObject {
+        etag: object.etag.clone(),
+        checksums: object.checksums.clone(),
+        size: object.size,
+        last_modified: object.last_modified,
+        version: object.version.id(),
+        encryption: object.attributes.encryption.clone(),
+    })
 }
 
 /// The origin's parts, matched with ours.

@@ -238,8 +238,13 @@ impl Objects for Shadow {
             None => self.native().get(cx, bucket, key, options).await,
             Some(origin) => {
                 let user = self.user(bucket, Some(key));
-                let version = options.version;
+                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
                 let read = self.read_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
+                if let Some(of_null) = of_null
+                    && self.is_null_elsewhere(bucket, key).await?
+                {
+                    return self.native().get(cx, bucket, key, of_null).await;
+                }
                 let mut object = self.note_absence(cx, bucket, key, &*origin, read).await?;
                 refuse_other(version, object.info.version)?;
                 // The user is there until the last byte is read.
@@ -259,8 +264,13 @@ impl Objects for Shadow {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
-                let version = options.version;
+                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
                 let read = self.head_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
+                if let Some(of_null) = of_null
+                    && self.is_null_elsewhere(bucket, key).await?
+                {
+                    return self.native().head(cx, bucket, key, of_null).await;
+                }
                 let info = self.note_absence(cx, bucket, key, &*origin, read).await?;
                 refuse_other(version, info.version)?;
                 if info.source == ReadSource::Origin {
@@ -310,7 +320,11 @@ impl Objects for Shadow {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             Some(origin) if !self.is_version_here(bucket, key, version).await? => {
-                let (tags, found) = self.tags_through(cx, bucket, key, &*origin).await?;
+                let read = self.tags_through(cx, bucket, key, &*origin).await;
+                if named(bucket, version).is_some() && self.is_null_elsewhere(bucket, key).await? {
+                    return self.native().tags(cx, bucket, key, version).await;
+                }
+                let (tags, found) = read?;
                 refuse_other(version, found)?;
                 Ok((tags, found))
             }

@@ -16,6 +16,7 @@ use crate::{
     list::Merged,
     list_merge::Item,
     origin::Origin,
+    record::Operation,
     shadow::writes_through,
     view::has_versions,
     write_here::{OnlyHere, unswitched},
@@ -39,6 +40,12 @@ impl Shadow {
             Some(VersionId::Named { .. }) => Ok(true),
             Some(VersionId::Null) => Ok(!self.view(bucket, key).await?.is_cold()),
         }
+    }
+
+    /// Whether the null version of a key that was cold may be another by now than what a read of the key found: one that is behind, or gone.
+    pub(crate) async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+        let view = self.view(bucket, key).await?;
+        Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
     }
 
     /// Which version the object here is, if there is one.
@@ -77,7 +84,13 @@ impl Shadow {
             };
             return self.native().remove_version(&bucket, key, version, options).await;
         }
-        let OnlyHere { terms: terms_of_absence, under, leaves_upload } = self.only_here(bucket, key, of_absence).await?;
+        // What is half done becomes a version on top, and is none yet: whoever names another says nothing of it.
+        let is_beside = view.unsettled().is_some_and(|intent| intent.operation != Operation::Tag) && !is_cold;
+        let terms_here = async |terms| match is_beside {
+            true => self.beside_intent(bucket, key, terms).await,
+            false => self.only_here(bucket, key, terms).await,
+        };
+        let OnlyHere { terms: terms_of_absence, under, leaves_upload } = terms_here(of_absence).await?;
         let deleted = if is_cold {
             let checks = [key::object(key), key::history(key)].map(|key| Check { key, expect: Expect::Absent });
             let etag = self.cold_etag(cx, bucket, key, &view, &conditions, origin).await?;
@@ -87,11 +100,11 @@ impl Shadow {
             let committed = self.native().commit_terms(bucket, &terms).await;
             committed.map(|()| Deleted { version: Some(version), is_marker: false })
         } else {
-            // One behind the current object says nothing of a write that is half done.
-            let is_current = view.object.as_ref().is_none_or(|stored| stored.object.version.id() == version);
-            let terms = match is_current {
-                true => self.only_here(bucket, key, Self::terms_of_put(key)).await?.terms,
-                false => Terms { checks: vec![unswitched(under)], ..Terms::default() },
+            // One behind the current object changes nothing but itself.
+            let is_behind = view.object.as_ref().is_some_and(|stored| stored.object.version.id() != version);
+            let terms = match is_behind {
+                true => Terms { checks: vec![unswitched(under)], ..Terms::default() },
+                false => terms_here(Self::terms_of_put(key)).await?.terms,
             };
             let options =
                 RemoveVersion { conditions, bypass_governance, keeps_current: false, terms, terms_of_absence, ..RemoveVersion::default() };

@@ -124,14 +124,22 @@ impl Shadow {
         }
     }
 
+    /// Adds to `terms` what is known of the origin's object, and that writes still stay here. An intent left of the key stays.
+    ///
+    /// The caller holds the key's lock.
+    pub(crate) async fn beside_intent(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<OnlyHere> {
+        let under = self.still_only_here(bucket).await?;
+        terms.checks.push(unswitched(under));
+        terms.writes.extend(self.ancestor_before_write(bucket, key, terms.cold.as_ref()).await?);
+        Ok(OnlyHere { terms, under, leaves_upload: false })
+    }
+
     /// Adds to `terms` what voids an intent left of the key, for ours is now the newest, what is known of the origin's object, and that writes
     /// still stay here.
     ///
     /// The caller holds the key's lock.
-    pub(crate) async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, mut terms: Terms) -> Result<OnlyHere> {
-        let under = self.still_only_here(bucket).await?;
-        terms.checks.push(unswitched(under));
-        terms.writes.extend(self.ancestor_before_write(bucket, key, terms.cold.as_ref()).await?);
+    pub(crate) async fn only_here(&self, bucket: &Bucket, key: &ObjectKey, terms: Terms) -> Result<OnlyHere> {
+        let OnlyHere { mut terms, under, .. } = self.beside_intent(bucket, key, terms).await?;
         let row = key::write_intent(key);
         let entry = self.native().meta().get(bucket.partition, &row).await?;
         // A damaged one is void as well.

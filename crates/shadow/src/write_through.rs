@@ -3,11 +3,11 @@
 //! Each runs as a task of its own: a client that goes away cannot stop it between the two sides. The key's lock is held from the journal to
 //! the commit, never while a client's body arrives.
 
-use std::{future::Future, sync::Arc};
+use std::{error::Error as _, future::Future, sync::Arc};
 
 use umbra_core::{
-    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags,
-    VersionId,
+    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Found, MarkerFound, Matches, ObjectKey, Preconditions, RequestContext,
+    Result, Tags, VersionId, check_delete,
 };
 use umbra_meta::Check;
 use umbra_store::{Bucket, Content, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
@@ -157,8 +157,9 @@ impl Shadow {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
             let journalled = match shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await {
-                // What is absent is deleted already, whatever the conditions.
-                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => return Ok(Deleted::default()),
+                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => {
+                    return shadow.judge_absent(&bucket, &key, &options.preconditions).await;
+                }
                 journalled => journalled?,
             };
             let Journalled { _lock, bucket, terms, intent } = journalled;
@@ -170,6 +171,16 @@ impl Shadow {
             finish(intent, removed)
         })
         .await
+    }
+
+    /// What a delete comes to whose conditions found no object: what is absent is deleted already, but a delete marker is something.
+    async fn judge_absent(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions) -> Result<Deleted> {
+        let absence = self.native().absence(bucket, key).await;
+        if absence.kind() != ErrorKind::NotFound(Entity::Object) {
+            return Err(absence);
+        }
+        let is_marker = absence.source().is_some_and(|cause| cause.is::<MarkerFound>());
+        check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing }).map(|()| Deleted::default())
     }
 
     /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.

@@ -118,7 +118,8 @@ impl Reclaimer {
 
     /// Reclaims everything of `partition` that is due. Tells when the next is due.
     async fn drain(&self, partition: Partition, reclaimed: &mut usize) -> Result<Option<Timestamp>> {
-        let mut due = key::reclaim_due(millis(self.clock.now()));
+        let began = self.clock.now();
+        let mut due = key::reclaim_due(millis(began));
         let mut failure = None;
         loop {
             let rows = self.meta.scan(partition, due.clone(), BATCH_ROWS, Projection::Head).await?;
@@ -137,7 +138,7 @@ impl Reclaimer {
         }
         match failure {
             Some(error) => Err(error),
-            None => self.next_due(partition).await,
+            None => self.next_due(partition, began).await,
         }
     }
 
@@ -165,15 +166,14 @@ impl Reclaimer {
         (gone, failure)
     }
 
-    /// When the first row that is left is due, or is to be looked at again.
-    async fn next_due(&self, partition: Partition) -> Result<Option<Timestamp>> {
+    /// When the first row that is left is due, or is to be looked at again. What was due when the look `began` is left because it is read.
+    async fn next_due(&self, partition: Partition, began: Timestamp) -> Result<Option<Timestamp>> {
         let first = self.meta.scan(partition, key::reclaim_range(), 1, Projection::Head).await?.pop();
         let Some(first) = first else { return Ok(None) };
         let (due, _) = key::parse_reclaim(&first.key)
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("{} is no reclamation", first.key.escape_ascii())))?;
         let due = Timestamp::from_millis(i64::try_from(due).unwrap_or(i64::MAX));
-        let now = self.clock.now();
-        Ok(Some(if due <= now && !self.handle.is_stopping() { now.plus(PINNED_RETRY) } else { due }))
+        Ok(Some(if due <= began && !self.handle.is_stopping() { self.clock.now().plus(PINNED_RETRY) } else { due }))
     }
 }
 

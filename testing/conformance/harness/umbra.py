@@ -8,7 +8,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from . import clients
+from . import clients, engine, postgres
 from .process import Process, clean_environment
 from .wait import until
 
@@ -51,10 +51,14 @@ class Umbra:
         self.home = self.dir / "home"
         self.home.mkdir(exist_ok=True)
         self.data_dir = self.dir / "data"
-        self.flags = list(flags)
+        # Contents may be wanted elsewhere, unless a test says itself where.
+        blobs, keys = ([], {}) if "--blobs" in flags else engine.of_all(self.dir)
+        self.blobs, self.flags = blobs, list(flags)
         self.root = root
         extra = {"UMBRA_ROOT_ACCESS_KEY": ROOT_KEY, "UMBRA_ROOT_SECRET_KEY": ROOT_SECRET} if root else {}
-        self.env = clean_environment(self.home, **{**extra, **(env or {})})
+        if database := postgres.wanted(self.dir):
+            extra["UMBRA_METADATA"] = database
+        self.env = clean_environment(self.home, **{**extra, **keys, **(env or {})})
         self.listen = self.admin_listen = "127.0.0.1:0"
         self.log_path = self.dir / "umbra.log"
         self.process = None
@@ -63,7 +67,7 @@ class Umbra:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self, ready=True):
-        argv = [binary(), "serve", "--data-dir", self.data_dir, "--listen", self.listen, "--admin-listen", self.admin_listen, *self.flags]
+        argv = [binary(), "serve", "--data-dir", self.data_dir, "--listen", self.listen, "--admin-listen", self.admin_listen, *self.blobs, *self.flags]
         self.process = Process("umbra", argv, self.log_path, self.env, cwd=self.dir, stdout=self.dir / "stdout").start()
         if ready:
             self.await_ready()

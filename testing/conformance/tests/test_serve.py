@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 from harness import clients
+from harness.certificates import self_signed
 from harness.clients import read
 from harness.data import KIB, MIB, content
 from harness.process import Process, clean_environment, free_ports
@@ -232,7 +233,7 @@ def test_virtual_host_style(tmp_path):
 
 def test_tls(tmp_path):
     """TLS with `--tls-cert` and `--tls-key`."""
-    cert, key = _self_signed(tmp_path)
+    cert, key = self_signed(tmp_path)
     server = Umbra(tmp_path / "u", "--tls-cert", cert, "--tls-key", key)
     server.start(ready=False)
     try:
@@ -257,31 +258,6 @@ def _trusting(endpoint, server, cert):
         "s3", endpoint_url=endpoint, aws_access_key_id=server.access_key, aws_secret_access_key=server.secret_key, region_name="us-east-1",
         verify=str(cert), config=Config(s3={"addressing_style": "path"}),
     )
-
-
-def _self_signed(directory):
-    """A certificate for 127.0.0.1 and its key."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "umbra test")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    cert = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = directory / "cert.pem", directory / "key.pem"
-    paths[0].write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return paths
 
 
 def test_many_connections_at_once(umbra, c, bucket):

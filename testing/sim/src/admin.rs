@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use umbra_core::{HydratePolicy, Result};
 use umbra_shadow::AttachRequest;
-use umbra_store::Secret;
+use umbra_store::{BucketSettings, Secret, Versioning};
 
 use crate::{
     env::{BIG_MIN, Dials},
-    history::{Mode, Switch},
+    history::{Mode, Switch, Turn},
     life::{Life, World},
-    reference::{Effect, Value},
+    reference::{Effect, Keeps, Value},
     writes::content,
 };
 
@@ -93,6 +93,38 @@ impl Life {
     async fn attach(&self, request: AttachRequest) -> Result<()> {
         let bucket = self.bucket().await?;
         self.shadow.attach(&self.cx, &bucket, request).await.map(drop)
+    }
+}
+
+impl Life {
+    /// Who has the bucket keep versions, at some moment or other, and suspends that.
+    pub(crate) async fn turn_versions(self) {
+        let env = self.world.env.clone();
+        for _ in 0..env.below(4) {
+            tokio::time::sleep(Duration::from_millis(20 + env.below(500) as u64)).await;
+            let open = self.world.history.lock().turns.last().is_some_and(|turn| turn.applied.is_none());
+            let Ok(bucket) = self.bucket().await else { return };
+            match bucket.settings.versioning {
+                _ if open => return,
+                Versioning::Enabled if env.chance(0.4) => self.turn(Keeps::Suspended).await,
+                Versioning::Enabled => {}
+                Versioning::Off | Versioning::Suspended => self.turn(Keeps::All).await,
+            }
+        }
+    }
+
+    /// Changes whether the bucket keeps versions, and finds out what became of it.
+    pub(crate) async fn turn(&self, to: Keeps) {
+        let begun = self.world.env.tick();
+        self.world.history.lock().turns.push(Turn { to, begun, ended: None, applied: None });
+        let change = &mut |settings: &mut BucketSettings| {
+            settings.versioning = if to == Keeps::All { Versioning::Enabled } else { Versioning::Suspended };
+            Ok(())
+        };
+        let turned = async { self.catalog.update_bucket(&*self.bucket().await?, change).await };
+        let _ = turned.await;
+        // Reads of metadata do not fail; if this did, it would be settled in the next life.
+        let _ = self.settle_turn().await;
     }
 }
 

@@ -1,8 +1,11 @@
 //! The books at rest: what the records name and what the stores hold are the same.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use umbra_core::{ErrorKind, Result};
+use umbra_core::{ErrorKind, ObjectKey, Result};
 use umbra_meta::{Entry, KeyRange, MetaStore, Projection, counter_value, key};
 use umbra_store::{Bucket, GetOptions, Objects, Stored, decode_piece};
 
@@ -32,7 +35,14 @@ impl Life {
             self.world.complain("", format!("{reclaims} reclamations and {repairs} repairs are left at rest"));
         }
         let objects = rows(key::object_range("")).await?;
-        let mut named = self.count(&bucket, &objects).await?;
+        let behind = rows(key::version_range("")).await?;
+        let (versions, histories) = behind.into_iter().partition::<Vec<_>, _>(|row| key::parse_version(&row.key).is_some());
+        let of =
+            |rows: &[Entry], name: fn(&[u8]) -> Option<ObjectKey>| rows.iter().filter_map(|row| name(&row.key)).collect::<BTreeSet<_>>();
+        if of(&histories, key::parse_history) != of(&versions, |row| key::parse_version(row).map(|(key, _)| key)) {
+            self.world.complain("", format!("histories are of other keys than the versions behind them: {histories:?}, {versions:?}"));
+        }
+        let mut named = self.count(&bucket, objects.iter().chain(&versions)).await?;
         // Each begins with a row that names no blob.
         for piece in rows(key::all_pieces()).await?.iter().filter(|row| key::parse_piece(&row.key).is_some()) {
             let (extent, _) = decode_piece(&piece.body)?;
@@ -50,10 +60,11 @@ impl Life {
     }
 
     /// The blobs that objects name; compares the counters with the objects.
-    async fn count(&self, bucket: &Bucket, objects: &[Entry]) -> Result<BTreeMap<Vec<u8>, u64>> {
-        let (mut named, mut bytes) = (BTreeMap::new(), 0);
-        for entry in objects {
+    async fn count(&self, bucket: &Bucket, rows: impl Iterator<Item = &Entry>) -> Result<BTreeMap<Vec<u8>, u64>> {
+        let (mut named, mut objects, mut bytes) = (BTreeMap::new(), 0, 0);
+        for entry in rows {
             let stored = Stored::decode(entry)?;
+            objects += usize::from(!stored.object.version.is_marker);
             bytes += stored.object.size;
             for extent in stored.object.content.extents() {
                 if named.insert(extent.blob.as_bytes().to_vec(), extent.size).is_some() {
@@ -64,7 +75,7 @@ impl Life {
         let counters = [key::counter("objects"), key::counter("bytes")];
         let rows = self.world.meta.truth.multi_get(bucket.partition, &counters.each_ref().map(Vec::as_slice)).await?;
         let values: Vec<i64> = rows.iter().map(|row| row.as_ref().and_then(|row| counter_value(&row.head)).unwrap_or(0)).collect();
-        let expected = [objects.len(), usize::try_from(bytes).unwrap_or(usize::MAX)].map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        let expected = [objects, usize::try_from(bytes).unwrap_or(usize::MAX)].map(|value| i64::try_from(value).unwrap_or(i64::MAX));
         if values != expected {
             self.world.complain("", format!("the counters say {values:?} objects and bytes, there are {expected:?}"));
         }
@@ -101,7 +112,10 @@ impl Life {
             if through && here != there {
                 self.world.complain(key, format!("at rest {here:?} is here and {there:?} at the origin, though all writes went through"));
             }
-            let gone = self.world.meta.truth.get(bucket.partition, &key::tombstone(&object_key(key))).await?.is_some();
+            let key_ = object_key(key);
+            let rows = [key::tombstone(&key_), key::history(&key_)];
+            let rows = self.world.meta.truth.multi_get(bucket.partition, &rows.each_ref().map(Vec::as_slice)).await?;
+            let gone = rows.iter().any(Option::is_some);
             if is_attached && here.is_none() && there.is_some() && !gone {
                 self.world.complain(key, "it was read, and is still only at the origin");
             }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
-    reference::{Effect, Local, Seen, State, Value},
+    reference::{Effect, Name, Seen, State, Value, Version},
     writes::Writes,
 };
 
@@ -79,8 +79,7 @@ impl Case<'_> {
         // What ends with a life ends before what was being read is forgotten.
         events.sort_by_key(|(tick, event)| (*tick, matches!(event, Event::LifeEnd), *event));
         let mut search = Search { case: self, pending: BTreeSet::new(), reading: Vec::new(), read: BTreeSet::new() };
-        let nothing = State { local: Local::Nothing, under: None, origin: None, attached: None };
-        let mut configs = BTreeSet::from([Config { state: nothing, done: BTreeSet::new() }]);
+        let mut configs = BTreeSet::from([Config { state: State::default(), done: BTreeSet::new() }]);
         for (_, event) in events {
             match event {
                 Event::LifeEnd => {
@@ -145,8 +144,7 @@ impl Search<'_> {
     fn bring_in(&self, configs: BTreeSet<Config>) -> BTreeSet<Config> {
         let mut all = configs.clone();
         for config in configs {
-            let cold = State { local: Local::Nothing, ..config.state };
-            let state = if self.is_outdated(&config.state) { cold } else { config.state };
+            let state = if self.is_outdated(&config.state) { config.state.cold() } else { config.state };
             for value in self.readable(&state) {
                 all.extend(state.hydrated(value).map(|state| Config { state, done: config.done.clone() }));
             }
@@ -175,14 +173,15 @@ impl Search<'_> {
                 push(config.state.after(effect, self.case.writes), Some(*index));
             }
         }
-        push(config.state.repaired(), None);
-        let cold = State { local: Local::Nothing, ..config.state };
+        for repaired in config.state.repaired() {
+            push(repaired, None);
+        }
         let is_outdated = self.is_outdated(&config.state);
         if is_outdated && config.state.origin.is_none() {
-            push(Some(cold), None);
+            push(Some(config.state.cold()), None);
         }
         for value in self.readable(&config.state) {
-            push(if is_outdated { cold.hydrated(value) } else { config.state.hydrated(value) }, None);
+            push(if is_outdated { config.state.cold().hydrated(value) } else { config.state.hydrated(value) }, None);
         }
     }
 
@@ -190,7 +189,7 @@ impl Search<'_> {
     fn read(&self, mut config: Config) -> Config {
         for index in &self.pending {
             if let Effect::See(seen) = &self.case.items[*index].effect
-                && (config.state.after(&Effect::See(seen.clone()), self.case.writes).is_some() || self.is_older(&config.state, seen))
+                && (config.state.shows(seen, self.case.writes) || self.is_older(&config.state, seen))
             {
                 config.done.insert(*index);
             }
@@ -201,7 +200,7 @@ impl Search<'_> {
     /// Whether a reader may have been shown what is older: a transfer of what the origin held a while ago, while there is nothing here, or what
     /// is here, while it is known not to be the newest.
     fn is_older(&self, state: &State, seen: &Seen) -> bool {
-        let is_cold = state.local == Local::Nothing || state.under.is_some();
+        let is_cold = state.is_cold() || state.half_done.is_some();
         if self.is_outdated(state) && seen.fits(state.origin, self.case.writes) {
             return true;
         }
@@ -210,7 +209,7 @@ impl Search<'_> {
 
     /// Whether what is here is a copy that the origin is asked about, and has something else by now.
     fn is_outdated(&self, state: &State) -> bool {
-        let is_copy = matches!(state.local, Local::Object(value) if self.read.contains(&value));
-        self.case.revalidates && is_copy && state.attached.is_some() && state.local != state.origin.map_or(Local::Nothing, Local::Object)
+        let [Version { name: Name::Null, value: Some(copy) }] = state.versions[..] else { return false };
+        self.case.revalidates && self.read.contains(&copy) && state.attached.is_some() && state.origin != Some(copy)
     }
 }

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use umbra_core::{Body, ByteRange, ETag, Entity, Error, ErrorKind, Matches, ObjectInfo, PartNumber, Preconditions, RangeSpec, Result};
 use umbra_store::{
-    CompleteUpload, CompletedPart, CopyOptions, CreateUpload, DeleteOptions, GetObject, GetOptions, Integrity, Objects, PartAddress,
-    PutOptions, copy, copy_part,
+    CompleteUpload, CompletedPart, CopyOptions, CreateUpload, DeleteOptions, Deleted, GetObject, GetOptions, Integrity, Objects,
+    PartAddress, PutOptions, copy, copy_part,
 };
 
 use crate::{
     history::{Intended, Outcome},
     life::{Begun, Life, object_key},
-    reference::{Condition, Seen, Value},
+    reference::{Condition, Name, Seen, Value},
     writes::{self, TagsId, WriteId, content, md5},
 };
 
@@ -43,6 +43,9 @@ impl Client {
     async fn act(&self) {
         let env = &self.life.world.env;
         let key = env.pick(&env.dials.keys).clone();
+        if env.dials.versions && env.chance(0.3) {
+            return self.act_on_versions(&key).await;
+        }
         let die = if env.dials.reads_only { env.below(45) } else { env.below(100) };
         match die {
             0..=13 => self.get(&key).await,
@@ -61,7 +64,7 @@ impl Client {
         }
     }
 
-    fn begin(&self, key: &str, what: String, intended: Option<Intended>) -> Begun {
+    pub(crate) fn begin(&self, key: &str, what: String, intended: Option<Intended>) -> Begun {
         self.life.world.begin(&self.name, key, what, intended)
     }
 
@@ -107,7 +110,7 @@ impl Client {
                 None => break,
             }
         }
-        match world.writes.identify(key, &info, Some(ByteRange::new(0, got.len() as u64)), Some(&got)) {
+        match world.identify(key, &info, Some(ByteRange::new(0, got.len() as u64)), Some(&got)) {
             Ok(write) => world.end(begun, Outcome::Saw(Seen::Object(write)), format!("write {write}, {} bytes", got.len())),
             Err(wrong) => {
                 world.complain(key, format!("a read that left: {wrong}"));
@@ -123,7 +126,7 @@ impl Client {
         }
     }
 
-    async fn open(&self, key: &str, options: GetOptions) -> Result<GetObject> {
+    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<GetObject> {
         self.life.shadow.get(&self.life.cx, &*self.life.bucket().await?, &object_key(key), options).await
     }
 
@@ -143,12 +146,12 @@ impl Client {
         if let Some(error) = failure {
             // What came must be the beginning of what was announced.
             let start = range.map_or(0, |range| range.start);
-            if let Err(wrong) = world.writes.identify(key, &info, Some(ByteRange::new(start, start + got.len() as u64)), Some(&got)) {
+            if let Err(wrong) = world.identify(key, &info, Some(ByteRange::new(start, start + got.len() as u64)), Some(&got)) {
                 world.complain(key, format!("a read that broke off: {wrong}"));
             }
             return world.fail(begun, None, &error);
         }
-        match world.writes.identify(key, &info, range, Some(&got)) {
+        match world.identify(key, &info, range, Some(&got)) {
             Ok(write) => world.end(begun, Outcome::Saw(Seen::Object(write)), format!("write {write}, {} bytes {range:?}", got.len())),
             Err(wrong) => {
                 world.complain(key, format!("a read: {wrong}"));
@@ -179,7 +182,7 @@ impl Client {
     fn end_head(&self, key: &str, begun: Begun, head: Result<ObjectInfo>) {
         let world = &self.life.world;
         match head {
-            Ok(info) => match world.writes.identify(key, &info, None, None) {
+            Ok(info) => match world.identify(key, &info, None, None) {
                 Ok(write) => world.end(begun, Outcome::Saw(Seen::Object(write)), format!("write {write}")),
                 Err(wrong) => {
                     world.complain(key, format!("a HEAD: {wrong}"));
@@ -312,7 +315,7 @@ impl Client {
             let bucket = self.life.bucket().await?;
             self.life.shadow.put(&self.life.cx, &bucket, &object_key(key), self.body(&bytes), options).await
         };
-        let put = put.await;
+        let put = put.await.inspect(|put| world.learn(key, put.version, Name::Write(write)));
         if let Ok(put) = &put
             && put.etag != ETag::from_md5(md5(&bytes))
         {
@@ -325,7 +328,8 @@ impl Client {
         let (condition, preconditions) = if self.life.world.env.chance(0.8) { Default::default() } else { self.condition(key) };
         let condition = if condition == Condition::Absent { Condition::None } else { condition };
         let preconditions = Preconditions { if_none_match: None, ..preconditions };
-        let begun = self.begin(key, format!("DELETE {condition:?}"), Some(Intended::Delete(condition.clone())));
+        let marker = self.life.world.writes.issue();
+        let begun = self.begin(key, format!("DELETE {condition:?}, marker {marker}"), Some(Intended::Delete(condition.clone(), marker)));
         let delete = async {
             let bucket = self.life.bucket().await?;
             self.life
@@ -334,6 +338,9 @@ impl Client {
                 .await
         };
         let deleted = delete.await;
+        if let Ok(Deleted { version: Some(version), is_marker: true }) = deleted {
+            self.life.world.learn(key, version, Name::Marker(marker));
+        }
         self.end_write(begun, &condition, deleted, |_| "deleted".to_owned());
     }
 
@@ -362,6 +369,7 @@ impl Client {
         match copied.await {
             Ok(put) => {
                 world.writes.resolve(write, &put.etag);
+                world.learn(key, put.version, Name::Write(write));
                 if world.writes.get(write).is_none_or(|written| written.content.is_none()) {
                     world.complain(key, format!("copy {write} of {source} holds what no write stored"));
                 }
@@ -418,21 +426,21 @@ impl Client {
         };
         let whole = ETag::from_parts(md5(&md5(&bytes)), 1);
         world.writes.change(write, |written| (written.content, written.etag) = (Some(bytes), Some(whole)));
-        let begun = self.begin(key, format!("COMPLETE write {write}"), Some(Intended::Put(Value { write, tags }, Condition::None)));
         let named = CompleteUpload { parts: vec![CompletedPart { number, etag, checksum: None }], ..CompleteUpload::default() };
-        let mut last = None;
         for _ in 0..1 + world.env.below(2) {
+            let intended = Intended::Put(Value { write, tags }, Condition::None);
+            let begun = self.begin(key, format!("COMPLETE write {write}"), Some(intended));
             let complete = async {
                 let bucket = self.life.bucket().await?;
                 self.life.shadow.complete_upload(&self.life.cx, &bucket, &key_, &upload, named.clone()).await
             };
             match complete.await {
-                Ok(_) => return world.end(begun, Outcome::Done, "completed"),
-                Err(error) => last = Some(error),
+                Ok(put) => {
+                    world.learn(key, put.version, Name::Write(write));
+                    return world.end(begun, Outcome::Done, "completed");
+                }
+                Err(error) => world.fail(begun, None, &error),
             }
-        }
-        if let Some(error) = last {
-            world.fail(begun, None, &error);
         }
     }
 

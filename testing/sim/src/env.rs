@@ -49,6 +49,8 @@ pub(crate) struct Dials {
     pub(crate) jobs: bool,
     /// Whether everything is copied back to the origin in the end.
     pub(crate) rolls_back: bool,
+    /// Whether the bucket keeps versions, at times.
+    pub(crate) versions: bool,
     pub(crate) origin_faults: f64,
     pub(crate) store_faults: f64,
     pub(crate) slow: f64,
@@ -70,6 +72,7 @@ impl Dials {
         // What is lost of copies and pieces is looked for where they are, and where nobody writes so that they had to go.
         let (no_copies, no_pieces) = (mutation == Some(Mutation::RefuseCopies), mutation == Some(Mutation::ForgetPieces));
         let big = rng.random_bool(0.12) || no_pieces;
+        let keeps_versions = mutation.is_some_and(Mutation::is_of_versions);
         Self {
             keys: all[..count].iter().map(|key| (*key).to_owned()).collect(),
             clients: rng.random_range(2..=5),
@@ -91,6 +94,7 @@ impl Dials {
             slow: [0.05, 0.4][rng.random_range(0..2)],
             hides_length: rng.random_bool(0.1),
             ignores_range: rng.random_bool(0.1),
+            versions: rng.random_bool(0.4) || keeps_versions,
             mutation,
         }
     }

@@ -1,6 +1,6 @@
 //! What the actors asked and were answered, in the order of everything that happened.
 
-use crate::reference::{Condition, Effect, Local, Seen, Value};
+use crate::reference::{Condition, Effect, HalfDone, Keeps, Name, Seen, Value};
 
 /// How the bucket relates to its origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,10 @@ pub(crate) enum Mode {
 #[derive(Clone, Debug)]
 pub(crate) enum Intended {
     Put(Value, Condition),
-    Delete(Condition),
+    /// With what names the delete marker it makes.
+    Delete(Condition, u32),
+    /// A version is deleted for good.
+    Remove(Name),
     PutTags(u32),
 }
 
@@ -63,6 +66,16 @@ pub(crate) struct Switch {
     pub(crate) acknowledged: bool,
 }
 
+/// A change of whether the bucket keeps versions.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    pub(crate) to: Keeps,
+    pub(crate) begun: u64,
+    pub(crate) ended: Option<u64>,
+    /// Whether it came to pass; not known until looked at after a failure.
+    pub(crate) applied: Option<bool>,
+}
+
 /// Something that must not be.
 #[derive(Clone, Debug)]
 pub(crate) struct Complaint {
@@ -75,6 +88,7 @@ pub(crate) struct Complaint {
 pub(crate) struct History {
     pub(crate) ops: Vec<Op>,
     pub(crate) switches: Vec<Switch>,
+    pub(crate) turns: Vec<Turn>,
     /// When each life ended.
     pub(crate) life_ends: Vec<u64>,
     pub(crate) complaints: Vec<Complaint>,
@@ -92,6 +106,9 @@ impl History {
         }
         for switch in self.switches.iter_mut().filter(|switch| switch.ended.is_none()) {
             switch.ended = Some(tick);
+        }
+        for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
+            turn.ended = Some(tick);
         }
     }
 
@@ -122,6 +139,11 @@ impl History {
         modes
     }
 
+    /// Whether the bucket keeps versions, or began to, between `begun` and `ended`.
+    pub(crate) fn is_turned(&self, begun: u64, ended: u64) -> bool {
+        self.turns.iter().any(|turn| turn.begun <= ended && turn.ended.is_none_or(|done| done >= begun))
+    }
+
     /// Whether the shadow may have been changed between `begun` and `ended`.
     pub(crate) fn is_switched(&self, begun: u64, ended: u64) -> bool {
         self.switches.iter().any(|switch| switch.begun <= ended && switch.ended.is_none_or(|done| done >= begun))
@@ -133,7 +155,8 @@ impl Intended {
     pub(crate) fn effect(&self) -> Effect {
         match self {
             Self::Put(value, condition) => Effect::Put(*value, condition.clone()),
-            Self::Delete(condition) => Effect::Delete(condition.clone()),
+            Self::Delete(condition, marker) => Effect::Delete(condition.clone(), *marker),
+            Self::Remove(name) => Effect::Remove(*name),
             Self::PutTags(tags) => Effect::PutTags(*tags),
         }
     }
@@ -141,9 +164,9 @@ impl Intended {
     /// The effect of a write that only the origin applied.
     pub(crate) fn half_done(&self) -> Effect {
         match self {
-            Self::Put(value, _) => Effect::HalfDone(Local::Object(*value)),
-            Self::Delete(_) => Effect::HalfDone(Local::Gone),
-            Self::PutTags(tags) => Effect::PutTags(*tags),
+            Self::Put(value, _) => Effect::HalfDone(HalfDone::Put(*value)),
+            Self::Delete(_, marker) => Effect::HalfDone(HalfDone::Delete(*marker)),
+            Self::Remove(_) | Self::PutTags(_) => self.effect(),
         }
     }
 }

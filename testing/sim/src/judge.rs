@@ -8,7 +8,8 @@ use crate::{
     history::{History, Intended, Mode, Op, Outcome},
     life::World,
     origin::{Change, Fetch},
-    reference::{Effect, Seen, Value},
+    reference::{At, Condition, Effect, Name, Seen, Value},
+    writes::WriteId,
 };
 
 /// What is known of a world once it has ended.
@@ -91,6 +92,10 @@ impl Record<'_> {
             let item = Item { begun: switch.begun, ended: switch.ended.unwrap_or(u64::MAX), effect, required: true };
             placed.push(Placed { item, label: format!("{} at {}", switch.what, switch.begun) });
         }
+        for turn in self.history.turns.iter().filter(|turn| turn.applied == Some(true)) {
+            let item = Item { begun: turn.begun, ended: turn.ended.unwrap_or(u64::MAX), effect: Effect::Keep(turn.to), required: true };
+            placed.push(Placed { item, label: format!("versions {:?} at {}", turn.to, turn.begun) });
+        }
         for op in self.history.ops.iter().filter(|op| op.key == key) {
             if let Some(item) = self.item(op) {
                 let Op { who, what, begun, answer, .. } = op;
@@ -110,14 +115,36 @@ impl Record<'_> {
             (Outcome::Saw(Seen::Nothing), _) | (Outcome::Cut | Outcome::Failed, None) => None,
             // Two looks at a key whose owner changes it in between need not fit together.
             (Outcome::Saw(_), _) if owner_interferes => None,
+            // A page of versions is not one look: it is right for a key that nobody changes meanwhile.
+            (Outcome::Saw(Seen::Versions(_)), _) if self.is_changed(op) => None,
+            // Until it is here, what a write under way has put at the origin is the null version there.
+            (Outcome::Saw(Seen::Version(Name::Null, At::Object(write))), _) if self.is_being_written(op, *write) => None,
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
-                item(effect, true)
+                // On a condition, it may have found nothing to delete.
+                let is_certain = !owner_interferes || !matches!(intended, Intended::Delete(Condition::Is(_), _));
+                item(effect, is_certain)
             }
             (Outcome::Done, None) => None,
             (Outcome::Cut | Outcome::Failed, Some(intended)) => self.unacknowledged(op, intended),
         }
+    }
+
+    /// Whether `write` is under way during an operation.
+    fn is_being_written(&self, op: &Op, write: WriteId) -> bool {
+        let (begun, ended) = (op.begun, op.ended.unwrap_or(u64::MAX));
+        let is_it = |other: &&Op| matches!(&other.intended, Some(Intended::Put(value, _)) if value.write == write);
+        let mut writes = self.history.ops.iter().filter(is_it);
+        writes.any(|other| other.begun <= ended && other.ended.is_none_or(|end| end >= begun))
+    }
+
+    /// Whether the key of an operation is changed, or may be, while it is under way.
+    fn is_changed(&self, op: &Op) -> bool {
+        let (begun, ended) = (op.begun, op.ended.unwrap_or(u64::MAX));
+        let is_during = |other: &Op| other.begun <= ended && other.ended.is_none_or(|end| end >= begun);
+        let mut writes = self.history.ops.iter().filter(|other| other.key == op.key && other.intended.is_some());
+        self.history.is_switched(begun, ended) || self.history.is_turned(begun, ended) || writes.any(is_during)
     }
 
     /// A write that was not acknowledged: with write-through, what the origin holds decides.
@@ -129,15 +156,18 @@ impl Record<'_> {
                 && (begun..=ended).contains(&change.tick)
                 && match intended {
                     Intended::Put(value, _) => change.doing != "put tags" && change.now.is_some_and(|now| now.write == value.write),
-                    Intended::Delete(_) => change.now.is_none(),
+                    Intended::Delete(..) => change.now.is_none(),
+                    Intended::Remove(_) => false,
                     Intended::PutTags(tags) => change.doing == "put tags" && change.now.is_some_and(|now| now.tags == *tags),
                 }
         };
         let applied = self.changes.iter().find(is_its_own);
         let through_only = self.history.modes(begun, ended) == [Mode::Through];
         match (applied, intended) {
+            // The origin knows of no versions.
+            (_, Intended::Remove(_)) => Some(Item { begun, ended, effect: intended.effect(), required: false }),
             // A delete of what the origin does not hold leaves it as if it had been applied.
-            (None, Intended::Delete(_)) if through_only && self.lacks(&op.key, begun, ended) => {
+            (None, Intended::Delete(..)) if through_only && self.lacks(&op.key, begun, ended) => {
                 Some(Item { begun, ended, effect: intended.half_done(), required: false })
             }
             // Tags of what the origin does not hold are put here alone.
@@ -152,9 +182,9 @@ impl Record<'_> {
             }
             (Some(change), _) => {
                 let others =
-                    |other: &&Op| matches!(other.intended, Some(Intended::Delete(_))) && other.key == op.key && other.begun != begun;
+                    |other: &&Op| matches!(other.intended, Some(Intended::Delete(..))) && other.key == op.key && other.begun != begun;
                 let deletes_too = |other: &Op| other.begun <= change.tick && other.ended.is_none_or(|end| end >= change.tick);
-                let is_certain = !matches!(intended, Intended::Delete(_)) || !self.history.ops.iter().filter(others).any(deletes_too);
+                let is_certain = !matches!(intended, Intended::Delete(..)) || !self.history.ops.iter().filter(others).any(deletes_too);
                 let required = is_certain && through_only && !self.history.is_switched(begun, ended);
                 let begun = if required { change.tick } else { begun };
                 Some(Item { begun, ended, effect: intended.half_done(), required })
@@ -229,6 +259,13 @@ impl Record<'_> {
                 format!("ended {} (from {}): applied {:?}", switch.what, switch.begun, switch.applied),
             ));
         }
+        for turn in &self.history.turns {
+            lines.push((turn.begun, format!("begins VERSIONS {:?}", turn.to)));
+            lines.push((
+                turn.ended.unwrap_or(u64::MAX),
+                format!("ended VERSIONS {:?} (from {}): applied {:?}", turn.to, turn.begun, turn.applied),
+            ));
+        }
         for change in self.changes.iter().filter(|change| wanted(&change.key)) {
             let who = if change.ours { "we" } else { "the owner" };
             lines.push((change.tick, format!("ORIGIN {} {} by {who}: holds {:?}", change.key, change.doing, change.now)));
@@ -256,10 +293,9 @@ pub(crate) fn trace(world: &World, history: &History, key: Option<&str>) -> Stri
 }
 
 fn unconditionally(intended: &Intended) -> Effect {
-    use crate::reference::Condition;
     match intended {
         Intended::Put(value, _) => Effect::Put(*value, Condition::None),
-        Intended::Delete(_) => Effect::Delete(Condition::None),
-        Intended::PutTags(tags) => Effect::PutTags(*tags),
+        Intended::Delete(_, marker) => Effect::Delete(Condition::None, *marker),
+        Intended::Remove(_) | Intended::PutTags(_) => intended.effect(),
     }
 }

@@ -11,14 +11,17 @@
 //!   detach. `egress.rs`: a byte of a version leaves it once. `books.rs`: at rest, records, counters and blobs agree.
 //! - `jobs.rs`: at rest the inventory and the report of a verification say what there is (`sides.rs`), and after a rollback the origin is as the
 //!   bucket is.
+//! - `versions.rs`: in some worlds the bucket keeps versions, from the beginning, from some moment on, or with breaks. They are read, listed and
+//!   deleted by their names, each of which means one version for ever.
 //! - `writes.rs` makes content, headers and metadata name the write they came of, so that nothing mixed or altered passes.
 //! - `mutation.rs` breaks the product through its seams, to show that all this notices.
 //!
-//! What actors there are says `run.rs`: clients, an administrator, an owner, and one who starts and stops jobs.
+//! What actors there are says `run.rs`: clients, an administrator, an owner, one who starts and stops jobs, and one who turns versions on.
 //!
 //! # What is not simulated
 //! The wire (the `client` crate), SQLite and segments on disk: they have suites and crash tests of their own. An origin that applies a write
-//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB.
+//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB. Locks and lifecycle
+//! rules. What a listing of versions shows of a key that changes meanwhile is not judged.
 
 mod admin;
 mod books;
@@ -37,6 +40,7 @@ mod reference;
 mod run;
 mod sides;
 mod stores;
+mod versions;
 mod writes;
 
 pub use egress::EgressRule;

@@ -2,18 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{BucketName, Clock, Error, ErrorKind, ObjectKey, Random, RequestContext, Result};
+use umbra_core::{BucketName, ByteRange, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, Random, RequestContext, Result, VersionId};
 use umbra_meta::MetaStore;
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts};
-use umbra_store::{Bucket, BucketSettings, Catalog, Native, NativeParts, ReclaimHandle, Reclaimer, Sealer};
+use umbra_store::{Bucket, BucketSettings, Catalog, Native, NativeParts, ReclaimHandle, Reclaimer, Sealer, Versioning};
 
 use crate::{
     env::Env,
     history::{History, Intended, Mode, Op, Outcome},
     origin::{FaultyOrigin, TheOrigin},
-    reference::Seen,
+    reference::{Keeps, Name, Seen},
     stores::{SimBlobs, SimMeta},
-    writes::Writes,
+    writes::{WriteId, Writes},
 };
 
 /// What outlives every life.
@@ -83,6 +83,19 @@ impl World {
         self.end(begun, outcome, format!("{error:?}"));
     }
 
+    /// Which write `info`, and `body` where it was read, are of, and of which version; what is wrong with them otherwise.
+    pub(crate) fn identify(&self, key: &str, info: &ObjectInfo, range: Option<ByteRange>, body: Option<&[u8]>) -> Result<WriteId, String> {
+        let write = self.writes.identify(key, info, range, body)?;
+        self.writes.learn(key, info.version, Name::Write(write)).map(|()| write)
+    }
+
+    /// Learns which version it is that `name` made.
+    pub(crate) fn learn(&self, key: &str, version: VersionId, name: Name) {
+        if let Err(wrong) = self.writes.learn(key, version, name) {
+            self.complain(key, wrong);
+        }
+    }
+
     pub(crate) fn complain(&self, key: &str, text: impl Into<String>) {
         self.history.lock().complain(Some(key), text);
     }
@@ -145,6 +158,28 @@ impl Life {
             None => Mode::Detached,
             Some(shadow) if shadow.write_through => Mode::Through,
             Some(_) => Mode::Here,
+        })
+    }
+
+    /// Finds out what became of a change of whether versions are kept.
+    pub(crate) async fn settle_turn(&self) -> Result<()> {
+        let keeps = self.stored_keeps().await?;
+        let mut history = self.world.history.lock();
+        if let Some(turn) = history.turns.last_mut()
+            && turn.applied.is_none()
+        {
+            turn.applied = Some(turn.to == keeps);
+            turn.ended.get_or_insert_with(|| self.world.env.tick());
+        }
+        Ok(())
+    }
+
+    async fn stored_keeps(&self) -> Result<Keeps> {
+        let bucket = self.catalog.refresh(&bucket_name()).await?;
+        Ok(match bucket.settings.versioning {
+            Versioning::Off => Keeps::One,
+            Versioning::Enabled => Keeps::All,
+            Versioning::Suspended => Keeps::Suspended,
         })
     }
 

@@ -29,11 +29,15 @@ pub enum Mutation {
     LoseAtOrigin,
     /// Every read of the origin also writes there.
     WriteOnRead,
+    /// The metadata store forgets versions that are not the newest.
+    LoseVersions,
+    /// The metadata store forgets that versions were deleted.
+    KeepVersions,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::DropTombstones,
         Self::DropIntents,
         Self::LoseWrites,
@@ -46,14 +50,20 @@ impl Mutation {
         Self::LoseMetadata,
         Self::LoseAtOrigin,
         Self::WriteOnRead,
+        Self::LoseVersions,
+        Self::KeepVersions,
     ];
 
     /// What the complaint says that this one is made for.
     pub const fn complaint(self) -> &'static str {
         match self {
-            Self::DropTombstones | Self::DropIntents | Self::GuessAbsence | Self::ShortListings | Self::LoseWrites => {
-                "no order of events explains"
-            }
+            Self::LoseVersions
+            | Self::KeepVersions
+            | Self::DropTombstones
+            | Self::DropIntents
+            | Self::GuessAbsence
+            | Self::ShortListings
+            | Self::LoseWrites => "no order of events explains",
             Self::RefuseCopies | Self::ForgetPieces => "left the origin",
             Self::DropReclaims => "blobs belong to nothing",
             Self::MixContents => "is not as written",
@@ -61,6 +71,11 @@ impl Mutation {
             Self::LoseAtOrigin => "never reached the origin",
             Self::WriteOnRead => "without write-through",
         }
+    }
+
+    /// Whether it is only seen where versions are kept.
+    pub(crate) const fn is_of_versions(self) -> bool {
+        matches!(self, Self::LoseVersions | Self::KeepVersions)
     }
 
     /// Breaks a batch on its way to the store; false when it is to be refused.
@@ -72,6 +87,12 @@ impl Mutation {
             Self::LoseWrites if batch.checks.len() < 4 => batch.writes.retain(|write| !puts(write, b"o/")),
             Self::ForgetPieces => {
                 batch.writes.retain(|write| !matches!(write, Write::Put { key, .. } if umbra_meta::key::parse_piece(key).is_some()));
+            }
+            Self::LoseVersions => {
+                batch.writes.retain(|write| !matches!(write, Write::Put { key, .. } if umbra_meta::key::parse_version(key).is_some()));
+            }
+            Self::KeepVersions => {
+                batch.writes.retain(|write| !matches!(write, Write::Delete { key } if umbra_meta::key::parse_version(key).is_some()));
             }
             Self::DropReclaims => batch.writes.retain(|write| !puts(write, b"g/")),
             // A copy's commit is the one that puts an object and checks both rows of the shadow.

@@ -1,10 +1,10 @@
 //! The reference model: what a bucket with an origin is, of one key, as plain values.
 //!
-//! A key holds something here, or nothing, or is gone; the origin holds something, or nothing. While a shadow is attached, a key that holds
-//! nothing here shows what the origin holds. Everything else is said by [`State::after`]: which state an operation leads to, and in which
-//! states an answer is right.
+//! A key holds versions here, of which the newest is what its readers see, or nothing, or is gone; the origin holds something, or nothing. A
+//! bucket without versioning keeps one version. While a shadow is attached, a key that holds nothing here shows what the origin holds.
+//! Everything else is said by [`State::after`]: which state an operation leads to, and in which states an answer is right.
 
-use umbra_core::ETag;
+use umbra_core::{ETag, VersionId};
 
 use crate::writes::{TagsId, WriteId, Writes, md5};
 
@@ -15,24 +15,52 @@ pub(crate) struct Value {
     pub(crate) tags: TagsId,
 }
 
-/// What is here.
+/// Which version of a key: the null version, or what made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Local {
-    Nothing,
-    Object(Value),
-    /// A tombstone hides what the origin holds.
-    Gone,
+pub(crate) enum Name {
+    Null,
+    Write(WriteId),
+    /// A delete, which made a delete marker.
+    Marker(u32),
+}
+
+/// A version; a delete marker holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version {
+    pub(crate) name: Name,
+    pub(crate) value: Option<Value>,
+}
+
+/// Whether a bucket keeps versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Keeps {
+    #[default]
+    One,
+    All,
+    /// Those it has, and one null version.
+    Suspended,
+}
+
+/// A write that the origin alone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum HalfDone {
+    Put(Value),
+    Delete(u32),
 }
 
 /// One key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct State {
-    pub(crate) local: Local,
-    /// What was here before a write that only the origin has, until it is repaired: a forced detach gives the repair up.
-    pub(crate) under: Option<Local>,
+    /// What is here, the newest first.
+    pub(crate) versions: Vec<Version>,
+    /// Whether a tombstone hides what the origin holds.
+    pub(crate) gone: bool,
+    /// What shows until it is repaired, or given up by a forced detach.
+    pub(crate) half_done: Option<HalfDone>,
     pub(crate) origin: Option<Value>,
     /// Since when a shadow is attached.
     pub(crate) attached: Option<u64>,
+    pub(crate) keeps: Keeps,
 }
 
 /// What a conditional write asks of the key.
@@ -64,6 +92,35 @@ pub(crate) enum Seen {
     Tags(TagsId),
     /// There is something whose content has this MD5, written as an ETag: a copy was made of it.
     Content(ETag),
+    /// What a version is.
+    Version(Name, At),
+    /// A version is the newest.
+    Newest(Name),
+    Versions(Listed),
+}
+
+/// What is found where a version was looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Nothing,
+    Marker,
+    Object(WriteId),
+}
+
+/// A version on a page, with its ETag and size, of which a delete marker has none.
+type ListedVersion = (VersionId, Option<(ETag, u64)>);
+
+/// What one page lists of the versions of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Where the page before ended, if within the key.
+    pub(crate) behind: Option<VersionId>,
+    /// The newest first.
+    pub(crate) versions: Vec<ListedVersion>,
+    /// Whether the first of them, and no other, is listed as the latest.
+    pub(crate) has_latest: bool,
+    /// Whether there is nothing behind them.
+    pub(crate) is_end: bool,
 }
 
 /// What happens to a key.
@@ -71,9 +128,12 @@ pub(crate) enum Seen {
 pub(crate) enum Effect {
     See(Seen),
     Put(Value, Condition),
-    Delete(Condition),
-    /// The origin applied a write that we did not: it shows until a forced detach gives it up.
-    HalfDone(Local),
+    /// With the delete marker that it makes, where there are versions.
+    Delete(Condition, u32),
+    /// A version is deleted for good.
+    Remove(Name),
+    /// The origin applied a write that we did not.
+    HalfDone(HalfDone),
     PutTags(TagsId),
     /// The origin holds this from now on.
     Origin(Option<Value>),
@@ -81,60 +141,175 @@ pub(crate) enum Effect {
     Detach {
         forced: bool,
     },
+    /// The bucket keeps versions from now on, or no more.
+    Keep(Keeps),
 }
 
 impl State {
+    /// Whether the key lives only at the origin, if anywhere.
+    pub(crate) const fn is_cold(&self) -> bool {
+        self.versions.is_empty() && !self.gone && self.attached.is_some()
+    }
+
+    fn here(&self) -> Option<Value> {
+        self.versions.first()?.value
+    }
+
     /// What a reader sees.
-    pub(crate) const fn visible(&self) -> Option<Value> {
-        match self.local {
-            Local::Object(value) => Some(value),
-            Local::Gone => None,
-            Local::Nothing if self.attached.is_some() => self.origin,
-            Local::Nothing => None,
+    pub(crate) fn visible(&self) -> Option<Value> {
+        match self.half_done {
+            Some(HalfDone::Put(value)) => Some(value),
+            Some(HalfDone::Delete(_)) => None,
+            None if self.is_cold() => self.origin,
+            None => self.here(),
+        }
+    }
+
+    /// What is found at `name`: of a key that has no version here the null version is what shows.
+    fn at(&self, name: Name) -> At {
+        let of = |value: Option<Value>| value.map_or(At::Marker, |value| At::Object(value.write));
+        match self.versions.iter().find(|version| version.name == name) {
+            Some(version) => of(version.value),
+            None if name == Name::Null && self.is_cold() => self.visible().map_or(At::Nothing, |value| At::Object(value.write)),
+            None => At::Nothing,
+        }
+    }
+
+    fn is_marked(&self) -> bool {
+        self.half_done.is_none() && self.versions.first().is_some_and(|newest| newest.value.is_none())
+    }
+
+    /// Whether `seen` is right.
+    pub(crate) fn shows(&self, seen: &Seen, writes: &Writes) -> bool {
+        match seen {
+            Seen::Version(name, at) => self.at(*name) == *at,
+            Seen::Newest(name) => {
+                self.versions.first().map_or(self.is_cold().then_some(Name::Null), |newest| Some(newest.name)) == Some(*name)
+            }
+            Seen::Versions(listed) => listed.fits(self, writes),
+            // A delete marker is something, and has no ETag.
+            Seen::Not(_) if self.is_marked() => true,
+            seen => seen.fits(self.visible(), writes),
         }
     }
 
     /// The state after `effect`; `None` when it cannot happen, or the answer would be wrong, in this one.
     pub(crate) fn after(&self, effect: &Effect, writes: &Writes) -> Option<Self> {
-        let here = |local| Self { local, under: None, ..*self };
+        let next = self.clone();
         match effect {
-            Effect::See(seen) => seen.fits(self.visible(), writes).then_some(*self),
-            Effect::Put(value, condition) => condition.holds(self.visible(), writes).then(|| here(Local::Object(*value))),
+            Effect::See(seen) => self.shows(seen, writes).then_some(next),
+            // One that is repeated: what an earlier attempt has brought here is it.
+            Effect::Put(value, _) if self.half_done.is_none() && self.here().is_some_and(|here| here.write == value.write) => Some(next),
+            Effect::Put(value, condition) => condition.holds(self.visible(), writes).then(|| next.with(Some(*value), 0)),
             // What is absent is deleted already, whatever the conditions.
-            Effect::Delete(Condition::Is(_)) if self.visible().is_none() => Some(*self),
-            Effect::Delete(condition) => {
-                let gone = if self.attached.is_some() { Local::Gone } else { Local::Nothing };
-                condition.holds(self.visible(), writes).then(|| here(gone))
-            }
-            Effect::HalfDone(local) => Some(Self { local: *local, under: Some(self.under.unwrap_or(self.local)), ..*self }),
-            Effect::PutTags(tags) => {
-                let value = self.visible()?;
-                Some(Self { local: Local::Object(Value { tags: *tags, ..value }), ..*self })
-            }
-            Effect::Origin(origin) => Some(Self { origin: *origin, ..*self }),
-            Effect::Attach(tick) if self.attached.is_none() => {
-                // A tombstone belongs to its generation.
-                let local = if self.local == Local::Gone { Local::Nothing } else { self.local };
-                Some(Self { local, attached: Some(*tick), ..*self })
-            }
+            Effect::Delete(Condition::Is(_), _) if self.visible().is_none() => (!self.is_marked()).then_some(next),
+            Effect::Delete(condition, marker) => condition.holds(self.visible(), writes).then(|| next.with(None, *marker)),
+            Effect::Remove(name) => Some(next.without(*name)),
+            Effect::HalfDone(write) => Some(Self { half_done: Some(*write), ..next }),
+            Effect::PutTags(tags) => next.tagged(*tags),
+            Effect::Origin(origin) => Some(Self { origin: *origin, ..next }),
+            // A tombstone belongs to its generation.
+            Effect::Attach(tick) => self.attached.is_none().then_some(Self { gone: false, attached: Some(*tick), ..next }),
             Effect::Detach { forced } => {
-                let is_cold = self.local == Local::Nothing && self.origin.is_some();
-                let local = self.under.unwrap_or(self.local);
-                let allowed = *forced || (!is_cold && self.under.is_none());
-                allowed.then_some(Self { local, under: None, attached: None, ..*self })
+                let is_alone = self.half_done.is_none() && !(self.is_cold() && self.origin.is_some());
+                (*forced || is_alone).then_some(Self { gone: false, half_done: None, attached: None, ..next })
             }
-            Effect::Attach(_) => None,
+            Effect::Keep(keeps) => Some(Self { keeps: *keeps, ..next }),
         }
+    }
+
+    /// With a new version on top, which is a delete marker without a value.
+    fn with(mut self, value: Option<Value>, marker: u32) -> Self {
+        let name = match (self.keeps, value) {
+            (Keeps::All, Some(value)) => Name::Write(value.write),
+            (Keeps::All, None) => Name::Marker(marker),
+            (Keeps::One | Keeps::Suspended, _) => Name::Null,
+        };
+        self.versions.retain(|version| version.name != name);
+        if value.is_some() || self.keeps != Keeps::One {
+            self.versions.insert(0, Version { name, value });
+        }
+        self.half_done = None;
+        self.gone = self.versions.is_empty() && self.attached.is_some();
+        self
+    }
+
+    /// Without a version. What is half done is none yet, unless it is the origin's object.
+    fn without(mut self, name: Name) -> Self {
+        if name == Name::Null && self.is_cold() {
+            return Self { gone: true, half_done: None, ..self };
+        }
+        let before = self.versions.len();
+        self.versions.retain(|version| version.name != name);
+        self.gone |= self.versions.is_empty() && before > 0 && self.attached.is_some();
+        self
+    }
+
+    fn tagged(mut self, tags: TagsId) -> Option<Self> {
+        let value = Value { tags, ..self.visible()? };
+        match self.half_done {
+            Some(_) => self.half_done = Some(HalfDone::Put(value)),
+            None if self.is_cold() => self.versions = vec![Version { name: Name::Null, value: Some(value) }],
+            None => self.versions.first_mut()?.value = Some(value),
+        }
+        Some(self)
     }
 
     /// The state once `value`, being read from the origin, has been brought here.
     pub(crate) fn hydrated(&self, value: Value) -> Option<Self> {
-        (self.local == Local::Nothing && self.attached.is_some()).then_some(Self { local: Local::Object(value), ..*self })
+        let is_cold = self.is_cold() && self.half_done.is_none();
+        is_cold.then(|| Self { versions: vec![Version { name: Name::Null, value: Some(value) }], ..self.clone() })
     }
 
-    /// The state once a half-done write has been repaired.
-    pub(crate) fn repaired(&self) -> Option<Self> {
-        self.under.map(|_| Self { under: None, ..*self })
+    /// The state once there is no copy here any more.
+    pub(crate) fn cold(&self) -> Self {
+        Self { versions: Vec::new(), gone: false, ..self.clone() }
+    }
+
+    /// The states that a half-done write may be repaired to: a delete of what is not here leaves a delete marker or not.
+    pub(crate) fn repaired(&self) -> [Option<Self>; 2] {
+        let whole = Self { half_done: None, ..self.clone() };
+        match self.half_done {
+            None => [None, None],
+            Some(HalfDone::Put(value)) => [Some(whole.with(Some(value), 0)), None],
+            Some(HalfDone::Delete(marker)) => {
+                let is_here = self.here().is_some();
+                let gone = Self { gone: self.versions.is_empty(), ..whole.clone() };
+                [Some(whole.with(None, marker)), (!is_here).then_some(gone)]
+            }
+        }
+    }
+}
+
+impl Listed {
+    fn fits(&self, state: &State, writes: &Writes) -> bool {
+        let shown = || state.visible().map(|value| Version { name: Name::Null, value: Some(value) });
+        let all = if state.versions.is_empty() { Vec::from_iter(shown()) } else { state.versions.clone() };
+        let fits = |(version, (id, object)): (&Version, &ListedVersion)| {
+            let seen = object.as_ref().map_or(Seen::Absent, |(etag, size)| Seen::Listed(etag.clone(), *size));
+            version.is(id, writes) && seen.fits(version.value, writes)
+        };
+        let listed = &self.versions;
+        let follows = |from: usize| {
+            let all = &all[from..];
+            let is_all = if self.is_end { all.len() == listed.len() } else { all.len() >= listed.len() };
+            is_all && all.iter().zip(listed).all(fits)
+        };
+        let Some(behind) = &self.behind else { return follows(0) && self.has_latest != listed.is_empty() };
+        let mut places = all.iter().enumerate().filter(|(_, version)| version.is(behind, writes)).map(|(at, _)| at + 1).peekable();
+        // One that is gone, of which nobody knows where it was, may have been anywhere.
+        places.peek().is_none() || !self.has_latest && places.any(follows)
+    }
+}
+
+impl Version {
+    /// Whether it may be the one called `id`: nobody knows what that is which nobody was told of, or read.
+    fn is(&self, id: &VersionId, writes: &Writes) -> bool {
+        match (id, self.name) {
+            (VersionId::Null, name) => name == Name::Null,
+            (_, Name::Null) => false,
+            (id, name) => writes.version(*id).is_none_or(|known| known == name),
+        }
     }
 }
 
@@ -168,6 +343,8 @@ impl Seen {
                 let content = written().and_then(|written| written.content);
                 content.is_none_or(|content| ETag::from_md5(md5(&content)) == *etag)
             }
+            Self::Version(name, at) => *name == Name::Null && *at == At::Object(value.write),
+            Self::Newest(_) | Self::Versions(_) => false,
         }
     }
 }

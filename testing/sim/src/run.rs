@@ -13,6 +13,7 @@ use crate::{
     life::{Life, World},
     mutation::Mutation,
     origin::FaultyOrigin,
+    reference::Keeps,
     stores::{SimBlobs, SimMeta},
     writes::Writes,
 };
@@ -142,6 +143,9 @@ async fn found(world: &World) -> Result<()> {
         Switch { what: "no shadow".to_owned(), begun, ended: Some(begun), mode, effect: None, applied: Some(true), acknowledged: false };
     world.history.lock().switches.push(none);
     let through = dials.write_through && !dials.owner;
+    if dials.versions && world.env.chance(0.5) {
+        quiet.turn(Keeps::All).await;
+    }
     quiet.switch(if through { Mode::Through } else { Mode::Here }, false).await;
     world.env.resume();
     Ok(())
@@ -151,6 +155,7 @@ async fn found(world: &World) -> Result<()> {
 async fn act(world: &World) -> Result<()> {
     let life = Life::open(world.clone()).await?;
     life.settle_switch().await?;
+    life.settle_turn().await?;
     // The binary would try again; a start that fails for want of its store is one that did not happen.
     while life.shadow.start().await.is_err() {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -161,6 +166,9 @@ async fn act(world: &World) -> Result<()> {
     }
     if world.env.dials.admin {
         actors.spawn(life.clone().administer());
+    }
+    if world.env.dials.versions {
+        actors.spawn(life.clone().turn_versions());
     }
     if world.env.dials.jobs {
         actors.spawn(life.clone().run_jobs());
@@ -207,6 +215,7 @@ fn rest(world: &World) {
 async fn come_to_rest(world: &World) -> Result<()> {
     let life = Life::open(world.clone()).await?;
     life.settle_switch().await?;
+    life.settle_turn().await?;
     life.shadow.start().await?;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let last = Client { life: life.clone(), name: "last".to_owned() };
@@ -218,6 +227,9 @@ async fn come_to_rest(world: &World) -> Result<()> {
         last.get(key).await;
     }
     last.list_everything().await;
+    if world.env.dials.versions {
+        last.list_versions("", "", 3).await;
+    }
     life.audit().await?;
     life.compare_sides(keys).await?;
     life.audit_jobs().await?;

@@ -27,7 +27,7 @@ pub(crate) struct Sides {
     pub(crate) here: Option<Side>,
     /// Whether what is here is a copy that nobody changed since.
     is_copy: bool,
-    /// Whether a tombstone hides what is there.
+    /// Whether a tombstone hides what is there, or a delete marker.
     pub(crate) gone: bool,
     there: Option<Side>,
 }
@@ -102,14 +102,15 @@ impl Life {
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => None,
                 Err(error) => return Err(error),
             };
-            let rows = [key::object(&key), key::tombstone(&key)];
+            let rows = [key::object(&key), key::tombstone(&key), key::history(&key)];
             let rows = self.world.meta.truth.multi_get(bucket.partition, &rows.each_ref().map(Vec::as_slice)).await?;
             let is_copy = match &rows[0] {
                 Some(row) => Stored::decode(row)?.object.hydrated.is_some(),
                 None => false,
             };
             let there = self.world.origin.look(&name).map(|(info, tags, content)| Side::new(&info, &tags, &content));
-            all.insert(name, Sides { here, is_copy, gone: rows[1].is_some(), there });
+            let gone = rows[1].is_some() || here.is_none() && rows[2].is_some();
+            all.insert(name, Sides { here, is_copy, gone, there });
         }
         Ok(all)
     }

@@ -2,12 +2,14 @@
 //!
 //! User metadata names the write, and every eight bytes of content name what was sent: nothing mixed passes unnoticed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use parking_lot::Mutex;
-use umbra_core::{ByteRange, ETag, ObjectInfo, SystemHeaders, Tags, Timestamp, UserMetadata};
+use umbra_core::{ByteRange, ETag, ObjectInfo, SystemHeaders, Tags, Timestamp, UserMetadata, VersionId};
+
+use crate::reference::Name;
 
 /// Names a write.
 pub(crate) type WriteId = u32;
@@ -29,6 +31,10 @@ pub(crate) struct Written {
 struct State {
     writes: BTreeMap<WriteId, Written>,
     issued: u32,
+    /// What is known of which versions there are, or were.
+    versions: HashMap<VersionId, Name>,
+    /// Those of each key, as they became known.
+    by_key: BTreeMap<String, Vec<(VersionId, Name)>>,
 }
 
 /// The register of writes.
@@ -99,6 +105,33 @@ impl Writes {
 
     pub(crate) fn change(&self, id: WriteId, change: impl FnOnce(&mut Written)) {
         self.0.lock().writes.get_mut(&id).map(change);
+    }
+
+    /// Learns that `name` of `key` is called `id`: each has one name for ever.
+    pub(crate) fn learn(&self, key: &str, id: VersionId, name: Name) -> Result<(), String> {
+        let mut state = self.0.lock();
+        if id == VersionId::Null || state.versions.get(&id) == Some(&name) {
+            return Ok(());
+        }
+        let of_key = state.by_key.entry(key.to_owned()).or_default();
+        if let Some((other, _)) = of_key.iter().find(|(_, of)| *of == name) {
+            return Err(format!("{name:?} is version {other} and version {id}"));
+        }
+        of_key.push((id, name));
+        match state.versions.insert(id, name) {
+            None => Ok(()),
+            Some(other) => Err(format!("version {id} is {other:?} and {name:?}")),
+        }
+    }
+
+    /// What is called `id`, if that is known.
+    pub(crate) fn version(&self, id: VersionId) -> Option<Name> {
+        self.0.lock().versions.get(&id).copied()
+    }
+
+    /// The versions that are known of `key`, or were there once.
+    pub(crate) fn versions_of(&self, key: &str) -> Vec<(VersionId, Name)> {
+        self.0.lock().by_key.get(key).cloned().unwrap_or_default()
     }
 
     /// The content that has this MD5.

@@ -117,7 +117,15 @@ impl Address {
     }
 }
 
+/// What tells a record from the others that are there now.
+pub(super) type Place = (u32, u32);
+
 impl RecordAddress {
+    /// Where it begins.
+    pub(super) const fn place(&self) -> Place {
+        (self.segment, self.offset)
+    }
+
     /// The bytes of the segment that are this record's.
     pub(super) fn span(&self) -> Range<u64> {
         let start = u64::from(self.offset);

@@ -11,17 +11,16 @@ use tokio::sync::oneshot;
 use umbra_core::{Random, SystemRandom};
 
 use super::{
-    address::{Address, RecordAddress},
+    address::{Address, Place, RecordAddress},
     file::{self, SyncFile, in_background},
     layout::Layout,
-    pins::Pins,
     record::{self, Absent, BlockChecksums, Form, HEADER_LEN, Nonce},
     segment::{Reservation, Segment},
     segments::Segments,
     settings::DiskSettings,
     space::Space,
 };
-use crate::{Error, Result, StoredBlob};
+use crate::{Error, Result, StoredBlob, pins::Pins};
 
 /// The engine behind a store, its readers and its writers. Its methods block, but for the few that say so.
 pub(super) struct Engine {
@@ -29,7 +28,7 @@ pub(super) struct Engine {
     pub(super) layout: Layout,
     pub(super) space: Space,
     pub(super) segments: Segments,
-    pub(super) pins: Pins,
+    pub(super) pins: Pins<Place>,
     pub(super) components: Components,
     /// Held as long as the store is open.
     _lock: File,
@@ -112,14 +111,14 @@ impl Engine {
                 let path = self.layout.large_file(&large.nonce);
                 file::or_gone(fs::remove_file(path)).map_err(Error::from_io("delete a blob"))
             }
-            Address::Segment(record) if self.pins.doom(record) => self.free(record),
+            Address::Segment(record) if self.pins.doom(record.place()) => self.free(record),
             Address::Segment(_) => Ok(()),
         }
     }
 
     /// Lets a reader of `record` out. Does not block.
     pub(super) fn unpin(self: &Arc<Self>, record: RecordAddress) {
-        if self.pins.leave(&record) {
+        if self.pins.leave(record.place()) {
             let engine = Arc::clone(self);
             in_background(move || {
                 if let Err(error) = engine.free(&record) {
@@ -132,7 +131,7 @@ impl Engine {
     /// Frees a record that is shut to readers.
     fn free(&self, record: &RecordAddress) -> Result<()> {
         let outcome = self.free_record(record);
-        self.pins.forget(record);
+        self.pins.forget(record.place());
         outcome.map_err(Error::from_io("delete a blob"))
     }
 

@@ -75,7 +75,7 @@ impl Reader {
         let address = Address::decode(id)?;
         let Address::Segment(record) = address else { return None };
         let span = record::record_len(address.length());
-        if span > SINGLE_READ_MAX || range.end > address.length() || !engine.pins.enter(&record) {
+        if span > SINGLE_READ_MAX || range.end > address.length() || !engine.pins.enter(record.place()) {
             return None;
         }
         let pin = Pin { engine: Arc::clone(engine), record };
@@ -91,7 +91,7 @@ impl Reader {
         let address = Address::decode(&id).ok_or_else(not_found)?;
         let (source, pin) = match address {
             Address::Segment(record) => {
-                if !engine.pins.enter(&record) {
+                if !engine.pins.enter(record.place()) {
                     return Err(not_found());
                 }
                 let pin = Pin { engine: Arc::clone(&engine), record };

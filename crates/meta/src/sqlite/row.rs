@@ -1,11 +1,10 @@
 //! One entry as a row: the columns, and the checksums that cover them.
 
 use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, Digest};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::failure::Failure;
-use crate::{Entry, Error, Partition, Projection, Revision};
+use crate::{Entry, Error, Partition, Projection, Revision, sums::Sums};
 
 const SELECT_HEAD: &str = "SELECT k, rev, head, hsum FROM kv WHERE p = ?1 AND k = ?2";
 const SELECT_FULL: &str = "SELECT k, rev, head, hsum, bsum, body FROM kv WHERE p = ?1 AND k = ?2";
@@ -87,24 +86,4 @@ fn blob<'a>(row: &'a Row<'_>, index: usize) -> Result<&'a [u8], Failure> {
     let value = row.get_ref(index)?;
     let wrong_type = |_| rusqlite::Error::InvalidColumnType(index, "a blob".to_owned(), value.data_type());
     Ok(value.as_blob().map_err(wrong_type)?)
-}
-
-/// CRC-32C over where a value belongs, ready to go on over the value itself.
-struct Sums(Digest);
-
-impl Sums {
-    fn new(partition: Partition, key: &[u8], revision: Revision) -> Self {
-        let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        for number in [partition.0, revision.0, key.len() as u64] {
-            digest.update(&number.to_be_bytes());
-        }
-        digest.update(key);
-        Self(digest)
-    }
-
-    fn over(&self, value: &[u8]) -> i64 {
-        let mut digest = self.0;
-        digest.update(value);
-        digest.finalize().cast_signed()
-    }
 }

@@ -116,7 +116,7 @@ impl Drop for Lock {
 }
 
 /// Refuses what is not ours to write, before anything is changed. Answers whether the file is new.
-fn check_version(conn: &Connection) -> Result<bool> {
+pub(super) fn check_version(conn: &Connection) -> Result<bool> {
     let number = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| translate(&error));
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let (application, version) = (number("PRAGMA application_id")?, number("PRAGMA user_version")?);

@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr};
 
 use umbra_client::CidrError;
 
-use crate::{data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, root_key::RootKeyError, tls::TlsError};
+use crate::{
+    blob_place::BlobKeyError, data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, private_file::FileError,
+    root_key::RootKeyError, tls::TlsError,
+};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -12,12 +15,21 @@ pub(crate) enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no key to seal secrets with.
     #[error(transparent)]
     MasterKey(#[from] MasterKeyError),
     /// The named keys cannot be used.
     #[error(transparent)]
     KmsKeys(#[from] KmsKeyError),
+    /// Contents cannot be kept where they should be.
+    #[error("the setting blobs cannot be used: {0}")]
+    BlobPlace(String),
+    /// There is no key for the place of contents.
+    #[error(transparent)]
+    BlobKey(#[from] BlobKeyError),
     /// There is no root access key.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
-use umbra_blob::{BlobStore, DiskBlobStore, DiskSettings};
+use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
-use umbra_core::{Clock, ErrorKind, Random, Result, SystemClock, SystemRandom};
-use umbra_meta::{MetaStore, Partition, SqliteMetaStore, SqliteSettings};
+use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
+use umbra_meta::Partition;
 use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
-use super::StartError;
+use super::{StartError, contents, metadata::Metadata};
 use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
 
 /// Buckets asked for at once.
@@ -27,11 +27,12 @@ pub(super) struct Parts {
     pub(super) shadow: Shadow,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
-    meta: Arc<SqliteMetaStore>,
+    metadata: Metadata,
     reclaim: ReclaimHandle,
     reclaimer: JoinHandle<()>,
     destroyer: Arc<Destroyer>,
     destroying: JoinHandle<()>,
+    pub(super) blob_cache: CacheMetrics,
     pub(super) events: Arc<EventDelivery>,
     telling: JoinHandle<()>,
 }
@@ -46,13 +47,10 @@ impl Parts {
         policy: GuardPolicy,
     ) -> std::result::Result<Self, StartError> {
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let file = dir.metadata();
-        let opened = tokio::task::spawn_blocking(move || SqliteMetaStore::open(&file, SqliteSettings::default())).await;
-        let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
-        let sqlite = Arc::new(opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)?);
-        let meta: Arc<dyn MetaStore> = Arc::clone(&sqlite) as _;
-        let blobs = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
-        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
+        let meta = metadata.store();
+        let blob_cache = CacheMetrics::default();
+        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
@@ -90,11 +88,12 @@ impl Parts {
             shadow,
             clock,
             random,
-            meta: sqlite,
+            metadata,
             reclaim,
             reclaimer: tokio::spawn(reclaimer.run()),
             destroyer,
             destroying: tokio::spawn(async move { worker.run().await }),
+            blob_cache,
             events,
             telling: tokio::spawn(async move { teller.run().await }),
         })
@@ -161,7 +160,7 @@ impl Parts {
                 abort.abort();
             }
         }
-        if let Err(error) = self.meta.shutdown().await {
+        if let Err(error) = self.metadata.shutdown().await {
             tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
         }
     }

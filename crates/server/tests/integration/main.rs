@@ -8,6 +8,7 @@ mod drain;
 mod metrics;
 mod migrate;
 mod refusals;
+mod remote_blobs;
 mod shadow;
 mod start;
 mod support;

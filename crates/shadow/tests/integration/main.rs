@@ -16,6 +16,7 @@ mod jobs;
 mod landing;
 mod lifecycle;
 mod listing;
+mod named_versions;
 mod order;
 mod reading;
 mod repairs;

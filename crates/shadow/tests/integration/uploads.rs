@@ -10,11 +10,11 @@ use crate::world::{World, content, k, kind};
 
 const PART: usize = 5 * 1024 * 1024;
 
-async fn begin(world: &World) -> UploadId {
+pub(crate) async fn begin(world: &World) -> UploadId {
     world.shadow.create_upload(&world.cx, &*world.bucket().await, &k("k"), CreateUpload::default()).await.unwrap()
 }
 
-async fn part(world: &World, upload: &UploadId, number: i64, size: usize) -> umbra_core::Result<CompletedPart> {
+pub(crate) async fn part(world: &World, upload: &UploadId, number: i64, size: usize) -> umbra_core::Result<CompletedPart> {
     let number = PartNumber::new(number).unwrap();
     let address = PartAddress { key: &k("k"), upload, number };
     let body = Body::from_bytes(content(size));
@@ -22,7 +22,7 @@ async fn part(world: &World, upload: &UploadId, number: i64, size: usize) -> umb
     Ok(CompletedPart { number, etag: stored.etag, checksum: None })
 }
 
-async fn complete(world: &World, upload: &UploadId, parts: &[CompletedPart]) -> umbra_core::Result<PutObject> {
+pub(crate) async fn complete(world: &World, upload: &UploadId, parts: &[CompletedPart]) -> umbra_core::Result<PutObject> {
     let options = CompleteUpload { parts: parts.to_vec(), ..CompleteUpload::default() };
     world.shadow.complete_upload(&world.cx, &*world.bucket().await, &k("k"), upload, options).await
 }

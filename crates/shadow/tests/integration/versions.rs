@@ -17,13 +17,13 @@ use crate::{
     world::{World, content, k, kind},
 };
 
-async fn versioned(write_through: bool) -> World {
+pub(crate) async fn versioned(write_through: bool) -> World {
     let world = World::attached(write_through).await;
     enable(&world).await;
     world
 }
 
-async fn enable(world: &World) {
+pub(crate) async fn enable(world: &World) {
     let change = &mut |settings: &mut BucketSettings| {
         settings.versioning = Versioning::Enabled;
         Ok(())
@@ -32,7 +32,7 @@ async fn enable(world: &World) {
 }
 
 /// Every version, as key, version, and whether it is a delete marker.
-async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)> {
+pub(crate) async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)> {
     let (mut shown, mut options) = (Vec::new(), ListVersions { limit, ..ListVersions::default() });
     loop {
         let page = world.shadow.list_versions(&world.cx, &*world.bucket().await, options.clone()).await.unwrap();
@@ -42,12 +42,12 @@ async fn versions(world: &World, limit: usize) -> Vec<(String, VersionId, bool)>
     }
 }
 
-async fn delete(world: &World, key: &str, version: Option<VersionId>) -> Result<Deleted> {
+pub(crate) async fn delete(world: &World, key: &str, version: Option<VersionId>) -> Result<Deleted> {
     let options = DeleteOptions { version, ..DeleteOptions::default() };
     world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options).await
 }
 
-fn of(version: VersionId) -> GetOptions {
+pub(crate) fn of(version: VersionId) -> GetOptions {
     GetOptions { version: Some(version), ..GetOptions::default() }
 }
 
@@ -138,7 +138,7 @@ async fn half_done(world: &World, reads: bool) -> VersionId {
     newest.1
 }
 
-fn shown(versions: &[(VersionId, bool)]) -> Vec<(String, VersionId, bool)> {
+pub(crate) fn shown(versions: &[(VersionId, bool)]) -> Vec<(String, VersionId, bool)> {
     versions.iter().map(|(version, is_marker)| ("k".to_owned(), *version, *is_marker)).collect()
 }
 

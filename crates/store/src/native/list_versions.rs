@@ -84,6 +84,8 @@ struct Walk<'a> {
     current: Rows,
     older: Rows,
     cut: Option<Cut>,
+    /// The version that the page before ended with, where it is gone, or was only at an origin and may be here by now.
+    ended_with: Option<(ObjectKey, VersionId)>,
 }
 
 /// Where the page before ended, within a key: what of it is current by now may be one of those that came behind.
@@ -114,6 +116,7 @@ impl<'a> Walk<'a> {
             current: Rows { ahead: VecDeque::new(), rest: key::object_range(&options.prefix), is_cut: true, parse: current },
             older: Rows { ahead: VecDeque::new(), rest: key::version_range(&options.prefix), is_cut: true, parse: older },
             cut: None,
+            ended_with: None,
         };
         if let Some(marker) = options.key_marker.as_deref().filter(|marker| !marker.is_empty()) {
             walk.begin_behind(bucket, marker, options.version_marker).await?;
@@ -133,6 +136,8 @@ impl<'a> Walk<'a> {
         if let Some(upto) = self.native.sequence_of(bucket, &key, version).await? {
             self.older.go_on(behind(key::version(&key, upto)));
             self.cut = Some(Cut { key, upto, newest: None });
+        } else {
+            self.ended_with = Some((key, version));
         }
         Ok(())
     }
@@ -184,6 +189,9 @@ impl<'a> Walk<'a> {
             }
             None => placed.first().map(|(sequence, _)| *sequence),
         };
+        if let Some((_, version)) = self.ended_with.as_ref().filter(|(of, _)| of == key) {
+            placed.retain(|(_, listed)| listed.version != *version);
+        }
         let listed = |(sequence, listed)| ListedVersion { is_latest: Some(sequence) == newest, ..listed };
         placed.into_iter().map(listed).collect()
     }

@@ -271,12 +271,19 @@ impl Native {
         let object = key::object(key);
         for _ in 0..ATTEMPTS_MAX {
             let sequence = match version {
-                VersionId::Named { sequence, .. } => Some(sequence),
-                VersionId::Null => self.known(fence, key).await?.history.and_then(|(history, _)| history.null),
+                VersionId::Named { sequence, .. } => sequence,
+                VersionId::Null => {
+                    // As of one moment it is the object, or the history says where it is, or there is none.
+                    let Known { object: current, history, .. } = self.known(fence, key).await?;
+                    if let Some(stored) = current.filter(|stored| stored.object.version.id() == version) {
+                        return Ok(Some(Place { row: object, stored }));
+                    }
+                    let Some(sequence) = history.and_then(|(history, _)| history.null) else { return Ok(None) };
+                    sequence
+                }
             };
             // At one moment: a version moves from one row to the other.
-            let behind = sequence.map(|sequence| key::version(key, sequence));
-            let rows: Vec<&[u8]> = std::iter::once(object.as_slice()).chain(behind.as_deref()).collect();
+            let rows = [object.as_slice(), &key::version(key, sequence)];
             let entries = self.meta().multi_get(fence.partition, &rows).await?;
             for (row, entry) in rows.iter().zip(&entries) {
                 let stored = entry.as_ref().map(Stored::decode).transpose()?;
@@ -285,8 +292,7 @@ impl Native {
                 }
             }
             // The null version may have moved since the history was read.
-            let now = || async { Ok::<_, Error>(self.known(fence, key).await?.history.and_then(|(history, _)| history.null)) };
-            if version != VersionId::Null || now().await? == sequence {
+            if version != VersionId::Null {
                 return Ok(None);
             }
         }

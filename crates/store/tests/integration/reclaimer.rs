@@ -101,6 +101,30 @@ async fn a_blob_that_cannot_be_deleted_is_tried_again_and_holds_up_no_other() {
     assert_eq!((reclaimer.reclaim_due().await, memory.len()), (2, 1));
 }
 
+/// Deleting takes time at an engine elsewhere: what falls due meanwhile is not taken for what is still being read.
+#[tokio::test]
+async fn what_falls_due_during_a_delete_is_next() {
+    let (memory, clock) = (MemoryBlobStore::new(), Arc::new(std::sync::OnceLock::<Arc<umbra_core::ManualClock>>::new()));
+    let slow = Arc::clone(&clock);
+    let hook = move |operation: &BlobOperation| {
+        if let (BlobOperation::Delete { .. }, Some(clock)) = (operation, slow.get()) {
+            clock.advance(Duration::from_millis(10));
+        }
+        None
+    };
+    let store = Store::new(Arc::new(MemoryMetaStore::new()), Arc::new(FailingBlobStore::new(Arc::new(memory.clone()), hook))).await;
+    clock.set(Arc::clone(&store.clock)).unwrap();
+    let bucket = store.bucket().await;
+    for seed in 0..3 {
+        store.put(&bucket, "k", &content(10_000, seed)).await.unwrap();
+        store.clock.advance(Duration::from_millis(5));
+    }
+    store.clock.advance(GRACE - Duration::from_millis(10));
+    let reclaimer = store.reclaimer();
+    assert_eq!((reclaimer.reclaim_due().await, memory.len()), (1, 2));
+    assert_eq!((reclaimer.reclaim_due().await, memory.len()), (1, 1));
+}
+
 /// The worker as it runs: woken by a commit, stopped when asked.
 #[tokio::test]
 async fn it_runs_until_it_is_stopped() {

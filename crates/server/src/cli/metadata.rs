@@ -1,0 +1,107 @@
+//! `umbra metadata`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use umbra_meta::{DumpReader, DumpWriter, PostgresMetaStore, SqliteMetaStore};
+
+use super::{Failure, Outcome, out};
+use crate::{
+    data_dir::DataDir,
+    private_file,
+    settings::{Settings, SettingsLayer},
+    wire::database_password,
+};
+
+/// Moves metadata between the data directory and a database, by way of a file.
+#[derive(Debug, Args)]
+pub(crate) struct Metadata {
+    #[command(subcommand)]
+    command: MetadataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum MetadataCommand {
+    /// Write all metadata to a new file, as it stands at one moment. The server may be running.
+    Export(Place),
+    /// Fill an empty store from such a file. No server may be running on it.
+    Import(Place),
+}
+
+/// Which file, and which store: the one that `umbra serve` would use, given the same settings.
+#[derive(Debug, Args)]
+struct Place {
+    /// The file.
+    file: PathBuf,
+
+    /// The settings file.
+    #[arg(long, env = "UMBRA_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    layer: Box<SettingsLayer>,
+}
+
+impl Metadata {
+    pub(crate) async fn run(self) -> Outcome {
+        match self.command {
+            MetadataCommand::Export(place) => {
+                let settings = Settings::load(*place.layer, place.config.as_deref())?;
+                let count = export(&settings, &place.file).await?;
+                out::line(format_args!("{count} records were written to {}", place.file.display()))
+            }
+            MetadataCommand::Import(place) => {
+                let settings = Settings::load(*place.layer, place.config.as_deref())?;
+                let count = import(&settings, &place.file).await?;
+                out::line(format_args!("{count} records were read from {}", place.file.display()))
+            }
+        }
+    }
+}
+
+/// Writes the file: whole and durable, or not there.
+async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
+    let wrong = |error: io::Error| Failure::new(format!("cannot write {}", path.display())).because(&error);
+    if path.exists() {
+        return Err(Failure::new(format!("{} is there already", path.display())));
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    // It holds sealed secrets and the names of everything.
+    let mut writer = DumpWriter::new(BufWriter::new(private_file::begin(&partial).map_err(wrong)?))?;
+    if settings.metadata.is_embedded() {
+        SqliteMetaStore::export(&DataDir::metadata_in(&settings.data_dir), |partition, entry| writer.add(partition, entry))?;
+    } else {
+        let password = database_password(settings)?;
+        let url = settings.metadata.expose();
+        PostgresMetaStore::export(url, password.as_deref(), |partition, entry| writer.add(partition, entry)).await?;
+    }
+    let (mut file, count) = writer.finish()?;
+    file.flush().and_then(|()| file.get_ref().sync_all()).map_err(wrong)?;
+    fs::rename(&partial, path).map_err(wrong)?;
+    Ok(count)
+}
+
+async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
+    let file = File::open(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(&error))?;
+    let mut reader = DumpReader::new(BufReader::new(file))?;
+    let mut count = 0;
+    let next = || -> umbra_meta::Result<_> {
+        let row = reader.next_row()?;
+        count += u64::from(row.is_some());
+        Ok(row)
+    };
+    if settings.metadata.is_embedded() {
+        let dir = DataDir::open(&settings.data_dir)?;
+        SqliteMetaStore::import(&dir.metadata(), next)?;
+    } else {
+        let password = database_password(settings)?;
+        PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await?;
+    }
+    Ok(count)
+}

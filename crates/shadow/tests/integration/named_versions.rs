@@ -1,0 +1,151 @@
+//! semantics.md, "Writing": versions by their names, beside a write that is half done, and while others write.
+
+use std::sync::Arc;
+
+use umbra_core::{ETag, ErrorKind, Matches, Preconditions, VersionId};
+use umbra_shadow::origin::{OriginAttributes, memory};
+use umbra_store::{BucketSettings, DeleteOptions, ListVersions, Objects};
+
+use crate::{
+    held_meta::{Asked, HeldMeta},
+    uploads,
+    versions::{delete, enable, of, shown, versioned, versions},
+    world::{World, content, k, kind},
+};
+
+/// Switches write-through off, though a write is half done: no user can, but two servers might.
+async fn write_here(world: &World) {
+    let change = &mut |settings: &mut BucketSettings| {
+        settings.shadow.as_mut().unwrap().write_through = false;
+        Ok(())
+    };
+    world.catalog.update_bucket(&*world.bucket().await, change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_version_is_deleted_beside_a_half_done_write() {
+    // With a delete marker as the newest or without, and whether that is what is deleted, or the object behind it.
+    for (is_marked, deletes_marker, write_through) in
+        [(true, false, true), (true, false, false), (true, true, false), (false, false, false)]
+    {
+        let world = versioned(true).await;
+        let first = world.put("k", content(10)).await.unwrap().version;
+        let marker = if is_marked { delete(&world, "k", None).await.unwrap().version } else { None };
+        world.origin.fail_next("put", memory::Fault::LoseAnswer);
+        assert_eq!(kind(world.put("k", content(30)).await), ErrorKind::Unavailable);
+        if !write_through {
+            write_here(&world).await;
+        }
+        delete(&world, "k", Some(first).filter(|_| !deletes_marker).or(marker)).await.unwrap();
+        assert_eq!(world.intents().await, 1);
+        assert_eq!(world.get("k").await.unwrap(), content(30));
+        world.eventually(async || (world.intents().await == 0).then_some(())).await;
+        let left = versions(&world, 1000).await;
+        let newest = left[0].1;
+        let behind = if deletes_marker { Some((first, false)) } else { marker.map(|marker| (marker, true)) };
+        assert_eq!(left, shown(&Vec::from_iter([(newest, false)].into_iter().chain(behind))));
+        assert_eq!(world.get("k").await.unwrap(), content(30));
+    }
+}
+
+/// The null version of a key that only the origin has, while it is half done, is what is half done.
+#[tokio::test]
+async fn the_origins_object_is_deleted_with_what_is_half_done_of_it() {
+    let world = versioned(true).await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    world.origin.fail_next("put", memory::Fault::LoseAnswer);
+    assert_eq!(kind(world.put("k", content(30)).await), ErrorKind::Unavailable);
+    write_here(&world).await;
+    delete(&world, "k", Some(VersionId::Null)).await.unwrap();
+    assert_eq!(world.intents().await, 0);
+    assert!(world.get("k").await.is_err());
+    assert!(versions(&world, 1000).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_delete_marker_has_no_etag() {
+    for write_through in [false, true] {
+        let world = versioned(write_through).await;
+        world.put("k", content(10)).await.unwrap();
+        delete(&world, "k", None).await.unwrap();
+        let before = versions(&world, 1000).await;
+        let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
+        let options = DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() };
+        let on = async |key: &str| world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options.clone()).await;
+        assert_eq!(kind(on("k").await), ErrorKind::Precondition);
+        assert_eq!(on("absent").await.unwrap().version, None);
+        assert_eq!(versions(&world, 1000).await, before);
+    }
+}
+
+#[tokio::test]
+async fn the_null_version_of_a_cold_key_is_found_though_it_is_overwritten_meanwhile() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(false).await;
+    enable(&world).await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    let looked = meta.hold(0, |asked| asked.reads(b"w/"));
+    let reader = world.clone();
+    let read = tokio::spawn(async move { reader.get_with("k", of(VersionId::Null)).await });
+    looked.arrived(&world).await;
+    world.hydrated_by_reading("k").await;
+    let named = world.put("k", content(20)).await.unwrap().version;
+    looked.release();
+    assert_eq!(read.await.unwrap().unwrap(), content(10));
+    assert_eq!(versions(&world, 1000).await, shown(&[(named, false), (VersionId::Null, false)]));
+}
+
+#[tokio::test]
+async fn a_version_that_moves_while_it_is_listed_is_listed_once() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    enable(&world).await;
+    let first = world.put("k", content(10)).await.unwrap().version;
+    let looked = meta.hold(0, |asked| matches!(asked, Asked::Range(_)) && asked.reads(b"o/"));
+    let lister = world.clone();
+    let listed = tokio::spawn(async move { versions(&lister, 1000).await });
+    looked.arrived(&world).await;
+    world.put("k", content(20)).await.unwrap();
+    looked.release();
+    assert_eq!(listed.await.unwrap(), shown(&[(first, false)]));
+}
+
+#[tokio::test]
+async fn an_upload_is_completed_to_one_version_though_its_answer_was_lost() {
+    let world = versioned(true).await;
+    let upload = uploads::begin(&world).await;
+    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
+    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
+    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
+    assert_eq!(world.get("k").await.unwrap(), content(10));
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    let brought = versions(&world, 1000).await;
+    assert_eq!(uploads::complete(&world, &upload, &parts).await.unwrap().version, brought[0].1);
+    assert_eq!(versions(&world, 1000).await, brought);
+    assert_eq!((world.rows(umbra_meta::key::all_uploads()).await, world.rows(umbra_meta::key::all_origin_uploads()).await), (0, 0));
+}
+
+#[tokio::test]
+async fn a_cold_object_that_comes_in_between_two_pages_is_listed_once() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(false).await;
+    enable(&world).await;
+    world.origin.insert("a", content(10), &OriginAttributes::default());
+    world.origin.insert("b", content(10), &OriginAttributes::default());
+    let page = ListVersions { limit: 1, ..ListVersions::default() };
+    let (key, version) = world.shadow.list_versions(&world.cx, &*world.bucket().await, page).await.unwrap().next.unwrap();
+    assert_eq!((key.as_str(), version), ("a", Some(VersionId::Null)));
+    // The next page looks for where this one ended.
+    let looked = meta.hold(0, |asked| matches!(asked, Asked::Rows(rows) if rows.len() == 2) && asked.reads(b"o/a"));
+    let lister = world.clone();
+    let listed = tokio::spawn(async move {
+        let page = ListVersions { key_marker: Some(key), version_marker: version, limit: 10, ..ListVersions::default() };
+        lister.shadow.list_versions(&lister.cx, &*lister.bucket().await, page).await.unwrap().versions
+    });
+    looked.arrived(&world).await;
+    world.hydrated_by_reading("a").await;
+    looked.release();
+    assert_eq!(listed.await.unwrap().iter().map(|listed| listed.object.key.as_str()).collect::<Vec<_>>(), ["b"]);
+}
