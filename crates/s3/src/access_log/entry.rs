@@ -130,7 +130,7 @@ impl Entry {
             size: progress.trace.size().or_else(|| self.size(status, headers)),
             version: text("x-amz-version-id"),
             key: progress.trace.key().map(str::to_owned).or_else(|| self.key.clone()),
-            requester: progress.trace.access_key().map(|key| requester(key)),
+            requester: progress.trace.access_key().map(requester),
             by_acl: progress.trace.is_by_acl(),
             deleted: progress.trace.take_deleted(),
             status,
