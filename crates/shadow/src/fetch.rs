@@ -90,7 +90,8 @@ impl Fetch {
             None => (None, hydration.lane().await),
         };
         let is_long = range.len() > FETCH_BYTES;
-        let hashes = transfer.take_hashes(range.start);
+        // The first answer's alone: whoever hashes along waits for what the others bring, and may hold nothing that they need.
+        let hashes = first.is_some().then(|| transfer.take_hashes(range.start)).flatten();
         let has_hashes = hashes.is_some();
         let fetch = Self {
             is_small: range.start == 0 && range.end <= SMALL_BYTES_MAX && hydration.size() == Some(range.end),

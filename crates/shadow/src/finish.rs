@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 use umbra_core::{Body, Checksum, Error, ErrorKind, ObjectInfo, ReadSource, Result, Tags, limits};
 use umbra_meta::{Check, Expect, Write, is_outcome_unknown, key};
 use umbra_store::{Bucket, Content, Extent, Identity, Integrity, Terms};
@@ -11,9 +12,9 @@ use crate::{
     cold_parts::known_parts,
     fetch::{Failure, failure_of},
     hashes::Sums,
-    hydrate::{Hydration, Pinned, same_shadow},
+    hydrate::{Hydration, PATIENCE, Pinned, same_shadow},
     inventory,
-    origin::Uncarried,
+    origin::{OriginError, Uncarried},
     partial::{self, Partial},
     transfer::{End, StoredPiece, Transfer, cut_off},
 };
@@ -68,7 +69,11 @@ impl Hydration {
         if *is_whole {
             return Ok((info, None));
         }
-        match self.origin.head(&self.path, &self.key).await.map_err(failure_of) {
+        let late = |_| {
+            Err(OriginError::certain(Error::new(ErrorKind::OriginUnavailable, "the origin does not tell the object's headers in time")))
+        };
+        let told = timeout(PATIENCE, self.origin.head(&self.path, &self.key)).await.unwrap_or_else(late);
+        match told.map_err(failure_of) {
             Ok(told) if (&told.info.etag, told.info.size) == (&info.etag, info.size) => {
                 Ok((ObjectInfo { tag_count: info.tag_count, source: info.source, ..told.info }, None))
             }

@@ -14,11 +14,13 @@ mod pieces;
 use std::{
     ops::Deref,
     sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Duration,
 };
 
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, JoinSet},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use umbra_core::{ByteRange, ETag, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, RangeSpec, Result};
@@ -38,6 +40,9 @@ use crate::{
 pub(crate) const PERMIT_BYTES: u64 = 64 * 1024;
 /// What the largest request takes of it: with less, nothing would ever begin.
 pub(crate) const PERMITS_MIN: usize = (2 * STORE_BYTES / PERMIT_BYTES) as usize;
+
+/// How long an origin may take to tell of an object whose bytes are here or will be asked for with its ETag: who reads it waits for the answer.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the request that begins a transfer is to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,7 +267,7 @@ impl Hydration {
     pub(crate) fn ask_first_part(&self) -> JoinHandle<Option<u64>> {
         let (origin, path, key, etag) = (self.origin.clone(), self.path.clone(), self.key.clone(), self.etag().clone());
         let first = PartNumber::new(1).expect("1 is a part number");
-        tokio::spawn(async move { origin.part_size(&path, &key, &etag, first).await.ok().flatten() })
+        tokio::spawn(async move { timeout(PATIENCE, origin.part_size(&path, &key, &etag, first)).await.ok()?.ok().flatten() })
     }
 }
 

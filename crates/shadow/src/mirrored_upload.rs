@@ -191,11 +191,11 @@ enum Matched {
     Gone,
 }
 
-/// The version that a repair made of an earlier attempt whose answer was lost, if it did: there is none to be made again.
+/// The version that a repair made of an earlier attempt whose answer was lost, if it did and it has all that was asked for: there is none to be
+/// made again.
 fn brought(bucket: &Bucket, view: &View, plan: &CompletionPlan) -> Option<PutObject> {
     let object = view.local().filter(|object| has_versions(bucket) && view.unsettled().is_none() && object.hydrated.is_some())?;
-    let is_it = object.etag == *plan.etag() && object.size == plan.size() && plan.metadata() == Some(&object.metadata);
-    is_it.then(|| PutObject {
+    plan.is_like(object).then(|| PutObject {
         etag: object.etag.clone(),
         checksums: object.checksums.clone(),
         size: object.size,

@@ -6,7 +6,7 @@ use tokio::{sync::OwnedSemaphorePermit, task::JoinHandle, time::timeout};
 use umbra_core::{ByteRange, ETag, Error, ErrorKind, Fault, ObjectInfo, RangeSpec, ReadSource, Result, limits};
 use umbra_meta::key;
 
-use super::{Hydration, Pinned, Wanted};
+use super::{Hydration, PATIENCE, Pinned, Wanted};
 use crate::{
     fetch::{Failure, Opened},
     hashes::Hashes,
@@ -77,9 +77,11 @@ impl Hydration {
         Ok(true)
     }
 
-    /// Whether the origin says that it holds another object by now, or none. One that cannot be asked says nothing.
+    /// Whether the origin says that it holds another object by now, or none. One that cannot be asked, or does not answer soon, says nothing.
     async fn has_changed(&self, record: &Hydrating) -> Result<bool> {
-        match self.origin.is_unchanged(&self.path, &self.key, &ETag::parse(&record.etag)).await {
+        let etag = ETag::parse(&record.etag);
+        let Ok(answer) = timeout(PATIENCE, self.origin.is_unchanged(&self.path, &self.key, &etag)).await else { return Ok(false) };
+        match answer {
             Ok(is_unchanged) => Ok(!is_unchanged),
             Err(error) if error.is_not_found() => Ok(true),
             Err(error) if matches!(error.error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) => Ok(false),
@@ -105,8 +107,8 @@ impl Hydration {
         let headers = self.ask_headers();
         let mut object = match self.origin.get(&self.path, &self.key, Some(ByteRange::new(0, bytes)), None).await {
             Ok(object) => object,
-            // There is no first byte.
-            Err(error) if is_beyond(&error) => return self.open_whole(transfer).await,
+            // There is no first byte, or the origin wants no request for a range.
+            Err(error) if is_beyond(&error) || says_nothing_of_the_whole(&error) => return self.open_whole(transfer).await,
             Err(error) => return Err(Error::from(error).into()),
         };
         let mut told = in_time(headers).await;
@@ -119,13 +121,15 @@ impl Hydration {
             drop(object);
             return self.open_whole(transfer).await;
         }
-        let size = object.size.or(told.as_ref().map(|told| told.size).filter(|size| *size > 0));
         if object.range.is_none() {
+            // Its own end tells where it ends, if its length does not.
             transfer.learn_that_ranges_are_ignored();
-        } else if size.is_none() {
-            return self.open_whole(transfer).await;
+        } else {
+            object.size = object.size.or(told.as_ref().map(|told| told.size).filter(|size| *size > 0));
+            if object.size.is_none() {
+                return self.open_whole(transfer).await;
+            }
         }
-        object.size = size;
         let is_whole = told.is_some();
         if let Some(told) = told {
             object.info = ObjectInfo { tag_count: object.info.tag_count, ..told };
@@ -217,4 +221,14 @@ async fn in_time(headers: JoinHandle<Option<ObjectInfo>>) -> Option<ObjectInfo> 
 /// Whether the origin says that no byte of the range that was asked for exists.
 fn is_beyond(error: &OriginError) -> bool {
     error.error.kind() == ErrorKind::Invalid(Fault::InvalidRange)
+}
+
+/// Whether the answer to a request for a range says nothing of the whole: the origin does not take such requests, or answers them in a way that
+/// nobody understands.
+fn says_nothing_of_the_whole(error: &OriginError) -> bool {
+    match std::error::Error::source(&error.error).and_then(|cause| cause.downcast_ref()) {
+        Some(umbra_client::Error::BadResponse { .. }) => true,
+        Some(told @ umbra_client::Error::S3(_)) => told.s3().is_some_and(|told| matches!(told.status, 400 | 405 | 501)),
+        _ => false,
+    }
 }

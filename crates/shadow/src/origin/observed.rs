@@ -59,6 +59,11 @@ impl ObservedOrigin {
         answer
     }
 
+    /// A request that goes on though nobody waits for it: it ends when the origin is closed, also between two attempts.
+    async fn until_closed<T>(&self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        self.closed.run_until_cancelled(request).await.unwrap_or_else(|| Err(OriginError::certain(switched())))
+    }
+
     /// Refuses a write that would reach another key than it names.
     async fn refuse_folded(&self, path: &ShadowPath, key: &ObjectKey) -> Result<()> {
         if self.closed.is_cancelled() {
@@ -136,7 +141,7 @@ impl Origin for ObservedOrigin {
     }
 
     async fn head_alone(&self, path: &ShadowPath, key: &ObjectKey) -> Result<ObjectInfo> {
-        self.observe("head", self.inner.head_alone(path, key)).await
+        self.observe("head", self.until_closed(self.inner.head_alone(path, key))).await
     }
 
     async fn is_unchanged(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag) -> Result<bool> {
@@ -144,7 +149,7 @@ impl Origin for ObservedOrigin {
     }
 
     async fn part_size(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<u64>> {
-        self.observe("head a part", self.inner.part_size(path, key, etag, part)).await
+        self.observe("head a part", self.until_closed(self.inner.part_size(path, key, etag, part))).await
     }
 
     async fn part_range(&self, path: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {

@@ -111,8 +111,8 @@ impl<'a> Walk<'a> {
         let mut walk = Self {
             native,
             partition: bucket.partition,
-            // The history is one, and one is too many for the page.
-            rows: limit + 2,
+            // The history is one, one may be what the page before ended with, and one is too many for the page.
+            rows: limit + 3,
             current: Rows { ahead: VecDeque::new(), rest: key::object_range(&options.prefix), is_cut: true, parse: current },
             older: Rows { ahead: VecDeque::new(), rest: key::version_range(&options.prefix), is_cut: true, parse: older },
             cut: None,

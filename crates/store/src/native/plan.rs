@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use md5::{Digest as _, Md5};
 use umbra_core::{
-    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, ObjectKey, PartInfo, PartNumber, Result, Timestamp, UploadId,
-    UserMetadata, check_write, limits,
+    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, ObjectKey, ObjectLock, PartInfo, PartNumber, Result,
+    SystemHeaders, Timestamp, UploadId, UserMetadata, check_write, limits,
 };
 use umbra_meta::{Partition, Revision, key};
 
@@ -60,6 +60,23 @@ impl CompletionPlan {
             Planned::Ready(ready) => Some(&ready.object.metadata),
             Planned::Done(..) => None,
         }
+    }
+
+    /// Whether `object` has all that the object is to have: a version that a client may be told is the one it asked for. What says nothing of the
+    /// content, its storage class and the type of a content that none was given for, may differ: an origin names its own.
+    pub fn is_like(&self, object: &ObjectRecord) -> bool {
+        let Planned::Ready(ready) = &self.planned else { return false };
+        let ours = &ready.object;
+        let typed = |headers: &SystemHeaders| SystemHeaders { content_type: None, storage_class: None, ..headers.clone() };
+        let has_type = ours.headers.content_type.is_none() || ours.headers.content_type == object.headers.content_type;
+        let (asked, has) = (&ours.attributes, &object.attributes);
+        let is_kept = asked.lock == ObjectLock::default() || asked.lock == has.lock;
+        (&ours.etag, ours.size, &ours.metadata, &ours.tags) == (&object.etag, object.size, &object.metadata, &object.tags)
+            && has_type
+            && typed(&ours.headers) == typed(&object.headers)
+            && is_kept
+            && asked.acl == has.acl
+            && (asked.encryption.is_none() || asked.encryption == has.encryption)
     }
 
     /// The named parts, each with the note it was published with; none when the upload has been completed before.
