@@ -32,7 +32,7 @@ use crate::{
     lenient::Verified,
 };
 
-use self::{judge::Ground, needs::ByAcl};
+use self::needs::ByAcl;
 
 /// The access check.
 #[derive(Debug)]
@@ -42,10 +42,8 @@ pub(crate) struct Gate(pub(crate) Judge);
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
         let call = self.admit(cx).await?;
+        call.progress.reach(Stage::Admitted);
         cx.extensions_mut().insert(Arc::new(call));
-        if let Some(progress) = cx.extensions_mut().get::<Arc<Progress>>() {
-            progress.reach(Stage::Admitted);
-        }
         Ok(())
     }
 }
@@ -60,6 +58,8 @@ pub(crate) async fn admit_signed<T>(
     let credentials = request.credentials.as_ref().filter(|_| request.headers.contains_key(AUTHORIZATION));
     let id = &credentials.ok_or(S3ErrorCode::AccessDenied)?.access_key;
     let key = catalog.key(id).await?.ok_or(S3ErrorCode::InvalidAccessKeyId)?;
+    let progress = request.extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
+    progress.trace.signed_by(&key);
     let bucket = match bucket {
         Some(name) => Some(catalog.bucket(&BucketName::parse(name)?).await?),
         None => None,
@@ -72,7 +72,7 @@ pub(crate) async fn admit_signed<T>(
         refuse_other_owner(&Stated::new(&request.uri, &request.headers, Way::default()), bucket)?;
         refuse_reflection(&cx, catalog.store_id(), bucket)?;
     }
-    Ok(Call { cx, key: Some(key), bucket, hides_absence: false, by_object: Vec::new() })
+    Ok(Call { cx, key: Some(key), bucket, hides_absence: false, by_object: Vec::new(), progress })
 }
 
 impl Gate {
@@ -80,6 +80,7 @@ impl Gate {
         let Self(judge) = self;
         let extensions = cx.extensions_mut();
         let verified = extensions.get::<Verified>().map(|verified| verified.key.clone());
+        let progress = extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
         let (request, way) = (extensions.get::<RequestContext>().cloned().unwrap_or_default(), Way::of(extensions));
         let name = cx.s3_op().name();
         let in_bucket = needs::is_in_bucket(name).ok_or(S3ErrorCode::NotImplemented)?;
@@ -88,6 +89,9 @@ impl Gate {
             Some(id) => Some(judge.catalog.key(id).await?.ok_or(S3ErrorCode::InvalidAccessKeyId)?),
             None => None,
         };
+        if let Some(key) = &key {
+            progress.trace.signed_by(key);
+        }
         if key.is_none() && overrides_headers(cx.uri().query()) {
             let message = "Request specific response headers cannot be used for anonymous GET requests.";
             return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message).into());
@@ -96,7 +100,7 @@ impl Gate {
             Some(name) if in_bucket => Some(judge.catalog.bucket(&BucketName::parse(name)?).await?),
             _ => None,
         };
-        let mut call = Call { cx: request, key, bucket, hides_absence: false, by_object: Vec::new() };
+        let mut call = Call { cx: request, key, bucket, hides_absence: false, by_object: Vec::new(), progress };
         let Some(bucket) = call.bucket.as_deref() else {
             // An anonymous list of buckets is an empty one.
             let may = call.key.as_ref().map_or(name == "ListBuckets", |key| key.may(action_without_bucket(name), None));
@@ -125,13 +129,15 @@ impl Judge {
         let request = Request { version: stated.version(), ..Request::new(call, bucket, object, stated) };
         let (mut lacking, mut by_object) = (None, Vec::new());
         for need in needs::of(name, &stated, &bucket.organization) {
-            match self.ground(request, need).await? {
-                Some(Ground::Object) => by_object.push(need),
-                Some(Ground::Right) => {}
-                None => {
-                    lacking = Some(need);
-                    break;
-                }
+            let Some(ground) = self.ground(request, need).await? else {
+                lacking = Some(need);
+                break;
+            };
+            if ground.is_acl {
+                call.progress.trace.allowed_by_acl();
+            }
+            if ground.is_of_object {
+                by_object.push(need);
             }
         }
         let refusal = lacking.map(|need| denied(request.access_key, bucket, need.role));
@@ -182,8 +188,7 @@ impl Judge {
         let need = if has_version { GET_OBJECT_VERSION } else { GET_OBJECT };
         match self.ground(request, need).await? {
             None => Err(S3ErrorCode::AccessDenied.into()),
-            Some(Ground::Right) => Ok(Vec::new()),
-            Some(Ground::Object) => Ok(vec![need]),
+            Some(ground) => Ok(ground.is_of_object.then_some(need).into_iter().collect()),
         }
     }
 

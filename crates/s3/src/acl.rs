@@ -7,11 +7,17 @@ mod canned;
 mod document;
 mod headers;
 
-use s3s::{S3Error, S3ErrorCode, dto::AccessControlPolicy};
+use s3s::{
+    S3Error, S3ErrorCode,
+    dto::{AccessControlPolicy, TargetGrant},
+};
 use umbra_core::{Acl, Grant, Grantee, Permission};
 use umbra_store::{AccessKey, Bucket, Catalog, ObjectOwnership};
 
-pub(crate) use self::{document::shown, headers::Asked};
+pub(crate) use self::{
+    document::{shown, shown_of_logs},
+    headers::Asked,
+};
 
 use crate::{
     access::{Stated, is_enforced, public_access},
@@ -93,6 +99,16 @@ pub(crate) async fn of_bucket(catalog: &Catalog, bucket: &Bucket, wanted: Wanted
 pub(crate) async fn of_new_bucket(catalog: &Catalog, owner: &str, asked: &Asked) -> Result<Option<Acl>, Failure> {
     let acl = Acl { owner: owner.to_owned(), grants: asked.resolve(catalog, owner, None).await? };
     Ok(kept(acl, owner))
+}
+
+/// What others may do with the logs that are written into `target`.
+pub(crate) async fn of_logs(catalog: &Catalog, target: &Bucket, given: Vec<TargetGrant>) -> Result<Vec<Grant>, Failure> {
+    let grants = document::taken_of_logs(catalog, given, &target.organization).await?;
+    if is_enforced(target) && !grants.is_empty() {
+        return Err(not_supported());
+    }
+    refuse_public(&grants, target)?;
+    Ok(grants)
 }
 
 /// What `bucket` shows as its ACL.

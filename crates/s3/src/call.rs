@@ -25,16 +25,17 @@ pub(crate) struct Call {
     pub(crate) hides_absence: bool,
     /// What was allowed for the sake of the object that was there, its ACL or its tags: it is judged again by the object that is read.
     pub(crate) by_object: Vec<Need>,
+    /// How far it got, and what was learned on the way.
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Call {
     /// The call `request` belongs to.
     pub(crate) fn of<T>(request: &S3Request<T>) -> Result<Arc<Self>> {
-        if let Some(progress) = request.extensions.get::<Arc<Progress>>() {
-            progress.reach(Stage::Reached);
-        }
         let call = request.extensions.get::<Arc<Self>>().cloned();
-        call.ok_or_else(|| Error::internal("an operation was reached without an access check"))
+        let call = call.ok_or_else(|| Error::internal("an operation was reached without an access check"))?;
+        call.progress.reach(Stage::Reached);
+        Ok(call)
     }
 
     /// Refuses `permission` to an object that was read and belongs to another organization than its bucket, unless its ACL gives it, and

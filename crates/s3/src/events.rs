@@ -44,6 +44,7 @@ use self::{
     queue::Turn,
     queues::{Queue, Queues},
 };
+use crate::backoff;
 
 /// Events of one bucket that wait at most.
 const WAITING_MAX: u64 = 100_000;
@@ -55,9 +56,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 64;
 /// Receivers of one organization's that are posted to at a time.
 const AT_ONCE_PER_ORGANIZATION: usize = 8;
-/// The first wait after a failure; it doubles up to the last.
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-const BACKOFF_LAST: Duration = Duration::from_secs(300);
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Buckets asked for at once.
@@ -148,7 +146,7 @@ impl EventDelivery {
                     (queue, outcome)
                 });
             }
-            let wait = if is_known { queues.wait(now) } else { BACKOFF_FIRST };
+            let wait = if is_known { queues.wait(now) } else { backoff::FIRST };
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 Some(ended) = tasks.join_next() => {
@@ -220,7 +218,7 @@ impl EventDelivery {
                     tracing::warn!(bucket = %queue.bucket, receiver = queue.receiver, ?error, "a receiver of events fails; trying again");
                 }
                 *failures = failures.saturating_add(1);
-                let wait = BACKOFF_FIRST.saturating_mul(1 << (*failures - 1).min(16)).min(BACKOFF_LAST);
+                let wait = backoff::after(*failures);
                 queues.put_off(queue, now.plus(wait));
             }
         }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::registry::Registry;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio_util::sync::CancellationToken;
 use umbra_core::{Clock, Random, Result};
 use umbra_shadow::Shadow;
 use umbra_store::Catalog;
@@ -11,6 +12,7 @@ use umbra_store::Catalog;
 use crate::{
     S3Settings,
     access::{Gate, Judge},
+    access_log::{AccessLog, AccessLogDelivery},
     auth::Keys,
     host,
     layer::{Layer, Services},
@@ -19,12 +21,15 @@ use crate::{
     operations::Operations,
     post::Forms,
     tigris::{Routes, Tigris},
+    website::Websites,
 };
 
 /// The S3 front of a store. [`crate::serve`] puts it behind a listener.
 pub struct S3Front {
     pub(crate) settings: Arc<S3Settings>,
     pub(crate) layer: Layer,
+    pub(crate) websites: Websites,
+    access_logs: Arc<AccessLogDelivery>,
 }
 
 impl S3Front {
@@ -39,7 +44,10 @@ impl S3Front {
             settings: Arc::clone(&settings),
             clock: Arc::clone(&clock),
         };
-        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, judge };
+        let log = AccessLog::new(settings.access_log_interval, Arc::clone(&catalog), Arc::clone(&clock));
+        let access_logs =
+            AccessLogDelivery { log: log.clone(), judge: judge.clone(), random: Arc::clone(&random), stop: CancellationToken::new() };
+        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, judge, random: Arc::clone(&random) };
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
@@ -55,13 +63,20 @@ impl S3Front {
         outer.set_route(Routes { lenient: Lenient { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, &settings);
-        Ok(Self { settings, layer })
+        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, log, &settings);
+        let websites = Websites { domain: settings.website_domain.clone() };
+        Ok(Self { settings, layer, websites, access_logs: Arc::new(access_logs) })
+    }
+
+    /// The worker that delivers the access logs of what this front answers. It is to run beside it, and to be stopped behind it.
+    pub fn access_logs(&self) -> &Arc<AccessLogDelivery> {
+        &self.access_logs
     }
 
     /// Adds the metrics of this front to `registry`.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.layer.metrics().register(registry);
+        self.access_logs.register_metrics(registry);
     }
 }
 
@@ -83,17 +98,19 @@ struct Parts {
     shadow: Shadow,
     catalog: Arc<Catalog>,
     judge: Judge,
+    random: Arc<dyn Random>,
 }
 
 impl Parts {
     fn builder(&self) -> Result<S3ServiceBuilder> {
-        let Self { settings, shadow, catalog, judge } = self;
+        let Self { settings, shadow, catalog, judge, random } = self;
         let operations = Operations {
             settings: Arc::clone(settings),
             objects: Arc::new(shadow.clone()),
             shadow: shadow.clone(),
             catalog: Arc::clone(catalog),
             judge: judge.clone(),
+            random: Arc::clone(random),
         };
         let mut builder = S3ServiceBuilder::new(operations);
         builder.set_config(limits::config(settings)?);

@@ -13,6 +13,7 @@ mod query;
 mod region;
 mod repeated;
 mod request_body;
+mod trace;
 
 use std::{
     fmt,
@@ -32,9 +33,10 @@ use umbra_core::{BucketName, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
-    finish::Status,
+    finish::{Ids, Status, Style, complete, told},
     progress::{Progress, Stage},
-    query::Shape,
+    query::{Shape, names as query_names},
+    trace::{Deletion, Trace},
 };
 
 use self::{
@@ -44,6 +46,7 @@ use self::{
 };
 use crate::{
     S3Settings,
+    access_log::{AccessLog, Answered, Asked, Entry},
     convert::hoisted,
     cors, host,
     metrics::Metrics,
@@ -90,6 +93,7 @@ pub(crate) struct Layer {
     host: Option<SingleDomain>,
     catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
+    log: AccessLog,
     host_id: String,
     region: String,
     body_timeout: Duration,
@@ -103,11 +107,12 @@ impl Layer {
         host: Option<SingleDomain>,
         catalog: Arc<Catalog>,
         random: Arc<dyn Random>,
+        log: AccessLog,
         settings: &S3Settings,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
         let (region, body_timeout) = (settings.region.clone(), settings.body_timeout);
-        Self { services, host, catalog, random, host_id, region, body_timeout, metrics: Metrics::default() }
+        Self { services, host, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default() }
     }
 
     /// What was answered, and how soon.
@@ -121,17 +126,19 @@ impl Layer {
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
         let begun = Instant::now();
-        let ids = finish::Ids { request: self.request_id(), host: &self.host_id, region: &self.region };
+        let ids = self.ids();
         let resource = request.uri().path().to_owned();
         let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
-        let style = finish::Style {
+        let entry = Entry::begin(&self.log, place.asked(), &request, begun).await;
+        let style = Style {
             is_head: request.method() == Method::HEAD,
             is_json: tigris::wants_json(request.method(), place.shape, request.headers()),
+            keeps_code: entry.is_some(),
         };
         let progress = Arc::new(Progress::default());
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
-        let asked = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
+        let crossing = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
         let (admitted, checks) = match self.admit(&request, &place, &ids.request) {
             Ok((admitted, checks)) => (Ok(admitted), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
@@ -157,15 +164,43 @@ impl Layer {
                 error.to_http_response()
             }
         };
-        let mut response = finish::complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
-        if let Some((method, headers)) = asked.filter(|(method, _)| *method != Method::OPTIONS) {
+        let mut response = complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
+        if let Some((method, headers)) = crossing.filter(|(method, _)| *method != Method::OPTIONS) {
             cors::expose(&self.cors_rules(&place).await, &headers, method.as_str(), response.headers_mut());
         }
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.metrics.count(progress.operation(), response.status(), begun.elapsed());
-        response
+        let Some(entry) = entry else { return response };
+        let code = response.extensions_mut().remove::<finish::Code>().map(|finish::Code(code)| code);
+        entry.end(response, &progress, Answered { request_id: &ids.request, host_id: ids.host, code: code.as_deref() })
+    }
+
+    /// The ids of a request that came just now.
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        Ids { request: self.request_id(), host: &self.host_id, region: &self.region }
+    }
+
+    /// Where requests leave their lines.
+    pub(crate) const fn log(&self) -> &AccessLog {
+        &self.log
+    }
+
+    /// The buckets.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Refuses a request whose target or head is not one of HTTP's, or too large.
+    pub(crate) fn check_target<B>(request: &Request<B>) -> S3Result<()> {
+        guard::check_target(request)
+    }
+
+    /// Has s3s answer `request`.
+    pub(crate) async fn ask(&self, request: Request<Body>) -> S3Result<Response<Body>> {
+        let answer = self.services.s3s.call(request).await;
+        answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))
     }
 
     fn request_id(&self) -> String {
@@ -237,8 +272,7 @@ impl Layer {
             let answer = self.services.forms.answer(Target { scheme, bucket, is_in_host: place.is_in_host }, request).await;
             return answer.or_else(|error| error.to_http_response());
         }
-        let answer = self.services.s3s.call(request).await;
-        let response = answer.map_err(|error| S3Error::with_source(S3ErrorCode::InternalError, error.into_std_error()))?;
+        let response = self.ask(request).await?;
         // s3s calls every failure of a body that it gathers itself an internal error.
         match progress.body_fault().filter(|_| response.status() == http::StatusCode::INTERNAL_SERVER_ERROR) {
             Some(fault) => fault.to_http_response(),
@@ -270,6 +304,11 @@ impl Place {
         Self { shape: Shape::of(path, is_in_host), bucket: host_bucket.or_else(first), is_in_host }
     }
 
+    /// What the access log is told of it.
+    fn asked(&self) -> Asked<'_> {
+        Asked { bucket: self.bucket.as_deref(), is_in_host: self.is_in_host, shape: self.shape, family: None }
+    }
+
     /// Whether `request` is a POST that can only be a form.
     fn is_for_upload<B>(&self, request: &Request<B>) -> bool {
         let is_plain = || !query::names(request.uri().query()).any(|name| name == "delete");
@@ -278,7 +317,7 @@ impl Place {
 }
 
 /// An answer for the case that even the error cannot be written.
-fn last_resort(error: &S3Error) -> Response<Body> {
+pub(crate) fn last_resort(error: &S3Error) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = error.status_code().unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response

@@ -5,8 +5,10 @@
 //! sub-resources nobody knows, time limits. No type of s3s leaves this crate.
 
 mod access;
+mod access_log;
 mod acl;
 mod auth;
+mod backoff;
 mod body;
 mod call;
 mod convert;
@@ -28,9 +30,11 @@ mod server;
 mod settings;
 mod slow_body;
 mod tigris;
+mod website;
 mod xml_text;
 
+pub use access_log::AccessLogDelivery;
 pub use events::{EventDelivery, EventDeliveryParts, WebHooks};
 pub use front::{S3Front, S3Parts};
-pub use server::{Transport, serve};
+pub use server::{Transport, serve, serve_websites};
 pub use settings::S3Settings;

@@ -49,6 +49,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*};
+use umbra_core::Random;
 use umbra_shadow::Shadow;
 use umbra_store::{Catalog, Objects};
 
@@ -63,6 +64,7 @@ pub(crate) struct Operations {
     pub(crate) shadow: Shadow,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) judge: Judge,
+    pub(crate) random: Arc<dyn Random>,
 }
 
 impl fmt::Debug for Operations {

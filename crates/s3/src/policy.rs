@@ -74,6 +74,8 @@ pub(crate) enum Named {
     Key,
     /// As everyone is.
     Everyone,
+    /// As the service it is. Nothing less lets a service do anything.
+    Service,
 }
 
 /// What a policy says of a request.
@@ -143,7 +145,8 @@ impl Policy {
 
 impl Statement {
     fn fits(&self, asked: Asked<'_>, effort: &Effort<'_>) -> Option<Named> {
-        let named = self.principals.name(asked.caller)?;
+        let is_enough = |named: &Named| !self.allows || asked.caller.service.is_none() || *named == Named::Service;
+        let named = self.principals.name(asked.caller).filter(is_enough)?;
         let resource = format!("{}{}", pattern::ARN, asked.resource);
         let fits = self.actions.fit(asked.action, effort, true)
             && self.resources.fit(&resource, effort, false)

@@ -32,7 +32,11 @@ use umbra_store::Catalog;
 pub(crate) use file::{FileError, FormFile};
 
 use self::{form::Form, policy::Policy};
-use crate::{error::custom, layer::Scheme, lenient::Verified};
+use crate::{
+    error::custom,
+    layer::{Progress, Scheme},
+    lenient::Verified,
+};
 
 /// What judges and answers forms.
 #[derive(Debug)]
@@ -87,6 +91,9 @@ impl Forms {
         let wanted = answer::Wanted::of(target, &head.headers, &form);
         let mut inner = Request::new(Body::from(Box::pin(file.stream) as DynByteStream));
         *inner.method_mut() = Method::PUT;
+        if let (Some(progress), Some(key)) = (head.extensions.get::<Arc<Progress>>(), form.get("key")) {
+            progress.trace.is_for(key);
+        }
         let path = format!("/{bucket}/{}", encode_path(form.get("key").unwrap_or_default()));
         *inner.uri_mut() = path.parse().map_err(|error| S3Error::with_source(S3ErrorCode::InvalidURI, Box::new(error)))?;
         *inner.headers_mut() = written(&form)?;

@@ -15,7 +15,10 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ProtocolVersion};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{CipherSuite, ProtocolVersion},
+};
 
 use crate::{S3Front, access::Peer, layer::Scheme};
 
@@ -46,7 +49,36 @@ impl fmt::Debug for Transport {
 
 /// Serves `front` on `listener` until `stop` turns true or is dropped. Then no connection is accepted any more, requests that have begun
 /// may finish within `drain`, and what is left is cut off. Beyond [`crate::S3Settings::max_connections`] clients wait to be accepted.
-pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transport, mut stop: watch::Receiver<bool>, drain: Duration) {
+pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transport, stop: watch::Receiver<bool>, drain: Duration) {
+    serve_as(Face::S3, front, listener, transport, stop, drain).await;
+}
+
+/// Serves the buckets of `front` as websites, within the same limits.
+pub async fn serve_websites(
+    front: Arc<S3Front>,
+    listener: TcpListener,
+    transport: Transport,
+    stop: watch::Receiver<bool>,
+    drain: Duration,
+) {
+    serve_as(Face::Websites, front, listener, transport, stop, drain).await;
+}
+
+/// What an address shows of a front.
+#[derive(Clone, Copy, Debug)]
+enum Face {
+    S3,
+    Websites,
+}
+
+async fn serve_as(
+    face: Face,
+    front: Arc<S3Front>,
+    listener: TcpListener,
+    transport: Transport,
+    mut stop: watch::Receiver<bool>,
+    drain: Duration,
+) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let places = Arc::new(Semaphore::new(front.settings.max_connections));
@@ -62,7 +94,7 @@ pub async fn serve(front: Arc<S3Front>, listener: TcpListener, transport: Transp
             _ = async { stop.wait_for(|stop| *stop).await.map(drop) } => break,
             accepted = accepted => match accepted {
                 Ok((stream, address, place)) => {
-                    let connection = connection(Arc::clone(&front), stream, address, transport.clone(), graceful.watcher());
+                    let connection = connection((Arc::clone(&front), face), stream, address, transport.clone(), graceful.watcher());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -89,18 +121,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-async fn connection(front: Arc<S3Front>, stream: TcpStream, address: IpAddr, transport: Transport, watcher: Watcher) {
+async fn connection(front: (Arc<S3Front>, Face), stream: TcpStream, address: IpAddr, transport: Transport, watcher: Watcher) {
     // Small answers must not wait for more to come. Where it cannot be set the connection works all the same.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps waiting to fill packets");
     }
     let outcome = match transport {
-        Transport::Plain => Either::Left(speak(front, stream, Peer { address, tls: None }, watcher)),
+        Transport::Plain => Either::Left(speak(front, stream, Peer { address, tls: None, cipher: None }, watcher)),
         Transport::Tls(acceptor) => Either::Right(async move {
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let tls = stream.get_ref().1.protocol_version().and_then(tls_version);
-                    speak(front, stream, Peer { address, tls: tls.or(Some("")) }, watcher).await;
+                    let session = stream.get_ref().1;
+                    let tls = session.protocol_version().and_then(tls_version).or(Some(""));
+                    let cipher = session.negotiated_cipher_suite().and_then(|suite| cipher(suite.suite()));
+                    speak(front, stream, Peer { address, tls, cipher }, watcher).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -119,7 +153,23 @@ fn tls_version(version: ProtocolVersion) -> Option<&'static str> {
     }
 }
 
-async fn speak<S>(front: Arc<S3Front>, stream: S, peer: Peer, watcher: Watcher)
+/// The cipher suite, as OpenSSL calls it.
+fn cipher(suite: CipherSuite) -> Option<&'static str> {
+    Some(match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
+}
+
+async fn speak<S>((front, face): (Arc<S3Front>, Face), stream: S, peer: Peer, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -128,7 +178,12 @@ where
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let front = Arc::clone(&front);
         request.extensions_mut().insert(peer);
-        async move { Ok::<_, std::convert::Infallible>(front.layer.answer(scheme, request).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(match face {
+                Face::S3 => front.layer.answer(scheme, request).await,
+                Face::Websites => front.websites.answer(&front.layer, scheme, request).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

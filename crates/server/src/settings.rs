@@ -91,6 +91,16 @@ declare_settings! {
     /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
     domain: String = String::new(), [env = "UMBRA_DOMAIN", value_name = "DOMAIN"];
 
+    /// The address that shows buckets as websites: those that have a website configuration, to anybody, as far as they are public.
+    ///
+    /// Off by default. It speaks TLS where the others do. What is read there is judged as a request without a signature.
+    website_listen: String = String::new(), [env = "UMBRA_WEBSITE_LISTEN", value_name = "ADDR"];
+
+    /// The domain under which buckets are websites: BUCKET.DOMAIN. Any other host name is that of its bucket.
+    ///
+    /// Without it the bucket is named by the whole host name or, where there is none of that name, by its first label.
+    website_domain: String = String::new(), [env = "UMBRA_WEBSITE_DOMAIN", value_name = "DOMAIN"];
+
     /// Whether requests may be signed in the old way, version 2, which some clients from before 2014 cannot do without.
     ///
     /// Its signatures rest on SHA-1 and cover neither the body nor most headers: whoever reads a request on the way can change it.
@@ -138,6 +148,11 @@ declare_settings! {
     /// With any other value than the default nothing is rounded to midnight. What clients are told in `x-amz-expiration` stays in days of
     /// the calendar.
     lifecycle_day: u64 = 86_400, [env = "UMBRA_LIFECYCLE_DAY", value_name = "SECONDS"];
+
+    /// How long a line of an access log waits for others before they are written to their bucket, in seconds.
+    ///
+    /// Shorter brings logs sooner, in more and smaller objects. A crash loses the lines that waited; a stop in order writes them.
+    access_log_interval: u64 = 300, [env = "UMBRA_ACCESS_LOG_INTERVAL", value_name = "SECONDS"];
 
     /// Whether `/metrics` has series for each bucket with a shadow, the first hundred by name.
     ///
@@ -203,6 +218,11 @@ impl Settings {
         !self.tls_cert.as_os_str().is_empty()
     }
 
+    /// The address of websites, if there is to be one.
+    pub(crate) fn website_listen(&self) -> Option<SocketAddr> {
+        self.website_listen.parse().ok()
+    }
+
     fn check(&self) -> Result<(), SettingsError> {
         let wrong = |name, why: &str| Err(SettingsError::Value(name, why.to_owned()));
         if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
@@ -231,6 +251,12 @@ impl Settings {
         }
         if self.lifecycle_day == 0 {
             return wrong("lifecycle_day", "must not be 0");
+        }
+        if !self.website_listen.is_empty() && self.website_listen().is_none() {
+            return wrong("website_listen", "must be an address and a port, as 127.0.0.1:9002");
+        }
+        if self.access_log_interval == 0 {
+            return wrong("access_log_interval", "must not be 0: every request would be an object of its own");
         }
         if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
             return wrong("region", "must consist of letters, digits and dashes");

@@ -37,6 +37,8 @@ pub(crate) struct Server {
     pub(crate) endpoint: String,
     /// The URL of the admin API.
     pub(crate) admin: String,
+    /// The URL of the websites, where there are any.
+    pub(crate) websites: Option<String>,
     /// The root access key.
     pub(crate) root_key: RootKey,
     /// Where the root access key came from.
@@ -45,8 +47,10 @@ pub(crate) struct Server {
     pub(crate) tls: Option<Arc<Tls>>,
     readiness: Readiness,
     parts: Parts,
+    access_logs: parts::Logging,
     stop_serving: watch::Sender<bool>,
     s3: JoinHandle<()>,
+    website_task: Option<JoinHandle<()>>,
     stop_admin: CancellationToken,
     admin_task: JoinHandle<()>,
     /// Given back last.
@@ -65,6 +69,11 @@ impl Server {
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
         let s3_listener = bind("S3", settings.listen).await?;
         let admin_listener = bind("the admin API", settings.admin_listen).await?;
+        let website_listener = match settings.website_listen() {
+            Some(address) => Some(bind("websites", address).await?),
+            None => None,
+        };
+        let websites = website_listener.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
         let endpoint = match settings.public_url.as_str() {
             "" => url(&s3_listener, tls.is_some())?,
             given => given.trim_end_matches('/').to_owned(),
@@ -76,6 +85,7 @@ impl Server {
         parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
         parts.shadow.start_lifecycle(LifecycleDay::of_secs(settings.lifecycle_day));
         let front = parts.front(settings)?;
+        let access_logs = parts::Logging::start(&front);
         let mut registry = Registry::default();
         front.register_metrics(&mut registry);
         parts.events.register_metrics(&mut registry);
@@ -96,18 +106,23 @@ impl Server {
         let (stop_serving, stopping) = watch::channel(false);
         let stop_admin = CancellationToken::new();
         let admin_task = tokio::spawn(listen::serve(admin_listener, acceptor(), router, stop_admin.clone()));
+        let website_task = website_listener
+            .map(|listener| tokio::spawn(parts::websites(Arc::clone(&front), settings, listener, acceptor(), stopping.clone())));
         let s3 = tokio::spawn(parts::s3(front, settings, s3_listener, acceptor(), stopping));
         readiness.set(true);
         Ok(Self {
             endpoint,
             admin,
+            websites,
             root_key,
             root_key_origin,
             tls,
             readiness,
             parts,
+            access_logs,
             stop_serving,
             s3,
+            website_task,
             stop_admin,
             admin_task,
             _data_dir: data_dir,
@@ -121,7 +136,10 @@ impl Server {
         if let Err(error) = self.s3.await {
             tracing::error!(%error, "the S3 API ended badly");
         }
-        self.parts.close().await;
+        if let Some(Err(error)) = futures::future::OptionFuture::from(self.website_task).await {
+            tracing::error!(%error, "the websites ended badly");
+        }
+        self.parts.close(self.access_logs).await;
         // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
         self.stop_admin.cancel();
         let abort = self.admin_task.abort_handle();

@@ -116,9 +116,9 @@ def test_restore(c, bucket):
 
 
 def test_logging(c, bucket):
-    """Kept and shown; the target must be another bucket of the same owner, without a log of its own."""
+    """Kept and shown, and gone when it is emptied. Who may be a target: test_s3_logging.py."""
     target = name("logs")
-    c.create_bucket(Bucket=target)
+    c.create_bucket(Bucket=target, ACL="log-delivery-write")
     assert "LoggingEnabled" not in c.get_bucket_logging(Bucket=bucket)
     enabled = {"TargetBucket": target, "TargetPrefix": "p/", "TargetObjectKeyFormat": {"PartitionedPrefix": {"PartitionDateSource": "EventTime"}}}
     set_to = lambda bucket, enabled: c.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={"LoggingEnabled": enabled})
@@ -126,8 +126,5 @@ def test_logging(c, bucket):
     assert c.get_bucket_logging(Bucket=bucket)["LoggingEnabled"] == enabled
     set_to(bucket, {"TargetBucket": target, "TargetPrefix": ""})
     assert c.get_bucket_logging(Bucket=bucket)["LoggingEnabled"]["TargetObjectKeyFormat"] == {"SimplePrefix": {}}
-    assert refused(set_to, target, {"TargetBucket": target, "TargetPrefix": ""}).code == "InvalidArgument"
-    assert refused(set_to, target, {"TargetBucket": bucket, "TargetPrefix": ""}).code == "InvalidArgument"
-    assert refused(set_to, bucket, {"TargetBucket": "no-such-bucket-here", "TargetPrefix": ""}).code == "InvalidTargetBucketForLogging"
     c.put_bucket_logging(Bucket=bucket, BucketLoggingStatus={})
     assert "LoggingEnabled" not in c.get_bucket_logging(Bucket=bucket)

@@ -17,6 +17,8 @@ pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     /// The version of TLS it speaks.
     pub(crate) tls: Option<&'static str>,
+    /// The cipher suite of that, as OpenSSL calls it.
+    pub(crate) cipher: Option<&'static str>,
 }
 
 /// How a request came here.

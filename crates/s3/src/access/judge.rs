@@ -32,12 +32,12 @@ use crate::{
 const NEVER_DENIED: [&str; 3] = ["s3:DeleteBucketPolicy", "s3:GetBucketPolicy", "s3:PutBucketPolicy"];
 
 /// Why something is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// Whatever object it is for.
-    Right,
-    /// The object that is there: its ACL, or its tags.
-    Object,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ground {
+    /// Whether it is the object that is there, its ACL or its tags; any other may not be allowed.
+    pub(super) is_of_object: bool,
+    /// Whether it is an ACL, and nothing else.
+    pub(super) is_acl: bool,
 }
 
 /// Decides.
@@ -105,13 +105,13 @@ impl Judge {
     pub(super) async fn ground(&self, request: Request<'_>, need: Need) -> Result<Option<Ground>> {
         let Request { access_key, bucket, .. } = request;
         if access_key.is_some_and(AccessKey::is_root) {
-            return Ok(Some(Ground::Right));
+            return Ok(Some(Ground::default()));
         }
         let by_role = has_role(access_key, need.role, bucket);
-        let mut ground = Ground::Right;
+        let mut ground = Ground::default();
         if let Some(policy) = self.policies.of(bucket)? {
             if policy.asks_for_tags() && object_of(request, need).is_some() {
-                ground = Ground::Object;
+                ground.is_of_object = true;
             }
             match self.verdict(&policy, request, need).await? {
                 Verdict::Denied if !(NEVER_DENIED.contains(&need.action) && has_role(access_key, Action::ManageBuckets, bucket)) => {
@@ -126,9 +126,8 @@ impl Judge {
         if by_role {
             return Ok(Some(ground));
         }
-        if matches!(need.acl, ByAcl::Object(_)) {
-            ground = Ground::Object;
-        }
+        ground.is_of_object |= matches!(need.acl, ByAcl::Object(_));
+        ground.is_acl = true;
         Ok(self.grants(request, need).await?.then_some(ground))
     }
 
@@ -266,7 +265,7 @@ fn is_foreign(acl: &Acl, bucket: &Bucket) -> bool {
 
 /// Who asks, as policies name them.
 fn caller(key: Option<&AccessKey>) -> Caller<'_> {
-    Caller { organization: key.and_then(|key| key.organization.as_deref()), key: key.map(|key| key.id.as_str()) }
+    Caller { organization: key.and_then(|key| key.organization.as_deref()), key: key.map(|key| key.id.as_str()), service: None }
 }
 
 fn has_role(key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
@@ -283,6 +282,8 @@ fn is_restricted(policy: &Policy, key: Option<&AccessKey>, bucket: &Bucket) -> b
 fn opens(named: Named, key: Option<&AccessKey>, action: Action, bucket: &Bucket) -> bool {
     match named {
         Named::Everyone => true,
+        // No key is a service's.
+        Named::Service => false,
         Named::Key => key.is_some_and(|key| goes_as_far(key, action)),
         Named::Organization => key.is_some_and(|key| goes_as_far(key, action) && !is_confined_elsewhere(key, bucket)),
     }

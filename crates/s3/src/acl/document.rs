@@ -24,19 +24,50 @@ pub(crate) async fn taken(catalog: &Catalog, document: AccessControlPolicy, owne
         return Err(S3ErrorCode::MalformedACLError.into());
     }
     let mut grants = Vec::with_capacity(given.len());
-    for dto::Grant { grantee: named, permission } in given {
-        let named = named.ok_or(S3ErrorCode::MalformedACLError)?;
-        let permission = permission.as_ref().and_then(|permission| parse(permission.as_str())).ok_or(S3ErrorCode::MalformedACLError)?;
-        let (kind, name) = match named.type_.as_str() {
-            Type::CANONICAL_USER => ("id", named.id),
-            Type::GROUP => ("uri", named.uri),
-            Type::AMAZON_CUSTOMER_BY_EMAIL => ("emailAddress", named.email_address),
-            _ => return Err(S3ErrorCode::MalformedACLError.into()),
-        };
-        let name = name.ok_or(S3ErrorCode::MalformedACLError)?;
-        grants.push(Grant { grantee: grantee(catalog, kind, &name).await?, permission });
+    for dto::Grant { grantee, permission } in given {
+        grants.push(taken_grant(catalog, grantee, permission.as_ref().map(dto::Permission::as_str)).await?);
     }
     Ok(Acl { owner: owner.to_owned(), grants })
+}
+
+/// Takes the grants on logs in a bucket of `owner`'s, but for those that give the owner what it has anyway.
+pub(crate) async fn taken_of_logs(catalog: &Catalog, given: Vec<dto::TargetGrant>, owner: &str) -> Result<Vec<Grant>, Failure> {
+    if given.len() > GRANTS_MAX {
+        return Err(S3ErrorCode::MalformedACLError.into());
+    }
+    let mut grants = Vec::with_capacity(given.len());
+    for dto::TargetGrant { grantee, permission } in given {
+        let grant = taken_grant(catalog, grantee, permission.as_ref().map(dto::BucketLogsPermission::as_str)).await?;
+        if matches!(grant.permission, Permission::ReadAcp | Permission::WriteAcp) {
+            return Err(S3ErrorCode::MalformedXML.into());
+        }
+        if grant.grantee != Grantee::Organization(owner.to_owned()) {
+            grants.push(grant);
+        }
+    }
+    Ok(grants)
+}
+
+/// How grants on logs are shown.
+pub(crate) fn shown_of_logs(grants: &[Grant]) -> Option<Vec<dto::TargetGrant>> {
+    let shown = |grant| {
+        let dto::Grant { grantee, permission } = shown_grant(grant);
+        dto::TargetGrant { grantee, permission: permission.map(|permission| permission.as_str().to_owned().into()) }
+    };
+    (!grants.is_empty()).then(|| grants.iter().map(shown).collect())
+}
+
+async fn taken_grant(catalog: &Catalog, named: Option<dto::Grantee>, permission: Option<&str>) -> Result<Grant, Failure> {
+    let named = named.ok_or(S3ErrorCode::MalformedACLError)?;
+    let permission = permission.and_then(parse).ok_or(S3ErrorCode::MalformedACLError)?;
+    let (kind, name) = match named.type_.as_str() {
+        Type::CANONICAL_USER => ("id", named.id),
+        Type::GROUP => ("uri", named.uri),
+        Type::AMAZON_CUSTOMER_BY_EMAIL => ("emailAddress", named.email_address),
+        _ => return Err(S3ErrorCode::MalformedACLError.into()),
+    };
+    let name = name.ok_or(S3ErrorCode::MalformedACLError)?;
+    Ok(Grant { grantee: grantee(catalog, kind, &name).await?, permission })
 }
 
 /// Whom a grant of this kind names.

@@ -14,20 +14,26 @@ const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// The ids of a request and of who answers it.
 #[derive(Debug)]
-pub(super) struct Ids<'a> {
-    pub(super) request: String,
-    pub(super) host: &'a str,
+pub(crate) struct Ids<'a> {
+    pub(crate) request: String,
+    pub(crate) host: &'a str,
     /// The region it is in.
-    pub(super) region: &'a str,
+    pub(crate) region: &'a str,
 }
+
+/// S3's word for what went wrong, kept for who logs it: a HEAD is answered without the document that says so.
+#[derive(Clone, Debug)]
+pub(super) struct Code(pub(super) String);
 
 /// How a request wants to be answered.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Style {
+pub(crate) struct Style {
     /// Without a body.
-    pub(super) is_head: bool,
+    pub(crate) is_head: bool,
     /// With errors in JSON.
-    pub(super) is_json: bool,
+    pub(crate) is_json: bool,
+    /// With a [`Code`] beside the answer.
+    pub(crate) keeps_code: bool,
 }
 
 /// The status of a response, where s3s would choose another.
@@ -35,7 +41,7 @@ pub(super) struct Style {
 pub(crate) struct Status(pub(crate) StatusCode);
 
 /// Completes `response` to a request for `resource`.
-pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, style: Style) -> Response<Body> {
+pub(crate) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &str, style: Style) -> Response<Body> {
     if let Some(Status(status)) = response.extensions_mut().remove() {
         *response.status_mut() = status;
     }
@@ -43,6 +49,9 @@ pub(super) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &s
         change_document(&mut response, |document| Some(unshield(document)));
     }
     if response.status().is_client_error() || response.status().is_server_error() {
+        if let Some(code) = response.body().bytes().filter(|_| style.keeps_code).and_then(|document| code(&document)) {
+            response.extensions_mut().insert(Code(code));
+        }
         change_document(&mut response, |document| with_details(document, ids, resource));
         if style.is_json {
             change_document(&mut response, as_json);
@@ -88,15 +97,29 @@ fn with_details(document: &Bytes, ids: &Ids<'_>, resource: &str) -> Option<Bytes
     )
 }
 
+/// The code of an error document.
+fn code(document: &Bytes) -> Option<String> {
+    element(std::str::from_utf8(document).ok()?, "Code")
+}
+
+/// The code and the message of the error that `response` is.
+pub(crate) fn told(response: &Response<Body>) -> Option<(String, String)> {
+    let document = response.body().bytes()?;
+    let text = std::str::from_utf8(&document).ok()?;
+    Some((element(text, "Code")?, element(text, "Message").unwrap_or_default()))
+}
+
+/// The text of the first element `name` of a document.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(unescape(rest.split_once(&format!("</{name}>"))?.0))
+}
+
 /// The same error document in JSON.
 fn as_json(document: &Bytes) -> Option<Bytes> {
     let text = std::str::from_utf8(document).ok()?;
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        Some(unescape(rest.split_once(&format!("</{name}>"))?.0))
-    };
     let members = ["Code", "Message", "Resource", "RequestId", "HostId"].into_iter();
-    let members: serde_json::Map<_, _> = members.filter_map(|name| Some((name.to_owned(), element(name)?.into()))).collect();
+    let members: serde_json::Map<_, _> = members.filter_map(|name| Some((name.to_owned(), element(text, name)?.into()))).collect();
     serde_json::to_vec(&members).ok().map(Bytes::from)
 }
 
@@ -164,5 +187,8 @@ mod tests {
         response.extensions_mut().insert(Status(StatusCode::PARTIAL_CONTENT));
         let response = complete(response, &ids, "/", Style { is_head: true, ..Style::default() });
         assert_eq!((response.status(), text(&response).as_str()), (StatusCode::PARTIAL_CONTENT, ""));
+        let error = S3Error::new(S3ErrorCode::NoSuchKey).to_http_response().unwrap();
+        let response = complete(error, &ids, "/", Style { is_head: true, keeps_code: true, ..Style::default() });
+        assert_eq!((response.extensions().get::<super::Code>().unwrap().0.as_str(), text(&response).as_str()), ("NoSuchKey", ""));
     }
 }

@@ -17,13 +17,18 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Refuses `request`, or lets it pass.
 pub(super) fn check<B>(request: &Request<B>, shape: Shape) -> S3Result<()> {
-    check_host(request)?;
+    check_target(request)?;
     check_method(request.method(), shape)?;
     check_extensions(request.headers())?;
-    check_sizes(request)?;
-    check_path(request.uri().path())?;
     check_length(request.method(), request.headers())?;
     check_presigned(request.uri().query().unwrap_or_default())
+}
+
+/// Refuses what no address here would take.
+pub(super) fn check_target<B>(request: &Request<B>) -> S3Result<()> {
+    check_host(request)?;
+    check_sizes(request)?;
+    check_path(request.uri().path())
 }
 
 /// Since HTTP/1.1 a request must say whom it is for (RFC 9112, section 3.2).

@@ -8,6 +8,7 @@ use std::sync::{
 use http::StatusCode;
 use s3s::{S3Error, S3ErrorCode};
 
+use super::Trace;
 use crate::error::{SHA256_MISMATCH, custom};
 
 /// How far a request got, once it got anywhere.
@@ -39,6 +40,8 @@ pub(crate) struct Progress {
     fault: AtomicU8,
     last: AtomicBool,
     operation: OnceLock<&'static str>,
+    /// What its line in the access log is to tell.
+    pub(crate) trace: Trace,
 }
 
 impl Progress {

@@ -166,7 +166,7 @@ const NOT_SERVED: [&str; 42] = [
 ];
 
 /// The names in `query`, in lower case.
-pub(super) fn names(query: Option<&str>) -> impl Iterator<Item = String> {
+pub(crate) fn names(query: Option<&str>) -> impl Iterator<Item = String> {
     let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
     pairs.map(|name| percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase())
 }

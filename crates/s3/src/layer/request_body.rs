@@ -96,6 +96,9 @@ impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static> Body
                 if let Some(bytes) = frame.data_ref() {
                     this.take(bytes);
                 }
+                if this.body.as_ref().is_some_and(Body::is_end_stream) {
+                    this.progress.trace.body_ended();
+                }
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
@@ -103,7 +106,10 @@ impl<B: Body<Data = Bytes, Error: Into<StdError>> + Unpin + Send + 'static> Body
                 this.progress.fail(if error.is::<SlowBody>() { Fault::Slow } else { Fault::Broken });
                 Some(Err(error))
             }
-            None => this.end().err().map(|error| Err(error.into())),
+            None => {
+                this.progress.trace.body_ended();
+                this.end().err().map(|error| Err(error.into()))
+            }
         })
     }
 

@@ -1,4 +1,4 @@
-//! PutBucketWebsite, GetBucketWebsite, DeleteBucketWebsite. The configuration is kept; pages are not served by it.
+//! PutBucketWebsite, GetBucketWebsite, DeleteBucketWebsite. [`crate::website`] serves by it.
 
 use s3s::{
     S3ErrorCode, S3Request, S3Response, dto,

@@ -70,6 +70,7 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     options.replace = options.replace.or(placement.map(|own| inherited(&read.info, own)));
     let etag = read.info.etag.clone();
     let Copied { target: copied, source: copied_version } = write_copy(&*operations.objects, &call.cx, from, target, read, options).await?;
+    call.progress.trace.is_of_size(copied.size);
     if moves {
         end_move(operations, &call, &source.key, etag).await?;
     }

@@ -1,8 +1,9 @@
 //! DeleteObjects.
 
 use futures::{StreamExt, stream};
+use http::StatusCode;
 use s3s::{
-    S3Request, S3Response, dto,
+    S3Error, S3Request, S3Response, dto,
     dto::{DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier},
 };
 use umbra_core::{Error, ErrorKind, Fault, Matches, ObjectKey, Preconditions, limits};
@@ -14,6 +15,7 @@ use crate::{
     call::Call,
     convert::version,
     error::{Answer, Failure},
+    layer::Deletion,
     xml_text::legible,
 };
 
@@ -38,8 +40,13 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
     let outcomes: Vec<(ObjectIdentifier, Result<Deleted, Failure>)> = stream::iter(deletes).buffered(AT_ONCE).collect().await;
 
     let bucket = call.bucket()?;
+    let is_logged = bucket.settings.extras.logging.is_some();
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (object, outcome) in outcomes {
+        let outcome = outcome.map_err(S3Error::from);
+        if is_logged {
+            call.progress.trace.deleted(logged(&object, &outcome));
+        }
         let key = Some(legible(&object.key));
         match outcome {
             Ok(_) if quiet => {}
@@ -53,12 +60,24 @@ pub(super) async fn delete_objects(operations: &Operations, request: S3Request<D
                 });
             }
             Err(failure) => {
-                let (code, message) = failure.into_code_and_message();
+                let (code, message) = Failure::from(failure).into_code_and_message();
                 errors.push(dto::Error { code: Some(code), key, message: Some(message), version_id: object.version_id });
             }
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
+}
+
+/// What the access log is told of one of them.
+fn logged(object: &ObjectIdentifier, outcome: &Result<Deleted, S3Error>) -> Deletion {
+    let failure = outcome.as_ref().err();
+    let status = failure.map_or(StatusCode::NO_CONTENT, |failure| failure.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+    Deletion {
+        key: object.key.clone(),
+        version: object.version_id.clone(),
+        status: status.as_u16(),
+        code: failure.map(|failure| failure.code().as_str().to_owned()),
+    }
 }
 
 async fn delete_one(

@@ -60,6 +60,7 @@ pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request
     let read = read_part_source(objects, &call.cx, (&source.bucket, &source.key), bucket, &part, options).await?;
     source.check(operations, &call, &read.read.info, false).await?;
     let Copied { target: stored, source: copied_version } = write_part_copy(objects, &call.cx, bucket, part, read).await?;
+    call.progress.trace.is_of_size(stored.size);
     let mut result = CopyPartResult {
         e_tag: Some(conditions::etag(&stored.etag)),
         last_modified: Some(time::shown(stored.last_modified)),

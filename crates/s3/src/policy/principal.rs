@@ -11,6 +11,15 @@ pub(crate) struct Caller<'a> {
     pub(crate) organization: Option<&'a str>,
     /// The id of the access key.
     pub(crate) key: Option<&'a str>,
+    /// The service that acts for somebody, as a delivery does.
+    pub(crate) service: Option<&'a str>,
+}
+
+impl<'a> Caller<'a> {
+    /// A service.
+    pub(crate) const fn of_service(name: &'a str) -> Self {
+        Self { organization: None, key: None, service: Some(name) }
+    }
 }
 
 /// Whom a statement names, or whom it leaves out.
@@ -28,7 +37,8 @@ enum Principal {
         organization: String,
         id: String,
     },
-    /// A service, a role, a federated user: there are none here.
+    Service(String),
+    /// A role, a federated user: there are none here.
     Nobody,
 }
 
@@ -73,7 +83,8 @@ impl Principal {
             "AWS" if name == "*" => Ok(Self::Everyone),
             "AWS" => Self::parse_arn(name).or_else(|| organization(name).map(Self::Organization)).ok_or_else(invalid),
             "CanonicalUser" => organization(name).map(Self::Organization).ok_or_else(invalid),
-            "Service" | "Federated" if !name.is_empty() => Ok(Self::Nobody),
+            "Service" if !name.is_empty() => Ok(Self::Service(name.to_owned())),
+            "Federated" if !name.is_empty() => Ok(Self::Nobody),
             _ => Err(invalid()),
         }
     }
@@ -99,6 +110,7 @@ impl Principal {
             Self::Everyone => Some(Named::Everyone),
             Self::Organization(name) => (caller.organization == Some(name)).then_some(Named::Organization),
             Self::Key { organization, id } => (caller.organization == Some(organization) && caller.key == Some(id)).then_some(Named::Key),
+            Self::Service(name) => (caller.service == Some(name)).then_some(Named::Service),
             Self::Nobody => None,
         }
     }

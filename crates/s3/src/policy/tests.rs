@@ -21,9 +21,9 @@ impl Facts for Given {
     }
 }
 
-const ALICE: Caller<'_> = Caller { organization: Some("acme"), key: Some("ALICE") };
-const STRANGER: Caller<'_> = Caller { organization: Some("evil"), key: Some("MALLORY") };
-const NOBODY: Caller<'_> = Caller { organization: None, key: None };
+const ALICE: Caller<'_> = Caller { organization: Some("acme"), key: Some("ALICE"), service: None };
+const STRANGER: Caller<'_> = Caller { organization: Some("evil"), key: Some("MALLORY"), service: None };
+const NOBODY: Caller<'_> = Caller { organization: None, key: None, service: None };
 
 fn statement(changes: Value) -> Value {
     let mut statement = json!({ "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*" });
@@ -78,6 +78,27 @@ fn principals() {
         for (caller, expected) in [ALICE, STRANGER, NOBODY].into_iter().zip(expected) {
             assert_eq!(verdict(changes.clone(), "s3:GetObject", "photos/a", caller), expected, "{changes} {caller:?}");
         }
+    }
+}
+
+#[test]
+fn a_service_is_let_in_by_its_name_alone() {
+    const SERVICE: Caller<'_> = Caller::of_service("logging.s3.amazonaws.com");
+    let allowed = Verdict::Allowed(Named::Service);
+    let service = |name: &str| json!({ "Principal": { "Service": name } });
+    let cases = [
+        (service("logging.s3.amazonaws.com"), allowed),
+        (json!({ "Principal": { "AWS": "*", "Service": "logging.s3.amazonaws.com" } }), allowed),
+        (service("logging.s3.amazonaws.comx"), Verdict::Silent),
+        (json!({ "Principal": "*" }), Verdict::Silent),
+        (json!({ "Principal": { "AWS": "*" } }), Verdict::Silent),
+        (json!({ "Principal": { "AWS": "acme" } }), Verdict::Silent),
+        (json!({ "Effect": "Deny", "Principal": "*" }), Verdict::Denied),
+        (json!({ "Effect": "Deny", "Principal": { "Service": "logging.s3.amazonaws.com" } }), Verdict::Denied),
+        (json!({ "Effect": "Deny", "Principal": null, "NotPrincipal": { "AWS": "acme" } }), Verdict::Denied),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(verdict(changes.clone(), "s3:GetObject", "photos/a", SERVICE), expected, "{changes}");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     S3Settings,
     access::{self, Judge, Stated, Way},
     error::Failure,
-    layer::{Progress, Stage},
+    layer::Stage,
     lenient::Lenient,
 };
 
@@ -62,9 +62,7 @@ impl Tigris {
         };
         let bucket = matches!(operation, Operation::Metadata | Operation::Update).then(|| request.uri.path().trim_matches('/').to_owned());
         let call = access::admit_signed(&self.catalog, &request, action, bucket.as_deref()).await?;
-        if let Some(progress) = request.extensions.get::<Arc<Progress>>() {
-            progress.reach(Stage::Reached);
-        }
+        call.progress.reach(Stage::Reached);
         match operation {
             Operation::ListBuckets => buckets::list(self, &call, &request.uri).await,
             Operation::Metadata => {

@@ -74,10 +74,11 @@ fn greeting(settings: &Settings, server: &Server) -> String {
     if settings.data_dir != defaults.data_dir && server.root_key_origin != Origin::Environment {
         flags.push_str(&format!(" --data-dir {dir}"));
     }
+    let websites = server.websites.as_ref().map_or_else(String::new, |url| format!("  websites  {url}\n"));
     format!(
         "Umbra is ready.\n\
          \x20 S3        {}\n\
-         \x20 admin     {}\n\
+         \x20 admin     {}\n{websites}\
          \x20 root key  {} ({key})\n\
          \n\
          Try next:\n\

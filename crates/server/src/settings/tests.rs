@@ -47,6 +47,8 @@ fn wrong_values_are_refused() {
         ("listen = \"nowhere\"", "line 1: invalid socket address syntax"),
         ("drain_secs = -1", "line 1: invalid value"),
         ("hydration_memory_mib = 0", "hydration_memory_mib must not be 0"),
+        ("website_listen = \"nowhere\"", "website_listen must be an address and a port"),
+        ("access_log_interval = 0", "access_log_interval must not be 0"),
         ("blobs = \"https://bucket\"", "blobs cannot be used: it must be empty or begin with s3://"),
         ("max_connections = 0", "max_connections must not be 0"),
         ("reclaim_grace = 0", "reclaim_grace must not be 0"),

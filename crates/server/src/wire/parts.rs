@@ -9,7 +9,7 @@ use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
-use umbra_s3::{EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
+use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
 
@@ -106,8 +106,10 @@ impl Parts {
             allow_sigv2: settings.allow_sigv2,
             max_connections: crate::open_files::connections(settings.max_connections),
             domain: Some(settings.domain.clone()).filter(|domain| !domain.is_empty()),
+            website_domain: Some(settings.website_domain.clone()).filter(|domain| !domain.is_empty()),
             web_hooks: web_hooks(settings)?,
             public_url: Some(settings.public_url.clone()).filter(|url| !url.is_empty()),
+            access_log_interval: Duration::from_secs(settings.access_log_interval),
             ..S3Settings::default()
         };
         let parts = S3Parts {
@@ -143,7 +145,9 @@ impl Parts {
     }
 
     /// Stops the workers, then closes the stores.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(self, access_logs: Logging) {
+        // First: it writes like a client.
+        access_logs.end().await;
         if tokio::time::timeout(PATIENCE, self.shadow.shutdown()).await.is_err() {
             tracing::warn!("writes to an origin are still under way; they are repaired at the next start");
         }
@@ -162,6 +166,30 @@ impl Parts {
     }
 }
 
+/// The delivery of access logs, running.
+pub(super) struct Logging {
+    delivery: Arc<AccessLogDelivery>,
+    running: JoinHandle<()>,
+}
+
+impl Logging {
+    /// Starts to deliver what `front` answers.
+    pub(super) fn start(front: &S3Front) -> Self {
+        let (delivery, worker) = (Arc::clone(front.access_logs()), Arc::clone(front.access_logs()));
+        Self { delivery, running: tokio::spawn(async move { worker.run().await }) }
+    }
+
+    /// Has what waits delivered, within a time.
+    async fn end(self) {
+        self.delivery.stop();
+        let abort = self.running.abort_handle();
+        if tokio::time::timeout(PATIENCE, self.running).await.is_err() {
+            tracing::warn!("access logs cannot be delivered in time; what has gathered is lost");
+            abort.abort();
+        }
+    }
+}
+
 /// The S3 API on its address, to be run.
 pub(super) fn s3(
     front: Arc<S3Front>,
@@ -172,6 +200,18 @@ pub(super) fn s3(
 ) -> impl Future<Output = ()> + use<> {
     let transport = tls.map_or(Transport::Plain, Transport::Tls);
     umbra_s3::serve(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
+}
+
+/// Buckets as websites on their address, to be run.
+pub(super) fn websites(
+    front: Arc<S3Front>,
+    settings: &Settings,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + use<> {
+    let transport = tls.map_or(Transport::Plain, Transport::Tls);
+    umbra_s3::serve_websites(front, listener, transport, stop, Duration::from_secs(settings.drain_secs))
 }
 
 fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {

@@ -1,5 +1,7 @@
 //! Where a bucket's access log goes.
 
+use umbra_core::Grant;
+
 /// Where the access log of a bucket goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
@@ -9,6 +11,8 @@ pub struct Logging {
     pub prefix: String,
     /// How the rest of these keys is made.
     pub keys: LogKeys,
+    /// What others may do with logs.
+    pub grants: Vec<Grant>,
 }
 
 /// How the keys of logs are made behind their prefix.

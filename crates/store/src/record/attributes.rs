@@ -44,7 +44,7 @@ pub(super) struct Acl<'b> {
 }
 
 #[derive(Encode, Decode)]
-struct Grant<'b> {
+pub(super) struct Grant<'b> {
     #[b(0)]
     grantee: Grantee<'b>,
     #[n(1)]
@@ -156,7 +156,7 @@ impl<'b> Acl<'b> {
 }
 
 impl<'b> Grant<'b> {
-    fn of(grant: &'b given::Grant) -> Self {
+    pub(super) fn of(grant: &'b given::Grant) -> Self {
         let grantee = match &grant.grantee {
             given::Grantee::Organization(name) => Grantee::Organization(name),
             given::Grantee::Everyone => Grantee::Everyone,
@@ -173,7 +173,7 @@ impl<'b> Grant<'b> {
         Self { grantee, permission }
     }
 
-    fn into_given(self) -> given::Grant {
+    pub(super) fn into_given(self) -> given::Grant {
         let grantee = match self.grantee {
             Grantee::Organization(name) => given::Grantee::Organization(name.to_owned()),
             Grantee::Everyone => given::Grantee::Everyone,

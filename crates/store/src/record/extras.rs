@@ -53,8 +53,8 @@ pub(super) struct Extras<'b> {
     tags: Option<Vec<(String, String)>>,
     #[n(18)]
     website: Option<Website>,
-    #[n(19)]
-    logging: Option<Logging>,
+    #[b(19)]
+    logging: Option<Logging<'b>>,
     #[n(20)]
     event_hooks: Option<Vec<EventHook>>,
     #[n(21)]
@@ -145,7 +145,7 @@ impl<'b> From<&'b Given> for Extras<'b> {
             lifecycle: Lifecycle::of(&extras.lifecycle),
             tags: unless_empty(extras.tags),
             website: extras.website.map(Website::from),
-            logging: extras.logging.map(Logging::from),
+            logging: given.logging.as_ref().map(Logging::of),
             event_hooks: unless_empty(extras.event_hooks.into_iter().map(EventHook::from).collect()),
             requester_pays: extras.requester_pays.then_some(true),
             accelerated: extras.accelerated,
@@ -174,7 +174,7 @@ impl From<Extras<'_>> for Given {
             ownership: extras.ownership.map(From::from),
             tags: extras.tags.unwrap_or_default(),
             website: extras.website.map(extras::Website::from),
-            logging: extras.logging.map(extras::Logging::from),
+            logging: extras.logging.map(Logging::into_given),
             event_hooks: extras.event_hooks.unwrap_or_default().into_iter().map(extras::EventHook::from).collect(),
             requester_pays: extras.requester_pays.unwrap_or(false),
             accelerated: extras.accelerated,

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::extras::twins;
+use super::{attributes::Grant, extras::twins};
 use crate::extras;
 
 #[derive(Encode, Decode)]
@@ -42,13 +42,15 @@ struct WebsiteRedirect {
 }
 
 #[derive(Encode, Decode)]
-pub(super) struct Logging {
+pub(super) struct Logging<'b> {
     #[n(0)]
     bucket: String,
     #[n(1)]
     prefix: String,
     #[n(2)]
     keys: LogKeys,
+    #[b(3)]
+    grants: Option<Vec<Grant<'b>>>,
 }
 
 #[derive(Encode, Decode)]
@@ -113,7 +115,20 @@ macro_rules! same_names {
 twins!(Website { index, error; redirect_all: (|of: Option<_>| of.map(From::from)), rules: (|of: Vec<_>| of.into_iter().map(From::from).collect()) });
 twins!(RoutingRule { prefix, status; redirect: From::from });
 twins!(WebsiteRedirect { host, protocol, status, prefix, key });
-twins!(Logging { bucket, prefix; keys: From::from });
+
+impl<'b> Logging<'b> {
+    pub(super) fn of(given: &'b extras::Logging) -> Self {
+        let extras::Logging { bucket, prefix, keys, grants } = given;
+        let grants = (!grants.is_empty()).then(|| grants.iter().map(Grant::of).collect());
+        Self { bucket: bucket.clone(), prefix: prefix.clone(), keys: (*keys).into(), grants }
+    }
+
+    pub(super) fn into_given(self) -> extras::Logging {
+        let grants = self.grants.unwrap_or_default().into_iter().map(Grant::into_given).collect();
+        extras::Logging { bucket: self.bucket, prefix: self.prefix, keys: self.keys.into(), grants }
+    }
+}
+
 twins!(EventHook { id, arn, events, prefix, suffix; kind: From::from });
 same_names!(LogKeys { Simple, ByEventTime, ByDeliveryTime });
 same_names!(EventHookKind { Topic, Queue, Function });

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use umbra_core::Timestamp;
+use umbra_core::{Grant, Grantee, Permission, Timestamp};
 
 use crate::{
     BucketSettings, EventHook, EventHookKind, Extras, Lifecycle, LogKeys, Logging, RoutingRule, Website, WebsiteRedirect,
@@ -58,7 +58,7 @@ fn settings() -> BucketSettings {
             redirect_all: Some(elsewhere.clone()),
             rules: vec![RoutingRule { prefix: some("old/"), status: Some(404), redirect: elsewhere }],
         }),
-        logging: Some(Logging { bucket: "logs".to_owned(), prefix: "p/".to_owned(), keys: LogKeys::ByEventTime }),
+        logging: Some(Logging { bucket: "logs".to_owned(), prefix: "p/".to_owned(), keys: LogKeys::ByEventTime, grants: vec![] }),
         event_hooks: vec![EventHook {
             id: "h".to_owned(),
             kind: EventHookKind::Queue,
@@ -78,6 +78,20 @@ fn settings() -> BucketSettings {
 fn every_released_format_is_read() {
     let golden = golden::check("bucket/v1-sub-resources", Some(&encode_settings(&settings())));
     assert_eq!(decode_settings(&golden).unwrap(), settings());
+}
+
+#[test]
+fn grants_on_logs_are_read() {
+    let grants = vec![
+        Grant { grantee: Grantee::Organization("evil".to_owned()), permission: Permission::Read },
+        Grant { grantee: Grantee::Authenticated, permission: Permission::FullControl },
+    ];
+    let logging = Logging { bucket: "logs".to_owned(), prefix: String::new(), keys: LogKeys::Simple, grants };
+    let extras = Extras { logging: Some(logging), ..Extras::default() };
+    let settings = BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() };
+    let golden = golden::check("bucket/v1-log-grants", Some(&encode_settings(&settings)));
+    assert_eq!(decode_settings(&golden).unwrap(), settings);
+    golden::check_refusals(&encode_settings(&settings), decode_settings);
 }
 
 #[test]
