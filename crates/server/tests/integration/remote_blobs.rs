@@ -104,6 +104,6 @@ fn a_place_that_cannot_be_used_is_told_at_once() {
     let key = engine.key();
     let right = key.each_ref().map(|(name, value)| (*name, value.as_str()));
     start(&engine.url().replace("contents", "nowhere"), &right).refused(1, &["open the contents"]);
-    start("s3://b?endpoint=http://127.0.0.1:1", &right).refused(1, &["open the contents", "127.0.0.1"]);
+    start("s3://bucket?endpoint=http://127.0.0.1:1", &right).refused(1, &["open the contents", "127.0.0.1"]);
     run(&["settings", "--print-default"]).ok();
 }
