@@ -62,8 +62,8 @@ impl CompletionPlan {
         }
     }
 
-    /// Whether `object` has all that the object is to have: a version that a client may be told is the one it asked for. What says nothing of the
-    /// content, its storage class and the type of a content that none was given for, may differ: an origin names its own.
+    /// Whether `object` has all that the object is to have: a version that a client may be told is the one it asked for. Its tags may differ, which
+    /// may have been set anew since; so may its storage class, and the type of a content that none was given for: an origin names its own.
     pub fn is_like(&self, object: &ObjectRecord) -> bool {
         let Planned::Ready(ready) = &self.planned else { return false };
         let ours = &ready.object;
@@ -71,7 +71,7 @@ impl CompletionPlan {
         let has_type = ours.headers.content_type.is_none() || ours.headers.content_type == object.headers.content_type;
         let (asked, has) = (&ours.attributes, &object.attributes);
         let is_kept = asked.lock == ObjectLock::default() || asked.lock == has.lock;
-        (&ours.etag, ours.size, &ours.metadata, &ours.tags) == (&object.etag, object.size, &object.metadata, &object.tags)
+        (&ours.etag, ours.size, &ours.metadata) == (&object.etag, object.size, &object.metadata)
             && has_type
             && typed(&ours.headers) == typed(&object.headers)
             && is_kept
