@@ -74,7 +74,7 @@ def test_a_shadow_on_postgres(server, seaweed):
     try:
         pair.put_there("cold", content(3 * MIB, 7))
         assert pair.read("cold") == content(3 * MIB, 7)
-        until("it is here", lambda: pair.is_here("cold"))
+        until("it is hydrated", lambda: not pair.is_cold("cold"))
         server.restart(kill=True)
         pair.connect()
         pair.proxy.forget()
