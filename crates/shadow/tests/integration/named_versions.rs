@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use umbra_core::{ETag, ErrorKind, Matches, Preconditions, VersionId};
+use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{BucketSettings, DeleteOptions, ListVersions, Objects};
+use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, Objects};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -124,6 +124,25 @@ async fn an_upload_is_completed_to_one_version_though_its_answer_was_lost() {
     assert_eq!(uploads::complete(&world, &upload, &parts).await.unwrap().version, brought[0].1);
     assert_eq!(versions(&world, 1000).await, brought);
     assert_eq!((world.rows(umbra_meta::key::all_uploads()).await, world.rows(umbra_meta::key::all_origin_uploads()).await), (0, 0));
+}
+
+/// A repair knows nothing of a lock: a version without it is not the one that the upload was begun for.
+#[tokio::test]
+async fn an_upload_with_a_lock_is_not_completed_to_a_version_without_it() {
+    let world = versioned(true).await;
+    let lock = ObjectLock { legal_hold: Some(true), ..ObjectLock::default() };
+    let options = CreateUpload { attributes: Attributes { lock, ..Attributes::default() }, ..CreateUpload::default() };
+    let upload = world.shadow.create_upload(&world.cx, &*world.bucket().await, &k("k"), options).await.unwrap();
+    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
+    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
+    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
+    assert_eq!(world.get("k").await.unwrap(), content(10));
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    let repaired = versions(&world, 1000).await[0].1;
+    let completed = uploads::complete(&world, &upload, &parts).await.unwrap().version;
+    assert_ne!(completed, repaired);
+    let info = world.shadow.head(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
+    assert_eq!((info.version, info.attributes.lock), (completed, lock));
 }
 
 #[tokio::test]

@@ -67,13 +67,13 @@ impl CompletionPlan {
     pub fn is_like(&self, object: &ObjectRecord) -> bool {
         let Planned::Ready(ready) = &self.planned else { return false };
         let ours = &ready.object;
-        let typed = |headers: &SystemHeaders| SystemHeaders { content_type: None, storage_class: None, ..headers.clone() };
+        let untyped = |headers: &SystemHeaders| SystemHeaders { content_type: None, storage_class: None, ..headers.clone() };
         let has_type = ours.headers.content_type.is_none() || ours.headers.content_type == object.headers.content_type;
         let (asked, has) = (&ours.attributes, &object.attributes);
         let is_kept = asked.lock == ObjectLock::default() || asked.lock == has.lock;
         (&ours.etag, ours.size, &ours.metadata) == (&object.etag, object.size, &object.metadata)
             && has_type
-            && typed(&ours.headers) == typed(&object.headers)
+            && untyped(&ours.headers) == untyped(&object.headers)
             && is_kept
             && asked.acl == has.acl
             && (asked.encryption.is_none() || asked.encryption == has.encryption)
