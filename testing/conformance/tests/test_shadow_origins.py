@@ -128,6 +128,18 @@ def test_opaque_etags(pair):
     assert refused(pair.get, "k", IfNoneMatch='"CJz~u-9/x"').status == 304
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, "InvalidRequest"), (405, "MethodNotAllowed"), (501, "NotImplemented")])
+def test_an_origin_that_takes_no_ranges(pair, status, code):
+    """Holds "An origin that ignores Range or sends no length is handled.": one that refuses them is asked for the whole."""
+    body = content(3 * MIB, status)
+    pair.put_there("k", body)
+    pair.create()
+    rule = pair.fault("GET", key="k", when=lambda e: e.headers.get("range"), status=status, code=code)
+    assert pair.read("k") == body
+    until("it is hydrated", lambda: not pair.is_cold("k"))
+    assert rule.hits == 1 and pair.proxy.count("GET", "k", lambda e: e.status == 200) == 1
+
+
 def test_a_head_without_a_length(pair):
     """A HEAD that does not tell the size is made up for by a GET of one byte."""
     pair.put_there("k", content(MIB))
