@@ -1,6 +1,6 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -18,7 +18,7 @@ use umbra_store::{
 
 use crate::{
     flights::Flights,
-    hydrate::{PERMIT_BYTES, PERMITS_MIN},
+    hydrate::{PERMIT_BYTES, permits_min},
     intent::{Live, LiveIntents},
     jobs::Jobs,
     key_locks::KeyLocks,
@@ -29,6 +29,7 @@ use crate::{
     revalidate::Revalidations,
     schedule::Schedule,
     stats::{Stats, StatsByBucket},
+    transfer::Sizes,
     users::{UserGuard, Users},
     versions::{named, refuse_other},
     view::View,
@@ -48,11 +49,19 @@ pub struct ShadowLimits {
     pub node: String,
     /// How long a job rests after a failure that may pass; longer after each that follows.
     pub job_retry_delay: Duration,
+    /// The size of the pieces in which large cold objects come in. All that is asked of an origin at once, or stored, is a multiple of it: with
+    /// small ones a small object comes in like a large one.
+    pub piece_bytes: NonZeroU64,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 64 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
+        Self {
+            hydration_memory_bytes: 64 * 1024 * 1024,
+            node: "local".to_owned(),
+            job_retry_delay: Duration::from_secs(1),
+            piece_bytes: const { NonZeroU64::new(1024 * 1024).expect("it is not 0") },
+        }
     }
 }
 
@@ -112,7 +121,8 @@ impl Shadow {
     /// Puts a shadow together. Nothing runs before [`Shadow::start`].
     pub fn new(parts: ShadowParts) -> Self {
         let ShadowParts { native, catalog, origins, clock, settings } = parts;
-        let permits = usize::try_from(settings.hydration_memory_bytes / PERMIT_BYTES).unwrap_or(usize::MAX);
+        let sizes = Sizes::of_piece(settings.piece_bytes.get());
+        let permits = (settings.hydration_memory_bytes / PERMIT_BYTES).max(permits_min(sizes));
         Self(Arc::new(Inner {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
@@ -121,7 +131,7 @@ impl Shadow {
             origins: Origins::new(origins, catalog.clone()),
             catalog,
             clock,
-            flights: Flights::default(),
+            flights: Flights::new(sizes),
             locks: KeyLocks::default(),
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
@@ -129,7 +139,7 @@ impl Shadow {
             held_back: Mutex::default(),
             stats: StatsByBucket::default(),
             cleaned: Mutex::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(PERMITS_MIN, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             lifecycle: LifecycleHandle::default(),
