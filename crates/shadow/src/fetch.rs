@@ -165,6 +165,7 @@ impl Fetch {
                 return Err(error.into());
             }
             tokio::select! {
+                biased;
                 () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
                 () = tokio::time::sleep(STUMBLE_DELAY * stumbles) => {}
             }
@@ -177,6 +178,7 @@ impl Fetch {
         let place = self.transfer.place(self.id);
         let etag = self.hydration.etag();
         let object = tokio::select! {
+            biased;
             () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
             answer = origin.get(path, key, Some(place), Some(etag)) => answer.map_err(failure_of)?,
         };

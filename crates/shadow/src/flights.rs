@@ -1,7 +1,7 @@
 //! Single flight: at most one transfer of a cold key at a time, which all its readers join.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -51,7 +51,8 @@ impl Earlier {
 #[derive(Debug)]
 pub(crate) struct Flights {
     sizes: Sizes,
-    transfers: Mutex<HashMap<(Partition, ObjectKey), Flight>>,
+    /// In an order, so that they are stopped in that.
+    transfers: Mutex<BTreeMap<(Partition, ObjectKey), Flight>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
 

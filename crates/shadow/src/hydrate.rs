@@ -195,6 +195,7 @@ impl Hydration {
     async fn fill(self: Arc<Self>, transfer: Arc<Transfer>) -> Result<(), Failure> {
         let filled = async {
             let _permit = tokio::select! {
+                biased;
                 () = transfer.cancel.cancelled() => return Ok(()),
                 permit = self.background.clone().acquire_owned() => permit,
             };
