@@ -75,7 +75,7 @@ def _restored(directory, copy, **options):
 
 @pytest.mark.timeout(300)
 def test_backup_under_writes(tmp_path):
-    """Holds "What was acknowledged before a backup began is in it.": under overwrites, deletes and a bucket that goes, reclaimed at once."""
+    """Holds "What was acknowledged before a backup of the data directory began is in it.": under overwrites, deletes and a bucket that goes, reclaimed at once."""
     server = Umbra(tmp_path / "umbra", "--reclaim-grace", "1").start()
     c = server.client()
     kept = {f"k{n:03d}": content(SIZES[n % 2] + n, n) for n in range(60)}
