@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod completions;
 mod demo;
 mod failure;
@@ -43,6 +44,8 @@ enum Command {
     Key(key::Key),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
+    /// Copy the data directory while its server runs.
+    Backup(Box<backup::Backup>),
     /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
@@ -81,6 +84,7 @@ fn run(command: Command) -> Outcome {
             Command::Org(org) => org.run().await,
             Command::Key(key) => key.run().await,
             Command::Metadata(metadata) => metadata.run().await,
+            Command::Backup(backup) => backup.run(),
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
             Command::Demo(demo) => demo.run().await,
