@@ -48,6 +48,10 @@ impl Face {
     }
 }
 
+/// Marks a request that another node has passed on: it is not passed on again.
+#[derive(Clone, Copy, Debug)]
+pub struct IsPassed;
+
 /// A request that another node has passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {

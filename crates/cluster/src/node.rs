@@ -135,7 +135,11 @@ struct Look {
 
 impl Node {
     /// Joins the nodes that share `meta`. Then [`Node::run`] has to run. A node that finds nobody leading leads.
-    pub async fn join(meta: Arc<dyn SharedMetaStore>, clock: &dyn Clock, settings: NodeSettings) -> std::result::Result<Arc<Self>, JoinError> {
+    pub async fn join(
+        meta: Arc<dyn SharedMetaStore>,
+        clock: &dyn Clock,
+        settings: NodeSettings,
+    ) -> std::result::Result<Arc<Self>, JoinError> {
         let state = State { watch: Watch::new(settings.heartbeat * 3), members: Vec::new(), turn: None, hold: None };
         let node = Self {
             meta,

@@ -61,11 +61,11 @@ mod tests {
     #[test]
     fn every_released_format_is_read() {
         let node = NodeRecord { name: "a".into(), url: "http://h:1".into(), region: "fra".into(), turn: 7, since: 8 };
-        let bytes = hex::decode("01856161" .to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08").unwrap();
+        let bytes = hex::decode("01856161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08").unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
         let leader = LeaderRecord { incarnation: "a-1".into(), turn: 3, is_ready: true };
-        let bytes = hex::decode("0183" .to_owned() + "63612d31" + "03" + "f5").unwrap();
+        let bytes = hex::decode("0183".to_owned() + "63612d31" + "03" + "f5").unwrap();
         assert_eq!(decode::<LeaderRecord>(&bytes).unwrap(), leader);
         assert_eq!(encode(&leader), bytes);
     }

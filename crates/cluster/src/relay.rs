@@ -36,7 +36,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 const OF_THE_CONNECTION: [HeaderName; 5] = [CONNECTION, EXPECT, TE, UPGRADE, PROXY_AUTHENTICATE];
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send + Sync>>;
+type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 /// Why no other node has answered.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ impl Relay {
     /// A request of which nothing was sent is sent again; one without a body, to read, also when its answer got lost.
     pub async fn pass<B>(&self, request: Request<B>, passed: &Passed) -> Result<Response<Incoming>, RelayError>
     where
-        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Sync + 'static,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (head, body) = request.into_parts();
         let has_body = !body.is_end_stream();

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio_util::sync::CancellationToken;
-use umbra_cluster::{Face, Passed, Relay};
+use umbra_cluster::{Face, IsPassed, Passed, Relay};
 use umbra_core::{Clock, Random, Result};
 use umbra_shadow::Shadow;
 use umbra_store::Catalog;
@@ -19,7 +19,7 @@ use crate::{
     access_log::{AccessLog, AccessLogDelivery},
     auth::Keys,
     host,
-    layer::{IsPassed, Layer, NOT_LEADING, Scheme, Services, elsewhere},
+    layer::{Layer, NOT_LEADING, Scheme, Services, elsewhere},
     lenient::Lenient,
     limits,
     operations::Operations,

@@ -35,7 +35,7 @@ use umbra_core::{BucketName, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
-    elsewhere::{IsPassed, NOT_LEADING},
+    elsewhere::NOT_LEADING,
     finish::{Ids, Status, Style, complete, told},
     progress::{Progress, Stage},
     query::{Shape, names as query_names},

@@ -138,7 +138,10 @@ impl Connection {
             )
             .await?;
         if entered == 0 {
-            return Err(Error::Unavailable("this server was taken for dead by the others on its metadata database; it has to be started again".to_owned()).into());
+            return Err(Error::Unavailable(
+                "this server was taken for dead by the others on its metadata database; it has to be started again".to_owned(),
+            )
+            .into());
         }
         Ok(Self { client, statements, session })
     }

@@ -10,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use umbra_core::ErrorKind;
 use umbra_meta::{
-    Batch, Error, Expect, KeyRange, MetaStore, Partition, PostgresMetaStore, PostgresSettings, Projection, Revision, SharedMetaStore, counter_value, suite,
+    Batch, Error, Expect, KeyRange, MetaStore, Partition, PostgresMetaStore, PostgresSettings, Projection, Revision, SharedMetaStore,
+    counter_value, suite,
 };
 
 use server::{Server, needs_postgres};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 use s3s::{Body, S3Error, S3ErrorCode, StdError};
-use umbra_cluster::{Face, Passed, Relay, RelayError};
+use umbra_cluster::{Face, IsPassed, Passed, Relay, RelayError};
 use umbra_core::{BucketName, ErrorKind};
 use umbra_store::Bucket;
 
@@ -17,10 +17,6 @@ use crate::access::Peer;
 /// Why a node refuses what another has passed on.
 pub(crate) const NOT_LEADING: &str = "this node does not lead; please try again";
 const COPY_SOURCE: &str = "x-amz-copy-source";
-
-/// Marks a request that another node has passed on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IsPassed;
 
 impl Layer {
     /// Whether this node answers for all.
@@ -59,7 +55,7 @@ impl Layer {
     /// Has the node that leads answer.
     pub(crate) async fn pass<B>(&self, relay: &Relay, face: Face, request: Request<B>) -> Response<Body>
     where
-        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + 'static,
+        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + 'static,
     {
         let client = request.extensions().get::<Peer>().map_or_else(|| "127.0.0.1,-,-".to_owned(), Peer::told);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -96,7 +92,9 @@ fn source<B>(request: &Request<B>) -> Option<String> {
         let query = request.uri().query()?;
         names(Some(query)).find(|name| name == COPY_SOURCE)?;
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(COPY_SOURCE)).map(|(_, value)| value.to_owned())
+        pairs
+            .find(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(COPY_SOURCE))
+            .map(|(_, value)| value.to_owned())
     })?;
     let source = percent_decode_str(&source).decode_utf8_lossy().into_owned();
     source.trim_start_matches('/').split('/').next().map(str::to_owned)
