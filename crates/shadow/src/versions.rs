@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use umbra_core::{Entity, Error, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
+use umbra_core::{Entity, Error, ErrorKind, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
     Bucket, DeleteOptions, Deleted, ListOptions, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion, Terms,
@@ -71,7 +71,7 @@ impl Shadow {
         if writes_through(bucket) {
             if is_cold {
                 let message = "the null version of this key is the origin's object; delete it without naming a version";
-                return Err(Error::invalid(Fault::InvalidRequest, message));
+                return self.stands(bucket, Err(Error::invalid(Fault::InvalidRequest, message))).await;
             }
             let bucket = self.fresh(bucket).await?;
             let options = RemoveVersion {
@@ -82,7 +82,11 @@ impl Shadow {
                 terms_of_absence: of_absence,
                 ..RemoveVersion::default()
             };
-            return self.native().remove_version(&bucket, key, version, options).await;
+            return match self.native().remove_version(&bucket, key, version, options).await {
+                // It is refused for the origin's sake, as long as there is one that is written to.
+                Err(error) if error.kind() == ErrorKind::Invalid(Fault::InvalidRequest) => self.stands(&bucket, Err(error)).await,
+                removed => removed,
+            };
         }
         // What is half done becomes a version on top, and is none yet: whoever names another says nothing of it.
         let is_beside = view.unsettled().is_some_and(|intent| intent.operation != Operation::Tag) && !is_cold;

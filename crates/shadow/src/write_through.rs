@@ -175,12 +175,14 @@ impl Shadow {
 
     /// What a delete comes to whose conditions found no object: what is absent is deleted already, but a delete marker is something.
     async fn judge_absent(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions) -> Result<Deleted> {
-        let absence = self.native().absence(bucket, key).await;
+        let bucket = self.fresh(bucket).await?;
+        let absence = self.native().absence(&bucket, key).await;
         if absence.kind() != ErrorKind::NotFound(Entity::Object) {
             return Err(absence);
         }
         let is_marker = absence.source().is_some_and(|cause| cause.is::<MarkerFound>());
-        check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing }).map(|()| Deleted::default())
+        let judged = check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing });
+        self.stands(&bucket, judged.map(|()| Deleted::default())).await
     }
 
     /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.

@@ -13,13 +13,31 @@ use crate::{
     world::{World, content, k, kind},
 };
 
-/// Switches write-through off, though a write is half done: no user can, but two servers might.
-async fn write_here(world: &World) {
+type Change = fn(&mut BucketSettings);
+
+/// Changes the settings as another server would, of which this one knows nothing.
+async fn change(world: &World, change: Change) {
     let change = &mut |settings: &mut BucketSettings| {
-        settings.shadow.as_mut().unwrap().write_through = false;
+        change(settings);
         Ok(())
     };
     world.catalog.update_bucket(&*world.bucket().await, change).await.unwrap();
+}
+
+/// Switches write-through off, though a write is half done: no user can, but two servers might.
+async fn write_here(world: &World) {
+    change(world, NOT_THROUGH).await;
+}
+
+const NOT_THROUGH: Change = |settings| settings.shadow.as_mut().unwrap().write_through = false;
+const CLEARED: Change = |settings| {
+    settings.shadow = None;
+    settings.generation += 1;
+};
+
+fn if_other() -> DeleteOptions {
+    let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
+    DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() }
 }
 
 #[tokio::test]
@@ -69,12 +87,59 @@ async fn a_delete_marker_has_no_etag() {
         world.put("k", content(10)).await.unwrap();
         delete(&world, "k", None).await.unwrap();
         let before = versions(&world, 1000).await;
-        let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
-        let options = DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() };
-        let on = async |key: &str| world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options.clone()).await;
+        let on = async |key: &str| world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), if_other()).await;
         assert_eq!(kind(on("k").await), ErrorKind::Precondition);
         assert_eq!(on("absent").await.unwrap().version, None);
         assert_eq!(versions(&world, 1000).await, before);
+    }
+}
+
+/// What is kept for the origin's sake is kept while there is an origin that is written to, and no longer.
+#[tokio::test]
+async fn a_version_is_refused_for_the_origin_only_while_writes_go_there() {
+    for settings in [NOT_THROUGH, CLEARED] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(true).await;
+        enable(&world).await;
+        world.origin.insert("cold", content(10), &OriginAttributes::default());
+        let current = world.put("k", content(10)).await.unwrap().version;
+        let versions = [("cold", VersionId::Null), ("k", current)];
+        let holds = versions.map(|(key, _)| {
+            let row = umbra_meta::key::object(&k(key));
+            // The last look at the key before it is refused.
+            let is_cold = key == "cold";
+            meta.hold(0, move |asked| matches!(asked, Asked::Rows(_)) && asked.reads(&row) && asked.reads(b"w/") == is_cold)
+        });
+        let deletes = versions.map(|(key, version)| {
+            let deleter = world.clone();
+            tokio::spawn(async move { delete(&deleter, key, Some(version)).await })
+        });
+        for hold in &holds {
+            hold.arrived(&world).await;
+        }
+        change(&world, settings).await;
+        for (hold, deleted) in holds.iter().zip(deletes) {
+            hold.release();
+            assert_eq!(kind(deleted.await.unwrap()), ErrorKind::Unavailable);
+        }
+        for (key, version) in versions {
+            delete(&world, key, Some(version)).await.unwrap();
+        }
+    }
+}
+
+/// In a bucket that gets versions meanwhile, a delete marker is something, and is judged.
+#[tokio::test]
+async fn a_marker_is_not_taken_for_nothing_by_settings_of_before() {
+    for (write_through, expected) in [(true, ErrorKind::Precondition), (false, ErrorKind::Unavailable)] {
+        let world = World::attached(write_through).await;
+        let old = world.bucket().await;
+        let conditional = async |key: &str| world.shadow.delete(&world.cx, &old, &k(key), if_other()).await;
+        assert_eq!(conditional("k").await.unwrap().version, None);
+        enable(&world).await;
+        assert!(delete(&world, "k", None).await.unwrap().is_marker);
+        assert_eq!(kind(conditional("k").await), expected);
     }
 }
 
