@@ -14,10 +14,9 @@ use std::{
     time::Duration,
 };
 
-use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use umbra_admin::{AdminParts, Readiness};
+use umbra_admin::Readiness;
 use umbra_core::SystemRandom;
 
 use company::Company;
@@ -71,25 +70,16 @@ impl Server {
         let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
-        let s3_listener = bind("S3", settings.listen).await?;
-        let admin_listener = bind("the admin API", settings.admin_listen).await?;
-        let website_listener = match settings.website_listen() {
-            Some(address) => Some(bind("websites", address).await?),
-            None => None,
-        };
-        let node_listener = match settings.node_listen() {
-            Some(address) => Some(bind("other nodes", address).await?),
-            None => None,
-        };
-        let websites = website_listener.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
+        let listeners = Listeners::bind(settings).await?;
+        let websites = listeners.websites.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
         let endpoint = match settings.public_url.as_str() {
-            "" => url(&s3_listener, tls.is_some())?,
+            "" => url(&listeners.s3, tls.is_some())?,
             given => given.trim_end_matches('/').to_owned(),
         };
-        let admin = url(&admin_listener, tls.is_some())?;
+        let admin = url(&listeners.admin, tls.is_some())?;
 
         let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await?;
-        let mut company = parts.join(&data_dir, settings, node_listener.as_ref(), &kek).await?;
+        let mut company = parts.join(&data_dir, settings, listeners.nodes.as_ref(), &kek).await?;
         match &company {
             None => parts.duties.begin(&root_key).await?,
             Some(company) => {
@@ -99,34 +89,21 @@ impl Server {
         let relay = company.as_ref().map(|company| company.relay.clone());
         let front = parts.front(settings, relay)?;
         let access_logs = parts::Logging::start(&front);
-        let mut registry = Registry::default();
-        front.register_metrics(&mut registry);
-        parts.events.register_metrics(&mut registry);
-        parts.blob_cache.register(&mut registry);
         let readiness = Readiness::default();
-        let router = umbra_admin::router(AdminParts {
-            catalog: Arc::clone(&parts.catalog),
-            shadow: parts.shadow.clone(),
-            clock: Arc::clone(&parts.clock),
-            random: Arc::clone(&parts.random),
-            registry,
-            metrics_name_buckets: settings.metrics_buckets,
-            readiness: readiness.clone(),
-            endpoint: endpoint.clone(),
-            region: settings.region.clone(),
-            nodes: company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone())),
-        });
+        let nodes = company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone()));
+        let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
         if let Some(company) = &mut company {
             let connections = settings.max_connections as usize;
-            company.open(node_listener, Arc::clone(&front), router.clone(), parts.ears.clone(), connections);
+            company.open(listeners.nodes, Arc::clone(&front), router.clone(), parts.ears.clone(), connections);
         }
         let acceptor = || tls.as_ref().map(|tls| tls.acceptor());
         let (stop_serving, stopping) = watch::channel(false);
         let stop_admin = CancellationToken::new();
-        let admin_task = tokio::spawn(listen::serve(admin_listener, acceptor(), router, stop_admin.clone()));
-        let website_task = website_listener
+        let admin_task = tokio::spawn(listen::serve(listeners.admin, acceptor(), router, stop_admin.clone()));
+        let website_task = listeners
+            .websites
             .map(|listener| tokio::spawn(parts::websites(Arc::clone(&front), settings, listener, acceptor(), stopping.clone())));
-        let s3 = tokio::spawn(parts::s3(front, settings, s3_listener, acceptor(), stopping));
+        let s3 = tokio::spawn(parts::s3(front, settings, listeners.s3, acceptor(), stopping));
         readiness.set(true);
         Ok(Self {
             endpoint,
@@ -172,6 +149,31 @@ impl Server {
         if tokio::time::timeout(Duration::from_secs(1), self.admin_task).await.is_err() {
             abort.abort();
         }
+    }
+}
+
+/// The addresses of a server.
+struct Listeners {
+    s3: TcpListener,
+    admin: TcpListener,
+    websites: Option<TcpListener>,
+    nodes: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let s3 = bind("S3", settings.listen).await?;
+        let admin = bind("the admin API", settings.admin_listen).await?;
+        let websites = bind_if("websites", settings.website_listen()).await?;
+        let nodes = bind_if("other nodes", settings.node_listen()).await?;
+        Ok(Self { s3, admin, websites, nodes })
+    }
+}
+
+async fn bind_if(what: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        Some(address) => bind(what, address).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -252,7 +252,8 @@ impl Ears {
                 reclaim: news.reclaim.split_off(news.reclaim.len().min(NEWS_MAX)),
             };
             self.take(&rest);
-            if !(news.events.is_empty() && news.reclaim.is_empty()) && !tell(relay, &news).await {
+            let has_news = !news.events.is_empty() || !news.reclaim.is_empty();
+            if has_news && !tell(relay, &news).await {
                 self.take(&news);
             }
         }

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
+use umbra_admin::{AdminParts, Readiness};
 use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
-use umbra_cluster::Relay;
+use umbra_cluster::{Node, Relay};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
 use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
@@ -144,6 +147,33 @@ impl Parts {
         };
         let front = S3Front::new(front, parts);
         Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
+    }
+
+    /// The admin API.
+    pub(super) fn admin(
+        &self,
+        settings: &Settings,
+        front: &S3Front,
+        endpoint: String,
+        readiness: Readiness,
+        nodes: Option<(Arc<Node>, Relay)>,
+    ) -> Router {
+        let mut registry = Registry::default();
+        front.register_metrics(&mut registry);
+        self.events.register_metrics(&mut registry);
+        self.blob_cache.register(&mut registry);
+        umbra_admin::router(AdminParts {
+            catalog: Arc::clone(&self.catalog),
+            shadow: self.shadow.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            registry,
+            metrics_name_buckets: settings.metrics_buckets,
+            readiness,
+            endpoint,
+            region: settings.region.clone(),
+            nodes,
+        })
     }
 
     /// Stops the workers, then closes the stores.
