@@ -30,9 +30,10 @@ pub struct NodeSettings {
     pub region: String,
     /// How often it tells that it lives. Default 1 s.
     pub heartbeat: Duration,
-    /// How long a leader may be silent before another takes over. Default 10 s.
+    /// How long a leader may be silent before another takes over. Default 20 s.
     pub lease: Duration,
-    /// How long a leader goes on that cannot tell that it lives. Shorter than `lease`. Default 7 s.
+    /// How long a leader goes on that cannot tell that it lives, unless it is to be alone. Shorter than `lease`, and longer than a database
+    /// usually takes to restart or to fail over. Default 15 s.
     pub resign_after: Duration,
     /// How long any node may be silent before it is shut out. Default 60 s.
     pub forget_after: Duration,
@@ -46,8 +47,8 @@ impl NodeSettings {
             url: None,
             region: String::new(),
             heartbeat: Duration::from_secs(1),
-            lease: Duration::from_secs(10),
-            resign_after: Duration::from_secs(7),
+            lease: Duration::from_secs(20),
+            resign_after: Duration::from_secs(15),
             forget_after: Duration::from_secs(60),
         }
     }
@@ -206,7 +207,7 @@ impl Node {
         let resigning = async {
             loop {
                 sleep(self.settings.heartbeat / 2).await;
-                let hold = self.state.lock().hold;
+                let hold = self.state.lock().hold.filter(|_| self.settings.url.is_some());
                 if hold.is_some_and(|hold| hold.renewed.elapsed() > self.settings.resign_after) {
                     tracing::error!("this node leads, and could not tell the others that it lives: it ends before another takes over");
                     self.deposed.cancel();

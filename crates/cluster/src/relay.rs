@@ -30,7 +30,7 @@ use crate::{Door, Leader, Passed};
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits for a node that leads: longer than it takes to find another.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// What belongs to a connection and not to a request.
 const OF_THE_CONNECTION: [HeaderName; 5] = [CONNECTION, EXPECT, TE, UPGRADE, PROXY_AUTHENTICATE];

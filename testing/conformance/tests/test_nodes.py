@@ -206,7 +206,7 @@ def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
             plain_workers, through = workers[0::2], workers[1::2]
             check(client(node), "plain", plain_workers)
             check(s3(node.endpoint, *keys, retries=True), pair.name, through, besides=cold)
-        until("the job is done", lambda: [job["state"] for job in asked.status(pair.name)["jobs"] if job["kind"] == "migrate"] == ["done"], seconds=120)
+        until("the job is done", lambda: [job["state"] for job in asked.status(pair.name)["jobs"] if job["kind"] == "backfill"] == ["done"], seconds=120)
         assert all(read(here, pair.name, key) == body for key, body in cold.items())
     finally:
         pair.close()

@@ -229,13 +229,28 @@ async fn a_store_that_is_away_deposes_nobody_but_the_leader_by_itself() {
     for node in [&a, &b] {
         node.cut_off(true);
     }
-    sleep(Duration::from_secs(5)).await;
+    sleep(a.node.settings.resign_after / 2).await;
     for node in [&a, &b] {
         node.cut_off(false);
     }
     sleep(Duration::from_secs(30)).await;
     assert!(a.node.leads() && !b.node.leads());
     assert!(world.fenced.lock().is_empty());
+}
+
+/// Who is to be alone waits for the store as long as it takes: nobody may take over.
+#[tokio::test(start_paused = true)]
+async fn who_is_alone_outlasts_a_store_that_is_away() {
+    let world = World::default();
+    let a = world.try_join("a", None).await.unwrap();
+    a.node.elected().await;
+    a.node.lead().await.unwrap();
+    a.cut_off(true);
+    sleep(a.node.settings.lease * 10).await;
+    a.cut_off(false);
+    a.sees(Leader::Us).await;
+    sleep(Duration::from_secs(10)).await;
+    assert!(a.node.leads() && world.fenced.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
