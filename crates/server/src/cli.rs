@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod completions;
 mod demo;
 mod failure;
@@ -46,6 +47,8 @@ enum Command {
     Node(node::Node),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
+    /// Copy the data directory while its server runs.
+    Backup(Box<backup::Backup>),
     /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
@@ -85,6 +88,7 @@ fn run(command: Command) -> Outcome {
             Command::Key(key) => key.run().await,
             Command::Node(node) => node.run().await,
             Command::Metadata(metadata) => metadata.run().await,
+            Command::Backup(backup) => backup.run(),
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
             Command::Demo(demo) => demo.run().await,

@@ -174,6 +174,11 @@ declare_settings! {
     /// is no longer listed cannot be read until it is listed again.
     kms_key: Vec<String> = Vec::new(), [env = "UMBRA_KMS_KEY", value_name = "NAME", value_delimiter = ','];
 
+    /// A file with the key-encryption key, 64 hexadecimal digits, readable by its owner alone. Otherwise UMBRA_MASTER_KEY, or `secret.key` in the data directory.
+    ///
+    /// All servers that use one database need the same. Without it secrets and encrypted content cannot be read again.
+    master_key_file: PathBuf = PathBuf::new(), [env = "UMBRA_MASTER_KEY_FILE", value_name = "FILE"];
+
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
     /// Longer lets big uploads finish; the supervisor must be as patient.

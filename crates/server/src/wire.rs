@@ -66,7 +66,7 @@ impl Server {
         let policy = guard::policy(settings)?;
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let kek = master_key::obtain(&data_dir, &SystemRandom)?;
+        let kek = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
