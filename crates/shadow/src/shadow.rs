@@ -1,6 +1,14 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -8,7 +16,9 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId};
+use umbra_core::{
+    Acl, Body, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId,
+};
 use umbra_meta::Partition;
 use umbra_store::{
     AclChange, Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity,
@@ -48,11 +58,18 @@ pub struct ShadowLimits {
     pub node: String,
     /// How long a job rests after a failure that may pass; longer after each that follows.
     pub job_retry_delay: Duration,
+    /// Whether another process may keep the buckets with an origin: then this one refuses them until [`Shadow::start`].
+    pub is_shared: bool,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 64 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
+        Self {
+            hydration_memory_bytes: 64 * 1024 * 1024,
+            node: "local".to_owned(),
+            job_retry_delay: Duration::from_secs(1),
+            is_shared: false,
+        }
     }
 }
 
@@ -101,6 +118,8 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: LifecycleHandle,
     pub(crate) users: Arc<Users>,
     pub(crate) job_retry_delay: Duration,
+    /// Whether buckets with an origin are kept here.
+    pub(crate) keeps: AtomicBool,
     pub(crate) schedule: Schedule,
     pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
@@ -116,6 +135,7 @@ impl Shadow {
         Self(Arc::new(Inner {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
+            keeps: AtomicBool::new(!settings.is_shared),
             users: Arc::default(),
             native,
             origins: Origins::new(origins, catalog.clone()),
@@ -174,6 +194,7 @@ impl Shadow {
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
+            Some(_) if !self.0.keeps.load(Ordering::SeqCst) => Err(kept_elsewhere()),
             // A request that comes too late counts for nobody.
             Some(_) if self.0.origins.is_cleared(bucket) => Err(switched()),
             Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
@@ -458,6 +479,11 @@ impl Objects for Shadow {
     async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
         self.native().list_uploads(cx, bucket, options).await
     }
+}
+
+/// The error of a node that must not touch a bucket with an origin, because another one keeps it.
+fn kept_elsewhere() -> Error {
+    Error::new(ErrorKind::Unavailable, "another node answers for this bucket; please try again")
 }
 
 /// Tells what is known of an origin at one address, in one generation, from what is known at another: its address may be changed in place.
