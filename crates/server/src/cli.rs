@@ -7,6 +7,7 @@ mod failure;
 mod interval;
 mod key;
 mod metadata;
+mod node;
 mod org;
 pub(crate) mod out;
 mod profile;
@@ -42,6 +43,8 @@ enum Command {
     Org(org::Org),
     /// Create, list and delete access keys.
     Key(key::Key),
+    /// Show the nodes that share a store.
+    Node(node::Node),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
     /// Copy the data directory while its server runs.
@@ -83,6 +86,7 @@ fn run(command: Command) -> Outcome {
             Command::Storage(storage) => storage.run().await,
             Command::Org(org) => org.run().await,
             Command::Key(key) => key.run().await,
+            Command::Node(node) => node.run().await,
             Command::Metadata(metadata) => metadata.run().await,
             Command::Backup(backup) => backup.run(),
             Command::Settings(settings) => settings.run(),
