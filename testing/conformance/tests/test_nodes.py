@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from harness import postgres as pg
 from harness.clients import anonymous, keys_of, put_multipart, read, refused, s3, walk_v2
@@ -40,6 +41,15 @@ def nodes(database, engine, tmp_path, request):
     made = Nodes(tmp_path, database.database(name), engine).start()
     yield made
     made.remove()
+
+
+def unanswered(call, **arguments):
+    """Calls what must not be answered as done."""
+    try:
+        call(**arguments)
+    except (BotoCoreError, ClientError):
+        return
+    raise AssertionError("a write was acknowledged that must not be")
 
 
 def client(node, retries=True):
@@ -208,6 +218,36 @@ def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
             check(s3(node.endpoint, *keys, retries=True), pair.name, through, besides=cold)
         until("the job is done", lambda: [job["state"] for job in asked.status(pair.name)["jobs"] if job["kind"] == "backfill"] == ["done"], seconds=120)
         assert all(read(here, pair.name, key) == body for key, body in cold.items())
+    finally:
+        pair.close()
+
+
+def test_a_leader_that_was_frozen_ends(nodes, seaweed):
+    """One that stood still, and was followed, changes nothing when it moves again: it ends, and joins as any other when it is started."""
+    pair = Shadowed(nodes.others()[0], seaweed).create(write_through=True)
+    try:
+        former, asked = nodes.leader(), nodes.others()[0]
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        frozen, here = s3(former.endpoint, *keys), s3(asked.endpoint, *keys, retries=True)
+        here.put_object(Bucket=pair.name, Key="k", Body=b"before")
+        # A write of its own is on its way to the origin when it freezes.
+        held = pair.fault(method="PUT", key="k", times=1, hold_request=True)
+        late = threading.Thread(target=unanswered, args=(frozen.put_object,), kwargs={"Bucket": pair.name, "Key": "k", "Body": b"frozen"})
+        late.start()
+        until("the origin is asked", lambda: held.hits)
+        former.process.freeze()
+        until("another leads", lambda: any(m["leads"] and m["name"] != nodes.name(former) for m in nodes.members(asked)), seconds=60)
+        held.release()
+        until("it reached the origin all the same", lambda: pair.read_there("k") == b"frozen")
+        until("the key is repaired", lambda: not asked.status(pair.name)["shadow"]["pending_repairs"], seconds=60)
+        here.put_object(Bucket=pair.name, Key="k", Body=b"after")
+        former.process.thaw()
+        until("it ends", lambda: not former.process.running(), seconds=30)
+        late.join()
+        assert read(here, pair.name, "k") == b"after" == pair.read_there("k")
+        former.start()
+        assert len(nodes.members(asked)) == 3
+        assert read(s3(former.endpoint, *keys, retries=True), pair.name, "k") == b"after"
     finally:
         pair.close()
 
