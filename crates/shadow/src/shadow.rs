@@ -259,7 +259,7 @@ impl Objects for Shadow {
             None => self.native().get(cx, bucket, key, options).await,
             Some(origin) => {
                 let user = self.user(bucket, Some(key));
-                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
+                let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.read_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 if let Some(of_null) = of_null
                     && self.is_null_elsewhere(bucket, key).await?
@@ -285,7 +285,7 @@ impl Objects for Shadow {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
-                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
+                let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.head_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 if let Some(of_null) = of_null
                     && self.is_null_elsewhere(bucket, key).await?
@@ -342,7 +342,7 @@ impl Objects for Shadow {
         match self.origin_for(bucket, key)? {
             Some(origin) if !self.is_version_here(bucket, key, version).await? => {
                 let read = self.tags_through(cx, bucket, key, &*origin).await;
-                if named(bucket, version).is_some() && self.is_null_elsewhere(bucket, key).await? {
+                if version.is_some() && self.is_null_elsewhere(bucket, key).await? {
                     return self.native().tags(cx, bucket, key, version).await;
                 }
                 let (tags, found) = read?;
@@ -364,15 +364,10 @@ impl Objects for Shadow {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().put_tags(cx, bucket, key, version, tags).await,
-            Some(origin) => {
-                let version = named(bucket, version);
-                let is_current = version.is_some() && self.current_version(bucket, key).await? == version;
-                if is_current || !self.is_version_here(bucket, key, version).await? {
-                    self.put_tags_through(cx, bucket, key, version, tags, origin).await
-                } else {
-                    self.native().put_tags(cx, bucket, key, version, tags).await
-                }
-            }
+            Some(origin) => match version {
+                None => self.put_tags_through(cx, bucket, key, None, tags, origin).await,
+                Some(version) => self.put_tags_of_version(cx, bucket, key, version, tags, origin).await,
+            },
         }
     }
 
@@ -385,10 +380,8 @@ impl Objects for Shadow {
         change: LockChange,
     ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)?
-            && !self.is_version_here(bucket, key, version).await?
-        {
-            self.hydrate_now(cx, bucket, key, &origin).await?;
+        if let Some(origin) = self.origin_for(bucket, key)? {
+            self.hydrate_version(cx, bucket, key, version, &origin).await?;
         }
         self.native().put_lock(cx, bucket, key, version, change).await
     }
@@ -412,10 +405,8 @@ impl Objects for Shadow {
         change: AclChange,
     ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)?
-            && !self.is_version_here(bucket, key, version).await?
-        {
-            self.hydrate_now(cx, bucket, key, &origin).await?;
+        if let Some(origin) = self.origin_for(bucket, key)? {
+            self.hydrate_version(cx, bucket, key, version, &origin).await?;
         }
         self.native().put_acl(cx, bucket, key, version, change).await
     }

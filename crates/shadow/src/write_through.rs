@@ -19,7 +19,7 @@ use crate::{
     origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
     shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
-    view::View,
+    view::{View, has_versions},
 };
 
 /// A write that is journalled: its key is locked and its conditions hold.
@@ -163,6 +163,11 @@ impl Shadow {
                 journalled => journalled?,
             };
             let Journalled { _lock, bucket, terms, intent } = journalled;
+            if options.version.is_some() && has_versions(&bucket) {
+                // The only version there was when this began; by now it is one of several, and this would put a delete marker over them.
+                intent.withdraw().await;
+                return Err(switched());
+            }
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }

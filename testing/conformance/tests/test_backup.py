@@ -126,7 +126,7 @@ def test_backup_under_writes(tmp_path):
 
 
 def test_nothing_is_reclaimed_during_a_backup(tmp_path):
-    """What was deleted after the backup began stays until it ends, over a restart of the server; then its space is given back."""
+    """What was deleted after the backup began stays until it ends, a bucket as a whole too, over a restart of the server; then its space is given back."""
     server = Umbra(tmp_path / "umbra", "--reclaim-grace", "1").start()
     c = server.client()
     c.create_bucket(Bucket="bucket")
@@ -152,7 +152,11 @@ def test_nothing_is_reclaimed_during_a_backup(tmp_path):
 
         first = rows()
         until("the reclaimer has been there", lambda: rows() != first, 30, 0.2)
-        assert file.exists() and len(files()) == 2
+        c.create_bucket(Bucket="goes")
+        c.put_object(Bucket="goes", Key="third", Body=content(9 * MIB, 3))
+        server.storage("destroy", "goes", "-y")
+        until("the bucket is emptied", lambda: "a destroyed bucket is emptied" in server.log_path.read_text(), 30)
+        assert file.exists() and len(files()) == 3
     until("their space is given back", lambda: files() == [], 30)
     server.remove()
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, VersionId};
+use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, Objects};
+use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -34,6 +34,10 @@ const CLEARED: Change = |settings| {
     settings.shadow = None;
     settings.generation += 1;
 };
+
+fn tags() -> Tags {
+    Tags::new([("a".to_owned(), "b".to_owned())])
+}
 
 fn if_other() -> DeleteOptions {
     let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
@@ -140,6 +144,68 @@ async fn a_marker_is_not_taken_for_nothing_by_settings_of_before() {
         enable(&world).await;
         assert!(delete(&world, "k", None).await.unwrap().is_marker);
         assert_eq!(kind(conditional("k").await), expected);
+    }
+}
+
+/// What is asked of the only version there was is not answered with one of several that there are by then.
+#[tokio::test]
+async fn the_null_version_is_meant_though_versions_are_switched_on_meanwhile() {
+    for (write_through, is_marked) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::attached(write_through).await;
+        world.put("k", content(10)).await.unwrap();
+        let (old, key, null) = (world.bucket().await, k("k"), Some(VersionId::Null));
+        enable(&world).await;
+        match is_marked {
+            true => drop(delete(&world, "k", None).await.unwrap()),
+            false => drop(world.put("k", content(20)).await.unwrap()),
+        }
+        let before = versions(&world, 1000).await;
+        let read = world.shadow.get(&world.cx, &old, &key, of(VersionId::Null)).await.unwrap();
+        assert_eq!(read.body.collect(usize::MAX).await.unwrap(), content(10));
+        assert_eq!(world.shadow.head(&world.cx, &old, &key, of(VersionId::Null)).await.unwrap().size, 10);
+        assert_eq!(world.shadow.tags(&world.cx, &old, &key, null).await.unwrap(), (Tags::default(), VersionId::Null));
+        let tagged = kind(world.shadow.put_tags(&world.cx, &old, &key, null, tags()).await);
+        assert!(matches!(tagged, ErrorKind::Conflict | ErrorKind::Unavailable), "{tagged:?}");
+        let hold = LockChange::LegalHold(true);
+        assert_eq!(kind(world.shadow.put_lock(&world.cx, &old, &key, null, hold).await), ErrorKind::Unavailable);
+        let options = DeleteOptions { version: null, ..DeleteOptions::default() };
+        assert_eq!(kind(world.shadow.delete(&world.cx, &old, &key, options).await), ErrorKind::Unavailable);
+        assert_eq!((versions(&world, 1000).await, world.intents().await), (before, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_moves_behind_a_delete_marker_is_changed_there() {
+    for write_through in [false, true] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(write_through).await;
+        enable(&world).await;
+        world.origin.insert("cold", content(10), &OriginAttributes::default());
+        let named = world.put("k", content(10)).await.unwrap().version;
+        // The one was the newest when it was looked for, the other the origin's.
+        let looked = meta.hold(0, |asked| matches!(asked, Asked::Rows([row]) if row == &&*umbra_meta::key::object(&k("k"))));
+        let tagger = world.clone();
+        let tagged =
+            tokio::spawn(async move { tagger.shadow.put_tags(&tagger.cx, &*tagger.bucket().await, &k("k"), Some(named), tags()).await });
+        looked.arrived(&world).await;
+        let seen_cold = meta.hold(0, |asked| asked.reads(&umbra_meta::key::write_intent(&k("cold"))));
+        let keeper = world.clone();
+        let kept = tokio::spawn(async move {
+            let (bucket, null, hold) = (keeper.bucket().await, Some(VersionId::Null), LockChange::LegalHold(true));
+            keeper.shadow.put_lock(&keeper.cx, &bucket, &k("cold"), null, hold).await
+        });
+        seen_cold.arrived(&world).await;
+        world.hydrated_by_reading("cold").await;
+        for key in ["cold", "k"] {
+            assert!(delete(&world, key, None).await.unwrap().is_marker);
+        }
+        looked.release();
+        seen_cold.release();
+        assert_eq!(tagged.await.unwrap().unwrap(), named);
+        assert_eq!(world.shadow.tags(&world.cx, &*world.bucket().await, &k("k"), Some(named)).await.unwrap(), (tags(), named));
+        kept.await.unwrap().unwrap();
+        assert_eq!(kind(delete(&world, "cold", Some(VersionId::Null)).await), ErrorKind::Denied);
     }
 }
 
