@@ -246,7 +246,7 @@ def test_a_leader_that_was_frozen_ends(nodes, seaweed):
         late.join()
         assert read(here, pair.name, "k") == b"after" == pair.read_there("k")
         former.start()
-        assert len(nodes.members(asked)) == 3
+        until("it is seen", lambda: len(nodes.members(asked)) == 3)
         assert read(s3(former.endpoint, *keys, retries=True), pair.name, "k") == b"after"
     finally:
         pair.close()
@@ -268,7 +268,7 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert "kept at" in start("disk", *listen, "--blobs", "")
     assert "kept at" in start("elsewhere", *listen, "--blobs", engine.url("other"))
     assert "key-encryption key" in start("key", *there, *listen, UMBRA_MASTER_KEY="00" * 32)
-    assert len(nodes.members()) == 3
+    until("all are seen", lambda: len(nodes.members()) == 3)
 
 
 def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):
@@ -308,6 +308,6 @@ def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):
         stop.set()
         [t.join() for t in threads]
         assert not failures, failures[:5]
-        assert len(nodes.members()) == 3
+        until("all are seen", lambda: len(nodes.members()) == 3)
     finally:
         pair.close()
