@@ -1,6 +1,7 @@
 //! What only this engine promises: where blobs lie, what space they take, and what is left when things go wrong.
 
 mod cleaning;
+mod direct;
 mod failures;
 mod space;
 
@@ -18,6 +19,7 @@ fn small() -> DiskSettings {
         record_bytes_max: 256 << 10,
         stream_buffer_bytes: 64 << 10,
         reserve_bytes: Some(0),
+        direct_bytes_min: 64 << 10,
         open_segments_max: 3,
     }
 }
