@@ -8,6 +8,7 @@ mod access_keys;
 mod buckets;
 mod doctor;
 mod jobs;
+mod nodes;
 mod organizations;
 mod secret_text;
 mod status;
@@ -16,6 +17,7 @@ pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAcce
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
 pub use doctor::{DoctorFindingView, DoctorReport};
 pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
+pub use nodes::{NodeList, NodeView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use secret_text::SecretText;
 pub use status::{

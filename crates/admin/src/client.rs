@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, OrganizationList, OrganizationView, ShadowRequest,
+    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, NodeList, OrganizationList, OrganizationView, ShadowRequest,
     UncarriedList, UpdateBucket,
 };
 
@@ -178,6 +178,11 @@ impl AdminClient {
     /// Creates an organization.
     pub async fn create_organization(&self, name: &str) -> Result<OrganizationView, ClientError> {
         self.call(Method::POST, self.url(&["organizations"]), Some(&CreateOrganization { name: name.to_owned() })).await
+    }
+
+    /// Lists the nodes that share the store.
+    pub async fn nodes(&self) -> Result<NodeList, ClientError> {
+        self.call(Method::GET, self.url(&["nodes"]), NOTHING).await
     }
 
     /// Lists the organizations the key may see.

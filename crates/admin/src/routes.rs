@@ -5,9 +5,11 @@ mod buckets;
 mod convert;
 mod create_bucket;
 mod doctor;
+mod elsewhere;
 pub(crate) mod extract;
 mod jobs;
 mod location;
+mod nodes;
 mod organizations;
 mod unsigned;
 mod update_bucket;
@@ -58,6 +60,7 @@ pub fn router(parts: AdminParts) -> Router {
         .fallback(unsigned::no_such_route)
         .method_not_allowed_fallback(unsigned::no_such_method)
         .layer(from_fn_with_state(state.clone(), observe))
+        .layer(from_fn_with_state(state.clone(), elsewhere::pass))
         .with_state(state)
 }
 
@@ -82,6 +85,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("post", "/v1/buckets/{name}/jobs/{kind}/resume", post(jobs::resume)),
         route("post", "/v1/buckets/{name}/jobs/{kind}/cancel", post(jobs::cancel)),
         route("get", "/v1/buckets/{name}/jobs/{kind}/notes", get(jobs::notes)),
+        route("get", "/v1/nodes", get(nodes::list)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

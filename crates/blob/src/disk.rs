@@ -17,15 +17,18 @@
 //!
 //! # Space
 //! Deleting gives the space back at once (`segments.rs`), without moving anything; a delete during a read waits for the reader. Writes
-//! are refused before the reserve of free space is touched, deletes never are.
+//! are refused before the reserve of free space is touched, deletes never are. While a backup copies the files (`backup.rs`) deletes
+//! are put off.
 //!
 //! # Not here
 //! Encryption, compression, deduplication; more than one directory.
 
 mod address;
+mod backup;
 mod direct;
 mod engine;
 mod file;
+mod hold;
 mod hole;
 mod large;
 mod layout;
@@ -47,12 +50,15 @@ use futures::stream::BoxStream;
 use tokio::task::spawn_blocking;
 use umbra_core::ByteRange;
 
-pub use self::settings::DiskSettings;
 use self::{
     address::Address,
     engine::{Components, Engine},
     segment::Packing,
     writer::{DiskWriter, put_record, stopped},
+};
+pub use self::{
+    backup::{CopiedFiles, DiskBackup},
+    settings::DiskSettings,
 };
 use crate::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
 

@@ -20,7 +20,7 @@ pub mod suite;
 pub use blob_id::BlobId;
 pub use blob_store::{BlobStore, BlobWriter, StoredBlob};
 pub use cached::{CacheMetrics, CacheSettings, CachedBlobStore};
-pub use disk::{DiskBlobStore, DiskSettings, DiskUsage};
+pub use disk::{CopiedFiles, DiskBackup, DiskBlobStore, DiskSettings, DiskUsage};
 pub use error::{Error, Result};
 #[cfg(feature = "testing")]
 pub use failing::{BlobOperation, FailingBlobStore};

@@ -23,6 +23,8 @@ pub use error::{Error, Result, is_outcome_unknown};
 #[cfg(feature = "testing")]
 pub use failing::{CommitFault, FailingMetaStore};
 pub use memory::MemoryMetaStore;
-pub use meta_store::{Committed, DelimPage, Entry, KeyRange, MetaStore, Partition, Projection, Revision, ScanDelim, successor};
+pub use meta_store::{
+    Committed, DelimPage, Entry, KeyRange, MetaStore, Partition, Projection, Revision, ScanDelim, SharedMetaStore, successor,
+};
 pub use postgres::{PostgresMetaStore, PostgresSettings};
 pub use sqlite::{SqliteMetaStore, SqliteSettings};

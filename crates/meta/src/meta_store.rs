@@ -138,3 +138,14 @@ pub trait MetaStore: fmt::Debug + Send + Sync + 'static {
     /// Once called it runs to its end: dropping the future does not undo it and does not stop it half-way.
     async fn commit(&self, batch: Batch) -> Result<Committed>;
 }
+
+/// A [`MetaStore`] that several processes have open at once.
+#[async_trait]
+pub trait SharedMetaStore: MetaStore {
+    /// What this process is called among them. Never used twice: a restart is another incarnation.
+    fn incarnation(&self) -> &str;
+
+    /// Keeps `incarnation` from committing. When this returns, every commit of its that is not acknowledged has failed or landed, and none lands
+    /// later. Repeating it is no error.
+    async fn fence(&self, incarnation: &str) -> Result<()>;
+}

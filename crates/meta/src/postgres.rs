@@ -31,7 +31,7 @@
 //!
 //! umbra_slot(n)                             16,384 rows to lock, see `slots`
 //! umbra_session(id, node, rev, opened)      a row per connection: the revision of its last commit, see `commit`
-//! umbra_lease(id = 1, holder, turn, until)  which server is running, see `lease`
+//! umbra_node(id, opened)                    the servers that may commit, see `node`
 //! umbra_schema(id = 1, version)             the version of all this, see `schema`
 //! umbra_revision                            the sequence that revisions are drawn from, while the slots are locked: so they grow
 //! ```
@@ -56,7 +56,7 @@
 mod commit;
 mod dump;
 mod failure;
-mod lease;
+mod node;
 mod pool;
 mod read;
 mod row;
@@ -69,12 +69,11 @@ mod tls;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use tokio::task::{AbortHandle, JoinError};
+use tokio::task::JoinError;
 use tokio_postgres::Client;
 use tokio_util::task::TaskTracker;
 
-use crate::{Batch, Committed, DelimPage, Entry, Error, KeyRange, MetaStore, Partition, Projection, Result, ScanDelim};
+use crate::{Batch, Committed, DelimPage, Entry, Error, KeyRange, MetaStore, Partition, Projection, Result, ScanDelim, SharedMetaStore};
 
 use failure::{Attempts, Failure};
 use pool::Pool;
@@ -84,8 +83,7 @@ use target::Target;
 /// How an engine uses its database. The defaults suit a database on the same network.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// The name under which this server holds the database. A restart under the same name goes on at once; another name has to wait
-    /// until the holder has been silent for twenty seconds.
+    /// The name of this server among those that share the database. What tells its lives apart is added to it.
     pub node: String,
     /// Connections at most. Default 24: commits share the database's flushes, so more at once are cheaper each.
     pub connections_max: usize,
@@ -113,12 +111,13 @@ impl Default for PostgresSettings {
 pub struct PostgresMetaStore {
     store: Arc<Store>,
     tasks: TaskTracker,
-    keeper: Mutex<Option<AbortHandle>>,
 }
 
 /// What every operation works with.
 struct Store {
     settings: PostgresSettings,
+    target: Target,
+    incarnation: String,
     gates: Gates,
     pool: Pool,
 }
@@ -128,29 +127,28 @@ impl PostgresMetaStore {
     ///
     /// `url` is `postgres://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE`; `password`, when given, is used instead of the one in it.
     /// The connection is by TLS with a verified name, unless it stays on this machine or the URL says `sslmode=disable`;
-    /// `sslrootcert=FILE` names the authorities to believe. Refuses tables that a newer version made, and a database that another
-    /// server is running on.
+    /// `sslrootcert=FILE` names the authorities to believe. Refuses tables that a newer version made.
     pub async fn open(url: &str, password: Option<&str>, settings: PostgresSettings) -> Result<Self> {
         let target = Target::parse(url, password)?;
+        let incarnation = format!("{}-{:08x}", settings.node, rand::random::<u32>());
         let mut attempts = Attempts::within(settings.patience);
-        while let Err(failure) = prepare(&target, &settings).await {
+        while let Err(failure) = prepare(&target, &incarnation).await {
             attempts.next(failure).await?;
         }
-        let pool = Pool::new(target, settings.node.clone(), settings.connections_max, settings.statement_timeout, settings.patience);
-        let store = Arc::new(Store { settings, gates: Gates::new(), pool });
-        let keeper = tokio::spawn(lease::keep(Arc::clone(&store)));
-        Ok(Self { store, tasks: TaskTracker::new(), keeper: Mutex::new(Some(keeper.abort_handle())) })
+        let pool = Pool::new(target.clone(), incarnation.clone(), settings.connections_max, settings.statement_timeout, settings.patience);
+        let store = Arc::new(Store { settings, target, incarnation, gates: Gates::new(), pool });
+        Ok(Self { store, tasks: TaskTracker::new() })
     }
 
     /// Finishes what is under way and closes the connections. Afterwards every call is refused.
     pub async fn shutdown(&self) -> Result<()> {
         self.tasks.close();
         self.tasks.wait().await;
-        let Some(keeper) = self.keeper.lock().take() else { return Ok(()) };
-        keeper.abort();
-        let released = lease::release(&self.store).await;
-        self.store.pool.close();
-        Ok(released?)
+        if !self.store.pool.close() {
+            return Ok(());
+        }
+        // Nobody will have to find out that it is gone.
+        self.store.fence(&self.store.incarnation).await
     }
 
     /// Shows every row of the database at `url` to `each`, in the order of partitions and keys, as they stand at one moment. A server may be
@@ -179,12 +177,12 @@ impl PostgresMetaStore {
     }
 }
 
-/// Makes the tables and takes the lease.
-async fn prepare(target: &Target, settings: &PostgresSettings) -> Result<(), Failure> {
+/// Makes the tables and enters the server.
+async fn prepare(target: &Target, incarnation: &str) -> Result<(), Failure> {
     let (client, worker) = (pool::connect(target).await?, pool::connect(target).await?);
     schema::migrate(&client, &worker).await?;
     draws_in_order(&client, &worker).await?;
-    lease::take(&client, &settings.node).await
+    node::enter(&client, incarnation).await
 }
 
 /// Revisions have to grow whoever draws them: some databases hand each connection a stock of its own, if they are let.
@@ -246,7 +244,31 @@ impl MetaStore for PostgresMetaStore {
     }
 }
 
+#[async_trait]
+impl SharedMetaStore for PostgresMetaStore {
+    fn incarnation(&self) -> &str {
+        &self.store.incarnation
+    }
+
+    async fn fence(&self, incarnation: &str) -> Result<()> {
+        let incarnation = incarnation.to_owned();
+        self.on_a_task(move |store| async move { store.fence(&incarnation).await }).await
+    }
+}
+
 impl Store {
+    /// Fences, on a connection of its own: those of the pool may be the ones that are waited for.
+    async fn fence(&self, incarnation: &str) -> Result<()> {
+        let mut attempts = Attempts::within(self.settings.patience);
+        loop {
+            let fenced = async { node::fence(&pool::connect(&self.target).await?, incarnation).await };
+            match self.in_time(fenced).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => attempts.next(failure).await?,
+            }
+        }
+    }
+
     /// Bounds a read that the database was asked to end long ago.
     async fn in_time<T>(&self, read: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let limit = self.settings.statement_timeout + self.settings.patience;
@@ -257,9 +279,6 @@ impl Store {
 
 impl Drop for PostgresMetaStore {
     fn drop(&mut self) {
-        if let Some(keeper) = self.keeper.lock().take() {
-            keeper.abort();
-        }
         self.tasks.close();
     }
 }

@@ -141,6 +141,15 @@ impl SqliteMetaStore {
 }
 
 impl SqliteMetaStore {
+    /// Writes a copy of the store at `path`, as it stands now, to the new file `to`, as [`SqliteMetaStore::backup`] does. Blocks. The store may be
+    /// open, in another process too.
+    pub fn copy(path: &Path, to: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(Error::Unavailable(format!("there is no metadata at {}", path.display())));
+        }
+        backup::copy(path, &SqliteSettings::default(), to)
+    }
+
     /// Shows every row of the store at `path` to `each`, in the order of partitions and keys, as they stand at one moment. Blocks. The store may
     /// be open, in another process too.
     pub fn export(path: &Path, each: impl FnMut(Partition, &Entry) -> Result<()>) -> Result<()> {

@@ -15,8 +15,8 @@
 //! Events of a receiver that is no longer set are dropped without a word.
 //!
 //! # Restarts
-//! The rows are all there is, but for the test that a receiver is sent when it is set: a restart forgets it. At the start every bucket that
-//! tells anybody of anything is looked at.
+//! The rows are all there is, but for the test that a receiver is sent when it is set: a restart forgets it. At the start, and now and then, every
+//! bucket that tells anybody of anything is looked at: other processes may have written events, and ended before they said so.
 
 mod filter;
 mod hooks;
@@ -29,7 +29,7 @@ mod waiting;
 use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, Poster};
 use umbra_core::{BucketName, Clock, Error, ErrorKind, Result};
@@ -56,6 +56,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 64;
 /// Receivers of one organization's that are posted to at a time.
 const AT_ONCE_PER_ORGANIZATION: usize = 8;
+/// How often every bucket is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
 /// The longest sleep.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Buckets asked for at once.
@@ -130,10 +132,10 @@ impl EventDelivery {
     /// Delivers until [`EventDelivery::stop`].
     pub async fn run(&self) {
         let (mut queues, mut tasks) = (Queues::default(), JoinSet::new());
-        let mut is_known = false;
+        let (mut is_known, mut looked) = (false, Instant::now());
         while !self.stop.is_cancelled() {
-            if !is_known {
-                is_known = self.look_at_all().await;
+            if !is_known || looked.elapsed() > LOOK_EVERY {
+                (is_known, looked) = (self.look_at_all().await, Instant::now());
             }
             for bucket in self.bell.take() {
                 self.note(&mut queues, bucket).await;

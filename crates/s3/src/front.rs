@@ -2,20 +2,24 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use prometheus_client::registry::Registry;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio_util::sync::CancellationToken;
+use umbra_cluster::{Face, IsPassed, Passed, Relay};
 use umbra_core::{Clock, Random, Result};
 use umbra_shadow::Shadow;
 use umbra_store::Catalog;
 
 use crate::{
     S3Settings,
-    access::{Gate, Judge},
+    access::{Gate, Judge, Peer},
     access_log::{AccessLog, AccessLogDelivery},
     auth::Keys,
     host,
-    layer::{Layer, Services},
+    layer::{Layer, NOT_LEADING, Scheme, Services, elsewhere},
     lenient::Lenient,
     limits,
     operations::Operations,
@@ -23,6 +27,11 @@ use crate::{
     tigris::{Routes, Tigris},
     website::Websites,
 };
+
+/// A body of an answer.
+pub trait HttpBody: http_body::Body<Data = Bytes, Error = s3s::StdError> + Send + 'static {}
+
+impl<B: http_body::Body<Data = Bytes, Error = s3s::StdError> + Send + 'static> HttpBody for B {}
 
 /// The S3 front of a store. [`crate::serve`] puts it behind a listener.
 pub struct S3Front {
@@ -36,7 +45,7 @@ impl S3Front {
     /// A front to `parts`. Fails when a setting makes no sense.
     pub fn new(settings: S3Settings, parts: S3Parts) -> Result<Self> {
         let settings = Arc::new(settings);
-        let S3Parts { shadow, catalog, clock, random } = parts;
+        let S3Parts { shadow, catalog, clock, random, relay } = parts;
         let judge = Judge {
             catalog: Arc::clone(&catalog),
             objects: Arc::new(shadow.clone()),
@@ -63,9 +72,25 @@ impl S3Front {
         outer.set_route(Routes { lenient: Lenient { service: inner }, tigris });
         let service: S3Service = outer.build();
         let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, log, &settings);
+        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, log, relay, &settings);
         let websites = Websites { domain: settings.website_domain.clone() };
         Ok(Self { settings, layer, websites, access_logs: Arc::new(access_logs) })
+    }
+
+    /// Answers a request that another node has passed on: as if its client had come here. It is not passed on again.
+    ///
+    /// Refuses what makes no sense, and everything while this node does not lead.
+    pub async fn answer_passed(&self, passed: &Passed, mut request: Request<Incoming>) -> Response<impl HttpBody + use<>> {
+        let Some(peer) = Peer::parse(&passed.client).filter(|_| self.layer.leads()) else {
+            return elsewhere::refusal(&self.layer, &request, NOT_LEADING);
+        };
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(IsPassed);
+        let scheme = if peer.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        match passed.face {
+            Face::Websites => self.websites.answer(&self.layer, scheme, request).await,
+            _ => self.layer.answer(scheme, request).await,
+        }
     }
 
     /// The worker that delivers the access logs of what this front answers. It is to run beside it, and to be stopped behind it.
@@ -91,6 +116,8 @@ pub struct S3Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids.
     pub random: Arc<dyn Random>,
+    /// What has the node that leads answer, where there are several nodes.
+    pub relay: Option<Relay>,
 }
 
 struct Parts {

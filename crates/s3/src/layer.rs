@@ -5,6 +5,7 @@
 
 mod chunks;
 mod digests;
+pub(crate) mod elsewhere;
 mod finish;
 mod guard;
 mod old_signature;
@@ -29,10 +30,12 @@ use http::{
     header::{AUTHORIZATION, CONNECTION, EXPECT, ORIGIN},
 };
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, host::SingleDomain, service::S3Service};
+use umbra_cluster::{Face, Relay};
 use umbra_core::{BucketName, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
+    elsewhere::NOT_LEADING,
     finish::{Ids, Status, Style, complete, told},
     progress::{Progress, Stage},
     query::{Shape, names as query_names},
@@ -98,6 +101,7 @@ pub(crate) struct Layer {
     region: String,
     body_timeout: Duration,
     metrics: Metrics,
+    relay: Option<Relay>,
 }
 
 impl Layer {
@@ -108,11 +112,12 @@ impl Layer {
         catalog: Arc<Catalog>,
         random: Arc<dyn Random>,
         log: AccessLog,
+        relay: Option<Relay>,
         settings: &S3Settings,
     ) -> Self {
         let host_id = BASE64.encode(random.array::<32>());
         let (region, body_timeout) = (settings.region.clone(), settings.body_timeout);
-        Self { services, host, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default() }
+        Self { services, host, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default(), relay }
     }
 
     /// What was answered, and how soon.
@@ -126,9 +131,12 @@ impl Layer {
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
         let begun = Instant::now();
+        let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
+        if let Some(relay) = self.elsewhere(&request, &place).await {
+            return self.pass(relay, Face::S3, request).await;
+        }
         let ids = self.ids();
         let resource = request.uri().path().to_owned();
-        let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
         let entry = Entry::begin(&self.log, place.asked(), &request, begun).await;
         let style = Style {
             is_head: request.method() == Method::HEAD,

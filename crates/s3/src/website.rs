@@ -18,6 +18,7 @@ use http::{
 use percent_encoding::percent_decode_str;
 use s3s::Body;
 use umbra_client::encode_path;
+use umbra_cluster::Face;
 use umbra_core::{BucketName, Entity, ErrorKind, RequestContext};
 use umbra_store::{Bucket, Website};
 
@@ -53,6 +54,10 @@ impl Websites {
         let (head, _) = request.into_parts();
         let request = Request::from_parts(head, ());
         let bucket = self.bucket(layer, request.headers()).await;
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        if let Some(relay) = layer.relay_for(&request, bucket.as_deref().ok()).filter(|_| is_read) {
+            return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await;
+        }
         let name = bucket.as_ref().ok().map(|bucket| bucket.name.as_str());
         let asked = Asked { bucket: name, is_in_host: true, shape: Shape::Object, family: Some("WEBSITE") };
         let entry = Entry::begin(layer.log(), asked, &request, begun).await;

@@ -1,11 +1,13 @@
 //! The command line.
 
+mod backup;
 mod completions;
 mod demo;
 mod failure;
 mod interval;
 mod key;
 mod metadata;
+mod node;
 mod org;
 pub(crate) mod out;
 mod profile;
@@ -41,8 +43,12 @@ enum Command {
     Org(org::Org),
     /// Create, list and delete access keys.
     Key(key::Key),
+    /// Show the nodes that share a store.
+    Node(node::Node),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
+    /// Copy the data directory while its server runs.
+    Backup(Box<backup::Backup>),
     /// Show the settings that a server would start with.
     Settings(Box<settings::SettingsCommand>),
     /// Print completions for a shell.
@@ -80,7 +86,9 @@ fn run(command: Command) -> Outcome {
             Command::Storage(storage) => storage.run().await,
             Command::Org(org) => org.run().await,
             Command::Key(key) => key.run().await,
+            Command::Node(node) => node.run().await,
             Command::Metadata(metadata) => metadata.run().await,
+            Command::Backup(backup) => backup.run(),
             Command::Settings(settings) => settings.run(),
             Command::Completions(completions) => completions.run(),
             Command::Demo(demo) => demo.run().await,

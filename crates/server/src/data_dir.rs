@@ -71,6 +71,11 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
+    /// What a copy of the directory needs besides metadata and contents.
+    pub(crate) const SMALL_FILES: [&str; 2] = ["format", "contents"];
+    /// The keys, as far as they are kept here.
+    pub(crate) const KEY_FILES: [&str; 2] = ["secret.key", "root-key.json"];
+
     /// Takes the directory for this process; makes it if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         if path.exists() && !path.is_dir() {
@@ -113,7 +118,12 @@ impl DataDir {
 
     /// The directory of the contents.
     pub(crate) fn blobs(&self) -> PathBuf {
-        self.path.join("blobs")
+        Self::blobs_in(&self.path)
+    }
+
+    /// The directory of the contents in the directory `path`, which another process may hold.
+    pub(crate) fn blobs_in(path: &Path) -> PathBuf {
+        path.join("blobs")
     }
 
     /// The directory of the cache of contents that are elsewhere.

@@ -1,6 +1,9 @@
 //! The key-encryption key: what secrets at rest are sealed with.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use umbra_core::Random;
 
@@ -17,20 +20,37 @@ pub(crate) enum MasterKeyError {
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// There is no such file.
+    #[error("there is no {0} with the key-encryption key")]
+    NoFile(PathBuf),
+    /// It is given twice.
+    #[error("the key-encryption key is given twice: set UMBRA_MASTER_KEY or `master_key_file`, not both")]
+    Twice,
     /// It is not 32 bytes in hexadecimal.
     #[error("{0} must hold 64 hexadecimal digits")]
     Form(String),
     /// The store has secrets, and the key that opens them is gone.
-    #[error("the key file {0} is missing, and the store was made with one: put it back, or set UMBRA_MASTER_KEY")]
+    #[error(
+        "the key file {0} is missing, and the store was made with one: put it back, or give the key by UMBRA_MASTER_KEY or `master_key_file`"
+    )]
     Lost(PathBuf),
 }
 
-/// The key from the environment, else from the data directory; made there at the first start.
-pub(crate) fn obtain(dir: &DataDir, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
-    if let Some(given) = env::var(VARIABLE).ok().filter(|value| !value.is_empty()) {
+/// The key from the environment or from `file`, else from the data directory; made there at the first start.
+pub(crate) fn obtain(dir: &DataDir, file: &Path, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
+    let given = env::var(VARIABLE).ok().filter(|value| !value.is_empty());
+    if !file.as_os_str().is_empty() {
+        return if given.is_some() { Err(MasterKeyError::Twice) } else { named(file) };
+    }
+    if let Some(given) = given {
         return parse(given.as_bytes()).ok_or_else(|| MasterKeyError::Form(VARIABLE.to_owned()));
     }
     kept(dir, random)
+}
+
+fn named(file: &Path) -> Result<[u8; 32], MasterKeyError> {
+    let bytes = private_file::read(file)?.ok_or_else(|| MasterKeyError::NoFile(file.to_owned()))?;
+    parse(&bytes).ok_or_else(|| MasterKeyError::Form(file.display().to_string()))
 }
 
 fn kept(dir: &DataDir, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
@@ -57,7 +77,7 @@ mod tests {
 
     use umbra_core::SystemRandom;
 
-    use super::{MasterKeyError, kept, parse};
+    use super::{MasterKeyError, kept, named, parse};
     use crate::data_dir::DataDir;
 
     #[test]
@@ -69,6 +89,18 @@ mod tests {
         assert_eq!(fs::metadata(dir.secret_key()).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(dir.secret_key(), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(kept(&dir, &SystemRandom), Err(MasterKeyError::File(_))));
+    }
+
+    #[test]
+    fn a_key_of_the_operator_is_read_from_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("key");
+        assert!(matches!(named(&file), Err(MasterKeyError::NoFile(_))));
+        for (text, good) in [("0a".repeat(32), true), ("0a".repeat(31), false)] {
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(named(&file).is_ok_and(|key| key == [10; 32]), good);
+        }
     }
 
     #[test]

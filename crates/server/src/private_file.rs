@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,8 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), FileError> {
 }
 
 /// The content of a private file; nothing when there is none. A file that others can read is refused.
+///
+/// One that root lends, as systemd and Kubernetes do with credentials, may be readable by its group: that is how it is lent.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let wrong = |error| FileError::Read(path.to_owned(), error);
     let mut file = match File::open(path) {
@@ -35,13 +37,20 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error)),
     };
-    let mode = file.metadata().map_err(wrong)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(wrong)?;
+    let mode = metadata.mode() & 0o777;
+    if is_open(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(FileError::Open(path.to_owned(), mode));
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(wrong)?;
     Ok(Some(bytes))
+}
+
+/// Whether a file of `owner` is open to others than `user`, who reads it.
+const fn is_open(mode: u32, owner: u32, user: u32) -> bool {
+    let is_lent = owner == 0 && user != 0;
+    mode & if is_lent { 0o037 } else { 0o077 } != 0
 }
 
 /// Makes a private file that did not exist. It is durable, and there whole or not at all.
@@ -68,7 +77,7 @@ pub(crate) fn begin(path: &Path) -> io::Result<File> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{FileError, create, create_dir, read};
+    use super::{FileError, create, create_dir, is_open, read};
 
     #[test]
     fn a_private_file_is_for_its_owner_alone() {
@@ -85,6 +94,21 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert!(matches!(read(&path), Err(FileError::Open(_, found)) if found == mode));
         }
+    }
+
+    #[test]
+    fn what_root_lends_may_be_read_by_its_group() {
+        for (mode, owner, user, open) in [
+            (0o400, 0, 9, false),
+            (0o440, 0, 9, false),
+            (0o640, 0, 9, false),
+            (0o660, 0, 9, true),
+            (0o444, 0, 9, true),
+            (0o440, 0, 0, true),
+        ] {
+            assert_eq!(is_open(mode, owner, user), open, "{mode:o} of {owner} for {user}");
+        }
+        assert!(is_open(0o440, 9, 9) && is_open(0o440, 8, 9) && !is_open(0o600, 9, 9));
     }
 
     #[test]

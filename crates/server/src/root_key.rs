@@ -97,11 +97,16 @@ fn kept(path: &Path, random: &dyn Random) -> Result<RootKey, RootKeyError> {
         return parse(path, &bytes)?.check();
     }
     let key = RootKey::generate(random);
+    keep(path, &key)?;
+    Ok(key)
+}
+
+/// Keeps `key` in the file, in the place of what it holds.
+pub(crate) fn keep(path: &Path, key: &RootKey) -> Result<(), RootKeyError> {
     let form = Form { access_key: key.access_key.clone(), secret_key: key.secret_key.expose().to_owned() };
     let mut bytes = serde_json::to_vec_pretty(&form).map_err(|error| RootKeyError::Form(path.to_owned(), error))?;
     bytes.push(b'\n');
-    private_file::create(path, &bytes)?;
-    Ok(key)
+    Ok(private_file::create(path, &bytes)?)
 }
 
 /// Reads a key that a person keeps in a file.

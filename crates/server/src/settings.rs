@@ -86,6 +86,14 @@ declare_settings! {
     /// Any region is accepted in a signature: the name is for people.
     region: String = "auto".to_owned(), [env = "UMBRA_REGION", value_name = "NAME"];
 
+    /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
+    ///
+    /// It speaks HTTP without TLS: it belongs on a network of the nodes' own. Requests on it are known by the store's key-encryption key.
+    node_listen: String = String::new(), [env = "UMBRA_NODE_LISTEN", value_name = "ADDR"];
+
+    /// The URL that the other nodes are told to use for `node_listen`, when it is not the address listened on.
+    node_url: String = String::new(), [env = "UMBRA_NODE_URL", value_name = "URL"];
+
     /// The domain under which buckets are reached as host names: BUCKET.DOMAIN.
     ///
     /// It needs a wildcard entry in the DNS, and a wildcard certificate for TLS. Path-style requests always work.
@@ -166,6 +174,11 @@ declare_settings! {
     /// is no longer listed cannot be read until it is listed again.
     kms_key: Vec<String> = Vec::new(), [env = "UMBRA_KMS_KEY", value_name = "NAME", value_delimiter = ','];
 
+    /// A file with the key-encryption key, 64 hexadecimal digits, readable by its owner alone. Otherwise UMBRA_MASTER_KEY, or `secret.key` in the data directory.
+    ///
+    /// All servers that use one database need the same. Without it secrets and encrypted content cannot be read again.
+    master_key_file: PathBuf = PathBuf::new(), [env = "UMBRA_MASTER_KEY_FILE", value_name = "FILE"];
+
     /// How long requests may take to finish after SIGTERM or SIGINT, in seconds. What is left then is cut off.
     ///
     /// Longer lets big uploads finish; the supervisor must be as patient.
@@ -218,6 +231,11 @@ impl Settings {
         !self.tls_cert.as_os_str().is_empty()
     }
 
+    /// The address for other nodes, if there is to be one.
+    pub(crate) fn node_listen(&self) -> Option<SocketAddr> {
+        self.node_listen.parse().ok()
+    }
+
     /// The address of websites, if there is to be one.
     pub(crate) fn website_listen(&self) -> Option<SocketAddr> {
         self.website_listen.parse().ok()
@@ -254,6 +272,19 @@ impl Settings {
         }
         if !self.website_listen.is_empty() && self.website_listen().is_none() {
             return wrong("website_listen", "must be an address and a port, as 127.0.0.1:9002");
+        }
+        if !self.node_listen.is_empty() && self.node_listen().is_none() {
+            return wrong("node_listen", "must be an address and a port, as 10.0.0.1:9003");
+        }
+        if !self.node_listen.is_empty() && self.metadata.is_embedded() {
+            return wrong("node_listen", "needs a metadata database that nodes share: give the setting metadata");
+        }
+        if !self.node_url.is_empty() && (self.node_listen.is_empty() || !is_plain_url(&self.node_url) || self.node_url.starts_with("https"))
+        {
+            return wrong("node_url", "must be of the form http://HOST:PORT, and needs node_listen");
+        }
+        if self.node_listen().is_some_and(|address| address.ip().is_unspecified()) && self.node_url.is_empty() {
+            return wrong("node_listen", "is every address of this machine: say in node_url which of them the others are to use");
         }
         if self.access_log_interval == 0 {
             return wrong("access_log_interval", "must not be 0: every request would be an object of its own");

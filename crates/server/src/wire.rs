@@ -1,6 +1,8 @@
 //! The composition root: makes a server of its parts, in the order in which they need each other, and takes it apart again.
 
+mod company;
 mod contents;
+mod duties;
 mod error;
 mod guard;
 mod metadata;
@@ -12,13 +14,12 @@ use std::{
     time::Duration,
 };
 
-use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use umbra_admin::{AdminParts, Readiness};
+use umbra_admin::Readiness;
 use umbra_core::SystemRandom;
-use umbra_store::LifecycleDay;
 
+use company::Company;
 pub(crate) use error::StartError;
 pub(crate) use metadata::database_password;
 use parts::Parts;
@@ -48,6 +49,8 @@ pub(crate) struct Server {
     readiness: Readiness,
     parts: Parts,
     access_logs: parts::Logging,
+    company: Option<Company>,
+    drain: Duration,
     stop_serving: watch::Sender<bool>,
     s3: JoinHandle<()>,
     website_task: Option<JoinHandle<()>>,
@@ -63,52 +66,44 @@ impl Server {
         let policy = guard::policy(settings)?;
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let kek = master_key::obtain(&data_dir, &SystemRandom)?;
+        let kek = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
-        let (root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
+        let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
-        let s3_listener = bind("S3", settings.listen).await?;
-        let admin_listener = bind("the admin API", settings.admin_listen).await?;
-        let website_listener = match settings.website_listen() {
-            Some(address) => Some(bind("websites", address).await?),
-            None => None,
-        };
-        let websites = website_listener.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
+        let listeners = Listeners::bind(settings).await?;
+        let websites = listeners.websites.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
         let endpoint = match settings.public_url.as_str() {
-            "" => url(&s3_listener, tls.is_some())?,
+            "" => url(&listeners.s3, tls.is_some())?,
             given => given.trim_end_matches('/').to_owned(),
         };
-        let admin = url(&admin_listener, tls.is_some())?;
+        let admin = url(&listeners.admin, tls.is_some())?;
 
         let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await?;
-        parts.install_root_key(&root_key).await?;
-        parts.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
-        parts.shadow.start_lifecycle(LifecycleDay::of_secs(settings.lifecycle_day));
-        let front = parts.front(settings)?;
+        let mut company = parts.join(&data_dir, settings, listeners.nodes.as_ref(), &kek).await?;
+        match &company {
+            None => parts.duties.begin(&root_key).await?,
+            Some(company) => {
+                company.take_part(Arc::clone(&parts.duties), &mut root_key, &root_key_origin, parts.catalog.as_ref()).await?;
+            }
+        }
+        let relay = company.as_ref().map(|company| company.relay.clone());
+        let front = parts.front(settings, relay)?;
         let access_logs = parts::Logging::start(&front);
-        let mut registry = Registry::default();
-        front.register_metrics(&mut registry);
-        parts.events.register_metrics(&mut registry);
-        parts.blob_cache.register(&mut registry);
         let readiness = Readiness::default();
-        let router = umbra_admin::router(AdminParts {
-            catalog: Arc::clone(&parts.catalog),
-            shadow: parts.shadow.clone(),
-            clock: Arc::clone(&parts.clock),
-            random: Arc::clone(&parts.random),
-            registry,
-            metrics_name_buckets: settings.metrics_buckets,
-            readiness: readiness.clone(),
-            endpoint: endpoint.clone(),
-            region: settings.region.clone(),
-        });
+        let nodes = company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone()));
+        let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
+        if let Some(company) = &mut company {
+            let connections = settings.max_connections as usize;
+            company.open(listeners.nodes, Arc::clone(&front), router.clone(), parts.ears.clone(), connections);
+        }
         let acceptor = || tls.as_ref().map(|tls| tls.acceptor());
         let (stop_serving, stopping) = watch::channel(false);
         let stop_admin = CancellationToken::new();
-        let admin_task = tokio::spawn(listen::serve(admin_listener, acceptor(), router, stop_admin.clone()));
-        let website_task = website_listener
+        let admin_task = tokio::spawn(listen::serve(listeners.admin, acceptor(), router, stop_admin.clone()));
+        let website_task = listeners
+            .websites
             .map(|listener| tokio::spawn(parts::websites(Arc::clone(&front), settings, listener, acceptor(), stopping.clone())));
-        let s3 = tokio::spawn(parts::s3(front, settings, s3_listener, acceptor(), stopping));
+        let s3 = tokio::spawn(parts::s3(front, settings, listeners.s3, acceptor(), stopping));
         readiness.set(true);
         Ok(Self {
             endpoint,
@@ -120,6 +115,8 @@ impl Server {
             readiness,
             parts,
             access_logs,
+            company,
+            drain: Duration::from_secs(settings.drain_secs),
             stop_serving,
             s3,
             website_task,
@@ -139,13 +136,44 @@ impl Server {
         if let Some(Err(error)) = futures::future::OptionFuture::from(self.website_task).await {
             tracing::error!(%error, "the websites ended badly");
         }
-        self.parts.close(self.access_logs).await;
+        // It writes like a client.
+        self.access_logs.end().await;
+        let mut company = self.company;
+        if let Some(company) = &mut company {
+            company.close(self.drain).await;
+        }
+        self.parts.close(company).await;
         // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
         self.stop_admin.cancel();
         let abort = self.admin_task.abort_handle();
         if tokio::time::timeout(Duration::from_secs(1), self.admin_task).await.is_err() {
             abort.abort();
         }
+    }
+}
+
+/// The addresses of a server.
+struct Listeners {
+    s3: TcpListener,
+    admin: TcpListener,
+    websites: Option<TcpListener>,
+    nodes: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let s3 = bind("S3", settings.listen).await?;
+        let admin = bind("the admin API", settings.admin_listen).await?;
+        let websites = bind_if("websites", settings.website_listen()).await?;
+        let nodes = bind_if("other nodes", settings.node_listen()).await?;
+        Ok(Self { s3, admin, websites, nodes })
+    }
+}
+
+async fn bind_if(what: &'static str, address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    match address {
+        Some(address) => bind(what, address).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -1,6 +1,11 @@
 //! The worker that repairs, and ends uploads at the origin that nobody will complete: one pass through a bucket at a time, several buckets at once.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -47,6 +52,7 @@ impl Pass {
 impl Shadow {
     /// Finds what an earlier process left half-done, and starts the worker that repairs it.
     pub async fn start(&self) -> Result<()> {
+        self.0.keeps.store(true, Ordering::SeqCst);
         let mut after: Option<String> = None;
         loop {
             let buckets = self.0.catalog.buckets(None, after.as_deref(), PAGE).await?;

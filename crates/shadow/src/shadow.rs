@@ -1,6 +1,14 @@
 //! The decorator: [`Objects`] here and at an origin, as one.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -8,7 +16,9 @@ use md5::{Digest, Md5};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use umbra_core::{Acl, Body, Clock, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId};
+use umbra_core::{
+    Acl, Body, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, ReadSource, RequestContext, Result, Tags, UploadId, VersionId,
+};
 use umbra_meta::Partition;
 use umbra_store::{
     AclChange, Bucket, Catalog, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, GetObject, GetOptions, Integrity,
@@ -48,11 +58,18 @@ pub struct ShadowLimits {
     pub node: String,
     /// How long a job rests after a failure that may pass; longer after each that follows.
     pub job_retry_delay: Duration,
+    /// Whether another process may keep the buckets with an origin: then this one refuses them until [`Shadow::start`].
+    pub is_shared: bool,
 }
 
 impl Default for ShadowLimits {
     fn default() -> Self {
-        Self { hydration_memory_bytes: 64 * 1024 * 1024, node: "local".to_owned(), job_retry_delay: Duration::from_secs(1) }
+        Self {
+            hydration_memory_bytes: 64 * 1024 * 1024,
+            node: "local".to_owned(),
+            job_retry_delay: Duration::from_secs(1),
+            is_shared: false,
+        }
     }
 }
 
@@ -101,6 +118,8 @@ pub(crate) struct Inner {
     pub(crate) lifecycle: LifecycleHandle,
     pub(crate) users: Arc<Users>,
     pub(crate) job_retry_delay: Duration,
+    /// Whether buckets with an origin are kept here.
+    pub(crate) keeps: AtomicBool,
     pub(crate) schedule: Schedule,
     pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
@@ -116,6 +135,7 @@ impl Shadow {
         Self(Arc::new(Inner {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
+            keeps: AtomicBool::new(!settings.is_shared),
             users: Arc::default(),
             native,
             origins: Origins::new(origins, catalog.clone()),
@@ -174,6 +194,7 @@ impl Shadow {
     /// The origin of a bucket that has one.
     pub(crate) fn origin(&self, bucket: &Bucket) -> Result<Option<Arc<dyn Origin>>> {
         match &bucket.settings.shadow {
+            Some(_) if !self.0.keeps.load(Ordering::SeqCst) => Err(kept_elsewhere()),
             // A request that comes too late counts for nobody.
             Some(_) if self.0.origins.is_cleared(bucket) => Err(switched()),
             Some(settings) => self.0.origins.of(bucket, settings, self.notes(bucket)).map(Some),
@@ -238,7 +259,7 @@ impl Objects for Shadow {
             None => self.native().get(cx, bucket, key, options).await,
             Some(origin) => {
                 let user = self.user(bucket, Some(key));
-                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
+                let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.read_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 if let Some(of_null) = of_null
                     && self.is_null_elsewhere(bucket, key).await?
@@ -264,7 +285,7 @@ impl Objects for Shadow {
             None => self.native().head(cx, bucket, key, options).await,
             Some(origin) => {
                 let _user = self.user(bucket, Some(key));
-                let (version, of_null) = (options.version, named(bucket, options.version).map(|_| options.clone()));
+                let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.head_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
                 if let Some(of_null) = of_null
                     && self.is_null_elsewhere(bucket, key).await?
@@ -321,7 +342,7 @@ impl Objects for Shadow {
         match self.origin_for(bucket, key)? {
             Some(origin) if !self.is_version_here(bucket, key, version).await? => {
                 let read = self.tags_through(cx, bucket, key, &*origin).await;
-                if named(bucket, version).is_some() && self.is_null_elsewhere(bucket, key).await? {
+                if version.is_some() && self.is_null_elsewhere(bucket, key).await? {
                     return self.native().tags(cx, bucket, key, version).await;
                 }
                 let (tags, found) = read?;
@@ -343,15 +364,10 @@ impl Objects for Shadow {
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             None => self.native().put_tags(cx, bucket, key, version, tags).await,
-            Some(origin) => {
-                let version = named(bucket, version);
-                let is_current = version.is_some() && self.current_version(bucket, key).await? == version;
-                if is_current || !self.is_version_here(bucket, key, version).await? {
-                    self.put_tags_through(cx, bucket, key, version, tags, origin).await
-                } else {
-                    self.native().put_tags(cx, bucket, key, version, tags).await
-                }
-            }
+            Some(origin) => match version {
+                None => self.put_tags_through(cx, bucket, key, None, tags, origin).await,
+                Some(version) => self.put_tags_of_version(cx, bucket, key, version, tags, origin).await,
+            },
         }
     }
 
@@ -364,10 +380,8 @@ impl Objects for Shadow {
         change: LockChange,
     ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)?
-            && !self.is_version_here(bucket, key, version).await?
-        {
-            self.hydrate_now(cx, bucket, key, &origin).await?;
+        if let Some(origin) = self.origin_for(bucket, key)? {
+            self.hydrate_version(cx, bucket, key, version, &origin).await?;
         }
         self.native().put_lock(cx, bucket, key, version, change).await
     }
@@ -391,10 +405,8 @@ impl Objects for Shadow {
         change: AclChange,
     ) -> Result<()> {
         let _user = self.user(bucket, Some(key));
-        if let Some(origin) = self.origin_for(bucket, key)?
-            && !self.is_version_here(bucket, key, version).await?
-        {
-            self.hydrate_now(cx, bucket, key, &origin).await?;
+        if let Some(origin) = self.origin_for(bucket, key)? {
+            self.hydrate_version(cx, bucket, key, version, &origin).await?;
         }
         self.native().put_acl(cx, bucket, key, version, change).await
     }
@@ -467,6 +479,11 @@ impl Objects for Shadow {
     async fn list_uploads(&self, cx: &RequestContext, bucket: &Bucket, options: ListUploads) -> Result<UploadsPage> {
         self.native().list_uploads(cx, bucket, options).await
     }
+}
+
+/// The error of a node that must not touch a bucket with an origin, because another one keeps it.
+fn kept_elsewhere() -> Error {
+    Error::new(ErrorKind::Unavailable, "another node answers for this bucket; please try again")
 }
 
 /// Tells what is known of an origin at one address, in one generation, from what is known at another: its address may be changed in place.

@@ -2,9 +2,12 @@
 //!
 //! A key that has a version or a delete marker of its own is never cold; whatever removes the last of them leaves a tombstone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
-use umbra_core::{Entity, Error, Fault, Found, ObjectKey, RequestContext, Result, VersionId, check_delete};
+use umbra_core::{Entity, Error, ErrorKind, Fault, Found, ObjectKey, RequestContext, Result, Tags, VersionId, check_delete};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
     Bucket, DeleteOptions, Deleted, ListOptions, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion, Terms,
@@ -16,6 +19,7 @@ use crate::{
     list::Merged,
     list_merge::Item,
     origin::Origin,
+    read_through::ATTEMPTS_MAX,
     record::Operation,
     shadow::writes_through,
     view::has_versions,
@@ -42,15 +46,71 @@ impl Shadow {
         }
     }
 
-    /// Whether the null version of a key that was cold may be another by now than what a read of the key found: one that is behind, or gone.
+    /// Whether the null version of a key that was cold, or whose bucket had no versions, may be another by now than what a read of the key found:
+    /// one that is behind, or gone.
     pub(crate) async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
-        let view = self.view(bucket, key).await?;
+        let now = self.0.catalog.bucket(&bucket.name).await?;
+        if !has_versions(&now) || now.partition != bucket.partition {
+            return Ok(false);
+        }
+        let view = self.view(&now, key).await?;
         Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
     }
 
     /// Which version the object here is, if there is one.
     pub(crate) async fn current_version(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<VersionId>> {
         Ok(self.native().find(bucket, key).await?.map(|stored| stored.object.version.id()))
+    }
+
+    /// Replaces the tags of `version`: of the current one, or of a cold key, like those of the key, and of one behind that here.
+    pub(crate) async fn put_tags_of_version(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: VersionId,
+        tags: Tags,
+        origin: Arc<dyn Origin>,
+    ) -> Result<VersionId> {
+        let wanted = Some(version);
+        for _ in 0..ATTEMPTS_MAX {
+            if self.current_version(bucket, key).await? != wanted && self.is_version_here(bucket, key, wanted).await? {
+                return self.native().put_tags(cx, bucket, key, wanted, tags).await;
+            }
+            match self.put_tags_through(cx, bucket, key, wanted, tags.clone(), origin.clone()).await {
+                Err(error) if error.kind() != ErrorKind::NotFound(Entity::Object) => return Err(error),
+                Err(error) if !has_versions(bucket) => return self.stands(bucket, Err(error)).await,
+                Err(error) if self.view(bucket, key).await?.is_cold() => return Err(error),
+                // The key has another on top by now, or a delete marker.
+                Err(_) => {}
+                Ok(tagged) => return Ok(tagged),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+    }
+
+    /// Brings a key here whose object is what `version` of it is, unless that is elsewhere by then; fails where the key exists nowhere.
+    pub(crate) async fn hydrate_version(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        origin: &Arc<dyn Origin>,
+    ) -> Result<()> {
+        if self.is_version_here(bucket, key, version).await? {
+            return Ok(());
+        }
+        match self.hydrate_now(cx, bucket, key, origin).await {
+            Err(error)
+                if version.is_some()
+                    && error.kind() == ErrorKind::NotFound(Entity::Object)
+                    && self.is_null_elsewhere(bucket, key).await? =>
+            {
+                Ok(())
+            }
+            hydrated => hydrated,
+        }
     }
 
     /// Deletes a named version, here. While writes go through, none that would change what is current, for the origin has no such versions.
@@ -71,7 +131,7 @@ impl Shadow {
         if writes_through(bucket) {
             if is_cold {
                 let message = "the null version of this key is the origin's object; delete it without naming a version";
-                return Err(Error::invalid(Fault::InvalidRequest, message));
+                return self.stands(bucket, Err(Error::invalid(Fault::InvalidRequest, message))).await;
             }
             let bucket = self.fresh(bucket).await?;
             let options = RemoveVersion {
@@ -82,7 +142,11 @@ impl Shadow {
                 terms_of_absence: of_absence,
                 ..RemoveVersion::default()
             };
-            return self.native().remove_version(&bucket, key, version, options).await;
+            return match self.native().remove_version(&bucket, key, version, options).await {
+                // It is refused for the origin's sake, as long as there is one that is written to.
+                Err(error) if error.kind() == ErrorKind::Invalid(Fault::InvalidRequest) => self.stands(&bucket, Err(error)).await,
+                removed => removed,
+            };
         }
         // What is half done becomes a version on top, and is none yet: whoever names another says nothing of it.
         let is_beside = view.unsettled().is_some_and(|intent| intent.operation != Operation::Tag) && !is_cold;

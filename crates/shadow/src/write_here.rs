@@ -54,7 +54,9 @@ impl Shadow {
     ) -> Result<Deleted> {
         let terms = match self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await {
             // What is absent is deleted already, whatever the conditions.
-            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) && !has_versions(bucket) => return Ok(Deleted::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) && !has_versions(bucket) => {
+                return self.stands(bucket, Ok(Deleted::default())).await;
+            }
             // A delete marker, or nothing: it is judged where both are seen.
             Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => self.terms_of_delete(bucket, key),
             judged => judged?,
@@ -122,6 +124,12 @@ impl Shadow {
             }
             written => written,
         }
+    }
+
+    /// An answer that no commit holds against the settings of `bucket`, by which it was found: under others it is to be looked for once more.
+    pub(crate) async fn stands<T>(&self, bucket: &Bucket, answer: Result<T>) -> Result<T> {
+        let now = self.0.catalog.refresh(&bucket.name).await?;
+        if now.partition == bucket.partition && now.revision == bucket.revision { answer } else { Err(switched()) }
     }
 
     /// Adds to `terms` what is known of the origin's object, and that writes still stay here. An intent left of the key stays.

@@ -19,7 +19,7 @@ use crate::{
     origin::{Origin, OriginAttributes, OriginError, PutConditions, ShadowPath},
     shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
-    view::View,
+    view::{View, has_versions},
 };
 
 /// A write that is journalled: its key is locked and its conditions hold.
@@ -163,6 +163,11 @@ impl Shadow {
                 journalled => journalled?,
             };
             let Journalled { _lock, bucket, terms, intent } = journalled;
+            if options.version.is_some() && has_versions(&bucket) {
+                // The only version there was when this began; by now it is one of several, and this would put a delete marker over them.
+                intent.withdraw().await;
+                return Err(switched());
+            }
             if let Err(error) = origin.delete(&shadow.path(&cx, &bucket), &key).await {
                 return Err(origin_failed(intent, error).await);
             }
@@ -175,12 +180,14 @@ impl Shadow {
 
     /// What a delete comes to whose conditions found no object: what is absent is deleted already, but a delete marker is something.
     async fn judge_absent(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions) -> Result<Deleted> {
-        let absence = self.native().absence(bucket, key).await;
+        let bucket = self.fresh(bucket).await?;
+        let absence = self.native().absence(&bucket, key).await;
         if absence.kind() != ErrorKind::NotFound(Entity::Object) {
             return Err(absence);
         }
         let is_marker = absence.source().is_some_and(|cause| cause.is::<MarkerFound>());
-        check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing }).map(|()| Deleted::default())
+        let judged = check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing });
+        self.stands(&bucket, judged.map(|()| Deleted::default())).await
     }
 
     /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.

@@ -14,20 +14,29 @@
 //! leaves a bucket that is deleting and still has its name; whoever finds one takes it back ([`Catalog::open`] looks for them,
 //! and so does every look-up).
 //!
-//! One process has a store open at a time. That is what the caches rely on, and the rule that a deletion nobody is working on
-//! was abandoned.
+//! One process changes the catalog at a time: the only one that has the store open, or the one that leads among several. The rule that a
+//! deletion nobody is working on was abandoned relies on that. Those that do not lead believe what they have read for as long as
+//! [`AGE_MAX`]; whoever leads lets that time pass behind a change, so that everybody knows of it when it is answered.
 
 mod access_keys;
 mod buckets;
 mod cache;
 mod organizations;
+mod place;
 mod removal;
 mod store_identity;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{TryStreamExt, stream};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use umbra_core::{Clock, Error, ErrorKind, Random, Result};
 use umbra_meta::{Entry, KeyRange, MetaStore, Partition, Projection, key::root};
 
@@ -42,6 +51,9 @@ const ATTEMPTS_MAX: usize = 64;
 const PAGE_ENTRIES: usize = 256;
 /// Buckets that are looked after at once when the catalog opens.
 const RECOVERIES_AT_ONCE: usize = 16;
+
+/// How long a process that does not lead believes what it has read of buckets and keys.
+pub(crate) const AGE_MAX: Duration = Duration::from_millis(500);
 
 /// Which buckets, organizations and access keys there are. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +72,10 @@ struct Shared {
     /// Held from before a bucket or key is changed until the cache tells of it: changes reach the cache in their order.
     changes: Mutex<()>,
     destroyed: Arc<Notify>,
+    /// Whether other processes may have the store open too.
+    is_shared: bool,
+    /// Whether this process may change the catalog.
+    leads: AtomicBool,
 }
 
 impl Catalog {
@@ -67,6 +83,36 @@ impl Catalog {
     ///
     /// Fails when `sealer` has another key-encryption key than the store was begun with.
     pub async fn open(meta: Arc<dyn MetaStore>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
+        let catalog = Self::begin(meta, sealer, clock, random, false).await?;
+        catalog.lead().await?;
+        Ok(catalog)
+    }
+
+    /// The same for one of several processes that have the store open. Until [`Catalog::lead`] it refuses changes.
+    pub async fn open_shared(
+        meta: Arc<dyn MetaStore>,
+        sealer: Arc<Sealer>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self> {
+        Self::begin(meta, sealer, clock, random, true).await
+    }
+
+    /// Takes changes from now on, and takes back deletions that were left half-done. No other process may be at it any more.
+    pub async fn lead(&self) -> Result<()> {
+        self.shared.leads.store(true, Ordering::SeqCst);
+        self.shared.buckets.clear();
+        self.shared.keys.clear();
+        self.recover_buckets().await
+    }
+
+    async fn begin(
+        meta: Arc<dyn MetaStore>,
+        sealer: Arc<Sealer>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        is_shared: bool,
+    ) -> Result<Self> {
         let store_id = store_identity::open(&*meta, &sealer, &*random).await?;
         let shared = Shared {
             meta,
@@ -78,10 +124,10 @@ impl Catalog {
             keys: Cache::new(),
             changes: Mutex::new(()),
             destroyed: Arc::new(Notify::new()),
+            is_shared,
+            leads: AtomicBool::new(false),
         };
-        let catalog = Self { shared: Arc::new(shared) };
-        catalog.recover_buckets().await?;
-        Ok(catalog)
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The store's id: random, made once.
@@ -112,6 +158,31 @@ impl Catalog {
             stream::iter(names).try_for_each_concurrent(RECOVERIES_AT_ONCE, |name| async move { self.recover(&name).await }).await?;
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Begins a change: none other is under way until it is dropped.
+    async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
+        let changing = self.changes.lock().await;
+        if self.leads.load(Ordering::SeqCst) { Ok(changing) } else { Err(conflict()) }
+    }
+
+    /// How old may be what this process believes.
+    fn age_max(&self) -> Option<Duration> {
+        (self.is_shared && !self.leads.load(Ordering::SeqCst)).then_some(AGE_MAX)
+    }
+
+    /// Waits until no other process believes what was so before a change that was just stored.
+    async fn spread(&self) {
+        if !self.is_shared {
+            return;
+        }
+        let nodes = self.meta.scan(Partition::ROOT, root::node_range(), 2, Projection::Head).await;
+        // Who joins later has nothing to forget.
+        if !nodes.is_ok_and(|nodes| nodes.len() < 2) {
+            tokio::time::sleep(AGE_MAX).await;
+        }
     }
 }
 

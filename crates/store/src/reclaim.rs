@@ -3,7 +3,8 @@
 //! Whoever drops the last reference to a blob writes a row `g/<due><blob>` in the same batch ([`umbra_meta::key::reclaim`]). Once it is
 //! due the [`Reclaimer`] deletes the blob, then the row: a crash in between repeats the delete, which is no error. The grace period
 //! lets readers finish who took the record before it changed; content that is being read from several blobs is left alone however
-//! long that takes. The worker learns of rows by [`ReclaimHandle::nudge`] and, at its start, by looking into every partition.
+//! long that takes. The worker learns of rows by [`ReclaimHandle::nudge`] and, at its start and now and then, by looking into every partition:
+//! other processes may have written some, and ended before they said so.
 
 mod handle;
 
@@ -11,6 +12,7 @@ use std::{collections::HashMap, error::Error as _, fmt, sync::Arc, time::Duratio
 
 use futures::{StreamExt, future::BoxFuture, stream};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{Clock, Error, ErrorKind, Result, Timestamp};
 use umbra_meta::{Batch, Entry, MetaStore, Partition, Projection, key};
@@ -27,6 +29,8 @@ const PINNED_RETRY: Duration = Duration::from_secs(30);
 /// The first wait after a failure; it doubles up to the last.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_LAST: Duration = Duration::from_secs(300);
+/// How often every partition is looked into.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// The longest sleep: the clock may be set while the worker sleeps.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -58,10 +62,10 @@ impl Reclaimer {
 
     /// Works until [`ReclaimHandle::stop`]; finishes the batch at hand.
     pub async fn run(self) {
-        let mut known = false;
+        let (mut known, mut looked) = (false, Instant::now());
         while !self.handle.is_stopping() {
-            if !known {
-                known = self.learn_partitions().await;
+            if !known || looked.elapsed() > LOOK_EVERY {
+                (known, looked) = (self.learn_partitions().await, Instant::now());
             }
             self.reclaim_due().await;
             let wait = if known { SLEEP_MAX } else { BACKOFF_FIRST };

@@ -28,9 +28,9 @@ def programs():
 class Postgres:
     """One server with password authentication."""
 
-    def __init__(self, directory, tls=False):
+    def __init__(self, directory, tls=False, options=""):
         self.dir = Path(directory)
-        self.tls = tls
+        self.tls, self.options = tls, options
         self.programs = programs()
         self.port = free_ports(1)[0]
         # It refuses to run as root, and then is given to another user.
@@ -48,19 +48,19 @@ class Postgres:
                 if self.user:
                     os.chown(path, self.user.pw_uid, self.user.pw_gid)
         authentication = ["--auth=scram-sha-256", "--pwfile=password"]
-        self._run("initdb", "-D", "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync", *authentication)
+        self.run("initdb", "-D", "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync", *authentication)
         return self.resume()
 
     def resume(self):
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400"
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400 {self.options}"
         if self.tls:
             options += f" -c ssl=on -c ssl_cert_file={self.dir}/cert.pem -c ssl_key_file={self.dir}/key.pem"
-        self._run("pg_ctl", "-D", "data", "-l", "log", "-w", "-t", "120", "-o", options, "start")
+        self.run("pg_ctl", "-D", "data", "-l", "log", "-w", "-t", "120", "-o", options, "start")
         return self
 
     def stop(self, mode="immediate"):
         if (self.dir / "data" / "postmaster.pid").exists():
-            self._run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
+            self.run("pg_ctl", "-D", "data", "-m", mode, "-w", "stop")
 
     def restart(self):
         """As after a crash."""
@@ -86,7 +86,8 @@ class Postgres:
             self.sql(f"CREATE DATABASE {name}")
         return self.url(name)
 
-    def _run(self, program, *args):
+    def run(self, program, *args):
+        """Runs one of PostgreSQL's programs, as the user that it runs as and in its directory."""
         # Not the pipes of this process: what starts a server would hold them open.
         with open(self.dir / "out", "ab") as out:
             as_user = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []} if self.user else {}

@@ -209,7 +209,7 @@ impl Search<'_> {
 
     /// Whether what is here is a copy that the origin is asked about, and has something else by now.
     fn is_outdated(&self, state: &State) -> bool {
-        let [Version { name: Name::Null, value: Some(copy) }] = state.versions[..] else { return false };
+        let [Version { name: Name::Null, value: Some(copy), .. }] = state.versions[..] else { return false };
         self.case.revalidates && self.read.contains(&copy) && state.attached.is_some() && state.origin != Some(copy)
     }
 }

@@ -253,7 +253,7 @@ impl Client {
         }
     }
 
-    fn some_tags(&self) -> TagsId {
+    pub(crate) fn some_tags(&self) -> TagsId {
         if self.life.world.env.chance(0.5) { 0 } else { self.life.world.writes.issue() }
     }
 

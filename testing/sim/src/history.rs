@@ -22,6 +22,10 @@ pub(crate) enum Intended {
     /// A version is deleted for good.
     Remove(Name),
     PutTags(u32),
+    /// The tags of a version are replaced.
+    TagVersion(Name, u32),
+    /// A legal hold of a version begins or ends.
+    Hold(Name, bool),
 }
 
 /// What became of an operation.
@@ -158,6 +162,8 @@ impl Intended {
             Self::Delete(condition, marker) => Effect::Delete(condition.clone(), *marker),
             Self::Remove(name) => Effect::Remove(*name),
             Self::PutTags(tags) => Effect::PutTags(*tags),
+            Self::TagVersion(name, tags) => Effect::TagVersion(*name, *tags),
+            Self::Hold(name, held) => Effect::Hold(*name, *held),
         }
     }
 
@@ -166,7 +172,7 @@ impl Intended {
         match self {
             Self::Put(value, _) => Effect::HalfDone(HalfDone::Put(*value)),
             Self::Delete(_, marker) => Effect::HalfDone(HalfDone::Delete(*marker)),
-            Self::Remove(_) | Self::PutTags(_) => self.effect(),
+            Self::Remove(_) | Self::PutTags(_) | Self::TagVersion(..) | Self::Hold(..) => self.effect(),
         }
     }
 }

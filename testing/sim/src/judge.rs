@@ -9,7 +9,6 @@ use crate::{
     life::World,
     origin::{Change, Fetch},
     reference::{At, Condition, Effect, Name, Seen, Value},
-    writes::WriteId,
 };
 
 /// What is known of a world once it has ended.
@@ -118,7 +117,7 @@ impl Record<'_> {
             // A page of versions is not one look: it is right for a key that nobody changes meanwhile.
             (Outcome::Saw(Seen::Versions(_)), _) if self.is_changed(op) => None,
             // Until it is here, what a write under way has put at the origin is the null version there.
-            (Outcome::Saw(Seen::Version(Name::Null, At::Object(write))), _) if self.is_being_written(op, *write) => None,
+            (Outcome::Saw(seen), _) if self.is_null_under_way(op, seen) => None,
             (Outcome::Saw(seen), _) => item(Effect::See(seen.clone()), true),
             (Outcome::Done, Some(intended)) => {
                 let effect = if owner_interferes { unconditionally(intended) } else { intended.effect() };
@@ -131,10 +130,15 @@ impl Record<'_> {
         }
     }
 
-    /// Whether `write` is under way during an operation.
-    fn is_being_written(&self, op: &Op, write: WriteId) -> bool {
+    /// Whether an operation saw a null version as a write that is under way makes it.
+    fn is_null_under_way(&self, op: &Op, seen: &Seen) -> bool {
         let (begun, ended) = (op.begun, op.ended.unwrap_or(u64::MAX));
-        let is_it = |other: &&Op| matches!(&other.intended, Some(Intended::Put(value, _)) if value.write == write);
+        let is_of = |value: &Value| match seen {
+            Seen::Version(Name::Null, At::Object(write)) => value.write == *write,
+            Seen::TagsOf(Name::Null, _) | Seen::ContentOf(Name::Null, _) => seen.fits(Some(*value), &self.world.writes),
+            _ => false,
+        };
+        let is_it = |other: &&Op| other.key == op.key && matches!(&other.intended, Some(Intended::Put(value, _)) if is_of(value));
         let mut writes = self.history.ops.iter().filter(is_it);
         writes.any(|other| other.begun <= ended && other.ended.is_none_or(|end| end >= begun))
     }
@@ -157,15 +161,17 @@ impl Record<'_> {
                 && match intended {
                     Intended::Put(value, _) => change.doing != "put tags" && change.now.is_some_and(|now| now.write == value.write),
                     Intended::Delete(..) => change.now.is_none(),
-                    Intended::Remove(_) => false,
-                    Intended::PutTags(tags) => change.doing == "put tags" && change.now.is_some_and(|now| now.tags == *tags),
+                    Intended::Remove(_) | Intended::Hold(..) => false,
+                    Intended::PutTags(tags) | Intended::TagVersion(_, tags) => {
+                        change.doing == "put tags" && change.now.is_some_and(|now| now.tags == *tags)
+                    }
                 }
         };
         let applied = self.changes.iter().find(is_its_own);
         let through_only = self.history.modes(begun, ended) == [Mode::Through];
         match (applied, intended) {
             // The origin knows of no versions.
-            (_, Intended::Remove(_)) => Some(Item { begun, ended, effect: intended.effect(), required: false }),
+            (_, Intended::Remove(_) | Intended::Hold(..)) => Some(Item { begun, ended, effect: intended.effect(), required: false }),
             // A delete of what the origin does not hold leaves it as if it had been applied.
             (None, Intended::Delete(..)) if through_only && self.lacks(&op.key, begun, ended) => {
                 Some(Item { begun, ended, effect: intended.half_done(), required: false })
@@ -174,8 +180,10 @@ impl Record<'_> {
             (None, Intended::PutTags(_)) if through_only && self.lacks(&op.key, begun, ended) => {
                 Some(Item { begun, ended, effect: intended.effect(), required: false })
             }
+            // Those of a version that is not the newest always are.
+            (None, Intended::TagVersion(..)) => Some(Item { begun, ended, effect: intended.effect(), required: false }),
             (None, _) if through_only => None,
-            (Some(change), Intended::PutTags(_)) => {
+            (Some(change), Intended::PutTags(_) | Intended::TagVersion(..)) => {
                 // Tags that only the origin has show once they are repaired, and not before.
                 ended = u64::MAX;
                 Some(Item { begun: change.tick, ended, effect: intended.effect(), required: false })
@@ -296,6 +304,6 @@ fn unconditionally(intended: &Intended) -> Effect {
     match intended {
         Intended::Put(value, _) => Effect::Put(*value, Condition::None),
         Intended::Delete(_, marker) => Effect::Delete(Condition::None, *marker),
-        Intended::Remove(_) | Intended::PutTags(_) => intended.effect(),
+        Intended::Remove(_) | Intended::PutTags(_) | Intended::TagVersion(..) | Intended::Hold(..) => intended.effect(),
     }
 }

@@ -20,8 +20,8 @@
 //!
 //! # What is not simulated
 //! The wire (the `client` crate), SQLite and segments on disk: they have suites and crash tests of their own. An origin that applies a write
-//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB. Locks and lifecycle
-//! rules. What a listing of versions shows of a key that changes meanwhile is not judged.
+//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB. Retentions and
+//! lifecycle rules. What a listing of versions shows of a key that changes meanwhile is not judged.
 
 mod admin;
 mod books;
@@ -40,6 +40,7 @@ mod reference;
 mod run;
 mod sides;
 mod stores;
+mod version_changes;
 mod versions;
 mod writes;
 

@@ -29,6 +29,8 @@ pub(crate) enum Name {
 pub(crate) struct Version {
     pub(crate) name: Name,
     pub(crate) value: Option<Value>,
+    /// Whether a legal hold keeps it.
+    pub(crate) held: bool,
 }
 
 /// Whether a bucket keeps versions.
@@ -94,6 +96,12 @@ pub(crate) enum Seen {
     Content(ETag),
     /// What a version is.
     Version(Name, At),
+    /// The tags of a version.
+    TagsOf(Name, TagsId),
+    /// The content of a version, like [`Seen::Content`].
+    ContentOf(Name, ETag),
+    /// A version is under a legal hold.
+    Held(Name),
     /// A version is the newest.
     Newest(Name),
     Versions(Listed),
@@ -135,6 +143,10 @@ pub(crate) enum Effect {
     /// The origin applied a write that we did not.
     HalfDone(HalfDone),
     PutTags(TagsId),
+    /// The tags of a version are replaced.
+    TagVersion(Name, TagsId),
+    /// A legal hold of a version begins or ends.
+    Hold(Name, bool),
     /// The origin holds this from now on.
     Origin(Option<Value>),
     Attach(u64),
@@ -167,12 +179,21 @@ impl State {
 
     /// What is found at `name`: of a key that has no version here the null version is what shows.
     fn at(&self, name: Name) -> At {
-        let of = |value: Option<Value>| value.map_or(At::Marker, |value| At::Object(value.write));
         match self.versions.iter().find(|version| version.name == name) {
-            Some(version) => of(version.value),
-            None if name == Name::Null && self.is_cold() => self.visible().map_or(At::Nothing, |value| At::Object(value.write)),
-            None => At::Nothing,
+            Some(Version { value: None, .. }) => At::Marker,
+            _ => self.value_at(name).map_or(At::Nothing, |value| At::Object(value.write)),
         }
+    }
+
+    fn value_at(&self, name: Name) -> Option<Value> {
+        match self.versions.iter().find(|version| version.name == name) {
+            Some(version) => version.value,
+            None => self.visible().filter(|_| name == Name::Null && self.is_cold()),
+        }
+    }
+
+    fn is_held(&self, name: Name) -> bool {
+        self.versions.iter().any(|version| version.name == name && version.held)
     }
 
     fn is_marked(&self) -> bool {
@@ -183,6 +204,9 @@ impl State {
     pub(crate) fn shows(&self, seen: &Seen, writes: &Writes) -> bool {
         match seen {
             Seen::Version(name, at) => self.at(*name) == *at,
+            Seen::TagsOf(name, tags) => self.value_at(*name).is_some_and(|value| value.tags == *tags),
+            Seen::ContentOf(name, etag) => Seen::Content(etag.clone()).fits(self.value_at(*name), writes),
+            Seen::Held(name) => self.is_held(*name),
             Seen::Newest(name) => {
                 self.versions.first().map_or(self.is_cold().then_some(Name::Null), |newest| Some(newest.name)) == Some(*name)
             }
@@ -204,9 +228,11 @@ impl State {
             // What is absent is deleted already, whatever the conditions.
             Effect::Delete(Condition::Is(_), _) if self.visible().is_none() => (!self.is_marked()).then_some(next),
             Effect::Delete(condition, marker) => condition.holds(self.visible(), writes).then(|| next.with(None, *marker)),
-            Effect::Remove(name) => Some(next.without(*name)),
+            Effect::Remove(name) => (!self.is_held(*name)).then(|| next.without(*name)),
             Effect::HalfDone(write) => Some(Self { half_done: Some(*write), ..next }),
             Effect::PutTags(tags) => next.tagged(*tags),
+            Effect::TagVersion(name, tags) => next.tagged_at(*name, *tags),
+            Effect::Hold(name, held) => next.kept(*name, *held),
             Effect::Origin(origin) => Some(Self { origin: *origin, ..next }),
             // A tombstone belongs to its generation.
             Effect::Attach(tick) => self.attached.is_none().then_some(Self { gone: false, attached: Some(*tick), ..next }),
@@ -227,7 +253,7 @@ impl State {
         };
         self.versions.retain(|version| version.name != name);
         if value.is_some() || self.keeps != Keeps::One {
-            self.versions.insert(0, Version { name, value });
+            self.versions.insert(0, Version { name, value, held: false });
         }
         self.half_done = None;
         self.gone = self.versions.is_empty() && self.attached.is_some();
@@ -249,16 +275,31 @@ impl State {
         let value = Value { tags, ..self.visible()? };
         match self.half_done {
             Some(_) => self.half_done = Some(HalfDone::Put(value)),
-            None if self.is_cold() => self.versions = vec![Version { name: Name::Null, value: Some(value) }],
+            None if self.is_cold() => self.versions = vec![Version::null(value)],
             None => self.versions.first_mut()?.value = Some(value),
         }
+        Some(self)
+    }
+
+    fn tagged_at(mut self, name: Name, tags: TagsId) -> Option<Self> {
+        if name == Name::Null && self.is_cold() {
+            return self.tagged(tags);
+        }
+        let version = self.versions.iter_mut().find(|version| version.name == name)?;
+        version.value = Some(Value { tags, ..version.value? });
+        Some(self)
+    }
+
+    fn kept(mut self, name: Name, held: bool) -> Option<Self> {
+        let version = self.versions.iter_mut().find(|version| version.name == name && version.value.is_some())?;
+        version.held = held;
         Some(self)
     }
 
     /// The state once `value`, being read from the origin, has been brought here.
     pub(crate) fn hydrated(&self, value: Value) -> Option<Self> {
         let is_cold = self.is_cold() && self.half_done.is_none();
-        is_cold.then(|| Self { versions: vec![Version { name: Name::Null, value: Some(value) }], ..self.clone() })
+        is_cold.then(|| Self { versions: vec![Version::null(value)], ..self.clone() })
     }
 
     /// The state once there is no copy here any more.
@@ -283,7 +324,7 @@ impl State {
 
 impl Listed {
     fn fits(&self, state: &State, writes: &Writes) -> bool {
-        let shown = || state.visible().map(|value| Version { name: Name::Null, value: Some(value) });
+        let shown = || state.visible().map(Version::null);
         let all = if state.versions.is_empty() { Vec::from_iter(shown()) } else { state.versions.clone() };
         let fits = |(version, (id, object)): (&Version, &ListedVersion)| {
             let seen = object.as_ref().map_or(Seen::Absent, |(etag, size)| Seen::Listed(etag.clone(), *size));
@@ -303,6 +344,10 @@ impl Listed {
 }
 
 impl Version {
+    const fn null(value: Value) -> Self {
+        Self { name: Name::Null, value: Some(value), held: false }
+    }
+
     /// Whether it may be the one called `id`: nobody knows what that is which nobody was told of, or read.
     fn is(&self, id: &VersionId, writes: &Writes) -> bool {
         match (id, self.name) {
@@ -344,7 +389,9 @@ impl Seen {
                 content.is_none_or(|content| ETag::from_md5(md5(&content)) == *etag)
             }
             Self::Version(name, at) => *name == Name::Null && *at == At::Object(value.write),
-            Self::Newest(_) | Self::Versions(_) => false,
+            Self::TagsOf(name, tags) => *name == Name::Null && value.tags == *tags,
+            Self::ContentOf(name, etag) => *name == Name::Null && Self::Content(etag.clone()).fits(visible, writes),
+            Self::Held(_) | Self::Newest(_) | Self::Versions(_) => false,
         }
     }
 }

@@ -9,26 +9,27 @@ use crate::{
     client::Client,
     history::{Intended, Outcome},
     life::{Begun, object_key},
-    reference::{At, Listed, Name, Seen},
+    reference::{At, Condition, Listed, Name, Seen},
 };
 
 impl Client {
     pub(crate) async fn act_on_versions(&self, key: &str) {
         let env = &self.life.world.env;
-        let is_on = self.life.bucket().await.is_ok_and(|bucket| bucket.settings.versioning != Versioning::Off);
         let (id, name) = self.some_version(key);
         match env.below(if env.dials.reads_only { 60 } else { 100 }) {
-            // Without versions what the null version names is the object.
-            _ if !is_on => self.get(key).await,
             0..=19 => self.get_version(key, id, name).await,
-            20..=34 => self.head_version(key, id, name).await,
-            35..=59 => self.list_versions(["", "", "b", "b/"][env.below(4)], ["", "/"][env.below(2)], 1 + env.below(8)).await,
-            _ => self.delete_version(key, id, name).await,
+            20..=32 => self.head_version(key, id, name).await,
+            33..=38 => self.tags_of_version(key, id, name).await,
+            39..=59 => self.list_versions(["", "", "b", "b/"][env.below(4)], ["", "/"][env.below(2)], 1 + env.below(8)).await,
+            60..=79 => self.delete_version(key, id, name).await,
+            80..=86 => self.tag_version(key, id, name).await,
+            87..=92 => self.copy_version(key).await,
+            _ => self.hold_version(key, id, name).await,
         }
     }
 
-    /// A version that there is, or was once; or the null version.
-    fn some_version(&self, key: &str) -> (VersionId, Name) {
+    /// A version that there is, or was once; or the null version, which is the object where there are no versions.
+    pub(crate) fn some_version(&self, key: &str) -> (VersionId, Name) {
         let (env, known) = (&self.life.world.env, self.life.world.writes.versions_of(key));
         if known.is_empty() || env.chance(0.3) { (VersionId::Null, Name::Null) } else { *env.pick(&known[known.len().saturating_sub(6)..]) }
     }
@@ -74,7 +75,7 @@ impl Client {
         }
     }
 
-    fn fail_version(&self, begun: Begun, name: Name, error: &Error) {
+    pub(crate) fn fail_version(&self, begun: Begun, name: Name, error: &Error) {
         let at = match error.kind() {
             ErrorKind::NotFound(Entity::Version | Entity::Object) => Some(At::Nothing),
             ErrorKind::Invalid(Fault::MethodNotAllowed) => Some(At::Marker),
@@ -84,11 +85,22 @@ impl Client {
     }
 
     async fn delete_version(&self, key: &str, id: VersionId, name: Name) {
-        let begun = self.begin(key, format!("DELETE version {name:?}"), Some(Intended::Remove(name)));
+        let Ok(bucket) = self.life.bucket().await else { return };
+        // Where there are none it is a delete like another.
+        let intended = match bucket.settings.versioning {
+            Versioning::Off => Intended::Delete(Condition::None, self.life.world.writes.issue()),
+            Versioning::Enabled | Versioning::Suspended => Intended::Remove(name),
+        };
+        let begun = self.begin(key, format!("DELETE version {name:?}"), Some(intended));
         let options = DeleteOptions { version: Some(id), ..DeleteOptions::default() };
-        let delete = async { self.life.shadow.delete(&self.life.cx, &*self.life.bucket().await?, &object_key(key), options).await };
-        match delete.await {
+        match self.life.shadow.delete(&self.life.cx, &bucket, &object_key(key), options).await {
+            Ok(deleted) if deleted.version.is_some_and(|version| version != id) => {
+                let wrong = format!("version {id} was to be deleted, and version {:?} was", deleted.version);
+                self.life.world.complain(key, wrong.clone());
+                self.life.world.end(begun, Outcome::Failed, wrong);
+            }
             Ok(_) => self.life.world.end(begun, Outcome::Done, "deleted"),
+            Err(error) if error.kind() == ErrorKind::Denied => self.life.world.fail(begun, Some(Seen::Held(name)), &error),
             // While writes go through, the newest stays.
             Err(error) if error.kind() == ErrorKind::Invalid(Fault::InvalidRequest) => {
                 self.life.world.fail(begun, Some(Seen::Newest(name)), &error);

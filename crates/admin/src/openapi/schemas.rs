@@ -99,6 +99,13 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
     ]);
     let mut with_secret = key.to_vec();
     with_secret.push(("secret_key", text("Its secret, told once.")));
+    let node = object(&[
+        ("name", text("What tells it from the others.")),
+        ("url", text("Where the others reach it; empty when they cannot.")),
+        ("region", text("Its region.")),
+        ("leads", flag("Whether it leads: it keeps the buckets with an origin, and changes buckets and keys.")),
+        ("silent_seconds", count("For how many seconds nothing was heard of it.")),
+    ]);
     let error = object(&[(
         "error",
         object(&[("code", text("The kind of error: stable, in snake case.")), ("message", text("One line for a person."))]),
@@ -107,6 +114,8 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("CreateOrganization", object(&[("name", text("Its name."))])),
         ("OrganizationView", object(&[("name", text("Its name.")), ("created", time())])),
         ("OrganizationList", object(&[("organizations", list("OrganizationView"))])),
+        ("NodeList", object(&[("nodes", list("NodeView"))])),
+        ("NodeView", node),
         ("CreateAccessKey", create_key),
         ("AccessKeyView", object(&key)),
         ("CreatedAccessKey", object(&with_secret)),

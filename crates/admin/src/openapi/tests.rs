@@ -8,9 +8,9 @@ use crate::{
     api::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
-        JobNote, JobNotes, JobSettings, JobView, OrderName, OrganizationList, OrganizationView, OriginErrorView, OriginRequestsView,
-        RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView, UncarriedList, UncarriedObjectView,
-        UncarriedSummaryView, UpdateBucket,
+        JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
+        OriginRequestsView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView, UncarriedList,
+        UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -110,6 +110,9 @@ fn every_field_of_the_rest_is_described() {
     check(&document, "DoctorReport", &DoctorReport { healthy: true, findings: vec![finding] });
     check(&document, "CreateOrganization", &CreateOrganization { name: String::new() });
     check(&document, "OrganizationView", &OrganizationView { name: String::new(), created: String::new() });
+    let node = NodeView { name: "n".into(), url: String::new(), region: "fra".into(), leads: true, silent_seconds: 0 };
+    check(&document, "NodeView", &node);
+    check(&document, "NodeList", &NodeList { nodes: vec![node] });
     check(&document, "OrganizationList", &OrganizationList { organizations: vec![] });
     let create = CreateAccessKey { organization: Some(String::new()), role: RoleName::Reader, bucket: Some(String::new()) };
     check(&document, "CreateAccessKey", &create);

@@ -80,6 +80,7 @@ impl World {
         });
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
+            nodes: None,
             catalog,
             shadow,
             clock: clock.clone(),

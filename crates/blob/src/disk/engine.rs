@@ -3,17 +3,19 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot, task::spawn_blocking};
 use umbra_core::{Random, SystemRandom};
 
 use super::{
     address::{Address, Place, RecordAddress},
     direct::{self, Direct, WriteDirect},
     file::{self, SyncFile, in_background},
+    hold::Hold,
     layout::Layout,
     record::{self, Absent, BlockChecksums, Form, HEADER_LEN, Nonce},
     segment::{Packing, Reservation, Segment},
@@ -23,6 +25,9 @@ use super::{
 };
 use crate::{Error, Result, StoredBlob, pins::Pins};
 
+/// How often to look whether a backup that holds deletes is over.
+const HELD_RETRY: Duration = Duration::from_secs(1);
+
 /// The engine behind a store, its readers and its writers. Its methods block, but for the few that say so.
 pub(super) struct Engine {
     pub(super) settings: DiskSettings,
@@ -31,6 +36,7 @@ pub(super) struct Engine {
     pub(super) direct: Arc<Direct>,
     pub(super) segments: Segments,
     pub(super) pins: Pins<Place>,
+    hold: Hold,
     pub(super) components: Components,
     /// Held as long as the store is open.
     _lock: File,
@@ -54,10 +60,11 @@ impl Engine {
     pub(super) fn open(dir: PathBuf, settings: DiskSettings, components: Components) -> Result<Self> {
         let settings = settings.clamped();
         let (layout, lock) = Layout::open(dir).map_err(Error::from_io("open the directories of the blob store"))?;
+        let hold = Hold::open(&layout.hold_file()).map_err(Error::from_io("open the directories of the blob store"))?;
         let direct = Arc::new(Direct::new(&lock, Arc::clone(&components.write_direct)));
         let segments = Segments::open(&layout, &settings, Arc::clone(&direct)).map_err(Error::from_io("open the segments"))?;
         let space = Space::new(layout.root(), settings.reserve_bytes).map_err(Error::from_io("measure free space"))?;
-        Ok(Self { settings, layout, space, direct, segments, pins: Pins::default(), components, _lock: lock })
+        Ok(Self { settings, layout, space, direct, segments, pins: Pins::default(), hold, components, _lock: lock })
     }
 
     pub(super) fn nonce(&self) -> Nonce {
@@ -127,8 +134,40 @@ impl Engine {
         }
     }
 
-    /// Deletes a blob now, or leaves that to its last reader.
-    pub(super) fn delete(&self, address: &Address) -> Result<()> {
+    /// Deletes a blob now, or leaves that to its last reader, or until a backup is over.
+    pub(super) fn delete(self: &Arc<Self>, address: &Address) -> Result<()> {
+        let failed = Error::from_io("delete a blob");
+        match self.hold.turn() {
+            Ok(Some(_turn)) => self.delete_now(address),
+            Ok(None) => {
+                if self.hold.remember(*address).map_err(failed)?
+                    && let Ok(runtime) = Handle::try_current()
+                {
+                    runtime.spawn(delete_held(Arc::downgrade(self)));
+                }
+                Ok(())
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Deletes what a backup held. False while it still does.
+    fn delete_waiting(&self) -> bool {
+        loop {
+            let Ok(Some(_turn)) = self.hold.turn() else { return false };
+            let blobs = self.hold.take();
+            if blobs.is_empty() {
+                return true;
+            }
+            for blob in blobs {
+                if let Err(error) = self.delete_now(&blob) {
+                    tracing::warn!(%error, "a blob is not deleted after a backup");
+                }
+            }
+        }
+    }
+
+    fn delete_now(&self, address: &Address) -> Result<()> {
         match address {
             Address::Large(large) => {
                 let path = self.layout.large_file(&large.nonce);
@@ -168,6 +207,17 @@ impl Engine {
                 tracing::warn!(segment = record.segment, offset = record.offset, why, "a damaged blob is left as it is");
                 Ok(())
             }
+        }
+    }
+}
+
+/// Deletes what waits once the backup is over.
+async fn delete_held(engine: Weak<Engine>) {
+    loop {
+        tokio::time::sleep(HELD_RETRY).await;
+        let Some(engine) = engine.upgrade() else { return };
+        if spawn_blocking(move || engine.delete_waiting()).await.unwrap_or(true) {
+            return;
         }
     }
 }

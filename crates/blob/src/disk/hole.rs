@@ -18,6 +18,15 @@ pub(super) fn punch(file: &File, range: &Range<u64>) -> io::Result<()> {
     }
 }
 
+/// The first bytes from `at` on that take space, up to where the next hole begins; `None` if there are none.
+pub(super) fn next_data(file: &File, at: u64) -> io::Result<Option<Range<u64>>> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(start) => Ok(Some(start..rustix::fs::seek(file, SeekFrom::Hole(start))?)),
+        Err(Errno::NXIO) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Where the first bytes lie that take space; `None` if nothing does.
 ///
 /// A file system that does not know holes answers with the beginning of the file.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! lock               held by the process that has the store open
+//! hold               keeps deletes back while somebody copies these files
 //! seg/0000002a       segments, numbered in hexadecimal from 1 on
 //! big/5f/5f3c…       blobs with a file of their own, by the first byte of their name
 //! tmp/5f3c…          such files while they are written; emptied when the store is opened
@@ -27,6 +28,11 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The directories below `root`, which are as they are.
+    pub(super) const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
     /// Creates what is missing below `root`, durably, and takes the lock, which lasts as long as the file that is given back.
     pub(super) fn open(root: PathBuf) -> io::Result<(Self, File)> {
         let layout = Self { root };
@@ -51,11 +57,16 @@ impl Layout {
         &self.root
     }
 
+    /// What keeps deletes back.
+    pub(super) fn hold_file(&self) -> PathBuf {
+        self.root.join("hold")
+    }
+
     pub(super) fn segments(&self) -> PathBuf {
         self.root.join("seg")
     }
 
-    fn large(&self) -> PathBuf {
+    pub(super) fn large(&self) -> PathBuf {
         self.root.join("big")
     }
 

@@ -1,5 +1,6 @@
 //! What only this engine promises: where blobs lie, what space they take, and what is left when things go wrong.
 
+mod backup;
 mod cleaning;
 mod direct;
 mod failures;
@@ -9,7 +10,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use bytes::Bytes;
 
-use super::{DiskBlobStore, DiskSettings, address::Address};
+use super::{DiskBackup, DiskBlobStore, DiskSettings, address::Address};
 use crate::{BlobId, BlobStore, StoredBlob, suite};
 
 /// Sizes that make small blobs meet every boundary.

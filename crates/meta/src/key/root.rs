@@ -7,6 +7,9 @@
 //! | `T/` name | an organization | [`organization`] |
 //! | `A/` id | an access key | [`access_key`] |
 //! | `U/store` | the identity of this store | [`store`] |
+//! | `U/contents/` region | where the contents of that region are | [`contents`] |
+//! | `N/` incarnation | a server among those that share the store | [`node`] |
+//! | `L/leader` | which of them leads | [`leader`] |
 
 use umbra_core::BucketName;
 
@@ -18,6 +21,9 @@ const DESTROYING: &[u8] = b"D/";
 const ORGANIZATION: &[u8] = b"T/";
 const ACCESS_KEY: &[u8] = b"A/";
 const STORE: &[u8] = b"U/store";
+const CONTENTS: &[u8] = b"U/contents/";
+const NODE: &[u8] = b"N/";
+const LEADER: &[u8] = b"L/leader";
 
 /// The name of a bucket.
 pub fn bucket(name: &BucketName) -> Vec<u8> {
@@ -87,4 +93,29 @@ pub fn parse_access_key(bytes: &[u8]) -> Option<&str> {
 /// The store's own identity.
 pub fn store() -> Vec<u8> {
     STORE.to_vec()
+}
+
+/// Where the contents of a region are.
+pub fn contents(region: &str) -> Vec<u8> {
+    joined(CONTENTS, region.as_bytes())
+}
+
+/// A server among those that share the store, by its incarnation.
+pub fn node(incarnation: &str) -> Vec<u8> {
+    joined(NODE, incarnation.as_bytes())
+}
+
+/// All servers that share the store.
+pub fn node_range() -> KeyRange {
+    KeyRange::prefix(NODE)
+}
+
+/// The incarnation that `bytes` name.
+pub fn parse_node(bytes: &[u8]) -> Option<&str> {
+    text_behind(NODE, bytes)
+}
+
+/// Which server leads.
+pub fn leader() -> Vec<u8> {
+    LEADER.to_vec()
 }

@@ -88,7 +88,7 @@ async fn put(client: &Client, insert: &tokio_postgres::Statement, batch: &[(Part
 
 async fn refuse_what_is_used(client: &Client) -> Result<(), Failure> {
     let refused = |why: &str| Failure::Answer(Error::Unavailable(why.to_owned()));
-    if !client.query("SELECT 1 FROM umbra_lease WHERE holder <> '' AND until > now()", &[]).await?.is_empty() {
+    if !client.query("SELECT 1 FROM umbra_node LIMIT 1", &[]).await?.is_empty() {
         return Err(refused("a server is running on the metadata database; stop it first"));
     }
     if !client.query("SELECT 1 FROM umbra_kv LIMIT 1", &[]).await?.is_empty() {

@@ -27,7 +27,7 @@ const PLANS: [&str; 3] = ["SET enable_seqscan = off", "SET enable_bitmapscan = o
 /// Connections that wait for work, and the permits to have one.
 pub(super) struct Pool {
     target: Target,
-    node: String,
+    incarnation: String,
     statement_timeout: Duration,
     wait_max: Duration,
     idle: Mutex<Vec<Connection>>,
@@ -49,9 +49,9 @@ pub(super) struct Lent {
 }
 
 impl Pool {
-    pub(super) fn new(target: Target, node: String, size: usize, statement_timeout: Duration, wait_max: Duration) -> Self {
+    pub(super) fn new(target: Target, incarnation: String, size: usize, statement_timeout: Duration, wait_max: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(size.max(1)));
-        Self { target, node, statement_timeout, wait_max, idle: Mutex::new(Vec::new()), permits }
+        Self { target, incarnation, statement_timeout, wait_max, idle: Mutex::new(Vec::new()), permits }
     }
 
     /// A connection that is open as far as is known; waits for one to be given back when all are lent.
@@ -65,7 +65,7 @@ impl Pool {
         let conn = match idle {
             Some(conn) => conn,
             None => {
-                let connecting = timeout(CONNECT_MAX, Connection::open(&self.target, &self.node, self.statement_timeout)).await;
+                let connecting = timeout(CONNECT_MAX, Connection::open(&self.target, &self.incarnation, self.statement_timeout)).await;
                 connecting.map_err(|_| Failure::Lost("the metadata database does not answer".to_owned()))??
             }
         };
@@ -90,10 +90,12 @@ impl Pool {
         }
     }
 
-    /// Lends nothing any more, and closes what is idle.
-    pub(super) fn close(&self) {
+    /// Lends nothing any more, and closes what is idle. Tells whether it was open.
+    pub(super) fn close(&self) -> bool {
+        let was_open = !self.permits.is_closed();
         self.permits.close();
         self.idle.lock().clear();
+        was_open
     }
 }
 
@@ -107,7 +109,7 @@ impl std::ops::Deref for Lent {
 
 impl Connection {
     /// Connects, sets the session up, and enters it into `umbra_session`.
-    async fn open(target: &Target, node: &str, statement_timeout: Duration) -> Result<Self, Failure> {
+    async fn open(target: &Target, incarnation: &str, statement_timeout: Duration) -> Result<Self, Failure> {
         let client = connect(target).await?;
         let millis = |time: Duration| time.as_millis();
         let settings = format!(
@@ -131,12 +133,15 @@ impl Connection {
         let entered = client
             .execute(
                 "INSERT INTO umbra_session (id, node, rev, opened)
-                 SELECT $1::int8, $2::text, 0, now() FROM umbra_lease WHERE id = 1 AND holder = $2::text FOR SHARE",
-                &[&session, &node],
+                 SELECT $1::int8, $2::text, 0, now() FROM umbra_node WHERE id = $2::text FOR SHARE",
+                &[&session, &incarnation],
             )
             .await?;
         if entered == 0 {
-            return Err(Error::Unavailable("another server has taken over the metadata database".to_owned()).into());
+            return Err(Error::Unavailable(
+                "this server was taken for dead by the others on its metadata database; it has to be started again".to_owned(),
+            )
+            .into());
         }
         Ok(Self { client, statements, session })
     }

@@ -13,7 +13,7 @@ use crate::Error;
 type Migration = fn(&Server) -> Vec<String>;
 
 /// All of them; the version of the schema is how many there are.
-const MIGRATIONS: [Migration; 1] = [first];
+const MIGRATIONS: [Migration; 2] = [first, several_nodes];
 
 /// What has to be known about the server to make a table.
 pub(super) struct Server {
@@ -151,5 +151,14 @@ fn first(server: &Server) -> Vec<String> {
         .to_owned(),
         "INSERT INTO umbra_lease (id, holder, turn, until) VALUES (1, '', 0, now()) ON CONFLICT (id) DO NOTHING".to_owned(),
         "CREATE SEQUENCE IF NOT EXISTS umbra_revision".to_owned(),
+    ]
+}
+
+/// The second: several servers at a time. One of the first schema that still runs finds its lease gone, and stops.
+fn several_nodes(_server: &Server) -> Vec<String> {
+    vec![
+        "CREATE TABLE IF NOT EXISTS umbra_node (id text NOT NULL PRIMARY KEY, opened timestamptz NOT NULL)".to_owned(),
+        "DELETE FROM umbra_session".to_owned(),
+        "DROP TABLE IF EXISTS umbra_lease".to_owned(),
     ]
 }

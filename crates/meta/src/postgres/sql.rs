@@ -19,8 +19,6 @@ pub(super) enum Sql {
     Delete,
     Outcome,
     Forget,
-    Renew,
-    Release,
 }
 
 /// What a listing needs, and what [`super::row`] expects.
@@ -63,7 +61,7 @@ macro_rules! walk {
 
 impl Sql {
     /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Find,
         Self::FindMany,
         Self::ScanHeads,
@@ -80,8 +78,6 @@ impl Sql {
         Self::Delete,
         Self::Outcome,
         Self::Forget,
-        Self::Renew,
-        Self::Release,
     ];
 
     pub(super) const fn text(self) -> &'static str {
@@ -109,11 +105,6 @@ impl Sql {
             Self::Delete => "DELETE FROM umbra_kv WHERE p = $1 AND k = ANY ($2::bytea[])",
             Self::Outcome => "SELECT rev FROM umbra_session WHERE id = $1 FOR UPDATE",
             Self::Forget => "DELETE FROM umbra_session WHERE id = $1",
-            Self::Renew => {
-                "UPDATE umbra_lease SET turn = turn + 1, until = now() + $2::int8 * interval '1 millisecond'
-                  WHERE id = 1 AND holder = $1 RETURNING turn"
-            }
-            Self::Release => "UPDATE umbra_lease SET holder = '', until = now() WHERE id = 1 AND holder = $1",
         }
     }
 }

@@ -10,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use umbra_core::ErrorKind;
 use umbra_meta::{
-    Batch, Error, Expect, KeyRange, MetaStore, Partition, PostgresMetaStore, PostgresSettings, Projection, Revision, counter_value, suite,
+    Batch, Error, Expect, KeyRange, MetaStore, Partition, PostgresMetaStore, PostgresSettings, Projection, Revision, SharedMetaStore,
+    counter_value, suite,
 };
 
 use server::{Server, needs_postgres};
@@ -153,30 +154,42 @@ async fn who_finds_no_connection_waits_no_longer_than_told() {
     assert!(store.get(P, b"waits").await.unwrap().is_some());
 }
 
+/// Who was taken for dead commits nothing any more, however far it was, and the others go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_server_is_kept_out_while_one_is_running() {
+async fn who_is_fenced_commits_nothing_any_more() {
     let server = needs_postgres!();
-    let first = open(&server, settings()).await;
-    let other = || PostgresSettings { node: "other".to_owned(), ..PostgresSettings::default() };
-    let refused = PostgresMetaStore::open(&server.url(), None, other()).await.unwrap_err();
-    assert!(refused.to_string().contains("another server (test)"), "{refused}");
-    first.commit(Batch::new(P).put("key", "", "")).await.unwrap();
+    let (first, second) = (Arc::new(open(&server, settings()).await), open(&server, settings()).await);
+    assert_ne!(first.incarnation(), second.incarnation());
+    first.commit(Batch::new(P).put("key", "first", "")).await.unwrap();
 
-    // The first falls silent, as one that is cut off does; after its time the other may begin.
-    let client = server.client().await;
-    let second = loop {
-        client.batch_execute("UPDATE umbra_lease SET until = now() - interval '1 second'").await.unwrap();
-        // Should the first have said something just then, it is alive.
-        if let Ok(second) = PostgresMetaStore::open(&server.url(), None, other()).await {
-            break second;
-        }
+    // In the middle of a commit: its transaction is open, and waits for a slot.
+    let blocker = server.client().await;
+    blocker.batch_execute("BEGIN; SELECT n FROM umbra_slot FOR UPDATE").await.unwrap();
+    let late = {
+        let first = Arc::clone(&first);
+        tokio::spawn(async move { first.commit(Batch::new(P).put("key", "late", "")).await })
     };
+    let watcher = server.client().await;
+    while !server.waits_for_a_lock(&watcher).await {}
+    let fencing = second.fence(first.incarnation());
+    let (fenced, unblocked) = tokio::join!(fencing, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        blocker.batch_execute("COMMIT").await
+    });
+    unblocked.unwrap();
+    fenced.unwrap();
+    // It landed before the fence, or it did not: never behind it.
+    let seen = second.get(P, b"key").await.unwrap().unwrap();
+    let landed = late.await.unwrap().is_ok();
+    assert_eq!(seen.head, if landed { "late" } else { "first" });
+
     second.commit(Batch::new(P).put("key", "second", "")).await.unwrap();
-    let late = first.commit(Batch::new(P).put("key", "first", "")).await.unwrap_err();
-    assert!(late.to_string().contains("taken over"), "{late}");
+    let refused = first.commit(Batch::new(P).put("key", "first", "")).await.unwrap_err();
+    assert!(refused.to_string().contains("taken for dead"), "{refused}");
     assert_eq!(second.get(P, b"key").await.unwrap().unwrap().head, "second");
+    second.fence(first.incarnation()).await.unwrap();
+    second.commit(Batch::new(P).put("key", "third", "")).await.unwrap();
     second.shutdown().await.unwrap();
-    open(&server, settings()).await.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,15 +197,15 @@ async fn a_newer_schema_and_a_wrong_address_are_refused() {
     let server = needs_postgres!();
     open(&server, settings()).await.shutdown().await.unwrap();
     let client = server.client().await;
-    client.batch_execute("UPDATE umbra_schema SET version = 2").await.unwrap();
+    client.batch_execute("UPDATE umbra_schema SET version = 3").await.unwrap();
     let quick = || PostgresSettings { patience: Duration::from_millis(200), ..settings() };
     let newer = PostgresMetaStore::open(&server.url(), None, quick()).await.unwrap_err();
-    assert!(newer.to_string().contains("format 2"), "{newer}");
+    assert!(newer.to_string().contains("format 3"), "{newer}");
     let (version, known): (i64, bool) = {
         let row = client.query_one("SELECT version, to_regclass('umbra_kv') IS NOT NULL FROM umbra_schema", &[]).await.unwrap();
         (row.get(0), row.get(1))
     };
-    assert_eq!((version, known), (2, true), "nothing was changed");
+    assert_eq!((version, known), (3, true), "nothing was changed");
     let elsewhere = server.url().replace("/postgres", "/no-such-database");
     let refused = PostgresMetaStore::open(&elsewhere, Some("secret-word"), quick()).await.unwrap_err();
     assert!(refused.to_string().contains("no-such-database") && !refused.to_string().contains("secret-word"), "{refused}");

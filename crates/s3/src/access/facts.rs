@@ -10,6 +10,21 @@ use umbra_store::{AccessKey, Bucket};
 
 use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
 
+/// The versions of TLS, as policies write them; empty for one that has no name there.
+pub(crate) const TLS_VERSIONS: [&str; 3] = ["1.2", "1.3", ""];
+/// The cipher suites, as OpenSSL calls them.
+pub(crate) const CIPHERS: [&str; 9] = [
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
 /// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
@@ -19,6 +34,21 @@ pub(crate) struct Peer {
     pub(crate) tls: Option<&'static str>,
     /// The cipher suite of that, as OpenSSL calls it.
     pub(crate) cipher: Option<&'static str>,
+}
+
+impl Peer {
+    /// As one node tells another of it.
+    pub(crate) fn told(&self) -> String {
+        format!("{},{},{}", self.address, self.tls.unwrap_or("-"), self.cipher.unwrap_or("-"))
+    }
+
+    /// What another node has told.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(',');
+        let (address, tls, cipher) = (words.next()?, words.next()?, words.next()?);
+        let known = |known: &[&'static str], said: &str| known.iter().find(|known| **known == said).copied();
+        Some(Self { address: address.parse().ok()?, tls: known(&TLS_VERSIONS, tls), cipher: known(&CIPHERS, cipher) })
+    }
 }
 
 /// How a request came here.

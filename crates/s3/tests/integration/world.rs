@@ -60,7 +60,7 @@ impl World {
         for organization in ["acme", "evil"] {
             catalog.create_organization(organization).await.unwrap();
         }
-        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random };
+        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random, relay: None };
         let front = S3Front::new(settings, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, RemoteSettings, S3BlobStore};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
+use umbra_core::Random;
+use umbra_store::Catalog;
 
 use super::StartError;
 use crate::{
@@ -34,6 +36,19 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
     // Not before it has shown to be of use: what was mistyped may be mended.
     dir.claim_contents(&name)?;
     Ok(store)
+}
+
+/// Holds that all who share a store keep the contents of a region at one place: elsewhere they would not find what others have written.
+pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
+    let name = match BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)? {
+        // One server's disk is no other's.
+        BlobPlace::Disk => format!("the data directory of node {}", dir.node(random)?),
+        place => place.name(),
+    };
+    match catalog.claim_contents("", &name).await.map_err(StartError::store("agree on the place of contents"))? {
+        None => Ok(()),
+        Some(found) => Err(StartError::OtherContents { found, given: name }),
+    }
 }
 
 async fn remote(place: BucketPlace, settings: &Settings) -> Result<S3BlobStore, StartError> {

@@ -27,6 +27,16 @@ pub(crate) enum StartError {
     /// Contents cannot be kept where they should be.
     #[error("the setting blobs cannot be used: {0}")]
     BlobPlace(String),
+    /// The other servers on these metadata keep the contents elsewhere.
+    #[error(
+        "the contents of this store are kept at {found}, and this server would keep them at {given}: give `blobs` as everywhere; servers that share metadata need a bucket for them"
+    )]
+    OtherContents {
+        /// Where they are.
+        found: String,
+        /// Where they were to be.
+        given: String,
+    },
     /// There is no key for the place of contents.
     #[error(transparent)]
     BlobKey(#[from] BlobKeyError),
@@ -84,6 +94,11 @@ impl StartError {
 }
 
 impl StartError {
+    /// This server cannot join the others.
+    pub(super) fn company(error: umbra_cluster::JoinError) -> Self {
+        Self::Engine { doing: "join the nodes of the store", source: Box::new(error) }
+    }
+
     /// The metadata does not open. The engine's own words say more than the kind.
     pub(super) fn meta(error: umbra_meta::Error) -> Self {
         Self::Engine { doing: "open the metadata", source: Box::new(error) }

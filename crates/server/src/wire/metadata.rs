@@ -45,6 +45,14 @@ impl Metadata {
         }
     }
 
+    /// The same, if other servers may have it open too.
+    pub(super) fn shared(&self) -> Option<&Arc<PostgresMetaStore>> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Postgres(store) => Some(store),
+        }
+    }
+
     pub(super) async fn shutdown(&self) -> umbra_meta::Result<()> {
         match self {
             Self::Embedded(store) => store.shutdown().await,

@@ -2,24 +2,33 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Router;
 use futures::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
+use umbra_admin::{AdminParts, Readiness};
 use umbra_blob::CacheMetrics;
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
+use umbra_cluster::{Node, Relay};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
 use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
-use umbra_store::{Catalog, Destroyer, Keyring, Native, NativeParts, NewKey, PartitionSource, ReclaimHandle, Reclaimer, Role, Sealer};
+use umbra_store::{Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, ReclaimHandle, Reclaimer, Sealer};
 
-use super::{StartError, contents, metadata::Metadata};
-use crate::{data_dir::DataDir, kms_keys::KmsKey, root_key::RootKey, settings::Settings};
+use super::{
+    StartError,
+    company::{Company, Ears},
+    contents,
+    duties::{Duties, PATIENCE},
+    metadata::Metadata,
+};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
-/// How long each worker may take to come to an end.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The stores, the objects and the background workers of a server.
 pub(super) struct Parts {
@@ -27,18 +36,15 @@ pub(super) struct Parts {
     pub(super) shadow: Shadow,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Arc<dyn Random>,
-    metadata: Metadata,
-    reclaim: ReclaimHandle,
-    reclaimer: JoinHandle<()>,
-    destroyer: Arc<Destroyer>,
-    destroying: JoinHandle<()>,
+    pub(super) metadata: Metadata,
+    pub(super) duties: Arc<Duties>,
+    pub(super) ears: Ears,
     pub(super) blob_cache: CacheMetrics,
     pub(super) events: Arc<EventDelivery>,
-    telling: JoinHandle<()>,
 }
 
 impl Parts {
-    /// Opens the stores and starts the workers.
+    /// Opens the stores. Nothing works in the background before [`Duties::begin`].
     pub(super) async fn open(
         dir: &DataDir,
         settings: &Settings,
@@ -51,10 +57,18 @@ impl Parts {
         let meta = metadata.store();
         let blob_cache = CacheMetrics::default();
         let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
+        let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
-        let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await;
+        let catalog = if is_shared {
+            Catalog::open_shared(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
+        } else {
+            Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
+        };
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
+        if is_shared {
+            contents::agree(dir, settings, &catalog, random.as_ref()).await?;
+        }
 
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -78,29 +92,41 @@ impl Parts {
         };
         let events = Arc::new(EventDelivery::new(events).map_err(StartError::store("set up web hooks"))?);
         let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
-        let limits =
-            ShadowLimits { hydration_memory_bytes: settings.hydration_memory_mib.saturating_mul(1024 * 1024), ..ShadowLimits::default() };
+        let hydration_memory_bytes = settings.hydration_memory_mib.saturating_mul(1024 * 1024);
+        let limits = ShadowLimits { hydration_memory_bytes, is_shared, ..ShadowLimits::default() };
         let shadow =
             Shadow::new(ShadowParts { native, catalog: Arc::clone(&catalog), origins, clock: Arc::clone(&clock), settings: limits });
-        let (worker, teller) = (Arc::clone(&destroyer), Arc::clone(&events));
-        Ok(Self {
-            catalog,
-            shadow,
-            clock,
-            random,
-            metadata,
+        let ears = Ears { bell: shadow.event_bell().clone(), reclaim: reclaim.clone(), clock: Arc::clone(&clock) };
+        let duties = Duties {
+            catalog: Arc::clone(&catalog),
+            shadow: shadow.clone(),
             reclaim,
-            reclaimer: tokio::spawn(reclaimer.run()),
+            reclaimer: Mutex::new(Some(reclaimer)),
             destroyer,
-            destroying: tokio::spawn(async move { worker.run().await }),
-            blob_cache,
-            events,
-            telling: tokio::spawn(async move { teller.run().await }),
-        })
+            events: Arc::clone(&events),
+            lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
+            is_shared,
+            workers: Mutex::default(),
+        };
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, events })
+    }
+
+    /// Joins the other servers on these stores, if there may be any.
+    pub(super) async fn join(
+        &self,
+        dir: &DataDir,
+        settings: &Settings,
+        listener: Option<&TcpListener>,
+        kek: &[u8; 32],
+    ) -> std::result::Result<Option<Company>, StartError> {
+        let Some(meta) = self.metadata.shared() else { return Ok(None) };
+        let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
+        let name = dir.node(self.random.as_ref())?;
+        Company::join(Arc::clone(meta), name, settings, address, kek, &self.clock).await.map(Some)
     }
 
     /// The S3 API.
-    pub(super) fn front(&self, settings: &Settings) -> std::result::Result<Arc<S3Front>, StartError> {
+    pub(super) fn front(&self, settings: &Settings, relay: Option<Relay>) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
             allow_sigv2: settings.allow_sigv2,
@@ -117,48 +143,44 @@ impl Parts {
             catalog: Arc::clone(&self.catalog),
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
+            relay,
         };
         let front = S3Front::new(front, parts);
         Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
     }
 
-    /// Makes `key` the one root key there is: an earlier one, replaced in the file or the environment, opens nothing any more.
-    pub(super) async fn install_root_key(&self, key: &RootKey) -> std::result::Result<(), StartError> {
-        self.replace_root_key(key).await.map_err(StartError::store("install the root access key"))
-    }
-
-    async fn replace_root_key(&self, key: &RootKey) -> Result<()> {
-        let mut installed = false;
-        for known in self.catalog.keys(None).await?.iter().filter(|known| known.is_root()) {
-            if known.id == key.access_key && known.secret.expose() == key.secret_key.expose() {
-                installed = true;
-            } else {
-                tracing::warn!(access_key = known.id, "an earlier root access key is removed");
-                self.catalog.delete_key(&known.id).await?;
-            }
-        }
-        if !installed {
-            let fixed = Some((key.access_key.clone(), key.secret_key.clone()));
-            self.catalog.create_key(NewKey { organization: None, role: Role::Admin, bucket: None, fixed }).await?;
-        }
-        Ok(())
+    /// The admin API.
+    pub(super) fn admin(
+        &self,
+        settings: &Settings,
+        front: &S3Front,
+        endpoint: String,
+        readiness: Readiness,
+        nodes: Option<(Arc<Node>, Relay)>,
+    ) -> Router {
+        let mut registry = Registry::default();
+        front.register_metrics(&mut registry);
+        self.events.register_metrics(&mut registry);
+        self.blob_cache.register(&mut registry);
+        umbra_admin::router(AdminParts {
+            catalog: Arc::clone(&self.catalog),
+            shadow: self.shadow.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            registry,
+            metrics_name_buckets: settings.metrics_buckets,
+            readiness,
+            endpoint,
+            region: settings.region.clone(),
+            nodes,
+        })
     }
 
     /// Stops the workers, then closes the stores.
-    pub(super) async fn close(self, access_logs: Logging) {
-        // First: it writes like a client.
-        access_logs.end().await;
-        if tokio::time::timeout(PATIENCE, self.shadow.shutdown()).await.is_err() {
-            tracing::warn!("writes to an origin are still under way; they are repaired at the next start");
-        }
-        self.reclaim.stop();
-        self.destroyer.stop();
-        self.events.stop();
-        for worker in [self.reclaimer, self.destroying, self.telling] {
-            let abort = worker.abort_handle();
-            if tokio::time::timeout(PATIENCE, worker).await.is_err() {
-                abort.abort();
-            }
+    pub(super) async fn close(self, company: Option<Company>) {
+        self.duties.end().await;
+        if let Some(company) = company {
+            company.leave().await;
         }
         if let Err(error) = self.metadata.shutdown().await {
             tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
@@ -180,7 +202,7 @@ impl Logging {
     }
 
     /// Has what waits delivered, within a time.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.delivery.stop();
         let abort = self.running.abort_handle();
         if tokio::time::timeout(PATIENCE, self.running).await.is_err() {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, VersionId};
+use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, Objects};
+use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -13,13 +13,35 @@ use crate::{
     world::{World, content, k, kind},
 };
 
-/// Switches write-through off, though a write is half done: no user can, but two servers might.
-async fn write_here(world: &World) {
+type Change = fn(&mut BucketSettings);
+
+/// Changes the settings as another server would, of which this one knows nothing.
+async fn change(world: &World, change: Change) {
     let change = &mut |settings: &mut BucketSettings| {
-        settings.shadow.as_mut().unwrap().write_through = false;
+        change(settings);
         Ok(())
     };
     world.catalog.update_bucket(&*world.bucket().await, change).await.unwrap();
+}
+
+/// Switches write-through off, though a write is half done: no user can, but two servers might.
+async fn write_here(world: &World) {
+    change(world, NOT_THROUGH).await;
+}
+
+const NOT_THROUGH: Change = |settings| settings.shadow.as_mut().unwrap().write_through = false;
+const CLEARED: Change = |settings| {
+    settings.shadow = None;
+    settings.generation += 1;
+};
+
+fn tags() -> Tags {
+    Tags::new([("a".to_owned(), "b".to_owned())])
+}
+
+fn if_other() -> DeleteOptions {
+    let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
+    DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() }
 }
 
 #[tokio::test]
@@ -69,12 +91,121 @@ async fn a_delete_marker_has_no_etag() {
         world.put("k", content(10)).await.unwrap();
         delete(&world, "k", None).await.unwrap();
         let before = versions(&world, 1000).await;
-        let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
-        let options = DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() };
-        let on = async |key: &str| world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), options.clone()).await;
+        let on = async |key: &str| world.shadow.delete(&world.cx, &*world.bucket().await, &k(key), if_other()).await;
         assert_eq!(kind(on("k").await), ErrorKind::Precondition);
         assert_eq!(on("absent").await.unwrap().version, None);
         assert_eq!(versions(&world, 1000).await, before);
+    }
+}
+
+/// What is kept for the origin's sake is kept while there is an origin that is written to, and no longer.
+#[tokio::test]
+async fn a_version_is_refused_for_the_origin_only_while_writes_go_there() {
+    for settings in [NOT_THROUGH, CLEARED] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(true).await;
+        enable(&world).await;
+        world.origin.insert("cold", content(10), &OriginAttributes::default());
+        let current = world.put("k", content(10)).await.unwrap().version;
+        let versions = [("cold", VersionId::Null), ("k", current)];
+        let holds = versions.map(|(key, _)| {
+            let row = umbra_meta::key::object(&k(key));
+            // The last look at the key before it is refused.
+            let is_cold = key == "cold";
+            meta.hold(0, move |asked| matches!(asked, Asked::Rows(_)) && asked.reads(&row) && asked.reads(b"w/") == is_cold)
+        });
+        let deletes = versions.map(|(key, version)| {
+            let deleter = world.clone();
+            tokio::spawn(async move { delete(&deleter, key, Some(version)).await })
+        });
+        for hold in &holds {
+            hold.arrived(&world).await;
+        }
+        change(&world, settings).await;
+        for (hold, deleted) in holds.iter().zip(deletes) {
+            hold.release();
+            assert_eq!(kind(deleted.await.unwrap()), ErrorKind::Unavailable);
+        }
+        for (key, version) in versions {
+            delete(&world, key, Some(version)).await.unwrap();
+        }
+    }
+}
+
+/// In a bucket that gets versions meanwhile, a delete marker is something, and is judged.
+#[tokio::test]
+async fn a_marker_is_not_taken_for_nothing_by_settings_of_before() {
+    for (write_through, expected) in [(true, ErrorKind::Precondition), (false, ErrorKind::Unavailable)] {
+        let world = World::attached(write_through).await;
+        let old = world.bucket().await;
+        let conditional = async |key: &str| world.shadow.delete(&world.cx, &old, &k(key), if_other()).await;
+        assert_eq!(conditional("k").await.unwrap().version, None);
+        enable(&world).await;
+        assert!(delete(&world, "k", None).await.unwrap().is_marker);
+        assert_eq!(kind(conditional("k").await), expected);
+    }
+}
+
+/// What is asked of the only version there was is not answered with one of several that there are by then.
+#[tokio::test]
+async fn the_null_version_is_meant_though_versions_are_switched_on_meanwhile() {
+    for (write_through, is_marked) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::attached(write_through).await;
+        world.put("k", content(10)).await.unwrap();
+        let (old, key, null) = (world.bucket().await, k("k"), Some(VersionId::Null));
+        enable(&world).await;
+        match is_marked {
+            true => drop(delete(&world, "k", None).await.unwrap()),
+            false => drop(world.put("k", content(20)).await.unwrap()),
+        }
+        let before = versions(&world, 1000).await;
+        let read = world.shadow.get(&world.cx, &old, &key, of(VersionId::Null)).await.unwrap();
+        assert_eq!(read.body.collect(usize::MAX).await.unwrap(), content(10));
+        assert_eq!(world.shadow.head(&world.cx, &old, &key, of(VersionId::Null)).await.unwrap().size, 10);
+        assert_eq!(world.shadow.tags(&world.cx, &old, &key, null).await.unwrap(), (Tags::default(), VersionId::Null));
+        let tagged = kind(world.shadow.put_tags(&world.cx, &old, &key, null, tags()).await);
+        assert!(matches!(tagged, ErrorKind::Conflict | ErrorKind::Unavailable), "{tagged:?}");
+        let hold = LockChange::LegalHold(true);
+        assert_eq!(kind(world.shadow.put_lock(&world.cx, &old, &key, null, hold).await), ErrorKind::Unavailable);
+        let options = DeleteOptions { version: null, ..DeleteOptions::default() };
+        assert_eq!(kind(world.shadow.delete(&world.cx, &old, &key, options).await), ErrorKind::Unavailable);
+        assert_eq!((versions(&world, 1000).await, world.intents().await), (before, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_moves_behind_a_delete_marker_is_changed_there() {
+    for write_through in [false, true] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(write_through).await;
+        enable(&world).await;
+        world.origin.insert("cold", content(10), &OriginAttributes::default());
+        let named = world.put("k", content(10)).await.unwrap().version;
+        // The one was the newest when it was looked for, the other the origin's.
+        let looked = meta.hold(0, |asked| matches!(asked, Asked::Rows([row]) if row == &&*umbra_meta::key::object(&k("k"))));
+        let tagger = world.clone();
+        let tagged =
+            tokio::spawn(async move { tagger.shadow.put_tags(&tagger.cx, &*tagger.bucket().await, &k("k"), Some(named), tags()).await });
+        looked.arrived(&world).await;
+        let seen_cold = meta.hold(0, |asked| asked.reads(&umbra_meta::key::write_intent(&k("cold"))));
+        let keeper = world.clone();
+        let kept = tokio::spawn(async move {
+            let (bucket, null, hold) = (keeper.bucket().await, Some(VersionId::Null), LockChange::LegalHold(true));
+            keeper.shadow.put_lock(&keeper.cx, &bucket, &k("cold"), null, hold).await
+        });
+        seen_cold.arrived(&world).await;
+        world.hydrated_by_reading("cold").await;
+        for key in ["cold", "k"] {
+            assert!(delete(&world, key, None).await.unwrap().is_marker);
+        }
+        looked.release();
+        seen_cold.release();
+        assert_eq!(tagged.await.unwrap().unwrap(), named);
+        assert_eq!(world.shadow.tags(&world.cx, &*world.bucket().await, &k("k"), Some(named)).await.unwrap(), (tags(), named));
+        kept.await.unwrap().unwrap();
+        assert_eq!(kind(delete(&world, "cold", Some(VersionId::Null)).await), ErrorKind::Denied);
     }
 }
 

@@ -59,7 +59,7 @@ impl Catalog {
 
     /// The access key `access_key`; `None` when there is none. Every request asks, so it is answered from memory.
     pub async fn key(&self, access_key: &str) -> Result<Option<Arc<AccessKey>>> {
-        match self.shared.keys.get(access_key) {
+        match self.shared.keys.get(access_key, self.shared.age_max()) {
             Answer::Known(key) => return Ok(Some(key)),
             Answer::Absent => return Ok(None),
             Answer::Unknown if !is_id(access_key) => return Ok(None),
@@ -94,7 +94,12 @@ impl Catalog {
     pub async fn delete_key(&self, access_key: &str) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let id = access_key.to_owned();
-        finish(async move { shared.delete_key(&id).await }).await
+        finish(async move {
+            shared.delete_key(&id).await?;
+            shared.spread().await;
+            Ok(())
+        })
+        .await
     }
 
     /// Checks that the only bucket a key is to reach is its organization's. Another's is as good as none.
@@ -107,7 +112,7 @@ impl Catalog {
 
 impl Shared {
     async fn create_key(&self, request: NewKey) -> Result<AccessKey> {
-        let _changing = self.changes.lock().await;
+        let _changing = self.begin_change().await?;
         let NewKey { organization, role, bucket, fixed } = request;
         if let Some(name) = &bucket
             && self.name_owner(name).await?.is_none()
@@ -147,7 +152,7 @@ impl Shared {
     }
 
     async fn delete_key(&self, id: &str) -> Result<()> {
-        let _changing = self.changes.lock().await;
+        let _changing = self.begin_change().await?;
         let row = root::access_key(id);
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Exists).delete(row);
         match self.meta.commit(batch).await {

@@ -37,7 +37,7 @@ pub(super) struct NamedBucket {
 impl Catalog {
     /// The bucket `name`. Every request asks, so it is answered from memory.
     pub async fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>> {
-        match self.shared.buckets.get(name.as_str()) {
+        match self.shared.buckets.get(name.as_str(), self.shared.age_max()) {
             Answer::Known(bucket) => Ok(bucket),
             Answer::Absent => Err(no_bucket()),
             Answer::Unknown => self.refresh(name).await,
@@ -88,8 +88,13 @@ impl Catalog {
             }
             let shared = Arc::clone(&self.shared);
             let changed = finish(async move {
-                let _changing = shared.changes.lock().await;
-                shared.replace_settings(&bucket, settings).await
+                let changing = shared.begin_change().await?;
+                let changed = shared.replace_settings(&bucket, settings).await?;
+                drop(changing);
+                if changed.is_some() {
+                    shared.spread().await;
+                }
+                Ok(changed)
             });
             if let Some(changed) = changed.await? {
                 return Ok(changed);
@@ -200,7 +205,7 @@ impl Shared {
     }
 
     async fn create_bucket(&self, name: BucketName, organization: String, mut settings: BucketSettings) -> Result<Arc<Bucket>> {
-        let _changing = self.changes.lock().await;
+        let _changing = self.begin_change().await?;
         // Most names that are taken are found out here, before anything is written.
         if self.name_owner(&name).await?.is_some() {
             return Err(name_taken());

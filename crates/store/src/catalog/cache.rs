@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
@@ -17,13 +18,15 @@ const ABSENT_MAX: usize = 4_096;
 /// Whoever reads the store on a miss takes the epoch before and hands it back with what was found; every change of our own
 /// begins a new epoch, and what was read in an older one is not kept. A change that is stored but not yet answered is in no epoch: readers of
 /// before and after it are told apart by what they found.
+///
+/// Where others change the store too, whoever asks says how old an answer may be; absence is then not remembered at all.
 pub(super) struct Cache<T> {
     state: RwLock<State<T>>,
 }
 
 struct State<T> {
-    epoch: Epoch,
-    known: HashMap<Arc<str>, Arc<T>>,
+    epoch: u64,
+    known: HashMap<Arc<str>, (Arc<T>, Instant)>,
     absent: HashSet<Arc<str>>,
     /// The names of `absent`, the oldest first; a name that was forgotten meanwhile may still stand here.
     absent_order: VecDeque<Arc<str>>,
@@ -31,7 +34,10 @@ struct State<T> {
 
 /// When a reader began to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Epoch(u64);
+pub(super) struct Epoch {
+    number: u64,
+    at: Instant,
+}
 
 /// What the cache says of a name.
 pub(super) enum Answer<T> {
@@ -51,50 +57,60 @@ pub(super) trait Ages {
 
 impl<T: Ages> Cache<T> {
     pub(super) fn new() -> Self {
-        let state = State { epoch: Epoch(0), known: HashMap::new(), absent: HashSet::new(), absent_order: VecDeque::new() };
+        let state = State { epoch: 0, known: HashMap::new(), absent: HashSet::new(), absent_order: VecDeque::new() };
         Self { state: RwLock::new(state) }
     }
 
-    pub(super) fn get(&self, name: &str) -> Answer<T> {
+    /// What is known of `name`, not older than `age_max` if that is given.
+    pub(super) fn get(&self, name: &str, age_max: Option<Duration>) -> Answer<T> {
         let state = self.state.read();
         match state.known.get(name) {
-            Some(value) => Answer::Known(Arc::clone(value)),
-            None if state.absent.contains(name) => Answer::Absent,
-            None => Answer::Unknown,
+            Some((value, at)) if age_max.is_none_or(|age_max| at.elapsed() < age_max) => Answer::Known(Arc::clone(value)),
+            None if age_max.is_none() && state.absent.contains(name) => Answer::Absent,
+            _ => Answer::Unknown,
         }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        self.state.read().epoch
+        // Before anything is read: what is read then is at least so new.
+        let at = Instant::now();
+        Epoch { number: self.state.read().epoch, at }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        let mut state = self.state.write();
+        let epoch = state.epoch + 1;
+        *state = State { epoch, known: HashMap::new(), absent: HashSet::new(), absent_order: VecDeque::new() };
     }
 
     /// Keeps what a reader found who began at `epoch`, unless it may be older than what is known.
     pub(super) fn learn(&self, epoch: Epoch, name: &str, found: Option<Arc<T>>) {
         let mut state = self.state.write();
-        let is_older = |found: &Arc<T>| state.known.get(name).is_some_and(|known| found.is_older_than(known));
-        if state.epoch == epoch && !found.as_ref().is_some_and(is_older) {
-            state.set(name, found);
+        let is_older = |found: &Arc<T>| state.known.get(name).is_some_and(|(known, _)| found.is_older_than(known));
+        if state.epoch == epoch.number && !found.as_ref().is_some_and(is_older) {
+            state.set(name, found, epoch.at);
         }
     }
 
     /// Keeps what we changed it to ourselves.
     pub(super) fn change(&self, name: &str, value: Option<Arc<T>>) {
         let mut state = self.state.write();
-        state.epoch.0 += 1;
-        state.set(name, value);
+        state.epoch += 1;
+        state.set(name, value, Instant::now());
     }
 
     /// Forgets what was known, because it is about to change.
     pub(super) fn forget(&self, name: &str) {
         let mut state = self.state.write();
-        state.epoch.0 += 1;
+        state.epoch += 1;
         state.known.remove(name);
         state.absent.remove(name);
     }
 }
 
 impl<T> State<T> {
-    fn set(&mut self, name: &str, value: Option<Arc<T>>) {
+    fn set(&mut self, name: &str, value: Option<Arc<T>>, at: Instant) {
         match value {
             Some(value) => {
                 self.absent.remove(name);
@@ -102,7 +118,7 @@ impl<T> State<T> {
                     let any = self.known.keys().next().cloned();
                     any.map(|any| self.known.remove(&any));
                 }
-                self.known.insert(name.into(), value);
+                self.known.insert(name.into(), (value, at));
             }
             None => {
                 self.known.remove(name);
@@ -126,7 +142,7 @@ impl<T> State<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use super::{ABSENT_MAX, Ages, Answer, Cache, KNOWN_MAX};
 
@@ -137,7 +153,7 @@ mod tests {
     }
 
     fn known(cache: &Cache<u32>, name: &str) -> Option<Option<u32>> {
-        match cache.get(name) {
+        match cache.get(name, None) {
             Answer::Known(value) => Some(Some(*value)),
             Answer::Absent => Some(None),
             Answer::Unknown => None,
@@ -179,6 +195,21 @@ mod tests {
         cache.learn(one, "a", Some(Arc::new(2)));
         cache.learn(other, "a", Some(Arc::new(1)));
         assert_eq!(known(&cache, "a"), Some(Some(2)));
+    }
+
+    /// Where others change the store, an answer holds for a while, and absence is looked up each time.
+    #[test]
+    fn what_is_too_old_is_not_known() {
+        let cache = Cache::new();
+        cache.learn(cache.epoch(), "a", Some(Arc::new(1)));
+        cache.learn(cache.epoch(), "b", None);
+        assert!(matches!(cache.get("a", Some(Duration::from_secs(3600))), Answer::Known(_)));
+        assert!(matches!(cache.get("a", Some(Duration::ZERO)), Answer::Unknown));
+        assert!(matches!(cache.get("b", Some(Duration::from_secs(3600))), Answer::Unknown));
+        let before = cache.epoch();
+        cache.clear();
+        cache.learn(before, "a", Some(Arc::new(1)));
+        assert_eq!((known(&cache, "a"), known(&cache, "b")), (None, None));
     }
 
     #[test]

@@ -23,7 +23,12 @@ impl Catalog {
     /// Refuses like [`Catalog::current`].
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<()> {
         let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
-        finish(async move { shared.delete_bucket(&bucket).await }).await
+        finish(async move {
+            shared.delete_bucket(&bucket).await?;
+            shared.spread().await;
+            Ok(())
+        })
+        .await
     }
 
     /// Destroys a bucket with everything in it, and the access keys that reach it alone. Its name is free at once; what it held is freed in the background, across restarts.
@@ -32,7 +37,12 @@ impl Catalog {
     /// Refuses like [`Catalog::current`].
     pub async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
         let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
-        finish(async move { shared.destroy_bucket(&bucket).await }).await
+        finish(async move {
+            shared.destroy_bucket(&bucket).await?;
+            shared.spread().await;
+            Ok(())
+        })
+        .await
     }
 
     /// Takes back the deletion of `name` if it was abandoned.
@@ -48,7 +58,7 @@ impl Catalog {
     pub(super) async fn settle_deletion(&self, name: &BucketName) -> Result<Option<Arc<Bucket>>> {
         let (shared, name) = (Arc::clone(&self.shared), name.clone());
         finish(async move {
-            let _changing = shared.changes.lock().await;
+            let _changing = shared.begin_change().await?;
             match shared.read_bucket(&name).await? {
                 Some(named) if named.bucket.settings.state == BucketState::Deleting => {
                     tracing::warn!(bucket = %name, "a deletion was abandoned: the bucket takes requests again");
@@ -63,7 +73,7 @@ impl Catalog {
 
 impl Shared {
     async fn delete_bucket(&self, bucket: &Bucket) -> Result<()> {
-        let _changing = self.changes.lock().await;
+        let _changing = self.begin_change().await?;
         let named = self.named(bucket).await?;
         refuse_protected(&named.bucket)?;
         // Looking first spares the writers of a bucket that is in use. It decides nothing: they go on meanwhile.
@@ -85,7 +95,7 @@ impl Shared {
     }
 
     async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
-        let _changing = self.changes.lock().await;
+        let _changing = self.begin_change().await?;
         let named = self.named(bucket).await?;
         refuse_protected(&named.bucket)?;
         let named = self.set_state(named, BucketState::Deleting).await?.ok_or_else(no_bucket)?;

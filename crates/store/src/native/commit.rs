@@ -66,8 +66,11 @@ impl Fence {
     }
 
     /// Moves on to the settings that `current` holds, if they still take writes.
-    fn renew(&mut self, current: Option<&Entry>) -> Result<()> {
+    pub(super) fn renew(&mut self, current: Option<&Entry>) -> Result<()> {
         let current = current.ok_or_else(|| Error::not_found(Entity::Bucket))?;
+        if current.revision == self.revision {
+            return Ok(());
+        }
         let settings = record::bucket::decode_settings(&current.body)?;
         if settings.state == BucketState::Deleting {
             return Err(Error::not_found(Entity::Bucket));
@@ -177,6 +180,13 @@ impl Native {
     /// When a blob that is dropped now may be deleted.
     pub(super) fn reclamation_due(&self) -> Timestamp {
         self.clock().now().plus(self.reclaimer().grace())
+    }
+
+    /// Moves `fence` on to the settings as they are now, like a commit, for an answer that changes nothing: what was not found held by what it was
+    /// looked for.
+    pub(super) async fn confirm(&self, fence: &mut Fence) -> Result<()> {
+        let current = self.meta().get(fence.partition, &key::settings()).await?;
+        fence.renew(current.as_ref())
     }
 
     /// Commits `changes`; again when only the fence moved and the bucket still takes writes, and `fence` moves along, or when only the

@@ -36,13 +36,15 @@ impl Native {
     }
 
     async fn remove_object(&self, mut fence: Fence, key: &ObjectKey, conditions: &Preconditions, terms: &Terms) -> Result<Deleted> {
+        let has_terms = !terms.writes.is_empty() || !terms.checks.is_empty();
         loop {
-            let known = self.known(fence, key).await?;
+            // Without terms it may find nothing to commit: then what it found must hold by the same settings.
+            let known = if has_terms { self.known(fence, key).await? } else { self.known_now(&mut fence, key).await? };
             let found = found(&known, terms);
             check_delete(conditions, found)?;
             // Whoever sets conditions does not want a delete marker of what never was.
             let makes_marker = fence.versioning != Versioning::Off && (conditions.is_empty() || !matches!(found, Found::Nothing));
-            if !makes_marker && known.object.is_none() && terms.writes.is_empty() && terms.checks.is_empty() {
+            if !makes_marker && known.object.is_none() && !has_terms {
                 return Ok(Deleted::default());
             }
             let mut changes = Changes::behind(fence);

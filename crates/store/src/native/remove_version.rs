@@ -59,6 +59,7 @@ impl Native {
         loop {
             let known = self.known(fence, key).await?;
             let Some(place) = self.locate(fence, key, version).await? else {
+                self.confirm(&mut fence).await?;
                 return Ok(Deleted { version: Some(version), is_marker: false });
             };
             if options.at.is_some_and(|at| at != place.stored.revision) || (options.alone && !known.is_alone()) {

@@ -52,6 +52,15 @@ impl Known {
         Self { entry: None, object: None, history: None, has_versions: fence.versioning != Versioning::Off }
     }
 
+    fn decode(entry: Option<Entry>, history: Option<Entry>, has_versions: bool) -> Result<Self> {
+        Ok(Self {
+            object: entry.as_ref().map(Stored::decode).transpose()?,
+            entry,
+            history: history.map(|entry| Ok::<_, Error>((record::history::decode(&entry.body)?, entry.revision))).transpose()?,
+            has_versions,
+        })
+    }
+
     /// Checks that everything is still as it is known.
     pub(super) fn check(&self, changes: &mut Changes, key: &ObjectKey) {
         changes.check(key::object(key), self.expected());
@@ -104,18 +113,24 @@ impl Known {
 impl Native {
     /// What `key` holds.
     pub(super) async fn known(&self, fence: Fence, key: &ObjectKey) -> Result<Known> {
-        let has_versions = fence.versioning != Versioning::Off;
+        self.known_of(fence, key, fence.versioning != Versioning::Off).await
+    }
+
+    async fn known_of(&self, fence: Fence, key: &ObjectKey, has_versions: bool) -> Result<Known> {
         let (row, history) = (key::object(key), key::history(key));
         let rows = [row.as_slice(), history.as_slice()];
         let mut rows = self.meta().multi_get(fence.partition, &rows[..1 + usize::from(has_versions)]).await?.into_iter();
-        let entry = rows.next().flatten();
-        let history = rows.next().flatten();
-        Ok(Known {
-            object: entry.as_ref().map(Stored::decode).transpose()?,
-            entry,
-            history: history.map(|entry| Ok::<_, Error>((record::history::decode(&entry.body)?, entry.revision))).transpose()?,
-            has_versions,
-        })
+        Known::decode(rows.next().flatten(), rows.next().flatten(), has_versions)
+    }
+
+    /// What `key` holds at a moment at which `fence` holds, or has moved on to: for who may change nothing, and so has no commit to tell.
+    pub(super) async fn known_now(&self, fence: &mut Fence, key: &ObjectKey) -> Result<Known> {
+        let has_versions = fence.versioning != Versioning::Off;
+        let (settings, row, history) = (key::settings(), key::object(key), key::history(key));
+        let rows = [settings.as_slice(), row.as_slice(), history.as_slice()];
+        let mut rows = self.meta().multi_get(fence.partition, &rows[..2 + usize::from(has_versions)]).await?.into_iter();
+        fence.renew(rows.next().flatten().as_ref())?;
+        Known::decode(rows.next().flatten(), rows.next().flatten(), has_versions)
     }
 
     /// Adds to `changes` what makes `object` the newest version of a key, of which this gives it the name.
@@ -273,8 +288,9 @@ impl Native {
             let sequence = match version {
                 VersionId::Named { sequence, .. } => sequence,
                 VersionId::Null => {
-                    // As of one moment it is the object, or the history says where it is, or there is none.
-                    let Known { object: current, history, .. } = self.known(fence, key).await?;
+                    // As of one moment it is the object, or the history says where it is, or there is none. The bucket may have got versions
+                    // since the fence was read.
+                    let Known { object: current, history, .. } = self.known_of(fence, key, true).await?;
                     if let Some(stored) = current.filter(|stored| stored.object.version.id() == version) {
                         return Ok(Some(Place { row: object, stored }));
                     }

@@ -72,7 +72,7 @@ impl ReclaimHandle {
     }
 
     /// Takes out the partitions that are due.
-    pub(super) fn take_due(&self, now: Timestamp) -> Vec<Partition> {
+    pub fn take_due(&self, now: Timestamp) -> Vec<Partition> {
         let mut state = self.0.state.lock();
         let due: Vec<_> = state.due.iter().filter(|(_, at)| **at <= now).map(|(partition, _)| *partition).collect();
         for partition in &due {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use umbra_blob::MemoryBlobStore;
-use umbra_core::{Body, Entity, ErrorKind, PartNumber, Preconditions, Result, RetentionMode, Tags};
+use umbra_core::{Body, ETag, Entity, ErrorKind, Matches, PartNumber, Preconditions, Result, RetentionMode, Tags, VersionId};
 use umbra_meta::MemoryMetaStore;
 use umbra_store::{
-    Bucket, BucketSettings, CompleteUpload, CompletedPart, CreateUpload, DefaultRetention, DeleteOptions, Integrity, ObjectLockSettings,
-    Objects, PartAddress, RetentionPeriod, Terms, Versioning, suite,
+    Bucket, BucketSettings, CompleteUpload, CompletedPart, CreateUpload, DefaultRetention, DeleteOptions, GetOptions, Integrity,
+    ObjectLockSettings, Objects, PartAddress, RetentionPeriod, Terms, Versioning, suite,
 };
 
 use crate::engines::{Store, content, key, settled};
@@ -143,4 +143,56 @@ async fn nothing_is_written_under_another_shadow() {
     assert_eq!(store.put(&old, "a", &content(100_000, 2)).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.get(&new, "a").await.unwrap(), content(10, 1));
     store.native.delete(&store.cx, &new, &key("a"), DeleteOptions::default()).await.unwrap();
+}
+
+/// What is not there by the settings that a delete began with may be there by those of now: it is not taken for deleted.
+#[tokio::test]
+async fn nothing_is_taken_for_deleted_by_settings_of_before() {
+    let store = Store::in_memory().await;
+    let old = store.bucket().await;
+    store.put(&old, "a", &content(10, 1)).await.unwrap();
+    let enable = &mut |settings: &mut BucketSettings| {
+        settings.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    let new = store.catalog.update_bucket(&old, enable).await.unwrap();
+    store.native.delete(&store.cx, &new, &key("a"), DeleteOptions::default()).await.unwrap();
+    let null = Some(VersionId::Null);
+    let if_match = Some(Matches::ETags(vec![ETag::parse("other")]));
+    let conditional = DeleteOptions { preconditions: Preconditions { if_match, ..Preconditions::default() }, ..DeleteOptions::default() };
+    let of_null = DeleteOptions { version: null, ..DeleteOptions::default() };
+    for (name, options) in
+        [("a", DeleteOptions::default()), ("absent", DeleteOptions::default()), ("a", conditional), ("a", of_null.clone())]
+    {
+        let deleted = store.native.delete(&store.cx, &old, &key(name), options.clone()).await;
+        assert_eq!(deleted.unwrap_err().kind(), ErrorKind::Unavailable, "{name} {options:?}");
+    }
+    let read = store.native.get(&store.cx, &old, &key("a"), GetOptions { version: null, ..GetOptions::default() }).await.unwrap();
+    assert_eq!(read.body.collect(usize::MAX).await.unwrap(), content(10, 1));
+    store.native.delete(&store.cx, &new, &key("a"), of_null).await.unwrap();
+    assert_eq!(store.catalog.usage(&new).await.unwrap().objects, 0);
+}
+
+#[tokio::test]
+async fn what_is_absent_is_deleted_already_unless_the_bucket_is_another_by_then() {
+    type Change = fn(&mut BucketSettings);
+    let changes: [(Change, Option<ErrorKind>); 2] =
+        [(|settings| settings.public = true, None), (|settings| settings.generation += 1, Some(ErrorKind::Unavailable))];
+    let store = Store::in_memory().await;
+    for (change, refused) in changes {
+        let old = store.bucket().await;
+        let change = &mut |settings: &mut BucketSettings| {
+            change(settings);
+            Ok(())
+        };
+        let new = store.catalog.update_bucket(&old, change).await.unwrap();
+        for version in [None, Some(VersionId::Null)] {
+            let options = DeleteOptions { version, ..DeleteOptions::default() };
+            let delete = async |bucket: &Bucket| store.native.delete(&store.cx, bucket, &key("a"), options.clone()).await;
+            assert_eq!(delete(&old).await.err().map(|error| error.kind()), refused, "{version:?}");
+            assert_eq!(delete(&new).await.unwrap().version, version);
+        }
+        store.catalog.delete_bucket(&new).await.unwrap();
+        assert_eq!(store.native.delete(&store.cx, &new, &key("a"), DeleteOptions::default()).await.unwrap_err().kind(), GONE);
+    }
 }

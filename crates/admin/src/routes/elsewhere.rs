@@ -1,0 +1,37 @@
+//! Has the node that leads answer: it alone changes buckets and keys, and knows how migrations stand.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use umbra_cluster::{Face, IsPassed, Passed, Relay};
+use umbra_core::{Error, ErrorKind};
+
+use crate::{error::ApiError, state::AdminState};
+
+/// Passes a request on where another node leads.
+pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+    let is_of_node = !request.uri().path().starts_with("/v1/") || request.uri().path() == "/v1/openapi.json";
+    let is_passed = request.extensions().get::<IsPassed>().is_some();
+    match &state.nodes {
+        Some((_, relay)) if relay.is_wanted() && !is_of_node => {
+            // It was passed on to us, and we do not lead any more: it is not sent in a circle.
+            if is_passed { unanswered("this node does not lead") } else { ask(relay, request).await }
+        }
+        _ => next.run(request).await,
+    }
+}
+
+async fn ask(relay: &Relay, request: Request) -> Response {
+    let passed = Passed { face: Face::Admin, client: "-".to_owned() };
+    match relay.pass(request, &passed).await {
+        Ok(answer) => answer.map(Body::new),
+        Err(error) => unanswered(&error.to_string()),
+    }
+}
+
+fn unanswered(why: &str) -> Response {
+    ApiError::from(Error::new(ErrorKind::Unavailable, format!("{why}; please try again"))).into_response()
+}

@@ -1,0 +1,281 @@
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use umbra_core::ManualClock;
+use umbra_meta::{
+    Batch, Committed, DelimPage, Entry, Error, KeyRange, MemoryMetaStore, MetaStore, Partition, Projection, Result, ScanDelim,
+    SharedMetaStore,
+};
+
+use super::{JoinError, Leader, Node, NodeSettings};
+
+/// One process's view of a store that several share.
+#[derive(Debug)]
+struct Handle {
+    store: Arc<MemoryMetaStore>,
+    fenced: Arc<Mutex<HashSet<String>>>,
+    incarnation: String,
+    /// Whether this process is cut off from the store.
+    is_cut_off: AtomicBool,
+}
+
+impl Handle {
+    fn check(&self) -> Result<()> {
+        if self.is_cut_off.load(Ordering::SeqCst) { Err(Error::Unavailable("cut off".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl MetaStore for Handle {
+    async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>> {
+        self.check()?;
+        self.store.multi_get(partition, keys).await
+    }
+
+    async fn multi_scan(&self, partition: Partition, ranges: Vec<(KeyRange, usize)>, projection: Projection) -> Result<Vec<Vec<Entry>>> {
+        self.check()?;
+        self.store.multi_scan(partition, ranges, projection).await
+    }
+
+    async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> Result<DelimPage> {
+        self.check()?;
+        self.store.scan_delim(partition, scan).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed> {
+        self.check()?;
+        if self.fenced.lock().contains(&self.incarnation) {
+            return Err(Error::Unavailable("fenced".to_owned()));
+        }
+        self.store.commit(batch).await
+    }
+}
+
+#[async_trait]
+impl SharedMetaStore for Handle {
+    fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    async fn fence(&self, incarnation: &str) -> Result<()> {
+        self.check()?;
+        self.fenced.lock().insert(incarnation.to_owned());
+        Ok(())
+    }
+}
+
+/// A store that several share.
+#[derive(Default)]
+struct World {
+    store: Arc<MemoryMetaStore>,
+    fenced: Arc<Mutex<HashSet<String>>>,
+    lives: Mutex<usize>,
+}
+
+/// A node that runs, and ends when it is dropped.
+struct Running {
+    handle: Arc<Handle>,
+    node: Arc<Node>,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    fn handle(&self, name: &str) -> Arc<Handle> {
+        let mut lives = self.lives.lock();
+        *lives += 1;
+        let (store, fenced) = (Arc::clone(&self.store), Arc::clone(&self.fenced));
+        Arc::new(Handle { store, fenced, incarnation: format!("{name}-{lives}"), is_cut_off: AtomicBool::new(false) })
+    }
+
+    async fn try_join(&self, name: &str, url: Option<&str>) -> std::result::Result<Running, JoinError> {
+        let handle = self.handle(name);
+        let settings = NodeSettings { url: url.map(str::to_owned), ..NodeSettings::new(name) };
+        let node = Node::join(handle.clone(), &ManualClock::default(), settings).await?;
+        let runner = Arc::clone(&node);
+        Ok(Running { handle, node, task: tokio::spawn(async move { runner.run().await }) })
+    }
+
+    /// A node that leads as soon as it is to.
+    async fn join(&self, name: &str) -> Running {
+        let running = self.try_join(name, Some(&format!("http://{name}"))).await.unwrap();
+        let leading = Arc::clone(&running.node);
+        tokio::spawn(async move {
+            leading.elected().await;
+            leading.lead().await.ok();
+        });
+        running
+    }
+}
+
+impl Running {
+    async fn sees(&self, leader: Leader) {
+        let mut seen = self.node.leader();
+        let waited = timeout(Duration::from_secs(300), seen.wait_for(|seen| *seen == leader)).await;
+        assert!(waited.is_ok(), "{:?} instead of {leader:?}", self.node.leader().borrow());
+    }
+
+    fn at(&self) -> Leader {
+        Leader::At(self.node.settings.url.clone().unwrap())
+    }
+
+    fn cut_off(&self, is_cut_off: bool) {
+        self.handle.is_cut_off.store(is_cut_off, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_leads_and_the_others_know_which() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    a.sees(Leader::Us).await;
+    b.sees(a.at()).await;
+    assert!(a.node.leads() && !b.node.leads());
+    sleep(Duration::from_secs(120)).await;
+    assert!(a.node.leads() && !b.node.leads(), "it stays so");
+    let members = b.node.members();
+    let seen: Vec<_> = members.iter().map(|member| (member.name.as_str(), member.leads)).collect();
+    assert_eq!(seen, [("a", true), ("b", false)]);
+}
+
+/// A leader that is to lead, and is not ready, is nobody's yet.
+#[tokio::test(start_paused = true)]
+async fn who_is_not_ready_does_not_lead_yet() {
+    let world = World::default();
+    let a = world.try_join("a", Some("http://a")).await.unwrap();
+    a.node.elected().await;
+    let b = world.join("b").await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!((a.node.leader().borrow().clone(), b.node.leader().borrow().clone()), (Leader::Nobody, Leader::Nobody));
+    a.node.lead().await.unwrap();
+    b.sees(a.at()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_is_followed_at_once() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    let left = Instant::now();
+    a.node.leave().await;
+    b.sees(Leader::Us).await;
+    assert!(left.elapsed() < b.node.settings.lease / 2);
+    assert_eq!(b.node.members().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dies_is_followed_after_the_lease_and_commits_nothing() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    a.task.abort();
+    let died = Instant::now();
+    b.sees(Leader::Us).await;
+    assert!(died.elapsed() >= b.node.settings.lease);
+    assert!(a.handle.commit(Batch::new(Partition(1)).put("k", "", "")).await.is_err(), "it is fenced");
+    let c = world.join("c").await;
+    c.sees(b.at()).await;
+}
+
+/// The same directory starts again: there is no need to wait, whoever led under its name is dead.
+#[tokio::test(start_paused = true)]
+async fn who_is_restarted_goes_on_at_once() {
+    let world = World::default();
+    let a = world.join("a").await;
+    a.sees(Leader::Us).await;
+    a.task.abort();
+    let died = Instant::now();
+    let again = world.join("a").await;
+    again.sees(Leader::Us).await;
+    assert!(died.elapsed() < Duration::from_secs(2));
+    assert!(world.fenced.lock().contains(&a.handle.incarnation));
+}
+
+/// A leader that is cut off ends by itself before another takes over.
+#[tokio::test(start_paused = true)]
+async fn who_is_cut_off_ends_before_another_leads() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    a.cut_off(true);
+    a.node.deposed().await;
+    assert_ne!(*b.node.leader().borrow(), Leader::Us);
+    b.sees(Leader::Us).await;
+}
+
+/// While the store answers nobody, nobody is taken for dead.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_deposes_nobody_but_the_leader_by_itself() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    for node in [&a, &b] {
+        node.cut_off(true);
+    }
+    sleep(a.node.settings.resign_after / 2).await;
+    for node in [&a, &b] {
+        node.cut_off(false);
+    }
+    sleep(Duration::from_secs(30)).await;
+    assert!(a.node.leads() && !b.node.leads());
+    assert!(world.fenced.lock().is_empty());
+}
+
+/// Who is to be alone waits for the store as long as it takes: nobody may take over.
+#[tokio::test(start_paused = true)]
+async fn who_is_alone_outlasts_a_store_that_is_away() {
+    let world = World::default();
+    let a = world.try_join("a", None).await.unwrap();
+    a.node.elected().await;
+    a.node.lead().await.unwrap();
+    a.cut_off(true);
+    sleep(a.node.settings.lease * 10).await;
+    a.cut_off(false);
+    a.sees(Leader::Us).await;
+    sleep(Duration::from_secs(10)).await;
+    assert!(a.node.leads() && world.fenced.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_for_long_is_shut_out() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    b.cut_off(true);
+    sleep(a.node.settings.forget_after * 2).await;
+    assert_eq!(a.node.members().len(), 1);
+    b.cut_off(false);
+    b.node.deposed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_do_not_reach_one_another_are_refused() {
+    let world = World::default();
+    let a = world.join("a").await;
+    let refused = world.try_join("b", None).await;
+    assert!(matches!(refused, Err(JoinError::NoAddress(name)) if name == "a"));
+    a.node.leave().await;
+    let b = world.try_join("b", None).await.unwrap();
+    let refused = world.try_join("c", Some("http://c")).await;
+    assert!(matches!(refused, Err(JoinError::NoAddress(name)) if name == "b"));
+    // Should it be dead, that is found out.
+    b.task.abort();
+    world.try_join("c", Some("http://c")).await.unwrap();
+}

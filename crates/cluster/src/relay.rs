@@ -1,0 +1,209 @@
+//! Has another node answer a request: everything of it goes there as it came, and the answer back.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Request, Response, Uri,
+    header::{CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, UPGRADE},
+};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{Door, Leader, Passed};
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How long a request waits for a node that leads: longer than it takes to find another.
+const PATIENCE: Duration = Duration::from_secs(30);
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// What belongs to a connection and not to a request.
+const OF_THE_CONNECTION: [HeaderName; 5] = [CONNECTION, EXPECT, TE, UPGRADE, PROXY_AUTHENTICATE];
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// Why no other node has answered.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// Nobody leads.
+    #[error("no node leads now")]
+    NoLeader,
+    /// This node leads itself meanwhile.
+    #[error("this node has come to lead")]
+    Ours,
+    /// The request was sent, and no answer came. It may have been carried out.
+    #[error("the node that leads did not answer: {0}")]
+    Lost(String),
+}
+
+/// Passes requests on to the node that leads. Cheap to clone.
+#[derive(Clone)]
+pub struct Relay {
+    door: Door,
+    leader: watch::Receiver<Leader>,
+    client: Client<HttpConnector, Sent>,
+}
+
+impl Relay {
+    /// A relay to whoever `leader` says.
+    pub fn new(door: Door, leader: watch::Receiver<Leader>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT_MAX));
+        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        Self { door, leader, client }
+    }
+
+    /// Whether another node may lead: then some requests are for it.
+    pub fn is_wanted(&self) -> bool {
+        *self.leader.borrow() != Leader::Us
+    }
+
+    /// Has the node that leads answer `request`. While there is none, or it cannot be reached, waits for one to come.
+    ///
+    /// A request of which nothing was sent is sent again; one without a body, to read, also when its answer got lost.
+    pub async fn pass<B>(&self, request: Request<B>, passed: &Passed) -> Result<Response<Incoming>, RelayError>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let (head, body) = request.into_parts();
+        let has_body = !body.is_end_stream();
+        let may_repeat = head.method.is_safe() && !has_body;
+        let slot: Slot = Arc::new(Mutex::new(Some(Box::pin(Plain(Box::pin(body))))));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let url = self.await_leader(until).await?;
+            let mut onward = Request::new(Sent::of(&slot).ok_or_else(|| RelayError::Lost("its body was sent".to_owned()))?);
+            (*onward.method_mut(), *onward.headers_mut()) = (head.method.clone(), head.headers.clone());
+            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+            let uri = format!("{url}{target}").parse::<Uri>();
+            *onward.uri_mut() = uri.map_err(|error| RelayError::Lost(format!("its address makes no sense: {error}")))?;
+            OF_THE_CONNECTION.iter().for_each(|name| drop(onward.headers_mut().remove(name)));
+            let marked = self.door.mark(onward.headers_mut(), &head.method, &head.uri, passed);
+            marked.map_err(|error| RelayError::Lost(error.to_string()))?;
+            match self.client.request(onward).await {
+                Ok(mut answer) => {
+                    answer.headers_mut().remove(CONNECTION);
+                    return Ok(answer);
+                }
+                Err(error) => {
+                    let is_unsent = error.is_connect() || may_repeat || (has_body && slot.lock().is_some());
+                    if !is_unsent || Instant::now() > until {
+                        return Err(RelayError::Lost(told(&error)));
+                    }
+                    tracing::debug!(%error, "the node that leads is not reached; trying again");
+                    sleep(RETRY_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Where the node is that leads.
+    async fn await_leader(&self, until: Instant) -> Result<String, RelayError> {
+        let mut leader = self.leader.clone();
+        let known = timeout(until.saturating_duration_since(Instant::now()), leader.wait_for(|leader| *leader != Leader::Nobody)).await;
+        match known.map(|known| known.map(|leader| leader.clone())) {
+            Ok(Ok(Leader::At(url))) => Ok(url),
+            Ok(Ok(Leader::Us)) => Err(RelayError::Ours),
+            _ => Err(RelayError::NoLeader),
+        }
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("leader", &*self.leader.borrow()).finish_non_exhaustive()
+    }
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Where a body is as long as nobody has read of it.
+type Slot = Arc<Mutex<Option<BoxBody>>>;
+
+/// A body on its way. One that was not read when it is dropped goes back to its slot.
+struct Sent {
+    slot: Slot,
+    body: Option<BoxBody>,
+    is_read: bool,
+}
+
+impl Sent {
+    /// The body in `slot`; none when it was read.
+    fn of(slot: &Slot) -> Option<Self> {
+        let body = slot.lock().take()?;
+        Some(Self { slot: Arc::clone(slot), body: Some(body), is_read: false })
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if !self.is_read {
+            *self.slot.lock() = self.body.take();
+        }
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = body.as_mut().poll_frame(cx);
+        self.is_read |= matches!(polled, Poll::Ready(Some(_)));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
+
+/// A body whose errors are boxed.
+struct Plain<B>(Pin<Box<B>>);
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Plain<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0.as_mut().poll_frame(cx).map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,86 @@
+//! What one server does for the whole store beside answering requests: the only one, or the one that leads.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use umbra_core::Result;
+use umbra_s3::EventDelivery;
+use umbra_shadow::Shadow;
+use umbra_store::{Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
+
+use super::StartError;
+use crate::root_key::RootKey;
+
+/// How long each worker may take to come to an end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The work in the background, begun once.
+pub(super) struct Duties {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) shadow: Shadow,
+    pub(super) reclaim: ReclaimHandle,
+    pub(super) reclaimer: Mutex<Option<Reclaimer>>,
+    pub(super) destroyer: Arc<Destroyer>,
+    pub(super) events: Arc<EventDelivery>,
+    pub(super) lifecycle_day: LifecycleDay,
+    /// Whether other servers share the store.
+    pub(super) is_shared: bool,
+    pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Duties {
+    /// Begins. `root_key` is the one root key there is from now on.
+    pub(super) async fn begin(&self, root_key: &RootKey) -> std::result::Result<(), StartError> {
+        if self.is_shared {
+            self.catalog.lead().await.map_err(StartError::store("take over the catalog"))?;
+        }
+        self.replace_root_key(root_key).await.map_err(StartError::store("install the root access key"))?;
+        self.shadow.start().await.map_err(StartError::store("look for unfinished migrations"))?;
+        self.shadow.start_lifecycle(self.lifecycle_day);
+        let Some(reclaimer) = self.reclaimer.lock().take() else { return Ok(()) };
+        let (destroyer, events) = (Arc::clone(&self.destroyer), Arc::clone(&self.events));
+        let workers = [
+            tokio::spawn(reclaimer.run()),
+            tokio::spawn(async move { destroyer.run().await }),
+            tokio::spawn(async move { events.run().await }),
+        ];
+        self.workers.lock().extend(workers);
+        Ok(())
+    }
+
+    /// Makes `key` the one root key there is: an earlier one, replaced in the file or the environment, opens nothing any more.
+    async fn replace_root_key(&self, key: &RootKey) -> Result<()> {
+        let mut installed = false;
+        for known in self.catalog.keys(None).await?.iter().filter(|known| known.is_root()) {
+            if known.id == key.access_key && known.secret.expose() == key.secret_key.expose() {
+                installed = true;
+            } else {
+                tracing::warn!(access_key = known.id, "an earlier root access key is removed");
+                self.catalog.delete_key(&known.id).await?;
+            }
+        }
+        if !installed {
+            let fixed = Some((key.access_key.clone(), key.secret_key.clone()));
+            self.catalog.create_key(NewKey { organization: None, role: Role::Admin, bucket: None, fixed }).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends whatever was begun.
+    pub(super) async fn end(&self) {
+        if tokio::time::timeout(PATIENCE, self.shadow.shutdown()).await.is_err() {
+            tracing::warn!("writes to an origin are still under way; they are repaired at the next start");
+        }
+        self.reclaim.stop();
+        self.destroyer.stop();
+        self.events.stop();
+        let workers = std::mem::take(&mut *self.workers.lock());
+        for worker in workers {
+            let abort = worker.abort_handle();
+            if tokio::time::timeout(PATIENCE, worker).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
