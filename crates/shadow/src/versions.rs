@@ -49,11 +49,11 @@ impl Shadow {
     /// Whether the null version of a key that was cold, or whose bucket had no versions, may be another by now than what a read of the key found:
     /// one that is behind, or gone.
     pub(crate) async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
-        let now = self.0.catalog.bucket(&bucket.name).await?;
-        if !has_versions(&now) || now.partition != bucket.partition {
+        let now = if has_versions(bucket) { None } else { Some(self.0.catalog.refresh(&bucket.name).await?) };
+        if now.as_ref().is_some_and(|now| !has_versions(now) || now.partition != bucket.partition) {
             return Ok(false);
         }
-        let view = self.view(&now, key).await?;
+        let view = self.view(now.as_deref().unwrap_or(bucket), key).await?;
         Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
     }
 

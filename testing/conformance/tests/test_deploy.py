@@ -16,8 +16,6 @@ OPERATIONS = REPOSITORY / "docs" / "operations.md"
 COMPOSE = sorted((DEPLOY / "compose").glob("*.yaml"))
 UNITS = sorted((DEPLOY / "systemd").glob("umbra*"))
 CHART = DEPLOY / "helm" / "umbra"
-# Said of servers that share a database, and not there yet.
-PENDING = {"UMBRA_NODE_LISTEN", "UMBRA_NODE_URL", "--node-listen", "--node-url", "node"}
 KEYS = {"masterKey": "0a" * 32, "rootAccessKey": "UMBRROOT", "rootSecretKey": "a-secret-of-tests"}
 
 
@@ -66,7 +64,7 @@ def test_variables_exist(commands):
     sources = "".join(path.read_text() for path in (REPOSITORY / "crates/server/src").rglob("*.rs"))
     known = set(re.findall(r"UMBRA_[A-Z0-9_]*[A-Z0-9]", commands[("serve",)])) | set(re.findall(r'"(UMBRA_[A-Z0-9_]*[A-Z0-9])"', sources))
     # Of the balancer, not of the server.
-    known |= PENDING | {"UMBRA_NODES"}
+    known |= {"UMBRA_NODES"}
     assert {"UMBRA_BLOBS", "UMBRA_ROOT_SECRET_KEY", "UMBRA_MASTER_KEY"} <= known
     for path in _files():
         named = set(re.findall(r"UMBRA_[A-Z0-9_]*[A-Z0-9]", path.read_text()))
@@ -88,13 +86,12 @@ def test_commands_exist(commands):
                 if (*command, word) not in commands:
                     break
                 command = (*command, word)
-            assert command or words.split()[0] in PENDING, f"{line}: there is no such command"
-            if command:
-                seen.add(command)
-                wrong = _flags(words) - _flags(commands[command]) - PENDING
-                assert not wrong, f"{line}: {wrong}"
+            assert command, f"{line}: there is no such command"
+            seen.add(command)
+            wrong = _flags(words) - _flags(commands[command])
+            assert not wrong, f"{line}: {wrong}"
     assert {("serve",), ("backup",), ("metadata", "export"), ("metadata", "import"), ("storage", "migrate")} <= seen
-    everything = set().union(*(_flags(text) for text in commands.values())) | PENDING
+    everything = set().union(*(_flags(text) for text in commands.values()))
     alone = set(re.findall(r"`(--[a-z][a-z0-9-]*)[^`]*`", text))
     assert alone <= everything, alone - everything
 
