@@ -67,7 +67,7 @@ async fn fill(dir: &Path) -> Vec<StoredBlob> {
     let mut blobs = Vec::new();
     for (seed, size) in (0..).zip(SIZES) {
         let content = vec![suite::content(seed, size).into()];
-        blobs.push(if seed % 2 == 0 { store.put_unread(content).await } else { store.put(content).await }.unwrap());
+        blobs.push(if seed.is_multiple_of(2) { store.put_unread(content).await } else { store.put(content).await }.unwrap());
     }
     blobs
 }

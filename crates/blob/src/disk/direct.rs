@@ -211,7 +211,7 @@ impl Buffers {
         pool.taken += 1;
         let free = pool.free.pop();
         drop(pool);
-        Buffer { of: self, memory: free.unwrap_or_else(Memory::new) }
+        Buffer { of: self, memory: free.unwrap_or_else(Memory::allocate) }
     }
 }
 
@@ -234,7 +234,7 @@ impl Drop for Buffer<'_> {
 }
 
 impl Memory {
-    fn new() -> Self {
+    fn allocate() -> Self {
         let bytes = vec![0; BUFFER_LEN + UNIT];
         let address = bytes.as_ptr().addr();
         Self { start: address.next_multiple_of(UNIT) - address, bytes }

@@ -65,6 +65,7 @@ impl State {
             hashes: None,
             sums: None,
             readers: 0,
+            is_read: false,
             wants_whole: false,
             fillers: 0,
             ignores_ranges: false,

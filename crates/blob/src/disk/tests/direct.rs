@@ -90,7 +90,7 @@ async fn every_length_is_stored_and_large_records_lie_by_themselves() {
             blobs.push((super::put(&store, seed + 2, size).await, seed + 2));
         }
     }
-    let is_aligned = |blob: &StoredBlob, seed: u64| seed % 4 == 0 && blob.size >= 64 << 10;
+    let is_aligned = |blob: &StoredBlob, seed: u64| seed.is_multiple_of(4) && blob.size >= 64 << 10;
     let (aligned, dense): (Vec<_>, Vec<_>) = blobs.iter().partition(|(blob, seed)| is_aligned(blob, *seed));
     let segments_of =
         |blobs: &[&(StoredBlob, u64)]| -> BTreeSet<_> { blobs.iter().map(|(blob, _)| segment_of(&blob.id).unwrap()).collect() };
