@@ -97,20 +97,39 @@ impl Relay {
             OF_THE_CONNECTION.iter().for_each(|name| drop(onward.headers_mut().remove(name)));
             let marked = self.door.mark(onward.headers_mut(), &head.method, &head.uri, passed);
             marked.map_err(|error| RelayError::Lost(error.to_string()))?;
-            match self.client.request(onward).await {
+            let answered = tokio::select! {
+                answered = self.client.request(onward) => answered.map_err(|error| (error.is_connect(), told(&error))),
+                // One that stands still would never say so.
+                () = self.followed(&url) => Err((false, "another node leads meanwhile".to_owned())),
+            };
+            match answered {
                 Ok(mut answer) => {
                     answer.headers_mut().remove(CONNECTION);
                     return Ok(answer);
                 }
-                Err(error) => {
-                    let is_unsent = error.is_connect() || may_repeat || (has_body && slot.lock().is_some());
+                Err((is_unreached, why)) => {
+                    let is_unsent = is_unreached || may_repeat || (has_body && slot.lock().is_some());
                     if !is_unsent || Instant::now() > until {
-                        return Err(RelayError::Lost(told(&error)));
+                        return Err(RelayError::Lost(why));
                     }
-                    tracing::debug!(%error, "the node that leads is not reached; trying again");
+                    tracing::debug!(why, "the node that leads is not reached; trying again");
                     sleep(RETRY_EVERY).await;
                 }
             }
+        }
+    }
+
+    /// Waits until another node leads than the one at `url`.
+    async fn followed(&self, url: &str) {
+        let mut leader = self.leader.clone();
+        let is_other = |leader: &Leader| match leader {
+            Leader::At(now) => now != url,
+            Leader::Us => true,
+            Leader::Nobody => false,
+        };
+        if leader.wait_for(is_other).await.is_err() {
+            // Nobody tells any more: this node is ending.
+            std::future::pending::<()>().await;
         }
     }
 

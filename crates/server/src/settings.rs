@@ -34,7 +34,7 @@ declare_settings! {
     ///
     /// PostgreSQL 15 or newer, or a database that speaks its protocol; the tables are made at the first start. The connection is by TLS
     /// and the host's name is verified, unless the host is this machine or `?sslmode=disable` is said; `?sslrootcert=FILE` names the
-    /// authorities to believe. One server to a database. Keep the password out of the command line, where others see it:
+    /// authorities to believe. Several servers may share one: see `node_listen`. Keep the password out of the command line, where others see it:
     /// `metadata_password_file`, this variable or PGPASSWORD. The key-encryption key stays in the data directory.
     metadata: MetadataUrl = MetadataUrl::default(), [env = "UMBRA_METADATA", value_name = "URL", hide_env_values = true];
 

@@ -37,6 +37,11 @@ class Nodes:
         """What `umbra node list` tells."""
         return (asked or self.running()[0]).run("node", "list", "--json", check=True).json()["nodes"]
 
+    @staticmethod
+    def name(node):
+        """What a node is called among the others."""
+        return (node.data_dir / "node").read_text().strip()
+
     def running(self):
         return [node for node in self.all if node.process and node.process.running()]
 
@@ -48,7 +53,7 @@ class Nodes:
                 done = node.run("node", "list", "--json")
                 names = [n["name"] for n in done.json()["nodes"] if n["leads"]] if done.status == 0 else []
                 for leading in self.running():
-                    if names == [(leading.data_dir / "node").read_text().strip()]:
+                    if names == [self.name(leading)]:
                         return leading
             return None
 

@@ -90,6 +90,13 @@ class Process:
                 pass
         self.child.wait()
 
+    def freeze(self):
+        """The process stands still, its connections open, until it is thawed."""
+        self.child.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.child.send_signal(signal.SIGCONT)
+
     def rss_bytes(self):
         """The resident memory now."""
         return self._status("VmRSS")

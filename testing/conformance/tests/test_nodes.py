@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 
 from harness import postgres as pg
 from harness.clients import anonymous, keys_of, put_multipart, read, refused, s3, walk_v2
@@ -40,6 +41,15 @@ def nodes(database, engine, tmp_path, request):
     made = Nodes(tmp_path, database.database(name), engine).start()
     yield made
     made.remove()
+
+
+def unanswered(call, **arguments):
+    """Calls what must not be answered as done."""
+    try:
+        call(**arguments)
+    except (BotoCoreError, ClientError):
+        return
+    raise AssertionError("a write was acknowledged that must not be")
 
 
 def client(node, retries=True):
@@ -212,6 +222,36 @@ def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
         pair.close()
 
 
+def test_a_leader_that_was_frozen_ends(nodes, seaweed):
+    """One that stood still, and was followed, changes nothing when it moves again: it ends, and joins as any other when it is started."""
+    pair = Shadowed(nodes.others()[0], seaweed).create(write_through=True)
+    try:
+        former, asked = nodes.leader(), nodes.others()[0]
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        frozen, here = s3(former.endpoint, *keys), s3(asked.endpoint, *keys, retries=True)
+        here.put_object(Bucket=pair.name, Key="k", Body=b"before")
+        # A write of its own is on its way to the origin when it freezes.
+        held = pair.fault(method="PUT", key="k", times=1, hold_request=True)
+        late = threading.Thread(target=unanswered, args=(frozen.put_object,), kwargs={"Bucket": pair.name, "Key": "k", "Body": b"frozen"})
+        late.start()
+        until("the origin is asked", lambda: held.hits)
+        former.process.freeze()
+        until("another leads", lambda: any(m["leads"] and m["name"] != nodes.name(former) for m in nodes.members(asked)), seconds=60)
+        held.release()
+        until("it reached the origin all the same", lambda: pair.read_there("k") == b"frozen")
+        until("the key is repaired", lambda: not asked.status(pair.name)["shadow"]["pending_repairs"], seconds=60)
+        here.put_object(Bucket=pair.name, Key="k", Body=b"after")
+        former.process.thaw()
+        until("it ends", lambda: not former.process.running(), seconds=30)
+        late.join()
+        assert read(here, pair.name, "k") == b"after" == pair.read_there("k")
+        former.start()
+        until("it is seen", lambda: len(nodes.members(asked)) == 3)
+        assert read(s3(former.endpoint, *keys, retries=True), pair.name, "k") == b"after"
+    finally:
+        pair.close()
+
+
 def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine, tmp_path):
     """Without an address, with another place for contents, or with another key."""
     from harness.umbra import Umbra
@@ -228,7 +268,7 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert "kept at" in start("disk", *listen, "--blobs", "")
     assert "kept at" in start("elsewhere", *listen, "--blobs", engine.url("other"))
     assert "key-encryption key" in start("key", *there, *listen, UMBRA_MASTER_KEY="00" * 32)
-    assert len(nodes.members()) == 3
+    until("all are seen", lambda: len(nodes.members()) == 3)
 
 
 def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):
@@ -268,6 +308,6 @@ def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):
         stop.set()
         [t.join() for t in threads]
         assert not failures, failures[:5]
-        assert len(nodes.members()) == 3
+        until("all are seen", lambda: len(nodes.members()) == 3)
     finally:
         pair.close()

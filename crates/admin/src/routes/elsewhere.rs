@@ -11,9 +11,13 @@ use umbra_core::{Error, ErrorKind};
 
 use crate::{error::ApiError, state::AdminState};
 
+/// What every node knows as well.
+const OF_EVERY_NODE: [&str; 2] = ["/v1/openapi.json", "/v1/nodes"];
+
 /// Passes a request on where another node leads.
 pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next: Next) -> Response {
-    let is_of_node = !request.uri().path().starts_with("/v1/") || request.uri().path() == "/v1/openapi.json";
+    let path = request.uri().path();
+    let is_of_node = !path.starts_with("/v1/") || OF_EVERY_NODE.contains(&path);
     let is_passed = request.extensions().get::<IsPassed>().is_some();
     match &state.nodes {
         Some((_, relay)) if relay.is_wanted() && !is_of_node => {

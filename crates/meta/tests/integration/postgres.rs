@@ -118,17 +118,30 @@ async fn increment(store: &dyn MetaStore, key: &str) {
 async fn a_key_that_everybody_checks_can_be_written() {
     let server = needs_postgres!();
     let store = Arc::new(open(&server, settings()).await);
+    written_while_checked(&store, &[Arc::clone(&store)], 50).await;
+}
+
+/// Also when others do nothing but check it, whom nothing in this process holds back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_other_nodes_check_can_be_written() {
+    let server = needs_postgres!();
+    let store = Arc::new(open(&server, settings()).await);
+    let others = [Arc::new(open(&server, settings()).await), Arc::new(open(&server, settings()).await)];
+    written_while_checked(&store, &others, 10).await;
+}
+
+async fn written_while_checked(store: &Arc<PostgresMetaStore>, checking: &[Arc<PostgresMetaStore>], times: usize) {
     store.commit(Batch::new(P).put("fence", "", "")).await.unwrap();
     let mut busy = JoinSet::new();
     for task in 0..32 {
-        let store = Arc::clone(&store);
+        let store = Arc::clone(&checking[task % checking.len()]);
         busy.spawn(async move {
             for n in 0.. {
                 store.commit(Batch::new(P).check("fence", Expect::Exists).put(format!("{task}/{n}"), "", "")).await.unwrap();
             }
         });
     }
-    for _ in 0..50 {
+    for _ in 0..times {
         increment(store.as_ref(), "fence").await;
     }
     busy.shutdown().await;
