@@ -49,6 +49,8 @@ pub(crate) struct Fetch {
     /// Bytes that are stored at once. Of short answers every piece, so that a crash costs little.
     store_bytes: u64,
     hashes: Option<Hashes>,
+    /// Whether its bytes are hashed as they come; those of others are read once more for that.
+    is_hashed: bool,
     /// Arrived, not yet handed to the blob store.
     gathered: Vec<Bytes>,
     gathered_size: u64,
@@ -87,11 +89,12 @@ impl Fetch {
         let is_long = range.len() > fetch;
         // The first answer's alone: whoever hashes along waits for what the others bring, and may hold nothing that they need.
         let hashes = first.is_some().then(|| transfer.take_hashes(range.start)).flatten();
-        let has_hashes = hashes.is_some();
+        let is_hashed = hashes.is_some();
         let this = Self {
             is_small: range.start == 0 && range.end <= small_max && hydration.size() == Some(range.end),
             store_bytes: if is_long { store } else { piece },
             hashes,
+            is_hashed,
             gathered: Vec::new(),
             gathered_size: 0,
             gathered_start: range.start,
@@ -105,7 +108,7 @@ impl Fetch {
         };
         let outcome = this.bring(first).await;
         transfer.retire(id);
-        if has_hashes && outcome.is_ok() {
+        if is_hashed && outcome.is_ok() {
             hydration.hash_along(&transfer, range.end).await;
         }
         outcome
@@ -252,9 +255,10 @@ impl Fetch {
         let (pieces, start) = (mem::take(&mut self.gathered), self.gathered_start);
         self.gathered_start += mem::take(&mut self.gathered_size);
         let (hydration, transfer, id, before) = (self.hydration.clone(), self.transfer.clone(), self.id, self.storing.take());
+        let is_hashed = self.is_hashed;
         self.storing = Some(tokio::spawn(async move {
             let stored = async {
-                let extent = hydration.store(pieces).await?;
+                let extent = hydration.store(pieces, !is_hashed || transfer.is_read()).await?;
                 hydration.record_piece(&transfer, start, &extent).await?;
                 Ok::<_, Error>(StoredPiece::new(start, extent))
             };

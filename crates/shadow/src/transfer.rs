@@ -87,7 +87,11 @@ pub(crate) struct Visit(Arc<Transfer>);
 impl Visit {
     /// Begins to read `range`.
     pub(crate) fn read(self, blobs: SealedBlobs, range: ByteRange) -> Reader {
-        let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
+        let is_whole = {
+            let mut state = self.0.state.lock();
+            state.is_read = true;
+            range.start == 0 && state.size == Some(range.end)
+        };
         let changed = self.0.follow();
         Reader::new(self, changed, blobs, range, is_whole)
     }
@@ -318,6 +322,11 @@ impl Transfer {
         }
         state.readers += 1;
         Some(Visit(self.clone()))
+    }
+
+    /// Whether anybody has begun to read it: then others may soon.
+    pub(crate) fn is_read(&self) -> bool {
+        self.state.lock().is_read
     }
 
     /// Asks for every byte, whether or not anybody reads them.

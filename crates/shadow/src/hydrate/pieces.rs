@@ -20,9 +20,9 @@ use crate::{
 const COMMITS_MAX: usize = 3;
 
 impl Hydration {
-    /// Stores what was brought, encrypted if the bucket wants what comes in to be.
-    pub(crate) async fn store(&self, content: Vec<Bytes>) -> Result<Extent> {
-        self.native.sealed_blobs(None).put(content, self.sealing().as_ref()).await
+    /// Stores what was brought, encrypted if the bucket wants what comes in to be. `is_read` tells whether somebody is about to read it.
+    pub(crate) async fn store(&self, content: Vec<Bytes>, is_read: bool) -> Result<Extent> {
+        self.native.sealed_blobs(None).put(content, self.sealing().as_ref(), is_read).await
     }
 
     /// How what is brought is encrypted.

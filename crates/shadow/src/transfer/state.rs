@@ -36,6 +36,8 @@ pub(super) struct State {
     /// What they came to, once every byte passed them.
     pub(super) sums: Option<Result<Sums>>,
     pub(super) readers: usize,
+    /// Somebody has begun to read it.
+    pub(super) is_read: bool,
     /// Somebody needs every byte.
     pub(super) wants_whole: bool,
     pub(super) fillers: usize,
@@ -63,6 +65,7 @@ impl State {
             hashes: None,
             sums: None,
             readers: 0,
+            is_read: false,
             wants_whole: false,
             fillers: 0,
             ignores_ranges: false,
