@@ -107,8 +107,12 @@ impl Fetch {
             id,
         };
         let outcome = this.bring(first).await;
+        if outcome.is_err() {
+            // It takes the transfer along, and owns its bytes until that ends: for the next one a row of them may be there.
+            return outcome;
+        }
         transfer.retire(id);
-        if is_hashed && outcome.is_ok() {
+        if is_hashed {
             hydration.hash_along(&transfer, range.end).await;
         }
         outcome
