@@ -27,6 +27,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     /// Stores `content`, the concatenation of its chunks, which is already in memory. Meant for up to a few MiB.
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob>;
 
+    /// Like [`BlobStore::put`], for content that nobody is about to read: an engine need not keep it at hand.
+    async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.put(content).await
+    }
+
     /// Begins a blob whose content streams, of any size. Uses a bounded amount of memory.
     async fn create(&self) -> Result<Box<dyn BlobWriter>>;
 

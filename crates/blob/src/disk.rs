@@ -4,6 +4,7 @@
 //! A blob that is small is a record in an append-only segment; writers share its flushes, so that sixteen of them cost little more than
 //! one. A larger blob has a file of its own. Both carry the same checksums, one per 64 KiB (`record.rs`), and a blob's identifier says
 //! where it lies (`address.rs`): there is no index, and opening a store reads no content.
+//! Large records that nobody reads soon are written past the page cache (`direct.rs`), to segments of their own.
 //!
 //! # Durability
 //! A write returns after `fdatasync`, and for a file of its own after its directory is synced too. A flush that fails is never tried
@@ -24,6 +25,7 @@
 
 mod address;
 mod backup;
+mod direct;
 mod engine;
 mod file;
 mod hold;
@@ -51,6 +53,7 @@ use umbra_core::ByteRange;
 use self::{
     address::Address,
     engine::{Components, Engine},
+    segment::Packing,
     writer::{DiskWriter, put_record, stopped},
 };
 pub use self::{
@@ -101,6 +104,18 @@ impl DiskBlobStore {
         });
     }
 
+    /// Stores `content`, packed like this if it is a record and large enough.
+    async fn put_packed(&self, content: Vec<Bytes>, packing: Packing) -> Result<StoredBlob> {
+        if content.iter().map(|chunk| chunk.len() as u64).sum::<u64>() <= self.engine.settings.record_bytes_max {
+            return put_record(&self.engine, content, packing).await;
+        }
+        let mut writer = self.create().await?;
+        for chunk in content {
+            writer.write(chunk).await?;
+        }
+        writer.finish().await
+    }
+
     async fn open_with(dir: PathBuf, settings: DiskSettings, components: Components) -> Result<Self> {
         let engine = blocking(move || Engine::open(dir, settings, components)).await?;
         Ok(Self { engine: Arc::new(engine) })
@@ -121,14 +136,11 @@ impl DiskBlobStore {
 #[async_trait]
 impl BlobStore for DiskBlobStore {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
-        if content.iter().map(|chunk| chunk.len() as u64).sum::<u64>() <= self.engine.settings.record_bytes_max {
-            return put_record(&self.engine, content).await;
-        }
-        let mut writer = self.create().await?;
-        for chunk in content {
-            writer.write(chunk).await?;
-        }
-        writer.finish().await
+        self.put_packed(content, Packing::Dense).await
+    }
+
+    async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.put_packed(content, Packing::Aligned).await
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {

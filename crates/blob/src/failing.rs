@@ -15,7 +15,7 @@ use crate::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
 /// What a [`FailingBlobStore`] is about to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobOperation {
-    /// [`BlobStore::put`].
+    /// [`BlobStore::put`] or [`BlobStore::put_unread`].
     Put {
         /// Bytes of content.
         size: u64,
@@ -82,6 +82,11 @@ impl BlobStore for FailingBlobStore {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
         self.check(&BlobOperation::Put { size: content.iter().map(|chunk| chunk.len() as u64).sum() })?;
         self.inner.put(content).await
+    }
+
+    async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.check(&BlobOperation::Put { size: content.iter().map(|chunk| chunk.len() as u64).sum() })?;
+        self.inner.put_unread(content).await
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {

@@ -1,6 +1,9 @@
 //! Blobs in memory: for tests, and for stores that may forget.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -26,6 +29,8 @@ struct State {
     /// How many identifiers were issued; the next one is this number.
     issued: u64,
     blobs: HashMap<BlobId, Bytes>,
+    /// Those that nobody was about to read.
+    unread: HashSet<BlobId>,
 }
 
 impl MemoryBlobStore {
@@ -44,6 +49,11 @@ impl MemoryBlobStore {
         self.len() == 0
     }
 
+    /// How many of them came by [`BlobStore::put_unread`].
+    pub fn unread_len(&self) -> usize {
+        self.0.lock().unread.len()
+    }
+
     fn insert(&self, content: Bytes) -> StoredBlob {
         let mut state = self.0.lock();
         let id = BlobId::from_bytes(&state.issued.to_le_bytes());
@@ -58,6 +68,12 @@ impl MemoryBlobStore {
 impl BlobStore for MemoryBlobStore {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
         Ok(self.insert(content.concat().into()))
+    }
+
+    async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        let stored = self.insert(content.concat().into());
+        self.0.lock().unread.insert(stored.id.clone());
+        Ok(stored)
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {
@@ -79,7 +95,9 @@ impl BlobStore for MemoryBlobStore {
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
-        self.0.lock().blobs.remove(id);
+        let mut state = self.0.lock();
+        state.blobs.remove(id);
+        state.unread.remove(id);
         Ok(())
     }
 }

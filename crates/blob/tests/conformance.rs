@@ -13,6 +13,7 @@ fn small() -> DiskSettings {
         record_bytes_max: 512 << 10,
         stream_buffer_bytes: 128 << 10,
         reserve_bytes: Some(0),
+        direct_bytes_min: 100 << 10,
         open_segments_max: 2,
     }
 }

@@ -19,6 +19,7 @@ fn settings() -> DiskSettings {
         record_bytes_max: 256 << 10,
         stream_buffer_bytes: 64 << 10,
         reserve_bytes: Some(0),
+        direct_bytes_min: 100 << 10,
         open_segments_max: 2,
     }
 }
@@ -65,7 +66,8 @@ async fn fill(dir: &Path) -> Vec<StoredBlob> {
     let store = DiskBlobStore::open(dir, settings()).await.unwrap();
     let mut blobs = Vec::new();
     for (seed, size) in (0..).zip(SIZES) {
-        blobs.push(store.put(vec![suite::content(seed, size).into()]).await.unwrap());
+        let content = vec![suite::content(seed, size).into()];
+        blobs.push(if seed.is_multiple_of(2) { store.put_unread(content).await } else { store.put(content).await }.unwrap());
     }
     blobs
 }

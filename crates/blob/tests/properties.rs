@@ -18,6 +18,7 @@ proptest! {
             record_bytes_max: record_kib << 10,
             stream_buffer_bytes: buffer_kib << 10,
             reserve_bytes: Some(0),
+            direct_bytes_min: 64 << 10,
             open_segments_max: 1,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();

@@ -226,3 +226,6 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for Plain<B> {
         self.0.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,18 +13,12 @@ use umbra_core::{Body, ByteRange, Error, ErrorKind, Result};
 use crate::{
     hashes::Hashes,
     hydrate::{Hydration, HydrationParts},
-    transfer::{FETCH_BYTES, PIECE_BYTES, StoredPiece, Transfer},
+    transfer::{Sizes, StoredPiece, Transfer},
 };
 
-/// Bytes of a long answer that are stored at once: as many as keep a flush cheap.
-pub(crate) const STORE_BYTES: u64 = 2 * PIECE_BYTES;
-/// How many such pieces of one answer are being stored at a time, memory permitting: their flushes are shared, and the origin's bytes need not
+/// How many pieces of one answer are being stored at a time, memory permitting: their flushes are shared, and the origin's bytes need not
 /// wait for each. All of them are lost in a crash.
 const STORES_MAX: usize = 3;
-/// The largest object that is kept in memory until it is whole, and needs no piece of its own.
-const SMALL_BYTES_MAX: u64 = 4 * PIECE_BYTES;
-/// What is worth storing of a fetch that broke off.
-const REST_BYTES_MIN: u64 = 64 * 1024;
 /// How often the origin is asked again for the rest of a range without getting a byte of it.
 const STUMBLES_MAX: u32 = 3;
 /// How long to wait before that, times the number of stumbles.
@@ -55,6 +49,8 @@ pub(crate) struct Fetch {
     /// Bytes that are stored at once. Of short answers every piece, so that a crash costs little.
     store_bytes: u64,
     hashes: Option<Hashes>,
+    /// Whether its bytes are hashed as they come; those of others are read once more for that.
+    is_hashed: bool,
     /// Arrived, not yet handed to the blob store.
     gathered: Vec<Bytes>,
     gathered_size: u64,
@@ -89,14 +85,16 @@ impl Fetch {
             Some(Opened { body, lane }) => (Some(body), lane),
             None => (None, hydration.lane().await),
         };
-        let is_long = range.len() > FETCH_BYTES;
+        let Sizes { piece, fetch, store, small_max, .. } = transfer.sizes;
+        let is_long = range.len() > fetch;
         // The first answer's alone: whoever hashes along waits for what the others bring, and may hold nothing that they need.
         let hashes = first.is_some().then(|| transfer.take_hashes(range.start)).flatten();
-        let has_hashes = hashes.is_some();
-        let fetch = Self {
-            is_small: range.start == 0 && range.end <= SMALL_BYTES_MAX && hydration.size() == Some(range.end),
-            store_bytes: if is_long { STORE_BYTES } else { PIECE_BYTES },
+        let is_hashed = hashes.is_some();
+        let this = Self {
+            is_small: range.start == 0 && range.end <= small_max && hydration.size() == Some(range.end),
+            store_bytes: if is_long { store } else { piece },
             hashes,
+            is_hashed,
             gathered: Vec::new(),
             gathered_size: 0,
             gathered_start: range.start,
@@ -108,9 +106,9 @@ impl Fetch {
             transfer: transfer.clone(),
             id,
         };
-        let outcome = fetch.bring(first).await;
+        let outcome = this.bring(first).await;
         transfer.retire(id);
-        if has_hashes && outcome.is_ok() {
+        if is_hashed && outcome.is_ok() {
             hydration.hash_along(&transfer, range.end).await;
         }
         outcome
@@ -134,7 +132,7 @@ impl Fetch {
             }
             Err(failure) => {
                 hashes.into_iter().for_each(|hashes| self.transfer.put_hashes(hashes));
-                if self.is_small || self.gathered_size < REST_BYTES_MIN {
+                if self.is_small || self.gathered_size < self.transfer.sizes.rest_min {
                     self.gathered.clear();
                 }
                 if let Err(error) = self.store_rest().await {
@@ -170,6 +168,7 @@ impl Fetch {
                 return Err(error.into());
             }
             tokio::select! {
+                biased;
                 () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
                 () = tokio::time::sleep(STUMBLE_DELAY * stumbles) => {}
             }
@@ -182,6 +181,7 @@ impl Fetch {
         let place = self.transfer.place(self.id);
         let etag = self.hydration.etag();
         let object = tokio::select! {
+            biased;
             () = self.transfer.cancel.cancelled() => return Err(cancelled().into()),
             answer = origin.get(path, key, Some(place), Some(etag)) => answer.map_err(failure_of)?,
         };
@@ -192,7 +192,7 @@ impl Fetch {
             Some(range) if range == place => Ok((object.body, 0)),
             Some(_) => Err(Error::new(ErrorKind::OriginUnavailable, "the origin sent another range than was asked for").into()),
             None => {
-                self.transfer.learn_that_ranges_are_ignored();
+                self.transfer.take_the_whole(self.id);
                 Ok((object.body, place.start))
             }
         }
@@ -200,7 +200,7 @@ impl Fetch {
 
     async fn take_body(&mut self, body: Body, mut skip: u64) -> Result<(), Failure> {
         if self.memory.is_none() {
-            self.memory = self.hydration.memory_for(self.transfer.place(self.id)).await;
+            self.memory = self.hydration.memory_for(&self.transfer, self.transfer.place(self.id)).await;
         }
         let mut stream = body.into_stream();
         loop {
@@ -255,9 +255,10 @@ impl Fetch {
         let (pieces, start) = (mem::take(&mut self.gathered), self.gathered_start);
         self.gathered_start += mem::take(&mut self.gathered_size);
         let (hydration, transfer, id, before) = (self.hydration.clone(), self.transfer.clone(), self.id, self.storing.take());
+        let is_hashed = self.is_hashed;
         self.storing = Some(tokio::spawn(async move {
             let stored = async {
-                let extent = hydration.store(pieces).await?;
+                let extent = hydration.store(pieces, !is_hashed || transfer.is_read()).await?;
                 hydration.record_piece(&transfer, start, &extent).await?;
                 Ok::<_, Error>(StoredPiece::new(start, extent))
             };

@@ -148,7 +148,7 @@ impl Hydration {
         }
         let Ok(small) = transfer.content() else { return };
         let stored = async {
-            let extent = self.store(small).await?;
+            let extent = self.store(small, transfer.is_read()).await?;
             self.record_piece(transfer, 0, &extent).await
         };
         if let Err(error) = stored.await {
@@ -175,7 +175,7 @@ impl Hydration {
             self.native.publish_copy(current, &self.key, content, identity, self.base.object, terms)
         };
         match transfer.content() {
-            Ok(small) => self.publish_small(small, publish, crc.clone()).await,
+            Ok(small) => self.publish_small(small, transfer.is_read(), publish, crc.clone()).await,
             Err(pieces) => {
                 let extents = pieces.iter().map(StoredPiece::extent).collect();
                 publish(assembled(extents, crc.clone())).await
@@ -187,6 +187,7 @@ impl Hydration {
     async fn publish_small<F: Future<Output = Result<()>>>(
         &self,
         small: Vec<Bytes>,
+        is_read: bool,
         publish: impl FnOnce(Content) -> F,
         crc: Checksum,
     ) -> Result<()> {
@@ -195,7 +196,7 @@ impl Hydration {
             let integrity = Integrity { sealing: self.sealing(), ..Integrity::default() };
             publish(self.native.ingest(Body::from_bytes(small.concat()), integrity).await?).await?;
         } else {
-            let extent = self.store(small).await?;
+            let extent = self.store(small, is_read).await?;
             let blob = extent.blob.clone();
             let published = publish(assembled(vec![extent], crc)).await;
             if let Err(error) = &published

@@ -1,7 +1,7 @@
 //! Single flight: at most one transfer of a cold key at a time, which all its readers join.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use umbra_core::ObjectKey;
 use umbra_meta::Partition;
 
-use crate::transfer::{Transfer, Visit};
+use crate::transfer::{Sizes, Transfer, Visit};
 
 /// How many requests for ranges one bucket's transfers have under way at the origin.
 const LANES: usize = 8;
@@ -48,13 +48,20 @@ impl Earlier {
 }
 
 /// The transfers under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flights {
-    transfers: Mutex<HashMap<(Partition, ObjectKey), Flight>>,
+    sizes: Sizes,
+    /// In an order, so that they are stopped in that.
+    transfers: Mutex<BTreeMap<(Partition, ObjectKey), Flight>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
 
 impl Flights {
+    /// None yet; their objects will be cut like this.
+    pub(crate) fn new(sizes: Sizes) -> Self {
+        Self { sizes, transfers: Mutex::default(), lanes: Mutex::default() }
+    }
+
     /// A visit to the transfer of `key` by a request that has passed `path`, and what a new one has to wait for, which is stopped together with
     /// `stopping`.
     ///
@@ -69,7 +76,7 @@ impl Flights {
         flight.earlier.extend(flight.current.take());
         let is_kept = flight.earlier.iter().all(|earlier| earlier.brings_no_more());
         let landing = if is_kept { flight.earlier.clone() } else { Vec::new() };
-        let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept));
+        let transfer = Arc::new(Transfer::new(stopping.child_token(), is_kept, self.sizes));
         flight.current = Some(transfer.clone());
         path.clone_into(&mut flight.path);
         let visit = transfer.enter().expect("a new transfer has not ended");
@@ -93,10 +100,11 @@ impl Flights {
         }
     }
 
-    /// Lets later readers start a transfer of their own: what the origin holds is about to change.
+    /// Lets later readers start a transfer of their own: what the origin holds is about to change. One that has not asked the origin yet is as
+    /// good as that, and asked besides it would bring the same bytes twice.
     pub(crate) fn forget(&self, partition: Partition, key: &ObjectKey) {
         if let Some(flight) = self.transfers.lock().get_mut(&(partition, key.clone())) {
-            flight.earlier.extend(flight.current.take());
+            flight.earlier.extend(flight.current.take_if(|current| current.has_asked()));
         }
     }
 

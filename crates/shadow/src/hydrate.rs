@@ -28,18 +28,16 @@ use umbra_meta::Revision;
 use umbra_store::{Bucket, Catalog, Native};
 
 use crate::{
-    fetch::{Failure, Fetch, STORE_BYTES},
+    fetch::{Failure, Fetch},
     origin::{Origin, ShadowPath},
     stats::Stats,
-    transfer::{End, Step, Transfer, cut_off},
+    transfer::{End, Sizes, Step, Transfer, cut_off},
     uncarried::Notes,
     view::{Base, View},
 };
 
 /// The unit in which hydrations share their memory budget.
 pub(crate) const PERMIT_BYTES: u64 = 64 * 1024;
-/// What the largest request takes of it: with less, nothing would ever begin.
-pub(crate) const PERMITS_MIN: usize = (2 * STORE_BYTES / PERMIT_BYTES) as usize;
 
 /// How long an origin may take to tell of an object whose bytes are here or will be asked for with its ETag: who reads it waits for the answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -197,6 +195,7 @@ impl Hydration {
     async fn fill(self: Arc<Self>, transfer: Arc<Transfer>) -> Result<(), Failure> {
         let filled = async {
             let _permit = tokio::select! {
+                biased;
                 () = transfer.cancel.cancelled() => return Ok(()),
                 permit = self.background.clone().acquire_owned() => permit,
             };
@@ -247,14 +246,14 @@ impl Hydration {
     // === What fetches need ===
 
     /// The share of the memory budget for bringing `range`: a piece being gathered and one being stored.
-    pub(crate) async fn memory_for(&self, range: ByteRange) -> Option<OwnedSemaphorePermit> {
-        let permits = u32::try_from(range.len().min(2 * STORE_BYTES).div_ceil(PERMIT_BYTES)).expect("two pieces are few permits");
-        self.memory.clone().acquire_many_owned(permits).await.ok()
+    pub(crate) async fn memory_for(&self, transfer: &Transfer, range: ByteRange) -> Option<OwnedSemaphorePermit> {
+        let permits = permits_for(range.len()).min(permits_min(transfer.sizes));
+        self.memory.clone().acquire_many_owned(u32::try_from(permits).expect("two pieces are few permits")).await.ok()
     }
 
     /// Memory for `size` bytes more, if there is some to spare.
     pub(crate) fn spare_memory(&self, size: u64) -> Option<OwnedSemaphorePermit> {
-        let permits = u32::try_from(size.div_ceil(PERMIT_BYTES)).ok()?;
+        let permits = u32::try_from(permits_for(size)).ok()?;
         self.memory.clone().try_acquire_many_owned(permits).ok()
     }
 
@@ -269,6 +268,15 @@ impl Hydration {
         let first = PartNumber::new(1).expect("1 is a part number");
         tokio::spawn(async move { timeout(PATIENCE, origin.part_size(&path, &key, &etag, first)).await.ok()?.ok().flatten() })
     }
+}
+
+/// What the largest request takes of the memory budget: with less, nothing would ever begin.
+pub(crate) const fn permits_min(sizes: Sizes) -> u64 {
+    permits_for(2 * sizes.store)
+}
+
+const fn permits_for(bytes: u64) -> u64 {
+    bytes.div_ceil(PERMIT_BYTES)
 }
 
 fn cleared() -> Error {

@@ -62,6 +62,7 @@ mod jobs;
 mod key_locks;
 mod late_mirror;
 mod lifecycle;
+mod limits;
 mod list;
 mod list_advance;
 mod list_level;
@@ -115,9 +116,10 @@ pub use inventory::ColdTotals;
 pub use jobs::{
     Difference, Finding, Job, JobCounts, JobKind, JobOptions, JobOrder, JobRequest, JobState, Note, NotesPage, Tally, no_such_job,
 };
+pub use limits::ShadowLimits;
 pub use origins::OriginFactory;
 pub use repairs::PendingRepair;
-pub use shadow::{Shadow, ShadowLimits, ShadowParts};
+pub use shadow::{Shadow, ShadowParts};
 pub use stats::{OriginFault, ShadowCounts};
 pub use status::{ShadowStatus, UncarriedSummary};
 pub use uncarried::{UncarriedObject, UncarriedReason};

@@ -80,6 +80,7 @@ impl Worker {
                 }
             };
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => {}
                 _ = timeout(wait.min(SLEEP_MAX), self.shadow.0.lifecycle.changed.notified()) => {}
             }

@@ -7,11 +7,11 @@ use umbra_store::SealedBlobs;
 
 use crate::{
     news::Follower,
-    transfer::{FETCH_BYTES, StoredPiece, Visit, cut_off},
+    transfer::{StoredPiece, Visit, cut_off},
 };
 
-/// How far ahead of itself a reader has bytes brought: four requests, so that some are on their way while others arrive.
-const AHEAD_BYTES: u64 = 4 * FETCH_BYTES;
+/// How many requests ahead of itself a reader has bytes brought: some are on their way while others arrive.
+const AHEAD_FETCHES: u64 = 4;
 
 /// What a reader finds at its position.
 pub(crate) enum At {
@@ -114,9 +114,11 @@ impl Reader {
     /// Has the next bytes brought, a good way ahead.
     fn demand(&mut self) {
         // To where whole requests end, so that none is for less.
-        let ahead = self.range.start.saturating_add(AHEAD_BYTES);
-        let wanted = self.range.end.min(ahead - ahead % FETCH_BYTES);
-        if self.demanded <= self.range.start || (self.demanded < wanted && self.demanded - self.range.start < AHEAD_BYTES - FETCH_BYTES) {
+        let fetch = self.transfer.sizes.fetch;
+        let ahead = self.range.start.saturating_add(AHEAD_FETCHES * fetch);
+        let wanted = self.range.end.min(ahead - ahead % fetch);
+        let is_little = self.demanded.saturating_sub(self.range.start) < (AHEAD_FETCHES - 1) * fetch;
+        if self.demanded <= self.range.start || (self.demanded < wanted && is_little) {
             self.transfer.demand(ByteRange::new(self.range.start, wanted));
             self.demanded = wanted;
         }

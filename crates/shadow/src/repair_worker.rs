@@ -98,6 +98,7 @@ impl Shadow {
         let stopping = self.0.stopping.clone();
         self.0.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => {}
                 () = worker => {}
             }
@@ -123,6 +124,7 @@ impl Shadow {
             }
             let sleep = self.0.repairs.next_due(&running).map_or(SLEEP_MAX, |due| until(self.now(), due).min(SLEEP_MAX));
             tokio::select! {
+                biased;
                 Some((name, next)) = passes.next() => {
                     running.remove(&name);
                     if let Some(next) = next {

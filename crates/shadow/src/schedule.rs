@@ -238,6 +238,7 @@ impl Shadow {
                 return outcome;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(delay) => (attempt, delay) = (attempt + 1, delay * 2),
                 () = self.0.stopping.cancelled() => return outcome,
             }

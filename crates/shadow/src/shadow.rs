@@ -28,17 +28,19 @@ use umbra_store::{
 
 use crate::{
     flights::Flights,
-    hydrate::{PERMIT_BYTES, PERMITS_MIN},
+    hydrate::{PERMIT_BYTES, permits_min},
     intent::{Live, LiveIntents},
     jobs::Jobs,
     key_locks::KeyLocks,
     lifecycle::LifecycleHandle,
+    limits::ShadowLimits,
     origin::{Origin, ShadowPath},
     origins::{OriginFactory, Origins},
     repairs::Repairs,
     revalidate::Revalidations,
     schedule::Schedule,
     stats::{Stats, StatsByBucket},
+    transfer::Sizes,
     users::{UserGuard, Users},
     versions::{named, refuse_other},
     view::View,
@@ -47,31 +49,6 @@ use crate::{
 
 /// How many requests all hydrations together have under way for bytes that nobody waits for.
 const BACKGROUND_FETCHES: usize = 4;
-
-/// What an operator can set.
-#[derive(Clone, Debug)]
-pub struct ShadowLimits {
-    /// Memory that all hydrations together may hold, in bytes. More lets more cold objects come in at once, and a crash lose more of what is on
-    /// its way.
-    pub hydration_memory_bytes: u64,
-    /// The name of this node among those that share the store. Two processes of one name never run at once.
-    pub node: String,
-    /// How long a job rests after a failure that may pass; longer after each that follows.
-    pub job_retry_delay: Duration,
-    /// Whether another process may keep the buckets with an origin: then this one refuses them until [`Shadow::start`].
-    pub is_shared: bool,
-}
-
-impl Default for ShadowLimits {
-    fn default() -> Self {
-        Self {
-            hydration_memory_bytes: 64 * 1024 * 1024,
-            node: "local".to_owned(),
-            job_retry_delay: Duration::from_secs(1),
-            is_shared: false,
-        }
-    }
-}
 
 /// What a [`Shadow`] is made of.
 #[derive(Debug)]
@@ -131,7 +108,8 @@ impl Shadow {
     /// Puts a shadow together. Nothing runs before [`Shadow::start`].
     pub fn new(parts: ShadowParts) -> Self {
         let ShadowParts { native, catalog, origins, clock, settings } = parts;
-        let permits = usize::try_from(settings.hydration_memory_bytes / PERMIT_BYTES).unwrap_or(usize::MAX);
+        let sizes = Sizes::of_piece(settings.piece_bytes.get());
+        let permits = (settings.hydration_memory_bytes / PERMIT_BYTES).max(permits_min(sizes));
         Self(Arc::new(Inner {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
@@ -141,7 +119,7 @@ impl Shadow {
             origins: Origins::new(origins, catalog.clone()),
             catalog,
             clock,
-            flights: Flights::default(),
+            flights: Flights::new(sizes),
             locks: KeyLocks::default(),
             part_locks: KeyLocks::default(),
             live_intents: Mutex::default(),
@@ -149,7 +127,7 @@ impl Shadow {
             held_back: Mutex::default(),
             stats: StatsByBucket::default(),
             cleaned: Mutex::default(),
-            hydration_memory: Arc::new(Semaphore::new(permits.clamp(PERMITS_MIN, Semaphore::MAX_PERMITS))),
+            hydration_memory: Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
             background: Arc::new(Semaphore::new(BACKGROUND_FETCHES)),
             repairs: Repairs::default(),
             lifecycle: LifecycleHandle::default(),

@@ -5,10 +5,19 @@
 //! [`crate::hydrate`]), which runs the fetches. Bytes are kept in memory until they are stored, then read from the blob store. A reader that
 //! leaves changes nothing.
 
+mod sizes;
 mod state;
 mod stored_piece;
 
-use std::{fmt, future::Future, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
@@ -23,18 +32,9 @@ use crate::{
     news::{Follower, News},
     reader::{At, Reader},
 };
+pub(crate) use sizes::Sizes;
 use state::State;
 pub(crate) use stored_piece::StoredPiece;
-
-/// What ranges are widened to before the origin is asked. A reader waits for at most so much before its first byte, 8 ms at a gigabit a
-/// second; smaller pieces would make more requests and more records of the same object.
-pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
-/// The most bytes one request for a range asks of the origin: what a fetch that dies may have to fetch again.
-pub(crate) const FETCH_BYTES: u64 = 4 * PIECE_BYTES;
-/// The largest object that is brought by one request from the first byte to the last, if nobody waits for a part of it: the fewest requests,
-/// hashed as it comes. What is larger comes in ranges, so that a crash costs little of it; where the size is not known, so many bytes are asked
-/// for first, which is as long as readers of later ones may have to wait.
-pub(crate) const WHOLE_BYTES_MAX: u64 = 16 * PIECE_BYTES;
 
 /// How a transfer ended.
 #[derive(Clone, Debug)]
@@ -87,7 +87,11 @@ pub(crate) struct Visit(Arc<Transfer>);
 impl Visit {
     /// Begins to read `range`.
     pub(crate) fn read(self, blobs: SealedBlobs, range: ByteRange) -> Reader {
-        let is_whole = range.start == 0 && self.0.state.lock().size == Some(range.end);
+        let is_whole = {
+            let mut state = self.0.state.lock();
+            state.is_read = true;
+            range.start == 0 && state.size == Some(range.end)
+        };
         let changed = self.0.follow();
         Reader::new(self, changed, blobs, range, is_whole)
     }
@@ -117,14 +121,26 @@ pub(crate) struct Transfer {
     pub(crate) cancel: CancellationToken,
     /// Whether its pieces have rows, so that another transfer can go on with them.
     pub(crate) is_kept: bool,
+    /// How its object is cut.
+    pub(crate) sizes: Sizes,
+    /// Whether the origin has been asked for the object: what it answers may be from then.
+    has_asked: AtomicBool,
     /// Told when it has ended and nothing of it is under way any more.
     pub(crate) landed: CancellationToken,
 }
 
 impl Transfer {
-    pub(crate) fn new(cancel: CancellationToken, is_kept: bool) -> Self {
-        let landed = CancellationToken::new();
-        Self { state: Mutex::default(), leftovers: Mutex::default(), changed: News::default(), cancel, is_kept, landed }
+    pub(crate) fn new(cancel: CancellationToken, is_kept: bool, sizes: Sizes) -> Self {
+        Self {
+            state: Mutex::new(State::new(sizes)),
+            leftovers: Mutex::default(),
+            changed: News::default(),
+            cancel,
+            is_kept,
+            sizes,
+            has_asked: AtomicBool::new(false),
+            landed: CancellationToken::new(),
+        }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -134,6 +150,11 @@ impl Transfer {
     }
 
     // === What the hydration tells ===
+
+    /// Tells that the origin is about to be asked for the object.
+    pub(crate) fn asks(&self) {
+        self.has_asked.store(true, Ordering::SeqCst);
+    }
 
     /// Tells readers what the object is, as the origin just said.
     pub(crate) fn announce(&self, info: ObjectInfo) {
@@ -196,9 +217,17 @@ impl Transfer {
         self.state.lock().fetch(fetch).map_or(ByteRange::new(0, 0), |fetch| ByteRange::new(fetch.arrived, fetch.end))
     }
 
-    /// Learns that the origin answers a request for a range with the whole: nothing is asked of it besides that any more.
+    /// Learns that the origin answers a request for a range with the whole: nothing is asked of it in the background besides that any more.
     pub(crate) fn learn_that_ranges_are_ignored(&self) {
         self.state.lock().ignores_ranges = true;
+    }
+
+    /// Learns the same by the answer to a fetch, which goes on to the end.
+    pub(crate) fn take_the_whole(&self, fetch: u64) {
+        self.update(|state| {
+            state.ignores_ranges = true;
+            state.extend(fetch);
+        });
     }
 
     /// Tells that the bytes of `piece`, which a fetch brought, are stored and need not be kept in memory.
@@ -295,9 +324,19 @@ impl Transfer {
         Some(Visit(self.clone()))
     }
 
+    /// Whether anybody has begun to read it: then others may soon.
+    pub(crate) fn is_read(&self) -> bool {
+        self.state.lock().is_read
+    }
+
     /// Asks for every byte, whether or not anybody reads them.
     pub(crate) fn want_whole(&self) {
         self.update(|state| state.wants_whole = true);
+    }
+
+    /// Whether what it brings may be what the origin held before now.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.has_asked.load(Ordering::SeqCst)
     }
 
     /// Whether it has ended or been stopped, though it may not have landed.

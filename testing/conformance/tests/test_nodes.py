@@ -222,6 +222,35 @@ def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
         pair.close()
 
 
+def test_the_database_crashes_under_all_nodes(nodes, database):
+    """Requests wait or get 503 while it is away; nothing acknowledged is lost, and all nodes go on by themselves."""
+    client(nodes[0]).create_bucket(Bucket="crashed")
+    workers = [Worker(n, "crashed", "database") for n in range(6)]
+    fresh = [client(nodes[n % 3]) for n in range(6)]
+    for worker in workers:
+        worker.connect(fresh[worker.number])
+        worker.start()
+    for _ in range(2):
+        before = [worker.acknowledged for worker in workers]
+        database.restart()
+
+        def all_went_on():
+            for node in nodes:
+                # A leader for which it took too long ends; whoever looks after it starts it again.
+                if not node.process.running():
+                    node.start()
+            [worker.connect(fresh[worker.number]) for worker in workers]
+            return all(worker.acknowledged > was + 3 for worker, was in zip(workers, before))
+
+        until("all went on", all_went_on, seconds=90)
+    for worker in workers:
+        worker.stopping.set()
+        worker.join()
+        assert worker.wrong is None, worker.wrong
+    for node in nodes:
+        check(client(node), "crashed", workers)
+
+
 def test_a_leader_that_was_frozen_ends(nodes, seaweed):
     """One that stood still, and was followed, changes nothing when it moves again: it ends, and joins as any other when it is started."""
     pair = Shadowed(nodes.others()[0], seaweed).create(write_through=True)

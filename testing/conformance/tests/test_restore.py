@@ -85,8 +85,10 @@ def test_back_to_a_moment(tmp_path, engine):
         database.resume()
         until("it is promoted", lambda: database.sql("SELECT pg_is_in_recovery()") == "f", 60)
 
-        # On another machine: nothing of the data directory is needed but the key.
-        again = Umbra(tmp_path / "again", *flags, env=env).start()
+        # On another machine: nothing of the data directory is needed but the key. As of that moment the first server runs: its lease has to end.
+        again = Umbra(tmp_path / "again", *flags, env=env).start(ready=False)
+        until("it leads", lambda: "Umbra is ready" in again.stdout() or not again.process.running(), 120)
+        again.await_ready()
         c = again.client()
         for key, body in bodies.items():
             assert read(c, "bucket", key) == body

@@ -91,7 +91,9 @@ impl Life {
             }
         }
         let left = held.keys().filter(|blob| !named.contains_key(*blob)).count();
-        let excused = uploads > 0 || self.world.history.lock().crashes > 0 || !self.world.env.faults().is_empty();
+        let env = &self.world.env;
+        let is_faulty = !env.faults().is_empty() || !env.lost_answers().is_empty();
+        let excused = uploads > 0 || self.world.history.lock().crashes > 0 || is_faulty;
         if left > 0 && !excused {
             self.world.complain("", format!("{left} blobs belong to nothing"));
         }

@@ -86,7 +86,7 @@ impl Client {
             0 => RangeSpec::Suffix { length: 1 + first },
             1 => RangeSpec::From { first, last: None },
             _ => {
-                let most = if env.dials.big && env.chance(0.5) { env.dials.origin_size_max / 3 } else { 100 };
+                let most = if (env.dials.big || env.dials.is_cut_small()) && env.chance(0.5) { env.dials.origin_size_max / 3 } else { 100 };
                 RangeSpec::From { first, last: Some(first + env.below(most) as u64) }
             }
         };

@@ -3,7 +3,7 @@
 //! What may leave it again is what was sent and could not be kept:
 //! - everything, where the copy had to be thrown away: the key was written, its origin's object or the shadow changed meanwhile;
 //! - of a transfer that was cut off, by a crash, a fault of our stores or an origin that stays away, what was not stored yet. That is bounded:
-//!   a small object as a whole, of a larger one what one request gathers and stores at a time.
+//!   a small object as a whole, of a larger one what one request gathers and stores at a time. A lost answer of our store is no such fault.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,13 @@ use umbra_core::ByteRange;
 use crate::{
     env::Dials,
     history::{History, Op, Outcome},
-    origin::{CHUNK_MAX, Change, Ending, Failed, Fetch},
+    origin::{Change, Ending, Failed, Fetch},
 };
 
-/// What is stored at once of an answer to a request for a range.
-const PIECE_BYTES: u64 = 1024 * 1024;
-/// What is stored at once of a longer answer, and how many such pieces are at a time.
-const STORE_BYTES: u64 = 2 * PIECE_BYTES;
+/// How many pieces of a long answer are stored at a time.
 const STORES_MAX: u64 = 3;
-/// The longest answer to a request for a range, and the largest object that is kept in memory until it is whole.
-const SMALL_BYTES: u64 = 4 * PIECE_BYTES;
-/// What is not worth storing of a transfer that broke off.
-const REST_BYTES: u64 = 64 * 1024;
+/// How many answers to the commit of one row must be lost before it is given up.
+const COMMITS_MAX: usize = 3;
 /// How many requests in a row must fail before a transfer gives up.
 const STUMBLES: usize = 3;
 
@@ -42,6 +37,7 @@ pub(crate) struct Excuses<'a> {
     pub(crate) history: &'a History,
     pub(crate) changes: &'a [Change],
     pub(crate) faults: Vec<u64>,
+    pub(crate) lost_answers: Vec<u64>,
     pub(crate) failures: Vec<Failed>,
 }
 
@@ -112,7 +108,8 @@ impl Excuses<'_> {
         let all = earlier.size;
         let failures = || self.failures.iter().filter(|failed| failed.key == earlier.key && during.contains(&failed.tick));
         let is_away = failures().count() >= STUMBLES || failures().any(|failed| failed.refused);
-        let is_cut = happened(&self.history.life_ends) || happened(&self.faults);
+        let is_given_up = self.lost_answers.iter().filter(|tick| during.contains(tick)).count() >= COMMITS_MAX;
+        let is_cut = happened(&self.history.life_ends) || happened(&self.faults) || is_given_up;
         let is_broken = earlier.ending == Ending::Broken;
         // There is no going on with what has no length; and who always sends the whole is found out by asking for parts.
         if self.dials.ignores_range || self.dials.hides_length && (is_cut || is_broken || failures().next().is_some()) {
@@ -121,18 +118,23 @@ impl Excuses<'_> {
         // Kept in memory until it is the object: any failure on the way there costs it.
         // Or what was left of it, asked for when the answer before broke off.
         let is_whole = earlier.range.is_none_or(|range| range.end == earlier.size);
-        if is_whole && earlier.size <= SMALL_BYTES && (is_cut || is_away || failures().next().is_some()) {
+        // What is stored at once of an answer to a request for a range, which is for no more than a small object has.
+        let piece = self.dials.piece_bytes.get();
+        let small = 4 * piece;
+        if is_whole && earlier.size <= small && (is_cut || is_away || failures().next().is_some()) {
             return all;
         }
         // Ranges begin where pieces do; any other is for the rest of an answer that broke off, and stored as that was.
         let asked = earlier.range.unwrap_or(ByteRange::new(0, earlier.size));
-        let is_rest = !asked.start.is_multiple_of(PIECE_BYTES) && earlier.size > SMALL_BYTES;
-        let is_long = asked.len() > SMALL_BYTES || is_rest;
-        let (piece, pieces) = if is_long { (STORE_BYTES, STORES_MAX) } else { (PIECE_BYTES, 1) };
+        let is_rest = !asked.start.is_multiple_of(piece) && earlier.size > small;
+        let is_long = asked.len() > small || is_rest;
+        let (stored, pieces) = if is_long { (2 * piece, STORES_MAX) } else { (piece, 1) };
+        let chunk = self.dials.chunk_max(usize::try_from(all).unwrap_or(usize::MAX)) as u64;
         match (is_cut, is_away) {
             // One that is gathered, and those being stored.
-            (true, _) => (1 + pieces) * (piece + CHUNK_MAX as u64),
-            (false, true) => REST_BYTES + CHUNK_MAX as u64,
+            (true, _) => (1 + pieces) * (stored + chunk),
+            // What is not worth storing.
+            (false, true) => piece / 16 + chunk,
             (false, false) => 0,
         }
     }

@@ -1,6 +1,6 @@
 //! What a seed decides: chance, time, what goes wrong, and the moment of a crash.
 
-use std::{future, time::Duration};
+use std::{future, num::NonZeroU64, time::Duration};
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -16,6 +16,13 @@ const REST_MS: i64 = 1_500;
 const BIG_MAX: usize = 6_000_000;
 /// The size of the smallest that is brought in several pieces.
 pub(crate) const BIG_MIN: usize = 1_200_000;
+/// The usual size of a piece.
+const PIECE_BYTES: NonZeroU64 = NonZeroU64::new(1024 * 1024).expect("it is not 0");
+/// The most that arrives at once, in pieces of the usual size.
+const CHUNK_MAX: usize = 200_000;
+/// The largest object of a world whose objects are cut into many small pieces, at least, and into how many it is cut, at least.
+const CUT_SMALL_MIN: usize = 6_000;
+const CUT_SMALL_PIECES: u64 = 64;
 /// When every world begins.
 const BEGIN_MS: i64 = 1_700_000_000_000;
 
@@ -41,6 +48,8 @@ pub(crate) struct Dials {
     pub(crate) origin_size_max: usize,
     /// Whether some of the origin's objects span several pieces.
     pub(crate) big: bool,
+    /// The size of a piece. The first request for an object is for sixteen: with small ones, objects reach far behind that.
+    pub(crate) piece_bytes: NonZeroU64,
     /// Whether a reader brings only what it asks for.
     pub(crate) touched: bool,
     /// Whether copies are held against the origin after a while.
@@ -95,9 +104,29 @@ impl Dials {
             hides_length: rng.random_bool(0.1),
             ignores_range: rng.random_bool(0.1),
             versions: rng.random_bool(0.4) || keeps_versions,
+            piece_bytes: piece_bytes(&mut rng, if big { BIG_MAX } else { size_max }),
             mutation,
         }
     }
+
+    /// Whether the largest objects reach behind the first request for them.
+    pub(crate) const fn is_cut_small(&self) -> bool {
+        self.piece_bytes.get() < PIECE_BYTES.get()
+    }
+
+    /// The most that arrives at once of an object of `size` bytes.
+    pub(crate) fn chunk_max(&self, size: usize) -> usize {
+        let most = if size > 100_000 { CHUNK_MAX } else { 1 + size / 2 };
+        most.min(usize::try_from(CHUNK_MAX as u64 * self.piece_bytes.get() / PIECE_BYTES).expect("it is no more than it was"))
+    }
+}
+
+/// The size of pieces in a world whose objects have up to `size_max` bytes.
+fn piece_bytes(rng: &mut StdRng, size_max: usize) -> NonZeroU64 {
+    if !rng.random_bool(0.2) || size_max < CUT_SMALL_MIN {
+        return PIECE_BYTES;
+    }
+    NonZeroU64::new(size_max as u64 / CUT_SMALL_PIECES).unwrap_or(NonZeroU64::MIN)
 }
 
 struct State {
@@ -110,6 +139,8 @@ struct State {
     life: Option<Instant>,
     /// When something was made to fail at our side.
     faults: Vec<u64>,
+    /// When an answer of our store was lost.
+    lost_answers: Vec<u64>,
     /// Until when the origin refuses our credentials.
     refused_until_ms: i64,
 }
@@ -132,6 +163,7 @@ impl Env {
             base_ms: BEGIN_MS,
             life: None,
             faults: Vec::new(),
+            lost_answers: Vec::new(),
             refused_until_ms: 0,
         };
         Self { dials, state: Mutex::new(state), crash: Notify::new() }
@@ -172,8 +204,22 @@ impl Env {
         wrong
     }
 
+    /// Like [`Env::goes_wrong`], of the answer to a commit: what is there can be looked up, so it excuses little.
+    pub(crate) fn loses_answer(&self, probability: f64) -> bool {
+        let wrong = self.goes_wrong(probability);
+        if wrong {
+            let tick = self.tick();
+            self.state.lock().lost_answers.push(tick);
+        }
+        wrong
+    }
+
     pub(crate) fn faults(&self) -> Vec<u64> {
         self.state.lock().faults.clone()
+    }
+
+    pub(crate) fn lost_answers(&self) -> Vec<u64> {
+        self.state.lock().lost_answers.clone()
     }
 
     /// From now on nothing goes wrong.

@@ -38,6 +38,7 @@ pub(crate) fn judge(world: &World, history: &History, egress: EgressRule) -> Vec
         history,
         changes: &record.changes,
         faults: world.env.faults(),
+        lost_answers: world.env.lost_answers(),
         failures: world.origin.failures(),
     };
     wrong.extend(excuses.judge(&record.fetches, egress).into_iter().map(|(key, text)| (Some(key), text)));
@@ -52,7 +53,12 @@ impl Record<'_> {
             fetches: self.fetched(key),
             life_ends: self.history.life_ends.clone(),
             // Of a small object, where it could not become the object at once: its commit failed, or its tags could not be had.
-            keeps_pieces: dials.big || dials.hides_length || dials.touched || dials.store_faults > 0.0 || dials.origin_faults > 0.0,
+            keeps_pieces: dials.big
+                || dials.is_cut_small()
+                || dials.hides_length
+                || dials.touched
+                || dials.store_faults > 0.0
+                || dials.origin_faults > 0.0,
             revalidates: dials.revalidates,
             writes: &self.world.writes,
         };

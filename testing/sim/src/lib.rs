@@ -16,6 +16,8 @@
 //! - `writes.rs` makes content, headers and metadata name the write they came of, so that nothing mixed or altered passes.
 //! - `mutation.rs` breaks the product through its seams, to show that all this notices.
 //!
+//! In some worlds cold objects are cut so small that they reach far behind the first request for them.
+//!
 //! What actors there are says `run.rs`: clients, an administrator, an owner, one who starts and stops jobs, and one who turns versions on.
 //!
 //! # What is not simulated

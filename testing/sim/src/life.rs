@@ -125,7 +125,7 @@ impl Life {
             catalog: catalog.clone(),
             origins: Arc::new(TheOrigin(world.origin.clone())),
             clock,
-            settings: ShadowLimits::default(),
+            settings: ShadowLimits { piece_bytes: world.env.dials.piece_bytes, ..ShadowLimits::default() },
         });
         Ok(Self { world, catalog, native, shadow, cx: RequestContext::default(), reclaim })
     }

@@ -26,9 +26,6 @@ use crate::{
     writes::{self, TagsId, WriteId, md5},
 };
 
-/// The most that arrives at once.
-pub(crate) const CHUNK_MAX: usize = 200_000;
-
 /// An object there.
 #[derive(Clone, Debug)]
 struct Held {
@@ -333,7 +330,7 @@ impl Sending {
             self.end(Ending::Complete);
             return None;
         }
-        let most = if self.content.len() > 100_000 { CHUNK_MAX } else { 1 + self.content.len() / 2 };
+        let most = self.env.dials.chunk_max(self.content.len());
         let size = (1 + self.env.below(most) as u64).min(self.wanted.len());
         let position = |at: u64| usize::try_from(at).expect("content is in memory");
         let chunk = self.content.slice(position(self.wanted.start)..position(self.wanted.start + size));

@@ -34,7 +34,7 @@ impl SimMeta {
             if chance.our_fault(rate) {
                 return if chance.chance(0.9) { CommitFault::Unavailable } else { CommitFault::Full };
             }
-            if chance.our_fault(rate) { CommitFault::LostAcknowledgement } else { CommitFault::None }
+            if chance.loses_answer(rate) { CommitFault::LostAcknowledgement } else { CommitFault::None }
         });
         Self { env, inner, truth }
     }

@@ -13,11 +13,12 @@ use umbra_core::{Random, SystemRandom};
 
 use super::{
     address::{Address, Place, RecordAddress},
+    direct::{self, Direct, WriteDirect},
     file::{self, SyncFile, in_background},
     hold::Hold,
     layout::Layout,
     record::{self, Absent, BlockChecksums, Form, HEADER_LEN, Nonce},
-    segment::{Reservation, Segment},
+    segment::{Packing, Reservation, Segment},
     segments::Segments,
     settings::DiskSettings,
     space::Space,
@@ -32,6 +33,7 @@ pub(super) struct Engine {
     pub(super) settings: DiskSettings,
     pub(super) layout: Layout,
     pub(super) space: Space,
+    pub(super) direct: Arc<Direct>,
     pub(super) segments: Segments,
     pub(super) pins: Pins<Place>,
     hold: Hold,
@@ -45,11 +47,12 @@ pub(super) struct Engine {
 pub(super) struct Components {
     pub(super) random: Arc<dyn Random>,
     pub(super) sync: SyncFile,
+    pub(super) write_direct: WriteDirect,
 }
 
 impl Default for Components {
     fn default() -> Self {
-        Self { random: Arc::new(SystemRandom), sync: Arc::new(File::sync_data) }
+        Self { random: Arc::new(SystemRandom), sync: Arc::new(File::sync_data), write_direct: Arc::new(direct::write) }
     }
 }
 
@@ -58,18 +61,19 @@ impl Engine {
         let settings = settings.clamped();
         let (layout, lock) = Layout::open(dir).map_err(Error::from_io("open the directories of the blob store"))?;
         let hold = Hold::open(&layout.hold_file()).map_err(Error::from_io("open the directories of the blob store"))?;
-        let segments = Segments::open(&layout, &settings).map_err(Error::from_io("open the segments"))?;
+        let direct = Arc::new(Direct::new(&lock, Arc::clone(&components.write_direct)));
+        let segments = Segments::open(&layout, &settings, Arc::clone(&direct)).map_err(Error::from_io("open the segments"))?;
         let space = Space::new(layout.root(), settings.reserve_bytes).map_err(Error::from_io("measure free space"))?;
-        Ok(Self { settings, layout, space, segments, pins: Pins::default(), hold, components, _lock: lock })
+        Ok(Self { settings, layout, space, direct, segments, pins: Pins::default(), hold, components, _lock: lock })
     }
 
     pub(super) fn nonce(&self) -> Nonce {
         self.components.random.array()
     }
 
-    /// Stores `content` as a record of a segment and sends the outcome once it is durable.
-    pub(super) fn append(self: &Arc<Self>, content: &[Bytes], done: oneshot::Sender<Result<Unclaimed>>) {
-        match self.write_record(content) {
+    /// Stores `content` as a record of a segment, packed so if it is large enough, and sends the outcome once it is durable.
+    pub(super) fn append(self: &Arc<Self>, content: &[Bytes], packing: Packing, done: oneshot::Sender<Result<Unclaimed>>) {
+        match self.write_record(content, packing) {
             Ok((segment, blob)) => {
                 // Nobody waits any more if the request was cancelled; the blob, unclaimed, is then deleted.
                 segment.make_durable(&self.components.sync, Box::new(move |outcome| drop(done.send(outcome.map(|()| blob)))));
@@ -78,17 +82,16 @@ impl Engine {
         }
     }
 
-    fn write_record(self: &Arc<Self>, content: &[Bytes]) -> Result<(Arc<Segment>, Unclaimed)> {
-        let checksums = BlockChecksums::of(content);
-        let (nonce, length) = (self.nonce(), checksums.length());
-        let len = record::record_len(length);
+    fn write_record(self: &Arc<Self>, content: &[Bytes], packing: Packing) -> Result<(Arc<Segment>, Unclaimed)> {
+        let (nonce, length) = (self.nonce(), content.iter().map(|chunk| chunk.len() as u64).sum());
+        let can_be_direct = length >= self.settings.direct_bytes_min && self.direct.is_on();
+        let packing = if can_be_direct { packing } else { Packing::Dense };
+        let len = packing.span_len(record::record_len(length));
         self.space.admit(len)?;
-        let reservation = self.segments.reserve(len).map_err(Error::from_io("reserve space in a segment"))?;
+        let reservation = self.segments.reserve(len, packing).map_err(Error::from_io("reserve space in a segment"))?;
 
-        let (header, tail) = (record::header(&nonce, Form::Whole { length }), checksums.finish(&nonce));
-        let pieces = [&header[..]].into_iter().chain(content.iter().map(|chunk| &chunk[..])).chain([&tail[..]]);
         let segment = Arc::clone(reservation.segment());
-        if let Err(source) = file::write_all_at(segment.file(), pieces, reservation.span().start) {
+        if let Err(source) = self.fill(&reservation, &nonce, length, content) {
             let error = Error::from_io("write a blob")(source);
             self.give_up(reservation, &error);
             return Err(error);
@@ -98,6 +101,26 @@ impl Engine {
         let length = u32::try_from(length).expect("a record is shorter than 4 GiB");
         let address = Address::Segment(RecordAddress { segment: segment.number(), offset, length, nonce });
         Ok((segment, Unclaimed::new(self, address)))
+    }
+
+    /// Writes the record for which `reservation` was made.
+    fn fill(&self, reservation: &Reservation, nonce: &Nonce, length: u64, content: &[Bytes]) -> std::io::Result<()> {
+        let (segment, offset) = (reservation.segment(), reservation.span().start);
+        let header = record::header(nonce, Form::Whole { length });
+        let Some(files) = segment.files() else {
+            let tail = BlockChecksums::of(content).finish(nonce);
+            let pieces = [&header[..]].into_iter().chain(content.iter().map(|chunk| &chunk[..])).chain([&tail[..]]);
+            return file::write_all_at(segment.file(), pieces, offset);
+        };
+        let mut run = self.direct.run(files, offset);
+        let mut checksums = BlockChecksums::new();
+        run.push(&header)?;
+        for chunk in content {
+            checksums.update(chunk);
+            run.push(chunk)?;
+        }
+        run.push(&checksums.finish(nonce))?;
+        run.pad()
     }
 
     /// Cleans up after a write that failed.

@@ -17,8 +17,8 @@
 //!   crc table: crc32c of the table · crc total: crc32c of the nonce followed by bytes 0 to 12 of the footer
 //! ```
 //!
-//! All numbers are little-endian. A record begins and ends with bytes that are not zero, and where records lie side by side nothing is
-//! between them: a page of a segment that is all zero, and holds an end of a record, holds nothing that lives (see `hole.rs`).
+//! All numbers are little-endian. A record begins and ends with bytes that are not zero, and between records there is nothing, or zeros:
+//! a page of a segment that is all zero, and holds an end of a record, holds nothing that lives (see `hole.rs`).
 //!
 //! A read checks the header (the nonce above all: an identifier that has gone stale reads nobody else's bytes) and every block it
 //! touches against its entry in the table. It does not need the footer, which says the same about the whole.

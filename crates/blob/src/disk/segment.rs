@@ -1,5 +1,8 @@
 //! One segment: a file that records are appended to.
 //!
+//! In most segments records lie side by side. In those for large records each begins at a multiple of 4 KiB, with zeros before it, and
+//! is written past the page cache.
+//!
 //! Writers reserve their span under a short lock, write it side by side, and then join a flush: the first becomes its leader and
 //! syncs the file for everyone whose write had completed before it began; whoever completes meanwhile rides on the next. No timer
 //! forms the groups, the flush itself does.
@@ -12,6 +15,7 @@ use std::{fs::File, io, ops::Range, sync::Arc};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
+    direct::{Files, UNIT},
     file::{self, SyncFile},
     hole,
 };
@@ -20,10 +24,21 @@ use crate::{Error, Result};
 /// What is done once a write is durable, or will never be. Runs on a blocking thread.
 pub(super) type OnDurable = Box<dyn FnOnce(Result<()>) + Send>;
 
+/// How records lie in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// Side by side.
+    Dense,
+    /// Each at a multiple of the unit in which the page cache can be passed.
+    Aligned,
+}
+
 /// A segment's file and who is busy with it.
 pub(super) struct Segment {
     number: u32,
     file: File,
+    /// The same file, for writes past the page cache.
+    direct: Option<File>,
     spans: Mutex<Spans>,
     flush: Mutex<Flush>,
 }
@@ -48,19 +63,29 @@ pub(super) struct Reservation {
     span: Range<u64>,
 }
 
+impl Packing {
+    /// How many bytes of a segment a record of `len` bytes takes.
+    pub(super) const fn span_len(self, len: u64) -> u64 {
+        match self {
+            Self::Dense => len,
+            Self::Aligned => len.next_multiple_of(UNIT as u64),
+        }
+    }
+}
+
 impl Segment {
-    /// A new segment.
-    pub(super) fn started(number: u32, file: File) -> Self {
-        Self::new(number, file, Some(0))
+    /// A new segment. `direct` is the same file, if its records are written past the page cache.
+    pub(super) fn started(number: u32, file: File, direct: Option<File>) -> Self {
+        Self::new(number, file, direct, Some(0))
     }
 
     /// A segment of earlier: it may end in a torn record, so that nothing is ever appended.
     pub(super) fn sealed(number: u32, file: File) -> Self {
-        Self::new(number, file, None)
+        Self::new(number, file, None, None)
     }
 
-    fn new(number: u32, file: File, tail: Option<u64>) -> Self {
-        Self { number, file, spans: Mutex::new(Spans { tail, writing: Vec::new() }), flush: Mutex::default() }
+    fn new(number: u32, file: File, direct: Option<File>, tail: Option<u64>) -> Self {
+        Self { number, file, direct, spans: Mutex::new(Spans { tail, writing: Vec::new() }), flush: Mutex::default() }
     }
 
     pub(super) const fn number(&self) -> u32 {
@@ -69,6 +94,11 @@ impl Segment {
 
     pub(super) const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The files to write past the page cache, if its records are written so.
+    pub(super) fn files(&self) -> Option<Files<'_>> {
+        self.direct.as_ref().map(|direct| Files { direct, cached: &self.file })
     }
 
     /// Reserves `len` bytes; `None` if they would exceed `bytes_max` or the segment takes no more.
@@ -200,7 +230,7 @@ mod tests {
     };
 
     fn segment() -> Arc<Segment> {
-        Arc::new(Segment::started(1, tempfile::tempfile().unwrap()))
+        Arc::new(Segment::started(1, tempfile::tempfile().unwrap(), None))
     }
 
     /// Seven join while the flush of an eighth runs; `outcomes` are those of the flushes. Gives back what each of the eight was told.

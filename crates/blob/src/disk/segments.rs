@@ -1,4 +1,4 @@
-//! All segments: the one that grows, and the files of the others.
+//! All segments: those that grow, one of each packing, and the files of the others.
 //!
 //! A number is never used twice, because the segment with the highest one is never removed.
 //!
@@ -21,10 +21,11 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
+    direct::Direct,
     file, hole,
     layout::{Layout, segment_name},
     record::HEADER_LEN,
-    segment::{Reservation, Segment},
+    segment::{Packing, Reservation, Segment},
     settings::DiskSettings,
 };
 
@@ -37,13 +38,15 @@ pub(super) struct Segments {
     can_punch: AtomicBool,
     /// The highest number in use, 0 for none. Changed only while `active` is locked.
     highest: AtomicU32,
-    active: Mutex<Option<Arc<Segment>>>,
+    /// By packing.
+    active: Mutex<[Option<Arc<Segment>>; 2]>,
+    direct: Arc<Direct>,
     opened: Mutex<Opened>,
 }
 
 impl Segments {
     /// Finds the segments there are and removes those in which nothing lives.
-    pub(super) fn open(layout: &Layout, settings: &DiskSettings) -> io::Result<Self> {
+    pub(super) fn open(layout: &Layout, settings: &DiskSettings, direct: Arc<Direct>) -> io::Result<Self> {
         let dir = layout.segments();
         let numbers = layout.segment_numbers()?;
         let segments = Self {
@@ -53,22 +56,29 @@ impl Segments {
             can_punch: AtomicBool::new(true),
             highest: AtomicU32::new(numbers.iter().copied().max().unwrap_or(0)),
             active: Mutex::default(),
+            direct,
             opened: Mutex::new(Opened { segments: HashMap::new(), uses: 0, max: settings.open_segments_max }),
         };
         numbers.into_iter().try_for_each(|number| segments.remove_if_dead(number))?;
         Ok(segments)
     }
 
-    /// Reserves `len` bytes in the segment that grows, beginning a new one where it must.
-    pub(super) fn reserve(&self, len: u64) -> io::Result<Reservation> {
+    /// Reserves `len` bytes, which are what `packing` makes of a record, in the segment that grows, beginning a new one where it must.
+    pub(super) fn reserve(&self, len: u64, packing: Packing) -> io::Result<Reservation> {
         let mut active = self.active.lock();
+        let active = &mut active[packing as usize];
         if let Some(reservation) = active.as_ref().and_then(|segment| segment.reserve(len, self.bytes_max)) {
             return Ok(reservation);
         }
-        if let Some(full) = active.take() {
-            full.seal();
+        let full = active.take().inspect(|full| full.seal()).map(|full| full.number());
+        let previous = self.highest.load(Ordering::SeqCst);
+        let segment = self.start(packing)?;
+        // Now that they are sealed and not the highest, they may go.
+        for number in [full, Some(previous)].into_iter().flatten() {
+            if let Err(error) = self.remove_if_dead(number) {
+                tracing::warn!(segment = number, error = %error, "a dead segment is not removed");
+            }
         }
-        let segment = self.start()?;
         let reservation = segment.reserve(len, self.bytes_max).ok_or_else(|| io::Error::other("a new segment takes no record"))?;
         *active = Some(segment);
         Ok(reservation)
@@ -157,18 +167,18 @@ impl Segments {
     }
 
     /// Begins the next segment.
-    fn start(&self) -> io::Result<Arc<Segment>> {
+    fn start(&self, packing: Packing) -> io::Result<Arc<Segment>> {
         let previous = self.highest.load(Ordering::SeqCst);
         let number = previous.checked_add(1).ok_or_else(|| io::Error::other("the numbers of segments are used up"))?;
-        let file = File::options().read(true).write(true).create_new(true).open(self.path(number))?;
+        let path = self.path(number);
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         self.highest.store(number, Ordering::SeqCst);
         file::sync_dir(&self.dir)?;
-        let segment = self.opened.lock().insert(Segment::started(number, file));
-        // Now that it is no longer the highest, it may go.
-        if let Err(error) = self.remove_if_dead(previous) {
-            tracing::warn!(segment = previous, error = %error, "a dead segment is not removed");
-        }
-        Ok(segment)
+        let direct = match packing {
+            Packing::Dense => None,
+            Packing::Aligned => self.direct.open(&path)?,
+        };
+        Ok(self.opened.lock().insert(Segment::started(number, file, direct)))
     }
 
     fn path(&self, number: u32) -> PathBuf {

@@ -14,6 +14,9 @@ pub struct DiskSettings {
     /// Free space that writes never touch, so that deletes, the metadata and the rest of the machine go on when the disk is full.
     /// Default: 5 % of the file system but at most 10 GiB, and at least 256 MiB.
     pub reserve_bytes: Option<u64>,
+    /// Contents of at least so many bytes that nobody reads soon are written past the page cache, where the file system can. Default
+    /// 256 KiB: of less, the way to the device costs more than the page cache.
+    pub direct_bytes_min: u64,
     /// How many segment files are kept open for reading. Default 256.
     pub open_segments_max: usize,
 }
@@ -25,6 +28,7 @@ impl Default for DiskSettings {
             record_bytes_max: 8 << 20,
             stream_buffer_bytes: 1 << 20,
             reserve_bytes: None,
+            direct_bytes_min: 256 << 10,
             open_segments_max: 256,
         }
     }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod cleaning;
+mod direct;
 mod failures;
 mod space;
 
@@ -19,6 +20,7 @@ fn small() -> DiskSettings {
         record_bytes_max: 256 << 10,
         stream_buffer_bytes: 64 << 10,
         reserve_bytes: Some(0),
+        direct_bytes_min: 64 << 10,
         open_segments_max: 3,
     }
 }

@@ -17,6 +17,7 @@ use super::{
     engine::{Engine, Unclaimed},
     file::in_background,
     large::LargeFile,
+    segment::Packing,
 };
 use crate::{BlobWriter, Error, Result, StoredBlob};
 
@@ -108,7 +109,7 @@ impl BlobWriter for DiskWriter {
     async fn finish(mut self: Box<Self>) -> Result<StoredBlob> {
         let file = self.take_file().await?;
         let content = self.gathered.take();
-        let Some(mut file) = file else { return put_record(&self.engine, content).await };
+        let Some(mut file) = file else { return put_record(&self.engine, content, Packing::Dense).await };
         let finished = spawn_blocking(move || {
             file.append(&content)?;
             file.finish()
@@ -151,11 +152,11 @@ impl Gathered {
 }
 
 /// Stores `content` in a segment.
-pub(super) async fn put_record(engine: &Arc<Engine>, content: Vec<Bytes>) -> Result<StoredBlob> {
+pub(super) async fn put_record(engine: &Arc<Engine>, content: Vec<Bytes>, packing: Packing) -> Result<StoredBlob> {
     let (done, durable) = oneshot::channel::<Result<Unclaimed>>();
     let engine = Arc::clone(engine);
     // Whoever writes leads the flush if nobody does, so that one hop to a blocking thread serves both.
-    drop(spawn_blocking(move || engine.append(&content, done)));
+    drop(spawn_blocking(move || engine.append(&content, packing, done)));
     Ok(durable.await.unwrap_or_else(|_| Err(stopped()))?.claim())
 }
 

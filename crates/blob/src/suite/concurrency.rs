@@ -20,11 +20,13 @@ pub(super) async fn writers_and_readers(store: &Arc<dyn BlobStore>) {
             for round in 0..SIZES.len() {
                 let size = SIZES[(round + task as usize) % SIZES.len()];
                 let bytes = content(task * 100 + round as u64, size);
-                let blob = if round % 2 == 0 {
-                    store.put(bytes.chunks(50_000).map(Bytes::copy_from_slice).collect()).await.expect("put")
-                } else {
-                    write(&*store, bytes.chunks(50_000).map(Bytes::copy_from_slice)).await.expect("write")
+                let chunks = bytes.chunks(50_000).map(Bytes::copy_from_slice);
+                let blob = match (task as usize + round) % 3 {
+                    0 => store.put(chunks.collect()).await,
+                    1 => store.put_unread(chunks.collect()).await,
+                    _ => write(&*store, chunks).await,
                 };
+                let blob = blob.expect("it is stored");
                 assert!(read_all(&*store, &blob).await.expect("read") == bytes, "other bytes of task {task}, round {round}");
                 kept.push((blob, bytes));
                 if round % 3 == 2 {
@@ -49,7 +51,12 @@ pub(super) async fn writers_and_readers(store: &Arc<dyn BlobStore>) {
 pub(super) async fn deletes(store: &Arc<dyn BlobStore>) {
     for round in 0..40 {
         let bytes = Arc::new(content(round, if round % 2 == 0 { 20_000 } else { 600_000 }));
-        let blobs = [store.put(vec![Bytes::from(bytes.to_vec())]).await, store.put(vec![Bytes::from(bytes.to_vec())]).await];
+        let content = || vec![Bytes::from(bytes.to_vec())];
+        let blobs = if round % 4 < 2 {
+            [store.put(content()).await, store.put(content()).await]
+        } else {
+            [store.put_unread(content()).await, store.put_unread(content()).await]
+        };
         let [target, neighbour] = blobs.map(|blob| blob.expect("put"));
         let range = ByteRange::new(0, target.size);
         let readers = (0..8).map(|_| {

@@ -14,6 +14,7 @@ use crate::{BlobId, BlobStore};
 #[expect(missing_docs, reason = "the fields say it")]
 pub enum Action {
     Put { seed: u64, size: usize, cut: usize },
+    PutUnread { seed: u64, size: usize, cut: usize },
     Write { seed: u64, size: usize, cut: usize },
     Abandon { size: usize },
     Read { pick: usize, start: usize, end: usize },
@@ -33,6 +34,7 @@ fn action() -> impl Strategy<Value = Action> {
     let position = || any::<usize>();
     prop_oneof![
         4 => (any::<u64>(), size(), cut()).prop_map(|(seed, size, cut)| Action::Put { seed, size, cut }),
+        2 => (any::<u64>(), size(), cut()).prop_map(|(seed, size, cut)| Action::PutUnread { seed, size, cut }),
         3 => (any::<u64>(), size(), cut()).prop_map(|(seed, size, cut)| Action::Write { seed, size, cut }),
         1 => size().prop_map(|size| Action::Abandon { size }),
         6 => (any::<usize>(), position(), position()).prop_map(|(pick, start, end)| Action::Read { pick, start, end }),
@@ -53,9 +55,10 @@ pub async fn check(store: &dyn BlobStore, actions: &[Action]) {
     let mut gone: Vec<BlobId> = Vec::new();
     for action in actions {
         match *action {
-            Action::Put { seed, size, cut } => {
-                let bytes = content(seed, size);
-                let blob = store.put(cut_up(&bytes, cut)).await.expect("put");
+            Action::Put { seed, size, cut } | Action::PutUnread { seed, size, cut } => {
+                let (bytes, is_read) = (content(seed, size), matches!(action, Action::Put { .. }));
+                let chunks = cut_up(&bytes, cut);
+                let blob = if is_read { store.put(chunks).await } else { store.put_unread(chunks).await }.expect("put");
                 assert_eq!(blob.size, size as u64);
                 assert!(!gone.contains(&blob.id) && model.insert(blob.id, bytes).is_none(), "an identifier was issued twice");
             }

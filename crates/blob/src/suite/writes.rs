@@ -12,8 +12,9 @@ pub(super) async fn sizes(store: &dyn BlobStore) {
     for (seed, size) in (0..).zip(SIZES) {
         let bytes = content(seed, size);
         let put = store.put(vec![bytes.clone().into()]).await.expect("put");
+        let unread = store.put_unread(vec![bytes.clone().into()]).await.expect("put what is not read");
         let streamed = write(store, bytes.chunks(100_000).map(Bytes::copy_from_slice)).await.expect("write");
-        for blob in [put, streamed] {
+        for blob in [put, unread, streamed] {
             assert_eq!(blob.size, size as u64);
             assert!(read_all(store, &blob).await.expect("read") == bytes, "other bytes at size {size}");
             store.delete(&blob.id).await.expect("delete");
@@ -29,8 +30,9 @@ pub(super) async fn cuts(store: &dyn BlobStore) {
         chunks.insert(0, Bytes::new());
         chunks.push(Bytes::new());
         let put = store.put(chunks.clone()).await.expect("put");
+        let unread = store.put_unread(chunks.clone()).await.expect("put what is not read");
         let streamed = write(store, chunks).await.expect("write");
-        for blob in [put, streamed] {
+        for blob in [put, unread, streamed] {
             assert!(read_all(store, &blob).await.expect("read") == bytes, "other bytes when cut at {cut}");
             store.delete(&blob.id).await.expect("delete");
         }

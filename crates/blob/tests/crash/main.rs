@@ -27,6 +27,7 @@ fn settings() -> DiskSettings {
         record_bytes_max: 256 << 10,
         stream_buffer_bytes: 128 << 10,
         reserve_bytes: Some(0),
+        direct_bytes_min: 100 << 10,
         open_segments_max: 8,
     }
 }
@@ -91,6 +92,8 @@ async fn write_one(store: &DiskBlobStore, seed: u64) {
     let bytes = suite::content(seed, size);
     let blob = if seed.is_multiple_of(3) {
         suite::write(store, bytes.chunks(30_000).map(Bytes::copy_from_slice)).await.unwrap()
+    } else if seed % 3 == 1 {
+        store.put_unread(vec![bytes.into()]).await.unwrap()
     } else {
         store.put(vec![bytes.into()]).await.unwrap()
     };

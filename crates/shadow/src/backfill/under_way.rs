@@ -153,6 +153,7 @@ impl UnderWay {
         if self.flights.is_empty() {
             if let Some(until) = resting_until {
                 tokio::select! {
+                    biased;
                     () = sleep_until(until.min(begun + STEP)) => {}
                     () = job.stop.cancelled() => {}
                 }

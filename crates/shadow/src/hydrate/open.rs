@@ -14,7 +14,7 @@ use crate::{
     origin::{OriginError, OriginObject},
     partial::{self, Partial},
     record::Hydrating,
-    transfer::{FETCH_BYTES, PIECE_BYTES, Transfer, WHOLE_BYTES_MAX},
+    transfer::{Sizes, Transfer},
 };
 
 /// How long the headers of the whole are waited for once the first bytes are there. They are asked for at the same time; an origin that does not
@@ -30,29 +30,28 @@ impl Hydration {
         if self.resume(transfer).await? {
             return Ok(None);
         }
+        let wanted = match wanted {
+            Wanted::Whole => inventory::listed_size(&self.native, &self.bucket, &self.key).await?.map_or(wanted, Wanted::WholeOf),
+            Wanted::WholeOf(_) | Wanted::Range(_) => wanted,
+        };
+        let Sizes { piece, fetch, whole_max, .. } = transfer.sizes;
+        transfer.asks();
         match wanted {
             Wanted::Range(RangeSpec::From { first, last }) => {
-                let start = first - first % PIECE_BYTES;
-                let end = last.map_or(u64::MAX, |last| last.saturating_add(1)).min(start.saturating_add(FETCH_BYTES));
+                let start = first - first % piece;
+                let end = last.map_or(u64::MAX, |last| last.saturating_add(1)).min(start.saturating_add(fetch));
                 if first >= limits::OBJECT_BYTES_MAX {
                     // No object reaches so far: its headers tell.
                     return self.open_by_head(transfer).await;
                 }
-                let end = end.max(first + 1).div_ceil(PIECE_BYTES) * PIECE_BYTES;
+                let end = end.max(first + 1).div_ceil(piece) * piece;
                 self.open_range(transfer, ByteRange::new(start, end)).await
             }
             Wanted::Range(RangeSpec::Suffix { .. }) => self.open_by_head(transfer).await,
-            Wanted::WholeOf(size) => self.open_sized(transfer, size).await,
-            Wanted::Whole => match inventory::listed_size(&self.native, &self.bucket, &self.key).await? {
-                Some(size) => self.open_sized(transfer, size).await,
-                None => self.open_beginning(transfer, WHOLE_BYTES_MAX).await,
-            },
+            Wanted::WholeOf(size) if size <= whole_max => self.open_whole(transfer).await,
+            Wanted::WholeOf(_) => self.open_beginning(transfer, fetch).await,
+            Wanted::Whole => self.open_beginning(transfer, whole_max).await,
         }
-    }
-
-    /// Asks for an object of so many bytes, as far as is known.
-    async fn open_sized(&self, transfer: &Transfer, size: u64) -> Result<Option<Begun>, Failure> {
-        if size <= WHOLE_BYTES_MAX { self.open_whole(transfer).await } else { self.open_beginning(transfer, FETCH_BYTES).await }
     }
 
     /// Takes over a hydration that did not come to its end, or drops it when it is of another time.
@@ -63,6 +62,7 @@ impl Hydration {
         let Some(partial) = partial::load(&self.native, &self.bucket, &self.key).await? else { return Ok(false) };
         let is_sound = partial.record.is_of(&self.bucket, &self.base) && partial.is_sound();
         let Partial { record, revision, pieces } = partial;
+        transfer.asks();
         if !is_sound || self.has_changed(&record).await? {
             partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?;
             return Ok(false);
@@ -73,6 +73,9 @@ impl Hydration {
         *self.row.lock().await = Some(revision);
         let (info, etag_is_md5) = (record.info(), record.etag_is_md5);
         let pinned = Pinned { size: Some(info.size), tags_known: record.tag_count.is_some(), etag_is_md5, is_whole: false, info };
+        if self.origin.ignores_ranges() {
+            transfer.learn_that_ranges_are_ignored();
+        }
         transfer.adopt(self.pin(pinned).info.clone(), pieces.into_iter().map(|(piece, _)| piece).collect());
         Ok(true)
     }

@@ -4,16 +4,25 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use umbra_core::{ETag, Error, ErrorKind, ObjectInfo, ReadSource, Result, SystemHeaders, Timestamp, UserMetadata};
-use umbra_meta::{Expect, is_outcome_unknown, key};
+use umbra_meta::{Batch, Expect, Revision, is_outcome_unknown, key};
 use umbra_store::{Bucket, DefaultEncryption, Extent, Sealing};
 
 use super::{Hydration, Pinned};
-use crate::{partial, record::Hydrating, shadow::scope_of, transfer::Transfer, view::Base};
+use crate::{
+    partial,
+    record::{Hydrating, decode},
+    shadow::scope_of,
+    transfer::Transfer,
+    view::Base,
+};
+
+/// How often a piece's row is put whose commits have an outcome that nobody knows.
+const COMMITS_MAX: usize = 3;
 
 impl Hydration {
-    /// Stores what was brought, encrypted if the bucket wants what comes in to be.
-    pub(crate) async fn store(&self, content: Vec<Bytes>) -> Result<Extent> {
-        self.native.sealed_blobs(None).put(content, self.sealing().as_ref()).await
+    /// Stores what was brought, encrypted if the bucket wants what comes in to be. `is_read` tells whether somebody is about to read it.
+    pub(crate) async fn store(&self, content: Vec<Bytes>, is_read: bool) -> Result<Extent> {
+        self.native.sealed_blobs(None).put(content, self.sealing().as_ref(), is_read).await
     }
 
     /// How what is brought is encrypted.
@@ -39,20 +48,55 @@ impl Hydration {
         Err(error)
     }
 
+    /// Puts a piece's row, once more where nobody knows whether that was done: the row is its own, and the same each time.
     async fn commit_piece(&self, offset: u64, extent: &Extent) -> Result<()> {
         let first = *self.first_piece.get_or_init(|| partial::first_piece(u64::from_le_bytes(self.native.random().array())));
         let row = partial::piece_row(&self.key, first, self.pieces.fetch_add(1, Ordering::Relaxed))
             .ok_or_else(|| Error::new(ErrorKind::Unsupported, "the object has too many pieces"))?;
         let batch = partial::put_piece(&self.bucket, row, extent, offset);
-        let mut begun = self.row.lock().await;
-        if let Some(revision) = *begun {
-            drop(begun);
-            self.native.meta().commit(batch.check(key::hydration(&self.key), Expect::Revision(revision))).await?;
-        } else {
-            let committed = self.native.meta().commit(partial::begin(batch, &self.key, &self.record(first))).await?;
-            *begun = Some(committed.revision);
+        let mut unknown = None;
+        for _ in 0..COMMITS_MAX {
+            match self.try_commit_piece(first, batch.clone()).await {
+                Err(error) if is_outcome_unknown(&error) => unknown = Some(error),
+                // What came before may have been done all the same.
+                Err(error) => return Err(unknown.unwrap_or(error)),
+                Ok(()) => return Ok(()),
+            }
         }
+        unknown.map_or(Ok(()), Err)
+    }
+
+    async fn try_commit_piece(&self, first: u64, batch: Batch) -> Result<()> {
+        let mut begun = self.row.lock().await;
+        if begun.is_none() {
+            let begins = partial::begin(batch.clone(), &self.key, &self.record(first));
+            let error = match self.native.meta().commit(begins).await.map_err(Error::from) {
+                Ok(committed) => {
+                    *begun = Some(committed.revision);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let is_in_the_way = error.kind() == ErrorKind::Conflict;
+            if is_in_the_way || is_outcome_unknown(&error) {
+                // What is there may be ours, from this commit or one before.
+                *begun = self.find_begun(first).await.ok().flatten();
+            }
+            if begun.is_none() || !is_in_the_way {
+                return Err(error);
+            }
+        }
+        let expected = begun.map_or(Expect::Absent, Expect::Revision);
+        drop(begun);
+        self.native.meta().commit(batch.check(key::hydration(&self.key), expected)).await?;
         Ok(())
+    }
+
+    /// The revision of the row that begins this hydration, known by the number of its first piece, if it is there.
+    async fn find_begun(&self, first: u64) -> Result<Option<Revision>> {
+        let Some(entry) = self.native.meta().get(self.bucket.partition, &key::hydration(&self.key)).await? else { return Ok(None) };
+        let record: Hydrating = decode("hydration", &entry.body)?;
+        Ok((record.first_piece == first).then_some(entry.revision))
     }
 
     fn record(&self, first_piece: u64) -> Hydrating {

@@ -279,6 +279,7 @@ impl Runner {
 
     async fn rest(&self, rest: Duration) {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = sleep(rest) => {}
         }

@@ -101,8 +101,10 @@ pub struct MemoryOrigin {
     hides_length: AtomicBool,
     /// Whether a request for a range is answered with the whole.
     ignores_ranges: AtomicBool,
-    /// What a HEAD tells of a key in the place of its ETag.
-    head_etags: Mutex<BTreeMap<String, ETag>>,
+    /// Whether that is known before any is sent.
+    is_known_to_ignore_ranges: AtomicBool,
+    /// What a HEAD tells of a key, where that is not what it has.
+    told_by_head: Mutex<BTreeMap<String, ObjectInfo>>,
     /// Whether GetObjectAttributes is not known here.
     hides_parts: AtomicBool,
     listing: Mutex<Listing>,
@@ -152,9 +154,11 @@ impl MemoryOrigin {
         self.state.lock().objects.get_mut(key).expect("an object").info.etag = ETag::parse(etag);
     }
 
-    /// From now on a HEAD tells another ETag of an object than a GET does.
-    pub fn set_head_etag(&self, key: &str, etag: &str) {
-        self.head_etags.lock().insert(key.to_owned(), ETag::parse(etag));
+    /// From now on a HEAD tells something else of an object than a GET does.
+    pub fn alter_head(&self, key: &str, change: impl FnOnce(&mut ObjectInfo)) {
+        let mut info = self.info(key).expect("an object").0;
+        change(&mut info);
+        self.told_by_head.lock().insert(key.to_owned(), info);
     }
 
     /// Changes what the origin tells of an object.
@@ -324,8 +328,14 @@ impl MemoryOrigin {
         self.hides_length.store(true, Ordering::SeqCst);
     }
 
-    /// Answers requests for ranges with the whole from now on.
+    /// Answers requests for ranges with the whole from now on, as is known of it.
     pub fn ignore_ranges(&self) {
+        self.ignore_ranges_silently();
+        self.is_known_to_ignore_ranges.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers requests for ranges with the whole from now on, and nobody knows before.
+    pub fn ignore_ranges_silently(&self) {
         self.ignores_ranges.store(true, Ordering::SeqCst);
     }
 
@@ -379,7 +389,7 @@ impl MemoryOrigin {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// From now on each `get` or `head` waits for a permit once it has looked, or each `tags` before it looks.
+    /// From now on each `get`, `head` or `part` waits for a permit once it has looked, or each `tags` before it looks.
     pub fn hold(&self, doing: &'static str) -> Arc<Semaphore> {
         self.held_requests.lock().entry(doing).or_insert_with(|| Arc::new(Semaphore::new(0))).clone()
     }

@@ -237,3 +237,42 @@ impl Origin for ObservedOrigin {
         self.observe("abort upload", self.inner.abort_upload(path, key, upload)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio_util::sync::CancellationToken;
+    use umbra_core::{ETag, ErrorKind, ObjectKey, PartNumber, SystemClock};
+
+    use super::ObservedOrigin;
+    use crate::{
+        origin::{Origin, OriginAttributes, ShadowPath, memory::MemoryOrigin},
+        stats::Stats,
+    };
+
+    /// What nobody may be waiting for any more ends with the shadow, however long the origin takes.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_in_passing_ends_when_the_origin_is_closed() {
+        for doing in ["head", "part"] {
+            let (inner, closed) = (Arc::new(MemoryOrigin::default()), CancellationToken::new());
+            inner.insert("k", "content", &OriginAttributes::default());
+            let _gate = inner.hold(doing);
+            let origin = ObservedOrigin::new(inner.clone(), Arc::new(Stats::default()), Arc::new(SystemClock), closed.clone());
+            let asked = tokio::spawn(async move {
+                let (path, key) = (ShadowPath::default(), ObjectKey::parse("k").unwrap());
+                match doing {
+                    "head" => origin.head_alone(&path, &key).await.map(drop),
+                    _ => origin.part_size(&path, &key, &ETag::parse("e"), PartNumber::new(1).unwrap()).await.map(drop),
+                }
+            });
+            while inner.waiting() == 0 {
+                tokio::task::yield_now().await;
+            }
+            closed.cancel();
+            // The clock goes on only once nobody has anything to do but to wait.
+            let ended = tokio::time::timeout(Duration::from_secs(1), asked).await.expect("it ends").unwrap();
+            assert_eq!(ended.unwrap_err().error.kind(), ErrorKind::Unavailable, "{doing}");
+        }
+    }
+}

@@ -72,6 +72,7 @@ impl Shadow {
         let (shadow, bucket) = (self.clone(), bucket.clone());
         self.0.tasks.spawn(async move {
             tokio::select! {
+                biased;
                 () = shadow.0.stopping.cancelled() => {}
                 taken = shadow.take_up_orders_of(&bucket) => if let Err(error) = taken {
                     tracing::warn!(bucket = %bucket.name, error = ?error, "what was ordered before the restart waits for the next one");

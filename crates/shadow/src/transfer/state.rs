@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use umbra_core::{ByteRange, Error, ObjectInfo, Result};
 
-use super::{End, FETCH_BYTES, PIECE_BYTES, Step, StoredPiece, changed};
+use super::{End, Sizes, Step, StoredPiece, changed};
 use crate::{
     arriving::Arriving,
     hashes::{Hashes, Sums},
@@ -16,8 +16,9 @@ use crate::{
 const FILLERS_MAX: usize = 2;
 
 /// The account of every byte.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
+    sizes: Sizes,
     pub(super) info: Option<Arc<ObjectInfo>>,
     /// Bytes of the whole; `None` while the origin has not told.
     pub(super) size: Option<u64>,
@@ -35,6 +36,8 @@ pub(super) struct State {
     /// What they came to, once every byte passed them.
     pub(super) sums: Option<Result<Sums>>,
     pub(super) readers: usize,
+    /// Somebody has begun to read it.
+    pub(super) is_read: bool,
     /// Somebody needs every byte.
     pub(super) wants_whole: bool,
     pub(super) fillers: usize,
@@ -48,6 +51,30 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) const fn new(sizes: Sizes) -> Self {
+        Self {
+            sizes,
+            info: None,
+            size: None,
+            stored: BTreeMap::new(),
+            frontier: 0,
+            fetches: Vec::new(),
+            fetches_begun: 0,
+            queue: Vec::new(),
+            small: None,
+            hashes: None,
+            sums: None,
+            readers: 0,
+            is_read: false,
+            wants_whole: false,
+            fillers: 0,
+            ignores_ranges: false,
+            answered: false,
+            verified: false,
+            end: None,
+        }
+    }
+
     pub(super) fn fetch(&mut self, id: u64) -> Option<&mut Arriving> {
         self.fetches.iter_mut().find(|fetch| fetch.id == id)
     }
@@ -94,10 +121,30 @@ impl State {
         end.min(stored).min(fetched)
     }
 
+    /// Where a request ends that begins with what is missing at `position` and is wanted up to `end`.
+    fn claim_up_to(&self, position: u64, end: u64, size: u64) -> u64 {
+        let end = if self.ignores_ranges { size } else { end.min(position + self.sizes.fetch) };
+        self.missing_up_to(position, end)
+    }
+
+    /// Gives a fetch that is answered with the whole what is missing behind its range as well.
+    pub(super) fn extend(&mut self, id: u64) {
+        let Some(end) = self.fetch(id).map(|fetch| fetch.end) else { return };
+        let Some(size) = self.size.filter(|size| end < *size) else { return };
+        if self.stored_at(end).is_some() || self.fetch_at(end).is_some() {
+            return;
+        }
+        let upto = self.missing_up_to(end, size);
+        if let Some(fetch) = self.fetch(id) {
+            fetch.end = upto;
+        }
+    }
+
     pub(super) fn demand(&mut self, range: ByteRange) {
         let (Some(size), None) = (self.size, &self.end) else { return };
-        let mut position = range.start - range.start % PIECE_BYTES;
-        let end = range.end.div_ceil(PIECE_BYTES).saturating_mul(PIECE_BYTES).min(size);
+        let piece = self.sizes.piece;
+        let mut position = range.start - range.start % piece;
+        let end = range.end.div_ceil(piece).saturating_mul(piece).min(size);
         while position < end {
             if let Some(piece) = self.stored_at(position) {
                 position = piece.end();
@@ -107,7 +154,7 @@ impl State {
                 position = fetch.end;
                 continue;
             }
-            let upto = self.missing_up_to(position, end.min(position + FETCH_BYTES));
+            let upto = self.claim_up_to(position, end, size);
             let range = ByteRange::new(position, upto);
             let id = self.claim(range);
             self.queue.push((id, range));
@@ -128,8 +175,7 @@ impl State {
             position = match (self.stored_at(position).map(StoredPiece::end), self.fetch_at(position).map(|fetch| fetch.end)) {
                 (Some(end), _) | (None, Some(end)) => end,
                 (None, None) => {
-                    let end = self.missing_up_to(position, size.min(position + FETCH_BYTES));
-                    return Some(ByteRange::new(position, end));
+                    return Some(ByteRange::new(position, self.claim_up_to(position, size, size)));
                 }
             };
         }
@@ -147,7 +193,8 @@ impl State {
         if self.is_complete() {
             return Some(Step::Complete);
         }
-        if self.wants_whole && self.fillers < FILLERS_MAX && !self.ignores_ranges && self.next_missing().is_some() {
+        let is_room = if self.ignores_ranges { self.fillers == 0 && self.fetches.is_empty() } else { self.fillers < FILLERS_MAX };
+        if self.wants_whole && is_room && self.next_missing().is_some() {
             self.fillers += 1;
             return Some(Step::Fill);
         }

@@ -66,6 +66,23 @@ async fn everything_moves_once() {
     assert_eq!(world.origin.gets(), requests, "there is nothing left to read");
 }
 
+/// What nobody reads is stored so, whatever its size; what somebody has begun to read is kept at hand.
+#[tokio::test]
+async fn what_is_moved_is_stored_as_unread() {
+    let sizes = [("a", 100_000), ("b", 3_000_000), ("c", 9_000_000)];
+    let moved = world(&sizes).await;
+    moved.run(BACKFILL).await;
+    assert!(moved.blobs.len() > sizes.len(), "the largest is of several pieces");
+    assert_eq!(moved.blobs.unread_len(), moved.blobs.len());
+
+    let read = world(&sizes).await;
+    for (key, size) in sizes {
+        assert_eq!(read.get(key).await.unwrap(), content(size));
+        read.hydrated(key).await;
+    }
+    assert!(read.blobs.len() >= sizes.len() && read.blobs.unread_len() == 0);
+}
+
 /// "by prefix".
 #[tokio::test]
 async fn a_prefix_moves_alone() {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumHasher, Entity, ErrorKind, Fault as S3Fault, Matches, Preconditions};
+use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumHasher, ETag, Entity, ErrorKind, Fault as S3Fault, Matches, Preconditions};
 use umbra_meta::key;
 use umbra_shadow::{
     JobKind,
@@ -185,7 +185,7 @@ async fn an_origin_of_two_minds_is_asked_plainly() {
     for size in SIZES {
         let world = World::attached(false).await;
         let checksum = insert(&world, size);
-        world.origin.set_head_etag("k", "another");
+        world.origin.alter_head("k", |info| info.etag = ETag::parse("another"));
         assert!(world.get("k").await.unwrap() == content(size), "{size}");
         assert!(world.hydrated("k").await == content(size));
         assert_eq!((checksums_here(&world).await, world.origin.gets()), (vec![checksum], 2));
@@ -208,6 +208,24 @@ async fn a_size_that_the_first_answer_does_not_tell() {
             assert!(world.get("k").await.unwrap() == content(size), "{size} {has_headers}");
             assert!(world.hydrated("k").await == content(size));
             assert_eq!(world.origin.bytes(), size as u64, "{size} {has_headers}");
+        }
+    }
+}
+
+/// The same of an answer that is the whole, which ends where it ends: the length that a HEAD tells may be of the content before it was
+/// compressed on its way, or after.
+#[tokio::test]
+async fn an_answer_without_a_length_is_as_long_as_it_is() {
+    for size in SIZES {
+        for told in [size / 2, 2 * size] {
+            let world = World::attached(false).await;
+            insert(&world, size);
+            world.origin.hide_length();
+            world.origin.ignore_ranges_silently();
+            world.origin.alter_head("k", |info| info.size = told as u64);
+            assert!(world.get("k").await.unwrap() == content(size), "{size} {told}");
+            assert!(world.hydrated("k").await == content(size), "{size} {told}");
+            assert_eq!((world.origin.heads(), world.origin.bytes()), (1, size as u64), "{size} {told}");
         }
     }
 }

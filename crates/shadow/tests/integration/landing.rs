@@ -9,7 +9,7 @@ use umbra_shadow::{AttachRequest, origin::OriginAttributes};
 use umbra_store::{GetOptions, Objects};
 
 use crate::{
-    held_meta::HeldMeta,
+    held_meta::{Asked, HeldMeta, settles},
     world::{World, content, k},
 };
 
@@ -45,4 +45,46 @@ async fn a_transfer_that_only_has_to_land_leaves_its_pieces_to_the_next() {
     assert_eq!(second.await.unwrap().unwrap(), content(10));
     assert_eq!(world.origin.bytes(), MIB as u64, "the piece left the origin once");
     assert_eq!(world.rows(key::all_pieces()).await, 2);
+}
+
+/// "All concurrent readers of a cold object share one transfer": also those who come while the key is written through, if the origin is yet to
+/// be asked by then.
+#[tokio::test]
+async fn a_transfer_that_is_yet_to_ask_outlives_the_beginning_of_a_write() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(true).await;
+    let get = || {
+        tokio::spawn({
+            let world = world.clone();
+            async move { world.get("k").await }
+        })
+    };
+    // Its reader looks, and then the transfer.
+    let asks = meta.hold(1, |asked| asked.reads(b"w/"));
+    let early = get();
+    asks.arrived(&world).await;
+    let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if settles(batch)));
+    let writer = tokio::spawn({
+        let world = world.clone();
+        async move { world.put("k", content(MIB)).await }
+    });
+    lands.arrived(&world).await;
+    assert!(world.origin.content("k").is_some(), "the origin has it, and we do not");
+    let looks = meta.hold(0, |asked| asked.reads(b"w/"));
+    let late = get();
+    looks.arrived(&world).await;
+    looks.release();
+    // From its looks to its transfer it waits for nothing.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    asks.release();
+    for reader in [early, late] {
+        assert!(reader.await.unwrap().unwrap() == content(MIB));
+    }
+    assert_eq!(world.origin.bytes(), MIB as u64, "it left the origin once");
+    lands.release();
+    writer.await.unwrap().unwrap();
+    assert!(world.here("k").await.unwrap() == content(MIB));
 }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod listing;
 mod named_versions;
 mod order;
+mod pieces;
 mod reading;
 mod repairs;
 mod revalidate;

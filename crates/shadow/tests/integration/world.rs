@@ -44,6 +44,10 @@ pub(crate) fn request(write_through: bool) -> AttachRequest {
     }
 }
 
+fn limits(node: &str) -> ShadowLimits {
+    ShadowLimits { node: node.to_owned(), job_retry_delay: Duration::from_millis(10), ..ShadowLimits::default() }
+}
+
 impl World {
     /// A bucket without a shadow.
     pub(crate) async fn bare() -> Self {
@@ -69,7 +73,7 @@ impl World {
     /// A bucket with a shadow, by a clock of the test's.
     pub(crate) async fn attached_by(clock: Arc<dyn Clock>) -> Self {
         let meta = Arc::new(FailingMetaStore::new(Arc::new(MemoryMetaStore::new())));
-        let world = Self::on("local", meta, Arc::new(MemoryBlobStore::new()), Arc::new(MemoryOrigin::default()), clock).await;
+        let world = Self::on(limits("local"), meta, Arc::new(MemoryBlobStore::new()), Arc::new(MemoryOrigin::default()), clock).await;
         world.catalog.ensure_organization("org").await.unwrap();
         world.catalog.create_bucket(&name(), "org", BucketSettings::default()).await.unwrap();
         world.attach(false).await;
@@ -77,12 +81,12 @@ impl World {
     }
 
     async fn over(meta: Arc<FailingMetaStore>, blobs: Arc<MemoryBlobStore>, origin: Arc<MemoryOrigin>) -> Self {
-        Self::on("local", meta, blobs, origin, Arc::new(SystemClock)).await
+        Self::on(limits("local"), meta, blobs, origin, Arc::new(SystemClock)).await
     }
 
-    /// A process on `node` of those that share the store.
+    /// A process of those that share the store.
     async fn on(
-        node: &str,
+        settings: ShadowLimits,
         meta: Arc<FailingMetaStore>,
         blobs: Arc<MemoryBlobStore>,
         origin: Arc<MemoryOrigin>,
@@ -105,7 +109,7 @@ impl World {
             catalog: catalog.clone(),
             origins: Arc::new(OneOrigin(origin.clone())),
             clock,
-            settings: ShadowLimits { node: node.to_owned(), job_retry_delay: Duration::from_millis(10), ..ShadowLimits::default() },
+            settings,
         });
         Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default() }
     }
@@ -117,9 +121,15 @@ impl World {
         world
     }
 
+    /// The same store in a process that cuts cold objects into pieces of so many bytes: of sixteen is the first request for one.
+    pub(crate) async fn in_pieces_of(&self, bytes: u64) -> Self {
+        let settings = ShadowLimits { piece_bytes: bytes.try_into().unwrap(), ..limits("local") };
+        Self::on(settings, self.meta.clone(), self.blobs.clone(), self.origin.clone(), Arc::new(SystemClock)).await
+    }
+
     /// Another node over the same store, while this one goes on.
     pub(crate) async fn beside(&self, node: &str) -> Self {
-        Self::on(node, self.meta.clone(), self.blobs.clone(), self.origin.clone(), Arc::new(SystemClock)).await
+        Self::on(limits(node), self.meta.clone(), self.blobs.clone(), self.origin.clone(), Arc::new(SystemClock)).await
     }
 
     /// Starts a job over all keys.

@@ -29,8 +29,8 @@ impl Native {
 }
 
 impl SealedBlobs {
-    /// Stores `content`, which is in memory and not empty, as an extent of its own.
-    pub async fn put(&self, content: Vec<Bytes>, sealing: Option<&Sealing>) -> Result<Extent> {
+    /// Stores `content`, which is in memory and not empty, as an extent of its own. `is_read` tells whether somebody is about to read it.
+    pub async fn put(&self, content: Vec<Bytes>, sealing: Option<&Sealing>, is_read: bool) -> Result<Extent> {
         let size = content.iter().map(|chunk| chunk.len() as u64).sum();
         let (stored, seal) = match sealing {
             None => (content, None),
@@ -39,7 +39,8 @@ impl SealedBlobs {
                 (encrypt(&key, &content), Some(Box::new(seal)))
             }
         };
-        Ok(Extent { blob: self.blobs.put(stored).await?.id, size, seal })
+        let stored = if is_read { self.blobs.put(stored).await? } else { self.blobs.put_unread(stored).await? };
+        Ok(Extent { blob: stored.id, size, seal })
     }
 
     /// Reads `range` of an extent. The inner error is the blob store's, when the blob cannot be opened.

@@ -134,7 +134,7 @@ impl Origin for MemoryOrigin {
     }
 
     fn ignores_ranges(&self) -> bool {
-        self.ignores_ranges.load(Ordering::SeqCst)
+        self.is_known_to_ignore_ranges.load(Ordering::SeqCst)
     }
 
     async fn head(&self, _: &ShadowPath, key: &ObjectKey) -> Result<OriginHead> {
@@ -143,8 +143,8 @@ impl Origin for MemoryOrigin {
         let found = self.find(key);
         self.pass("head").await;
         let Held { mut info, uncarried, .. } = found?;
-        if let Some(etag) = self.head_etags.lock().get(key.as_str()) {
-            info.etag = etag.clone();
+        if let Some(told) = self.told_by_head.lock().get(key.as_str()) {
+            info = told.clone();
         }
         Ok(OriginHead { info, uncarried })
     }
@@ -156,7 +156,9 @@ impl Origin for MemoryOrigin {
 
     async fn part_size(&self, _: &ShadowPath, key: &ObjectKey, _: &ETag, part: PartNumber) -> Result<Option<u64>> {
         self.fault("part", key)?;
-        Ok(self.find(key)?.part_sizes.get(usize::from(part.get()) - 1).copied())
+        let held = self.find(key);
+        self.pass("part").await;
+        Ok(held?.part_sizes.get(usize::from(part.get()) - 1).copied())
     }
 
     async fn part_range(&self, _: &ShadowPath, key: &ObjectKey, etag: &ETag, part: PartNumber) -> Result<Option<PartRange>> {

@@ -1,0 +1,167 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header::CONNECTION};
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use umbra_core::SystemClock;
+
+use super::{Relay, RelayError};
+use crate::{Door, Face, Leader, Passed};
+
+/// A node that leads, and answers as it is told.
+struct Leading {
+    url: String,
+    asked: Arc<AtomicUsize>,
+}
+
+/// What a node that leads does with a request that it has read.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// Answers with what it was sent.
+    Echo,
+    /// Closes the connection.
+    Cut,
+    /// Says nothing.
+    Freeze,
+}
+
+impl Leading {
+    async fn start(manner: Manner) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let count = Arc::clone(&count);
+                tokio::spawn(async move { serve(stream, manner, &count).await });
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
+    let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
+    // The last byte of what is sent here ends it.
+    while !read.ends_with(b"\r\n\r\n") && !read.ends_with(b"!") {
+        match stream.read(&mut buffer).await {
+            Ok(n) if n > 0 => read.extend_from_slice(&buffer[..n]),
+            _ => return,
+        }
+    }
+    asked.fetch_add(1, Ordering::SeqCst);
+    match manner {
+        Manner::Echo => {
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", read.len());
+            stream.write_all(&[head.as_bytes(), &read].concat()).await.unwrap();
+        }
+        Manner::Cut => {}
+        Manner::Freeze => std::future::pending().await,
+    }
+}
+
+fn relay(leader: Leader) -> (Relay, watch::Sender<Leader>) {
+    let (sender, receiver) = watch::channel(leader);
+    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock)), receiver), sender)
+}
+
+fn passed() -> Passed {
+    Passed { face: Face::S3, client: "192.0.2.1,-,-".to_owned() }
+}
+
+fn put(body: &'static str) -> Request<Full<Bytes>> {
+    let request = Request::put("/bucket/a%2Fb?x-id=PutObject").header("host", "bucket.example").header(CONNECTION, "keep-alive");
+    request.header("expect", "100-continue").header("content-length", body.len()).body(Full::from(body)).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_goes_on_as_it_came() {
+    let leading = Leading::start(Manner::Echo).await;
+    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
+    let answer = relay.pass(put("body!"), &passed()).await.unwrap();
+    assert_eq!((answer.status(), answer.headers().get(CONNECTION)), (StatusCode::OK, None));
+    let echo = answer.into_body().collect().await.unwrap().to_bytes();
+    let echo = std::str::from_utf8(&echo).unwrap();
+    assert!(echo.starts_with("PUT /bucket/a%2Fb?x-id=PutObject HTTP/1.1\r\n") && echo.ends_with("\r\n\r\nbody!"), "{echo}");
+    assert!(echo.contains("host: bucket.example\r\n") && echo.contains("x-umbra-relay: 1 "), "{echo}");
+    assert!(!echo.contains("expect") && !echo.contains("keep-alive"), "{echo}");
+}
+
+/// Nobody listens there any more: nothing was sent, and all of it goes to the next.
+#[tokio::test]
+async fn a_request_of_which_nothing_was_sent_waits_for_the_next_leader() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (relay, sender) = relay(Leader::At(format!("http://{}", gone.local_addr().unwrap())));
+    drop(gone);
+    let waiting = {
+        let relay = relay.clone();
+        tokio::spawn(async move { relay.pass(put("body!"), &passed()).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    sender.send(Leader::Nobody).unwrap();
+    let leading = Leading::start(Manner::Echo).await;
+    sender.send(Leader::At(leading.url.clone())).unwrap();
+    let answer = waiting.await.unwrap().unwrap();
+    assert!(answer.into_body().collect().await.unwrap().to_bytes().ends_with(b"body!"));
+}
+
+/// What may have been carried out is not sent again: a write, also one without a body.
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_repeated() {
+    let leading = Leading::start(Manner::Cut).await;
+    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
+    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::Lost(_))));
+    let delete = Request::delete("/bucket/key").body(Empty::<Bytes>::new()).unwrap();
+    assert!(matches!(relay.pass(delete, &passed()).await, Err(RelayError::Lost(_))));
+    assert_eq!(leading.asked(), 2);
+}
+
+/// One that stands still does not hold up what can be asked of the next.
+#[tokio::test]
+async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
+    let (frozen, next) = (Leading::start(Manner::Freeze).await, Leading::start(Manner::Echo).await);
+    let (relay, sender) = relay(Leader::At(frozen.url.clone()));
+    let ask = |method: Method| {
+        let (relay, request) = (relay.clone(), Request::builder().method(method).uri("/b/k").body(Empty::<Bytes>::new()).unwrap());
+        tokio::spawn(async move { relay.pass(request, &passed()).await.map(|answer| answer.status()) })
+    };
+    let (read, write) = (ask(Method::GET), ask(Method::DELETE));
+    while frozen.asked() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sender.send(Leader::At(next.url.clone())).unwrap();
+    assert_eq!(read.await.unwrap().unwrap(), StatusCode::OK);
+    assert!(matches!(write.await.unwrap(), Err(RelayError::Lost(_))));
+    assert_eq!((frozen.asked(), next.asked()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_leader_a_request_is_given_up_in_the_end() {
+    let (relay, _sender) = relay(Leader::Nobody);
+    assert!(relay.is_wanted());
+    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::NoLeader)));
+}
+
+#[tokio::test]
+async fn who_leads_itself_needs_no_relay() {
+    let (relay, sender) = relay(Leader::Us);
+    assert!(!relay.is_wanted());
+    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::Ours)));
+    drop(sender);
+}
