@@ -105,7 +105,7 @@ mod tests {
             (&["i_d=s3://b/iad?region=a"], "name of a region"),
             (&["iad=https://b"], "s3://"),
             (&["iad="], "a bucket for iad"),
-            (&["fra=s3://b/other?region=a"], "its own"),
+            (&["fra=s3://b/other?region=a"], "server's own"),
             (&["iad=s3://b/iad?region=a", "iad=s3://b/sin?region=a"], "iad twice"),
             (&["iad=s3://b/fra?endpoint=http://elsewhere"], "two regions at s3://b/fra"),
         ] {

@@ -99,6 +99,10 @@ impl BlobStore for PlacedBlobStore {
         Ok(placed(&self.shared.region, self.shared.own.put(content).await?))
     }
 
+    async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        Ok(placed(&self.shared.region, self.shared.own.put_unread(content).await?))
+    }
+
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {
         let inner = self.shared.own.create().await?;
         Ok(Box::new(PlacedWriter { region: self.shared.region.clone(), inner }))
