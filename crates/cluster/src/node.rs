@@ -60,6 +60,9 @@ pub enum JoinError {
     /// The nodes could not reach one another.
     #[error("another node ({0}) is running on the metadata database: give each of them --node-listen, so that they reach one another")]
     NoAddress(String),
+    /// Two processes have one name.
+    #[error("another server is running with the name of this node ({0}): a data directory that was copied must lose its file `node` before it is used beside the first")]
+    Twin(String),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] Error),
@@ -239,11 +242,19 @@ impl Node {
         }
     }
 
-    /// Two processes of one name never run at once: what is left of our name is dead.
-    async fn end_earlier_lives(&self) -> Result<()> {
-        let look = self.look().await?;
-        for (incarnation, _) in look.nodes.iter().filter(|(_, node)| node.name == self.settings.name) {
-            self.shut_out(incarnation).await?;
+    /// Shuts out what is left of our name, which is dead; refuses to join beside one that lives.
+    async fn end_earlier_lives(&self) -> std::result::Result<(), JoinError> {
+        let of_our_name = |look: Look| look.nodes.into_iter().filter(|(_, node)| node.name == self.settings.name);
+        let before: Vec<_> = of_our_name(self.look().await?).collect();
+        if before.is_empty() {
+            return Ok(());
+        }
+        sleep(self.settings.heartbeat * 3).await;
+        for now in of_our_name(self.look().await?) {
+            if !before.contains(&now) {
+                return Err(JoinError::Twin(now.1.name));
+            }
+            self.shut_out(&now.0).await?;
         }
         Ok(())
     }
@@ -480,7 +491,7 @@ impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error,
-            JoinError::NoAddress(_) => Self::new(ErrorKind::Conflict, error.to_string()),
+            JoinError::NoAddress(_) | JoinError::Twin(_) => Self::new(ErrorKind::Conflict, error.to_string()),
         }
     }
 }

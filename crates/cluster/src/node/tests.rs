@@ -204,8 +204,19 @@ async fn who_is_restarted_goes_on_at_once() {
     let died = Instant::now();
     let again = world.join("a").await;
     again.sees(Leader::Us).await;
-    assert!(died.elapsed() < Duration::from_secs(2));
+    assert!(died.elapsed() < a.node.settings.lease / 2);
     assert!(world.fenced.lock().contains(&a.handle.incarnation));
+}
+
+/// A data directory that was copied: the one that runs is left alone.
+#[tokio::test(start_paused = true)]
+async fn who_has_the_name_of_one_that_lives_is_refused() {
+    let world = World::default();
+    let a = world.join("a").await;
+    a.sees(Leader::Us).await;
+    assert!(matches!(world.try_join("a", Some("http://twin")).await, Err(JoinError::Twin(name)) if name == "a"));
+    sleep(Duration::from_secs(60)).await;
+    assert!(a.node.leads() && world.fenced.lock().is_empty());
 }
 
 /// A leader that is cut off ends by itself before another takes over.
