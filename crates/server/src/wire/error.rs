@@ -57,6 +57,9 @@ pub(crate) enum StartError {
     /// There is no root access key.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
+    /// The store has none any more.
+    #[error("the store has no root access key any more")]
+    NoRootKey,
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

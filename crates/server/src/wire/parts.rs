@@ -126,7 +126,7 @@ impl Parts {
         let Some(meta) = self.metadata.shared() else { return Ok(None) };
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
-        Company::join(Arc::clone(meta), name, settings, address, kek, &self.clock).await.map(Some)
+        Company::join(meta, name, settings, address, kek, &self.clock).await.map(Some)
     }
 
     /// The S3 API.
@@ -183,9 +183,11 @@ impl Parts {
 
     /// Stops the workers, then closes the stores.
     pub(super) async fn close(self, company: Option<Company>) {
-        self.duties.end().await;
-        if let Some(company) = company {
-            company.leave().await;
+        let is_quiet = self.duties.end().await;
+        match company {
+            Some(company) if is_quiet => company.leave().await,
+            // Whoever follows has to wait until nothing of this server can be under way.
+            _ => {}
         }
         if let Err(error) = self.metadata.shutdown().await {
             tracing::error!(%error, "the metadata was not closed in order; it recovers at the next start");
