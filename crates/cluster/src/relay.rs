@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    Request, Response, Uri,
-    header::{CONNECTION, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, UPGRADE},
+    HeaderMap, HeaderValue, Request, Response, Uri,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -33,7 +33,19 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// What belongs to a connection and not to a request.
-const OF_THE_CONNECTION: [HeaderName; 5] = [CONNECTION, EXPECT, TE, UPGRADE, PROXY_AUTHENTICATE];
+const OF_THE_CONNECTION: [HeaderName; 7] = [
+    CONNECTION,
+    EXPECT,
+    TE,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+/// How long a connection may wait for its next request: shorter than the other side lets it.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How soon a machine that is gone is noticed on a connection that is silent.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
@@ -66,7 +78,9 @@ impl Relay {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_MAX));
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        connector.set_keepalive(Some(KEEPALIVE));
+        let mut builder = Client::builder(TokioExecutor::new());
+        let client = builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).build(connector);
         Self { door, leader, client }
     }
 
@@ -94,7 +108,7 @@ impl Relay {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let uri = format!("{url}{target}").parse::<Uri>();
             *onward.uri_mut() = uri.map_err(|error| RelayError::Lost(format!("its address makes no sense: {error}")))?;
-            OF_THE_CONNECTION.iter().for_each(|name| drop(onward.headers_mut().remove(name)));
+            drop_of_the_connection(onward.headers_mut(), has_body);
             let marked = self.door.mark(onward.headers_mut(), &head.method, &head.uri, passed);
             marked.map_err(|error| RelayError::Lost(error.to_string()))?;
             let answered = tokio::select! {
@@ -151,6 +165,24 @@ impl fmt::Debug for Relay {
     }
 }
 
+/// Removes what belongs to the connection that a request came on, and how its body was framed there if it has none any more.
+fn drop_of_the_connection(headers: &mut HeaderMap, has_body: bool) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    OF_THE_CONNECTION.iter().chain(&named).for_each(|name| drop(headers.remove(name)));
+    if !has_body {
+        headers.remove(TRANSFER_ENCODING);
+        if let Some(length) = headers.get_mut(CONTENT_LENGTH) {
+            *length = HeaderValue::from_static("0");
+        }
+    }
+}
+
 fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -194,7 +226,7 @@ impl Body for Sent {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let polled = body.as_mut().poll_frame(cx);
-        self.is_read |= matches!(polled, Poll::Ready(Some(_)));
+        self.is_read |= polled.is_ready();
         polled
     }
 

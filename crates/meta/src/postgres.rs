@@ -140,6 +140,16 @@ impl PostgresMetaStore {
         Ok(Self { store, tasks: TaskTracker::new() })
     }
 
+    /// The same store in the name of the same incarnation, with connections of its own: what must not wait for others goes there. It ends with
+    /// what it was made from.
+    pub fn beside(&self, connections_max: usize) -> Self {
+        let Store { settings, target, incarnation, .. } = &*self.store;
+        let settings = PostgresSettings { connections_max, ..settings.clone() };
+        let pool = Pool::new(target.clone(), incarnation.clone(), connections_max, settings.statement_timeout, settings.patience);
+        let store = Store { target: target.clone(), incarnation: incarnation.clone(), settings, gates: Gates::new(), pool };
+        Self { store: Arc::new(store), tasks: TaskTracker::new() }
+    }
+
     /// Finishes what is under way and closes the connections. Afterwards every call is refused.
     pub async fn shutdown(&self) -> Result<()> {
         self.tasks.close();

@@ -136,12 +136,12 @@ impl Server {
         if let Some(Err(error)) = futures::future::OptionFuture::from(self.website_task).await {
             tracing::error!(%error, "the websites ended badly");
         }
-        // It writes like a client.
-        self.access_logs.end().await;
         let mut company = self.company;
         if let Some(company) = &mut company {
             company.close(self.drain).await;
         }
+        // It writes like a client.
+        self.access_logs.end().await;
         self.parts.close(company).await;
         // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
         self.stop_admin.cancel();

@@ -32,7 +32,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{TryStreamExt, stream};
@@ -76,6 +76,8 @@ struct Shared {
     is_shared: bool,
     /// Whether this process may change the catalog.
     leads: AtomicBool,
+    /// When the last change was stored that others may not know of yet.
+    stored: parking_lot::Mutex<Option<Instant>>,
 }
 
 impl Catalog {
@@ -100,10 +102,19 @@ impl Catalog {
 
     /// Takes changes from now on, and takes back deletions that were left half-done. No other process may be at it any more.
     pub async fn lead(&self) -> Result<()> {
+        self.shared.buckets.clear();
+        self.shared.keys.clear();
         self.shared.leads.store(true, Ordering::SeqCst);
+        // What was being read before the first of these lines was read by one who did not lead.
         self.shared.buckets.clear();
         self.shared.keys.clear();
         self.recover_buckets().await
+    }
+
+    /// Takes no more changes, once the one under way has ended: another process may lead then.
+    pub async fn resign(&self) {
+        let _changing = self.shared.changes.lock().await;
+        self.shared.leads.store(false, Ordering::SeqCst);
     }
 
     async fn begin(
@@ -126,6 +137,7 @@ impl Catalog {
             destroyed: Arc::new(Notify::new()),
             is_shared,
             leads: AtomicBool::new(false),
+            stored: parking_lot::Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -173,15 +185,20 @@ impl Shared {
         (self.is_shared && !self.leads.load(Ordering::SeqCst)).then_some(AGE_MAX)
     }
 
-    /// Waits until no other process believes what was so before a change that was just stored.
+    /// Notes that something was stored just now, or may have been.
+    fn note_stored(&self) {
+        *self.stored.lock() = Some(Instant::now());
+    }
+
+    /// Waits until no other process believes what was so before the last change that was stored, whoever asked for it: what one was told is so
+    /// for all.
     async fn spread(&self) {
-        if !self.is_shared {
-            return;
-        }
+        let age = self.stored.lock().map(|stored| stored.elapsed());
+        let Some(rest) = age.and_then(|age| AGE_MAX.checked_sub(age)).filter(|_| self.is_shared) else { return };
         let nodes = self.meta.scan(Partition::ROOT, root::node_range(), 2, Projection::Head).await;
         // Who joins later has nothing to forget.
         if !nodes.is_ok_and(|nodes| nodes.len() < 2) {
-            tokio::time::sleep(AGE_MAX).await;
+            tokio::time::sleep(rest).await;
         }
     }
 }

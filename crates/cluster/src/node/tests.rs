@@ -82,6 +82,8 @@ struct World {
     store: Arc<MemoryMetaStore>,
     fenced: Arc<Mutex<HashSet<String>>>,
     lives: Mutex<usize>,
+    /// Which machine nodes are started on.
+    boot: Mutex<String>,
 }
 
 /// A node that runs, and ends when it is dropped.
@@ -101,7 +103,8 @@ impl World {
 
     async fn try_join(&self, name: &str, url: Option<&str>) -> std::result::Result<Running, JoinError> {
         let handle = self.handle(name);
-        let settings = NodeSettings { url: url.map(str::to_owned), ..NodeSettings::new(name) };
+        let (url, boot) = (url.map(str::to_owned), self.boot.lock().clone());
+        let settings = NodeSettings { url, boot, ..NodeSettings::new(name) };
         let node = Node::join(handle.clone(), &ManualClock::default(), settings).await?;
         let runner = Arc::clone(&node);
         Ok(Running { handle, node, task: tokio::spawn(async move { runner.run().await }) })
@@ -194,18 +197,45 @@ async fn who_dies_is_followed_after_the_lease_and_commits_nothing() {
     c.sees(b.at()).await;
 }
 
+/// The same directory on another machine: whoever led under its name may only be cut off.
+#[tokio::test(start_paused = true)]
+async fn who_is_started_elsewhere_waits_for_the_lease() {
+    let world = World::default();
+    *world.boot.lock() = "one machine".to_owned();
+    let a = world.join("a").await;
+    a.sees(Leader::Us).await;
+    a.cut_off(true);
+    *world.boot.lock() = "another".to_owned();
+    let again = world.join("a").await;
+    again.sees(Leader::Us).await;
+    a.node.deposed().await;
+    assert!(a.node.state.lock().hold.is_some_and(|hold| hold.renewed.elapsed() > a.node.settings.resign_after));
+}
+
 /// The same directory starts again: there is no need to wait, whoever led under its name is dead.
 #[tokio::test(start_paused = true)]
 async fn who_is_restarted_goes_on_at_once() {
     let world = World::default();
+    *world.boot.lock() = "one machine".to_owned();
     let a = world.join("a").await;
     a.sees(Leader::Us).await;
     a.task.abort();
     let died = Instant::now();
     let again = world.join("a").await;
     again.sees(Leader::Us).await;
-    assert!(died.elapsed() < Duration::from_secs(2));
+    assert!(died.elapsed() < a.node.settings.lease / 2);
     assert!(world.fenced.lock().contains(&a.handle.incarnation));
+}
+
+/// A data directory that was copied: the one that runs is left alone.
+#[tokio::test(start_paused = true)]
+async fn who_has_the_name_of_one_that_lives_is_refused() {
+    let world = World::default();
+    let a = world.join("a").await;
+    a.sees(Leader::Us).await;
+    assert!(matches!(world.try_join("a", Some("http://twin")).await, Err(JoinError::Twin(name)) if name == "a"));
+    sleep(Duration::from_secs(60)).await;
+    assert!(a.node.leads() && world.fenced.lock().is_empty());
 }
 
 /// A leader that is cut off ends by itself before another takes over.

@@ -151,6 +151,20 @@ async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
     assert_eq!((frozen.asked(), next.asked()), (2, 1));
 }
 
+/// A body that was not taken along leaves no word of itself, and nothing of a connection goes on to the next.
+#[tokio::test]
+async fn what_belongs_to_a_connection_stays_there() {
+    let leading = Leading::start(Manner::Echo).await;
+    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
+    let request = Request::get("/page").header(CONNECTION, "close, X-Own").header("x-own", "1").header("content-length", "5");
+    let request = request.header("keep-alive", "timeout=5").header("x-kept", "1").body(Empty::<Bytes>::new()).unwrap();
+    let answer = relay.pass(request, &passed()).await.unwrap();
+    let echo = answer.into_body().collect().await.unwrap().to_bytes();
+    let echo = std::str::from_utf8(&echo).unwrap();
+    assert!(echo.contains("content-length: 0\r\n") && echo.contains("x-kept: 1"), "{echo}");
+    assert!(!echo.contains("x-own") && !echo.contains("keep-alive") && !echo.contains("close"), "{echo}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_a_leader_a_request_is_given_up_in_the_end() {
     let (relay, _sender) = relay(Leader::Nobody);

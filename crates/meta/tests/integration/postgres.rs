@@ -200,6 +200,8 @@ async fn who_is_fenced_commits_nothing_any_more() {
     let refused = first.commit(Batch::new(P).put("key", "first", "")).await.unwrap_err();
     assert!(refused.to_string().contains("taken for dead"), "{refused}");
     assert_eq!(second.get(P, b"key").await.unwrap().unwrap().head, "second");
+    let beside = first.beside(1);
+    assert!(beside.commit(Batch::new(P).put("key", "beside", "")).await.unwrap_err().to_string().contains("taken for dead"));
     second.fence(first.incarnation()).await.unwrap();
     second.commit(Batch::new(P).put("key", "third", "")).await.unwrap();
     second.shutdown().await.unwrap();

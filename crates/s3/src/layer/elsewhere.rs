@@ -43,13 +43,22 @@ impl Layer {
         self.relay.as_ref().filter(|relay| is_kept && relay.is_wanted() && !is_passed(request))
     }
 
-    /// Whether the bucket of this name is for the node that leads: one with an origin, and one that is being deleted, which it alone can tell of.
+    /// Whether the bucket of this name is for the node that leads: one with an origin, or whose access log goes to such a one; and one that is
+    /// being deleted, which that node alone can tell of.
     async fn is_kept(&self, name: Option<&str>) -> bool {
-        let Some(Ok(name)) = name.map(BucketName::parse) else { return false };
-        match self.catalog.bucket(&name).await {
-            Ok(bucket) => bucket.settings.shadow.is_some(),
-            Err(error) => error.kind() == ErrorKind::Conflict,
+        let Some(name) = name.map(|name| percent_decode_str(name).decode_utf8_lossy()) else { return false };
+        let Ok(name) = BucketName::parse(&name) else { return false };
+        let bucket = match self.catalog.bucket(&name).await {
+            Ok(bucket) => bucket,
+            Err(error) => return error.kind() == ErrorKind::Conflict,
+        };
+        if bucket.settings.shadow.is_some() {
+            return true;
         }
+        // Whoever answers writes what it has answered into the access log.
+        let target = bucket.settings.extras.logging.as_ref().map(|logging| BucketName::parse(&logging.bucket));
+        let Some(Ok(target)) = target else { return false };
+        self.catalog.bucket(&target).await.is_ok_and(|target| target.settings.shadow.is_some())
     }
 
     /// Has the node that leads answer.
@@ -94,7 +103,7 @@ fn source<B>(request: &Request<B>) -> Option<String> {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs
             .find(|(name, _)| percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case(COPY_SOURCE))
-            .map(|(_, value)| value.to_owned())
+            .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
     })?;
     let source = percent_decode_str(&source).decode_utf8_lossy().into_owned();
     source.trim_start_matches('/').split('/').next().map(str::to_owned)
@@ -118,5 +127,6 @@ mod tests {
         assert_eq!(from("/b/k", Some("/from/a/b")).as_deref(), Some("from"));
         assert_eq!(from("/b/k", Some("from%2Fa")).as_deref(), Some("from"));
         assert_eq!(from("/b/k?X-Amz-Copy-Source=%2Ffrom%2Fa&X-Amz-Signature=0", None).as_deref(), Some("from"));
+        assert_eq!(from("/b/k?X-Amz-Copy-Source=%252Ffrom%252Fa", None).as_deref(), Some("from"));
     }
 }

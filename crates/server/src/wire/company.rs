@@ -24,6 +24,8 @@ use crate::{
     settings::Settings,
 };
 
+/// Connections to the database that are for the nodes alone.
+const HEARTBEAT_CONNECTIONS: usize = 2;
 /// How often the node that leads is told what to look at.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The largest message of that kind. Whoever has more to tell tells it next time.
@@ -66,7 +68,7 @@ pub(super) struct Ears {
 impl Company {
     /// Joins the nodes that share `meta`.
     pub(super) async fn join(
-        meta: Arc<PostgresMetaStore>,
+        meta: &PostgresMetaStore,
         name: String,
         settings: &Settings,
         address: Option<SocketAddr>,
@@ -77,7 +79,9 @@ impl Company {
             "" => address.map(|address| format!("http://{address}")),
             given => Some(given.trim_end_matches('/').to_owned()),
         };
-        let ours = NodeSettings { url, region: settings.region.clone(), ..NodeSettings::new(&name) };
+        let ours = NodeSettings { url, region: settings.region.clone(), boot: boot(), ..NodeSettings::new(&name) };
+        // A heartbeat never waits for the requests of users.
+        let meta = Arc::new(meta.beside(HEARTBEAT_CONNECTIONS));
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
         let door = Door::new(kek, Arc::clone(clock));
         let relay = Relay::new(door.clone(), node.leader());
@@ -106,6 +110,7 @@ impl Company {
         loop {
             if let (Origin::File(path), Some(known)) = (origin, known_root_key(catalog).await?) {
                 if known.access_key != root_key.access_key || known.secret_key.expose() != root_key.secret_key.expose() {
+                    tracing::warn!(file = %path.display(), "the root key in the file is not the one of the store, and was replaced by it: only one in the environment replaces that");
                     root_key::keep(path, &known)?;
                 }
                 *root_key = known;
@@ -122,10 +127,15 @@ impl Company {
                 break;
             }
         }
-        let (node, root_key) = (Arc::clone(&self.node), root_key.clone());
+        let (node, given) = (Arc::clone(&self.node), (*origin == Origin::Environment).then(|| root_key.clone()));
         tokio::spawn(async move {
             node.elected().await;
             let begun = async {
+                // It may be another by now than when this node was started.
+                let root_key = match given {
+                    Some(given) => given,
+                    None => known_root_key(&duties.catalog).await?.ok_or(StartError::NoRootKey)?,
+                };
                 duties.begin(&root_key).await?;
                 node.lead().await.map_err(StartError::store("lead the nodes of the store"))
             };
@@ -168,6 +178,11 @@ impl Company {
         self.node.leave().await;
         self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Which start of which machine this is; empty where that cannot be told.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// The root key that the store has.

@@ -67,9 +67,14 @@ impl Duties {
         Ok(())
     }
 
-    /// Ends whatever was begun.
-    pub(super) async fn end(&self) {
-        if tokio::time::timeout(PATIENCE, self.shadow.shutdown()).await.is_err() {
+    /// Ends whatever was begun. Tells whether all of it did: if not, something may still be on its way to an origin, or into the store.
+    pub(super) async fn end(&self) -> bool {
+        let quiet = async {
+            self.shadow.shutdown().await;
+            self.catalog.resign().await;
+        };
+        let is_quiet = tokio::time::timeout(PATIENCE, quiet).await.is_ok();
+        if !is_quiet {
             tracing::warn!("writes to an origin are still under way; they are repaired at the next start");
         }
         self.reclaim.stop();
@@ -82,5 +87,6 @@ impl Duties {
                 abort.abort();
             }
         }
+        is_quiet
     }
 }

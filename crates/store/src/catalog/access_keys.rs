@@ -95,9 +95,9 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         let id = access_key.to_owned();
         finish(async move {
-            shared.delete_key(&id).await?;
+            let deleted = shared.delete_key(&id).await;
             shared.spread().await;
-            Ok(())
+            deleted
         })
         .await
     }
@@ -155,7 +155,11 @@ impl Shared {
         let _changing = self.begin_change().await?;
         let row = root::access_key(id);
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Exists).delete(row);
-        match self.meta.commit(batch).await {
+        let committed = self.meta.commit(batch).await;
+        if !matches!(committed, Err(MetaError::Conflict { .. })) {
+            self.note_stored();
+        }
+        match committed {
             Ok(_) => {
                 self.keys.change(id, None);
                 Ok(())

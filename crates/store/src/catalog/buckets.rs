@@ -67,7 +67,12 @@ impl Catalog {
     pub async fn create_bucket(&self, name: &BucketName, organization: &str, settings: BucketSettings) -> Result<Arc<Bucket>> {
         let shared = Arc::clone(&self.shared);
         let (name, organization) = (name.clone(), organization.to_owned());
-        finish(async move { shared.create_bucket(name, organization, settings).await }).await
+        finish(async move {
+            let created = shared.create_bucket(name, organization, settings).await;
+            shared.spread().await;
+            created
+        })
+        .await
     }
 
     /// Changes the settings of a bucket: reads them, applies `change`, and stores them unless they were changed meanwhile; then it
@@ -84,17 +89,16 @@ impl Catalog {
             change(&mut settings)?;
             settings.state = bucket.settings.state;
             if settings == bucket.settings {
+                self.shared.spread().await;
                 return Ok(bucket);
             }
             let shared = Arc::clone(&self.shared);
             let changed = finish(async move {
                 let changing = shared.begin_change().await?;
-                let changed = shared.replace_settings(&bucket, settings).await?;
+                let changed = shared.replace_settings(&bucket, settings).await;
                 drop(changing);
-                if changed.is_some() {
-                    shared.spread().await;
-                }
-                Ok(changed)
+                shared.spread().await;
+                changed
             });
             if let Some(changed) = changed.await? {
                 return Ok(changed);
@@ -124,6 +128,10 @@ impl Catalog {
                 match self.bucket(&name).await {
                     Ok(bucket) => buckets.push(bucket),
                     Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => {} // gone since the page was read
+                    // Being deleted, which only the process that leads can settle: it is there as long as it has its name.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {
+                        buckets.extend(self.shared.read_bucket(&name).await?.map(|named| Arc::new(named.bucket)));
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -184,7 +192,9 @@ impl Shared {
             "",
             encode_settings(&settings),
         );
-        match self.meta.commit(batch).await {
+        let committed = self.meta.commit(batch).await;
+        self.note_stored();
+        match committed {
             Ok(committed) => {
                 let bucket = Arc::new(Bucket { settings, revision: committed.revision, ..bucket.clone() });
                 match bucket.settings.state {

@@ -24,9 +24,9 @@ impl Catalog {
     pub async fn delete_bucket(&self, bucket: &Bucket) -> Result<()> {
         let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
         finish(async move {
-            shared.delete_bucket(&bucket).await?;
+            let deleted = shared.delete_bucket(&bucket).await;
             shared.spread().await;
-            Ok(())
+            deleted
         })
         .await
     }
@@ -38,9 +38,9 @@ impl Catalog {
     pub async fn destroy_bucket(&self, bucket: &Bucket) -> Result<()> {
         let (shared, bucket) = (Arc::clone(&self.shared), bucket.clone());
         finish(async move {
-            shared.destroy_bucket(&bucket).await?;
+            let destroyed = shared.destroy_bucket(&bucket).await;
             shared.spread().await;
-            Ok(())
+            destroyed
         })
         .await
     }
@@ -122,7 +122,7 @@ impl Shared {
     }
 
     /// Brings a bucket into `state`, whatever else is changed meanwhile. `None`: it is gone. Wants `changes` to be held.
-    async fn set_state(&self, named: NamedBucket, state: BucketState) -> Result<Option<NamedBucket>> {
+    pub(super) async fn set_state(&self, named: NamedBucket, state: BucketState) -> Result<Option<NamedBucket>> {
         let mut named = named;
         for _ in 0..ATTEMPTS_MAX {
             let settings = BucketSettings { state, ..named.bucket.settings.clone() };
@@ -149,6 +149,7 @@ impl Shared {
             .put(root::destroying(bucket.partition), "", order.encode());
         let batch = keys.iter().fold(batch, |batch, id| batch.delete(root::access_key(id)));
         let committed = self.meta.commit(batch).await;
+        self.note_stored();
         keys.iter().for_each(|id| if committed.is_ok() { self.keys.change(id, None) } else { self.keys.forget(id) });
         if let Err(error) = committed {
             // The name may be gone all the same, if only the answer was lost. If not even that can be found out now, the bucket

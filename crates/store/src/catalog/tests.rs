@@ -5,6 +5,7 @@ mod buckets;
 mod faults;
 mod organizations;
 mod removal;
+mod sharing;
 
 use std::{path::Path, sync::Arc};
 
