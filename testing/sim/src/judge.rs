@@ -226,7 +226,10 @@ impl Record<'_> {
         }
         for op in self.history.ops.iter().filter(|op| op.outcome == Outcome::Done) {
             let (Some(Intended::Put(value, _)), Some(ended)) = (&op.intended, op.ended) else { continue };
-            let through_only = self.history.modes(op.begun, ended) == [Mode::Through] && !self.history.is_switched(op.begun, ended);
+            // A completion that is repeated tells of what an earlier attempt did, by the shadow there was then.
+            let is_it = |other: &&Op| matches!(&other.intended, Some(Intended::Put(of, _)) if of.write == value.write);
+            let begun = self.history.ops.iter().filter(is_it).map(|other| other.begun).min().unwrap_or(op.begun);
+            let through_only = self.history.modes(begun, ended) == [Mode::Through] && !self.history.is_switched(begun, ended);
             let reached = |change: &Change| change.ours && change.key == op.key && change.now.is_some_and(|now| now.write == value.write);
             if through_only && !self.changes.iter().any(reached) {
                 wrong.push((Some(op.key.clone()), format!("{} was acknowledged, and never reached the origin", op.what)));
