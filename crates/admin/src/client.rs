@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, NodeList, OrganizationList, OrganizationView, ShadowRequest,
-    UncarriedList, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, NodeList, OrganizationList, OrganizationView, RegionList,
+    ShadowRequest, UncarriedList, UpdateBucket,
 };
 
 use crate::error::LISTING_ORIGIN;
@@ -183,6 +183,11 @@ impl AdminClient {
     /// Lists the nodes that share the store.
     pub async fn nodes(&self) -> Result<NodeList, ClientError> {
         self.call(Method::GET, self.url(&["nodes"]), NOTHING).await
+    }
+
+    /// Lists the regions of the store.
+    pub async fn regions(&self) -> Result<RegionList, ClientError> {
+        self.call(Method::GET, self.url(&["regions"]), NOTHING).await
     }
 
     /// Lists the organizations the key may see.

@@ -11,6 +11,7 @@ mod jobs;
 mod location;
 mod nodes;
 mod organizations;
+mod regions;
 mod unsigned;
 mod update_bucket;
 
@@ -86,6 +87,7 @@ pub(crate) fn signed() -> Vec<Route> {
         route("post", "/v1/buckets/{name}/jobs/{kind}/cancel", post(jobs::cancel)),
         route("get", "/v1/buckets/{name}/jobs/{kind}/notes", get(jobs::notes)),
         route("get", "/v1/nodes", get(nodes::list)),
+        route("get", "/v1/regions", get(regions::list)),
         route("get", "/v1/organizations", get(organizations::list)),
         route("post", "/v1/organizations", post(organizations::create)),
         route("delete", "/v1/organizations/{name}", delete(organizations::delete)),

@@ -64,14 +64,20 @@ impl S3BlobStore {
     ///
     /// Writes, reads and deletes a small blob: a wrong key or a bucket that is missing is told here, not by the first request.
     pub async fn open(client: S3Client, prefix: &str, settings: RemoteSettings) -> Result<Self> {
+        let store = Self::reach(client, prefix, settings);
+        store.probe().await?;
+        tokio::spawn(sweep::run(Arc::downgrade(&store.engine)));
+        Ok(store)
+    }
+
+    /// The store whose keys begin with `prefix` in the client's bucket, as others keep it: it is not tried, so that it may be away, and what was
+    /// left behind there is not looked after.
+    pub fn reach(client: S3Client, prefix: &str, settings: RemoteSettings) -> Self {
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let settings = settings.clamped();
         let engine = Engine { client, prefix, settings, random: Arc::new(SystemRandom), pins: Pins::default() };
-        let store = Self { engine: Arc::new(engine) };
-        store.probe().await?;
-        tokio::spawn(sweep::run(Arc::downgrade(&store.engine)));
-        Ok(store)
+        Self { engine: Arc::new(engine) }
     }
 
     async fn probe(&self) -> Result<()> {

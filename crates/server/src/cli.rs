@@ -11,6 +11,7 @@ mod node;
 mod org;
 pub(crate) mod out;
 mod profile;
+mod region;
 mod serve;
 mod settings;
 mod storage;
@@ -45,6 +46,8 @@ enum Command {
     Key(key::Key),
     /// Show the nodes that share a store.
     Node(node::Node),
+    /// Show the regions of a store.
+    Region(region::Region),
     /// Move the server's metadata between engines.
     Metadata(Box<metadata::Metadata>),
     /// Copy the data directory while its server runs.
@@ -87,6 +90,7 @@ fn run(command: Command) -> Outcome {
             Command::Org(org) => org.run().await,
             Command::Key(key) => key.run().await,
             Command::Node(node) => node.run().await,
+            Command::Region(region) => region.run().await,
             Command::Metadata(metadata) => metadata.run().await,
             Command::Backup(backup) => backup.run(),
             Command::Settings(settings) => settings.run(),

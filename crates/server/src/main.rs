@@ -9,6 +9,7 @@ mod listen;
 mod master_key;
 mod open_files;
 mod private_file;
+mod region_blobs;
 mod root_key;
 mod settings;
 mod shutdown;

@@ -18,7 +18,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use umbra_s3::WebHooks;
 
-use crate::blob_place::BlobPlace;
+use crate::{blob_place::BlobPlace, region_blobs};
 
 use declare::declare_settings;
 pub(crate) use metadata_url::MetadataUrl;
@@ -83,8 +83,17 @@ declare_settings! {
 
     /// The name of this server's region, as clients are told to sign for.
     ///
-    /// Any region is accepted in a signature: the name is for people.
+    /// Any region is accepted in a signature. Where `region_blobs` names other regions, contents are at home in the one that took them.
     region: String = "auto".to_owned(), [env = "UMBRA_REGION", value_name = "NAME"];
+
+    /// The contents of another region, as NAME=s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME. Give every other region.
+    ///
+    /// It needs `metadata`, `blobs` and `region`. What is written here stays here; what other regions have is fetched from there once, and a copy
+    /// kept in `blobs`. Every region needs a prefix or bucket of a name of its own. Without it there are no regions, and nothing of this.
+    region_blobs: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS", value_name = "NAME=URL", value_delimiter = ','];
+
+    /// A file with the key for another region's contents, as NAME=FILE, of the form of `blobs_key_file`. Otherwise the key of `blobs` is used.
+    region_blobs_key_file: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS_KEY_FILE", value_name = "NAME=FILE", value_delimiter = ','];
 
     /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
     ///
@@ -248,6 +257,9 @@ impl Settings {
         }
         if let Err(why) = BlobPlace::parse(&self.blobs) {
             return wrong("blobs", &format!("cannot be used: {why}"));
+        }
+        if let Err((name, why)) = region_blobs::parse(self) {
+            return Err(SettingsError::Value(name, why));
         }
         if self.hydration_memory_mib == 0 {
             return wrong("hydration_memory_mib", "must not be 0");

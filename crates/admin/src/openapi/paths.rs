@@ -139,6 +139,7 @@ const SIGNED: &[Call] = &[
         refusals: &[INVALID, NO_JOB],
         ..CALL
     },
+    Call { path: "/v1/regions", summary: "List the regions of the store; with the root key", answer: (200, Some("RegionList")), ..CALL },
     Call { path: "/v1/nodes", summary: "List the nodes that share the store; with the root key", answer: (200, Some("NodeList")), ..CALL },
     Call { path: "/v1/organizations", summary: "List organizations", answer: (200, Some("OrganizationList")), ..CALL },
     Call {

@@ -106,6 +106,12 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("leads", flag("Whether it leads: it keeps the buckets with an origin, and changes buckets and keys.")),
         ("silent_seconds", count("For how many seconds nothing was heard of it.")),
     ]);
+    let region = object(&[
+        ("name", text("Its name.")),
+        ("contents", text("Where its contents are: bucket and prefix, or a node's data directory.")),
+        ("nodes", count("How many of its nodes live.")),
+        ("is_own", flag("Whether the node that answers is one of them.")),
+    ]);
     let error = object(&[(
         "error",
         object(&[("code", text("The kind of error: stable, in snake case.")), ("message", text("One line for a person."))]),
@@ -116,6 +122,8 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("OrganizationList", object(&[("organizations", list("OrganizationView"))])),
         ("NodeList", object(&[("nodes", list("NodeView"))])),
         ("NodeView", node),
+        ("RegionList", object(&[("regions", list("RegionView"))])),
+        ("RegionView", region),
         ("CreateAccessKey", create_key),
         ("AccessKeyView", object(&key)),
         ("CreatedAccessKey", object(&with_secret)),

@@ -9,8 +9,8 @@ use crate::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
         JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
-        OriginRequestsView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView, UncarriedList,
-        UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        OriginRequestsView, RegionList, RegionView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView,
+        UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -113,6 +113,9 @@ fn every_field_of_the_rest_is_described() {
     let node = NodeView { name: "n".into(), url: String::new(), region: "fra".into(), leads: true, silent_seconds: 0 };
     check(&document, "NodeView", &node);
     check(&document, "NodeList", &NodeList { nodes: vec![node] });
+    let region = RegionView { name: "fra".into(), contents: String::new(), nodes: 1, is_own: true };
+    check(&document, "RegionView", &region);
+    check(&document, "RegionList", &RegionList { regions: vec![region] });
     check(&document, "OrganizationList", &OrganizationList { organizations: vec![] });
     let create = CreateAccessKey { organization: Some(String::new()), role: RoleName::Reader, bucket: Some(String::new()) };
     check(&document, "CreateAccessKey", &create);

@@ -12,7 +12,7 @@ use umbra_core::{Error, ErrorKind};
 use crate::{error::ApiError, state::AdminState};
 
 /// What every node knows as well.
-const OF_EVERY_NODE: [&str; 2] = ["/v1/openapi.json", "/v1/nodes"];
+const OF_EVERY_NODE: [&str; 3] = ["/v1/openapi.json", "/v1/nodes", "/v1/regions"];
 
 /// Passes a request on where another node leads.
 pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next: Next) -> Response {

@@ -8,6 +8,7 @@
 //! | `A/` id | an access key | [`access_key`] |
 //! | `U/store` | the identity of this store | [`store`] |
 //! | `U/contents/` region | where the contents of that region are | [`contents`] |
+//! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
 
@@ -22,6 +23,7 @@ const ORGANIZATION: &[u8] = b"T/";
 const ACCESS_KEY: &[u8] = b"A/";
 const STORE: &[u8] = b"U/store";
 const CONTENTS: &[u8] = b"U/contents/";
+const COPY: &[u8] = b"C/";
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
 
@@ -98,6 +100,36 @@ pub fn store() -> Vec<u8> {
 /// Where the contents of a region are.
 pub fn contents(region: &str) -> Vec<u8> {
     joined(CONTENTS, region.as_bytes())
+}
+
+/// The places of contents of all regions.
+pub fn contents_range() -> KeyRange {
+    KeyRange::prefix(CONTENTS)
+}
+
+/// The region that `bytes` name, whose contents are somewhere.
+pub fn parse_contents(bytes: &[u8]) -> Option<&str> {
+    text_behind(CONTENTS, bytes)
+}
+
+/// The copy of `blob` in `region`.
+pub fn copy(blob: &[u8], region: &str) -> Vec<u8> {
+    joined(&copies_prefix(blob), region.as_bytes())
+}
+
+/// The copies of `blob` in all regions.
+pub fn copies_range(blob: &[u8]) -> KeyRange {
+    KeyRange::prefix(&copies_prefix(blob))
+}
+
+/// The region of the copy of `blob` that `bytes` name.
+pub fn parse_copy<'a>(blob: &[u8], bytes: &'a [u8]) -> Option<&'a str> {
+    text_behind(&copies_prefix(blob), bytes)
+}
+
+fn copies_prefix(blob: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(blob.len()).expect("identifiers of blobs are short");
+    [COPY, &[length], blob].concat()
 }
 
 /// A server among those that share the store, by its incarnation.

@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 20] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 21] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -41,6 +41,7 @@ fn bytes_are_as_documented() {
         ("counter", counter("objects"), b"c/objects"),
         ("reclaim", reclaim(0x0102, b"blob"), b"g/\0\0\0\0\0\0\x01\x02blob"),
         ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
+        ("copy", root::copy(b"\x04blob", "fra"), b"C/\x05\x04blobfra"),
     ];
     for (name, built, expected) in cases {
         assert_eq!(built, expected, "{name}");
@@ -54,6 +55,11 @@ fn root_keys_come_back() {
     assert!(contains(&root::bucket_range("my"), &root::bucket(&name)));
     assert_eq!(root::parse_destroying(&root::destroying(Partition(u64::MAX))), Some(Partition(u64::MAX)));
     assert!(contains(&root::destroying_range(), &root::destroying(Partition(u64::MAX))));
+    assert_eq!(root::parse_copy(b"id", &root::copy(b"id", "fra")), Some("fra"));
+    assert!(contains(&root::copies_range(b"id"), &root::copy(b"id", "fra")));
+    assert!(!contains(&root::copies_range(b"id"), &root::copy(b"idf", "ra")));
+    assert_eq!(root::parse_contents(&root::contents("fra")), Some("fra"));
+    assert!(contains(&root::contents_range(), &root::contents("")));
     assert_eq!(root::parse_organization(&root::organization("acme")), Some("acme"));
     assert!(contains(&root::organization_range(""), &root::organization("acme")));
     assert_eq!(root::parse_access_key(&root::access_key("AKIA1")), Some("AKIA1"));

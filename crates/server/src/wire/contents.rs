@@ -1,21 +1,25 @@
 //! The store of contents, as the settings want it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, RemoteSettings, S3BlobStore};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
-use umbra_core::Random;
-use umbra_store::Catalog;
+use umbra_core::{Clock, Random};
+use umbra_meta::MetaStore;
+use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts};
 
 use super::StartError;
 use crate::{
     blob_place::{self, BlobPlace, BucketPlace},
     data_dir::DataDir,
+    region_blobs::{self, OtherRegion},
     settings::Settings,
 };
 
 /// How often a request to the engine is tried. More than of an origin, for nobody else has what is here.
 const ATTEMPTS_MAX: u32 = 5;
+/// How often one to another region's is: whoever waits for it should soon hear that the region is away.
+const FAR_ATTEMPTS_MAX: u32 = 3;
 
 /// Opens the store of contents, with a cache in front where it is elsewhere.
 pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetrics) -> Result<Arc<dyn BlobStore>, StartError> {
@@ -25,7 +29,9 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
     let store: Arc<dyn BlobStore> = match place {
         BlobPlace::Disk => Arc::new(DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?),
         BlobPlace::Bucket(place) => {
-            let store = Arc::new(remote(place, settings).await?);
+            let client = client(&place, &settings.blobs_key_file, settings, ATTEMPTS_MAX)?;
+            let store = S3BlobStore::open(client, &place.prefix, RemoteSettings::default()).await.map_err(StartError::blobs)?;
+            let store = Arc::new(store);
             let cache = CacheSettings { bytes: settings.blob_cache_bytes, ..CacheSettings::default() };
             match cache.bytes {
                 0 => store,
@@ -39,26 +45,80 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
 }
 
 /// Holds that all who share a store keep the contents of a region at one place: elsewhere they would not find what others have written.
-pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
+/// Answers the region that has what was written before there were regions, where there are some and something was.
+pub(super) async fn agree(
+    dir: &DataDir,
+    settings: &Settings,
+    catalog: &Catalog,
+    random: &dyn Random,
+) -> Result<Option<String>, StartError> {
     let name = match BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)? {
         // One server's disk is no other's.
         BlobPlace::Disk => format!("the data directory of node {}", dir.node(random)?),
         place => place.name(),
     };
-    match catalog.claim_contents("", &name).await.map_err(StartError::store("agree on the place of contents"))? {
-        None => Ok(()),
-        Some(found) => Err(StartError::OtherContents { found, given: name }),
+    let others = others(settings)?;
+    let mut given: BTreeMap<String, String> =
+        others.into_iter().map(|region| (region.name, BlobPlace::Bucket(region.place).name())).collect();
+    let own = if given.is_empty() { String::new() } else { settings.region.clone() };
+    given.insert(own, name);
+    let known = || async { catalog.contents().await.map_err(StartError::store("look for the places of contents")) };
+    let before = known().await?;
+    if let Some((region, found)) = before.iter().find(|(region, _)| !region.is_empty() && !given.contains_key(region)) {
+        return Err(StartError::UnknownRegion { region: region.clone(), found: found.clone() });
     }
+    let first = match before.into_iter().find(|(region, _)| region.is_empty()) {
+        Some((_, place)) if !given.contains_key("") => match given.iter().find(|(_, given)| **given == place) {
+            Some((region, _)) => Some(region.clone()),
+            None => return Err(StartError::NoFirstRegion { found: place }),
+        },
+        _ => None,
+    };
+    for (region, given) in given {
+        let claimed = catalog.claim_contents(&region, &given).await;
+        if let Some(found) = claimed.map_err(StartError::store("agree on the place of contents"))? {
+            return Err(StartError::OtherContents { found, given });
+        }
+    }
+    Ok(first)
 }
 
-async fn remote(place: BucketPlace, settings: &Settings) -> Result<S3BlobStore, StartError> {
-    let credentials = blob_place::credentials(&settings.blobs_key_file)?;
+/// What [`place`] works with.
+pub(super) struct Surroundings {
+    pub(super) meta: Arc<dyn MetaStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: PlacementMetrics,
+    /// The region that has what was written before there were regions.
+    pub(super) first: Option<String>,
+}
+
+/// Puts `own`, this region's contents, among those of the other regions, if there are any.
+pub(super) fn place(settings: &Settings, own: Arc<dyn BlobStore>, around: Surroundings) -> Result<Arc<dyn BlobStore>, StartError> {
+    let mut stores: BTreeMap<String, Arc<dyn BlobStore>> = BTreeMap::new();
+    for region in others(settings)? {
+        let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
+        let client = client(&region.place, key_file, settings, FAR_ATTEMPTS_MAX)?;
+        stores.insert(region.name, Arc::new(S3BlobStore::reach(client, &region.place.prefix, RemoteSettings::default())));
+    }
+    if stores.is_empty() {
+        return Ok(own);
+    }
+    let Surroundings { meta, clock, metrics, first } = around;
+    let parts = PlacementParts { region: settings.region.clone(), own, others: stores, first, meta, clock, metrics };
+    Ok(Arc::new(PlacedBlobStore::new(parts)))
+}
+
+fn others(settings: &Settings) -> Result<Vec<OtherRegion>, StartError> {
+    region_blobs::parse(settings).map_err(|(_, why)| StartError::BlobPlace(why))
+}
+
+fn client(place: &BucketPlace, key_file: &Path, settings: &Settings, attempts_max: u32) -> Result<S3Client, StartError> {
+    let credentials = blob_place::credentials(key_file)?;
     let extra_roots = blob_place::authorities(&settings.blobs_ca)?;
     // The guard is for endpoints that users name; this one is the operator's, and most often inside.
     let everywhere = ["0.0.0.0/0", "::/0"].map(|network| network.parse().expect("it is a network"));
     let guard = EndpointGuard::new(GuardPolicy { allow: everywhere.to_vec(), allow_loopback: true });
-    let client = ClientSettings { attempts_max: ATTEMPTS_MAX, extra_roots, ..ClientSettings::default() };
-    let client = S3Client::new(place.endpoint, &place.bucket, credentials, guard, client);
-    let client = client.map_err(|error| StartError::BlobPlace(error.to_string()))?;
-    S3BlobStore::open(client, &place.prefix, RemoteSettings::default()).await.map_err(StartError::blobs)
+    let client = ClientSettings { attempts_max, extra_roots, ..ClientSettings::default() };
+    S3Client::new(place.endpoint.clone(), &place.bucket, credentials, guard, client)
+        .map_err(|error| StartError::BlobPlace(error.to_string()))
 }

@@ -37,6 +37,20 @@ pub(crate) enum StartError {
         /// Where they were to be.
         given: String,
     },
+    /// The store has a region that this server was not told of.
+    #[error("this store has contents in region {region}, at {found}: give `region_blobs` for every other region")]
+    UnknownRegion {
+        /// Its name.
+        region: String,
+        /// Where its contents are.
+        found: String,
+    },
+    /// The contents from before there were regions are in none of them.
+    #[error("what this store has from before it had regions is at {found}: one of the regions has to have its contents there")]
+    NoFirstRegion {
+        /// Where they are.
+        found: String,
+    },
     /// There is no key for the place of contents.
     #[error(transparent)]
     BlobKey(#[from] BlobKeyError),

@@ -16,12 +16,14 @@ use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
 use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
-use umbra_store::{Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, ReclaimHandle, Reclaimer, Sealer};
+use umbra_store::{
+    Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, PlacementMetrics, ReclaimHandle, Reclaimer, Sealer,
+};
 
 use super::{
     StartError,
     company::{Company, Ears},
-    contents,
+    contents::{self, Surroundings},
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
@@ -40,6 +42,7 @@ pub(super) struct Parts {
     pub(super) duties: Arc<Duties>,
     pub(super) ears: Ears,
     pub(super) blob_cache: CacheMetrics,
+    pub(super) placement: PlacementMetrics,
     pub(super) events: Arc<EventDelivery>,
 }
 
@@ -66,9 +69,10 @@ impl Parts {
             Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
         };
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
-        if is_shared {
-            contents::agree(dir, settings, &catalog, random.as_ref()).await?;
-        }
+        let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
+        let placement = PlacementMetrics::default();
+        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first };
+        let blobs = contents::place(settings, blobs, around)?;
 
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -108,7 +112,7 @@ impl Parts {
             is_shared,
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, events })
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -162,6 +166,7 @@ impl Parts {
         front.register_metrics(&mut registry);
         self.events.register_metrics(&mut registry);
         self.blob_cache.register(&mut registry);
+        self.placement.register(&mut registry);
         umbra_admin::router(AdminParts {
             catalog: Arc::clone(&self.catalog),
             shadow: self.shadow.clone(),

@@ -1,0 +1,124 @@
+//! The contents of other regions, as the settings name them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use umbra_store::is_region_name;
+
+use crate::{
+    blob_place::{BlobPlace, BucketPlace},
+    settings::Settings,
+};
+
+/// Another region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OtherRegion {
+    pub(crate) name: String,
+    pub(crate) place: BucketPlace,
+    /// A file with the key for it; empty where it is that of `blobs`.
+    pub(crate) key_file: PathBuf,
+}
+
+/// The other regions; none where there are no regions. Says what is wrong with the setting that it names first.
+pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static str, String)> {
+    let wrong = |why: String| ("region_blobs", why);
+    let own = BlobPlace::parse(&settings.blobs).map_err(|why| ("blobs", format!("cannot be used: {why}")))?;
+    let mut keys = key_files(settings)?;
+    let mut places = vec![own.name()];
+    let mut regions: Vec<OtherRegion> = Vec::new();
+    for given in &settings.region_blobs {
+        let (name, url) = given.split_once('=').ok_or_else(|| wrong("must be of the form NAME=s3://BUCKET/PREFIX?…".to_owned()))?;
+        if !is_region_name(name) {
+            return Err(wrong("must begin with the name of a region: up to 32 letters, digits and dashes".to_owned()));
+        }
+        let BlobPlace::Bucket(place) = BlobPlace::parse(url).map_err(|why| wrong(format!("cannot be used for {name}: {why}")))? else {
+            return Err(wrong(format!("must name a bucket for {name}")));
+        };
+        if name == settings.region || regions.iter().any(|region| region.name == name) {
+            return Err(wrong(format!("names {name} twice, or it is this server's own")));
+        }
+        let place_name = BlobPlace::Bucket(place.clone()).name();
+        if places.contains(&place_name) {
+            return Err(wrong(format!("has two regions at {place_name}: name each one's prefix after it")));
+        }
+        places.push(place_name);
+        regions.push(OtherRegion { name: name.to_owned(), place, key_file: keys.remove(name).unwrap_or_default() });
+    }
+    if let Some((name, _)) = keys.pop_first() {
+        return Err(("region_blobs_key_file", format!("names {name}, which is not in region_blobs")));
+    }
+    if regions.is_empty() {
+        return Ok(regions);
+    }
+    if settings.region == "auto" || !is_region_name(&settings.region) {
+        return Err((
+            "region",
+            "must name this server's region, with up to 32 letters, digits and dashes, where there are others".to_owned(),
+        ));
+    }
+    if own == BlobPlace::Disk || settings.metadata.is_embedded() {
+        return Err(wrong("needs a bucket for this region's contents, and a database: give blobs and metadata".to_owned()));
+    }
+    Ok(regions)
+}
+
+fn key_files(settings: &Settings) -> Result<BTreeMap<String, PathBuf>, (&'static str, String)> {
+    let read = |given: &String| match given.split_once('=') {
+        Some((name, file)) if !file.is_empty() => Ok((name.to_owned(), PathBuf::from(file))),
+        _ => Err(("region_blobs_key_file", "must be of the form NAME=FILE".to_owned())),
+    };
+    settings.region_blobs_key_file.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::parse;
+    use crate::settings::Settings;
+
+    fn settings(region_blobs: &[&str]) -> Settings {
+        Settings {
+            region: "fra".to_owned(),
+            blobs: "s3://b/fra?region=a".to_owned(),
+            metadata: "postgres://h/d".to_owned().into(),
+            region_blobs: region_blobs.iter().map(ToString::to_string).collect(),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn other_regions_are_read() {
+        assert_eq!(parse(&settings(&[])), Ok(Vec::new()));
+        let mut two = settings(&["iad=s3://b/iad?endpoint=http://iad:1&region=r", "sin=s3://b/sin?region=b"]);
+        two.region_blobs_key_file = vec!["sin=/etc/sin.json".to_owned()];
+        let regions = parse(&two).unwrap();
+        assert_eq!(regions.iter().map(|region| region.name.as_str()).collect::<Vec<_>>(), ["iad", "sin"]);
+        assert_eq!((regions[0].place.prefix.as_str(), &regions[0].key_file), ("iad", &PathBuf::new()));
+        assert_eq!(regions[1].key_file, PathBuf::from("/etc/sin.json"));
+    }
+
+    #[test]
+    fn what_could_not_work_is_refused() {
+        for (given, told) in [
+            (&["s3://b/iad?region=a"][..], "name of a region"),
+            (&["iad"], "of the form"),
+            (&["i_d=s3://b/iad?region=a"], "name of a region"),
+            (&["iad=https://b"], "s3://"),
+            (&["iad="], "a bucket for iad"),
+            (&["fra=s3://b/other?region=a"], "server's own"),
+            (&["iad=s3://b/iad?region=a", "iad=s3://b/sin?region=a"], "iad twice"),
+            (&["iad=s3://b/fra?endpoint=http://elsewhere"], "two regions at s3://b/fra"),
+        ] {
+            let (setting, why) = parse(&settings(given)).unwrap_err();
+            assert!(setting == "region_blobs" && why.contains(told), "{given:?}: {why}");
+        }
+        let fine = || settings(&["iad=s3://b/iad?region=a"]);
+        assert_eq!(parse(&Settings { region: "auto".to_owned(), ..fine() }).unwrap_err().0, "region");
+        assert_eq!(parse(&Settings { blobs: String::new(), ..fine() }).unwrap_err().0, "region_blobs");
+        assert_eq!(parse(&Settings { metadata: Default::default(), ..fine() }).unwrap_err().0, "region_blobs");
+        for file in ["sin=/f", "iad", "iad="] {
+            let error = parse(&Settings { region_blobs_key_file: vec![file.to_owned()], ..fine() }).unwrap_err();
+            assert_eq!(error.0, "region_blobs_key_file", "{file}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+mod engine;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{TryStreamExt, stream::BoxStream};
+use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
+use umbra_core::{ByteRange, ErrorKind, ManualClock, Timestamp};
+use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
+
+use self::engine::Engine;
+use super::{PlacedBlobStore, PlacementMetrics, PlacementParts};
+
+/// Two regions, the store of each, and the contents of both seen from each.
+struct World {
+    meta: Arc<MemoryMetaStore>,
+    clock: Arc<ManualClock>,
+    fra: Engine,
+    iad: Engine,
+    in_fra: PlacedBlobStore,
+    in_iad: PlacedBlobStore,
+}
+
+impl World {
+    fn new() -> Self {
+        let (meta, fra, iad) = (Arc::new(MemoryMetaStore::new()), Engine::default(), Engine::default());
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_750_000_000_000)));
+        let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
+            region: region.to_owned(),
+            own: Arc::new(own.clone()),
+            others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
+            first: None,
+            meta: Arc::clone(&meta) as _,
+            clock: Arc::clone(&clock) as _,
+            metrics: PlacementMetrics::default(),
+        };
+        let in_fra = PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad)));
+        let in_iad = PlacedBlobStore::new(parts("iad", &iad, ("fra", &fra)));
+        Self { meta, clock, fra, iad, in_fra, in_iad }
+    }
+
+    /// Another node in iad, whose own store is `own`.
+    fn another(&self, own: Arc<dyn BlobStore>) -> PlacedBlobStore {
+        PlacedBlobStore::new(PlacementParts {
+            region: "iad".to_owned(),
+            own,
+            others: BTreeMap::from([("fra".to_owned(), Arc::new(self.fra.clone()) as _)]),
+            first: None,
+            meta: Arc::clone(&self.meta) as _,
+            clock: Arc::clone(&self.clock) as _,
+            metrics: PlacementMetrics::default(),
+        })
+    }
+
+    async fn rows(&self) -> usize {
+        let everything = umbra_meta::KeyRange { start: Vec::new(), end: None };
+        self.meta.scan(Partition::ROOT, everything, 100, Projection::Full).await.unwrap().len()
+    }
+
+    async fn assert_empty(&self) {
+        idle(&self.in_fra).await;
+        idle(&self.in_iad).await;
+        assert_eq!((self.fra.len(), self.iad.len(), self.rows().await), (0, 0, 0), "blobs in fra, in iad, rows");
+    }
+}
+
+/// Waits until `store` makes no copy.
+async fn idle(store: &PlacedBlobStore) {
+    while !store.shared.copier.is_idle() {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn put(store: &PlacedBlobStore, size: usize) -> (StoredBlob, Vec<u8>) {
+    let bytes = suite::content(size as u64, size);
+    (store.put(vec![bytes.clone().into()]).await.unwrap(), bytes)
+}
+
+async fn all(store: &PlacedBlobStore, blob: &StoredBlob) -> Result<Vec<u8>> {
+    suite::read_all(store, blob).await
+}
+
+/// Reads in one region what another has, and writes there.
+#[derive(Debug)]
+struct Elsewhere {
+    written: PlacedBlobStore,
+    read: PlacedBlobStore,
+}
+
+#[async_trait::async_trait]
+impl BlobStore for Elsewhere {
+    async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.written.put(content).await
+    }
+
+    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
+        self.written.create().await
+    }
+
+    async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.read.read(id, range).await
+    }
+
+    fn size_of(&self, id: &BlobId) -> Option<u64> {
+        self.read.size_of(id)
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<()> {
+        self.written.delete(id).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_are_a_store_at_home() {
+    let world = World::new();
+    suite::run(Arc::new(world.in_fra.clone())).await;
+    world.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_are_a_store_from_elsewhere() {
+    let world = World::new();
+    suite::run(Arc::new(Elsewhere { written: world.in_fra.clone(), read: world.in_iad.clone() })).await;
+    assert!(world.in_iad.shared.metrics.copies() > 0);
+    world.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_read_elsewhere_fetches_across_once() {
+    let world = World::new();
+    for size in [1, 300_000, 3_000_000] {
+        let (blob, bytes) = put(&world.in_fra, size).await;
+        assert_eq!((world.in_iad.size_of(&blob.id), world.iad.len()), (Some(size as u64), 0), "writes stay local");
+        let before = world.fra.reads();
+        assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+        idle(&world.in_iad).await;
+        assert_eq!((world.fra.reads() - before, world.iad.len()), (1, 1));
+        world.fra.go_away(true);
+        assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+        let part = ByteRange::new(0, blob.size / 2);
+        assert!(suite::read(&world.in_iad, &blob.id, part).await.unwrap() == bytes[..size / 2]);
+        // Another node of the region, which has made no copy itself.
+        let another = world.another(Arc::new(world.iad.clone()));
+        assert!(all(&another, &blob).await.unwrap() == bytes);
+        world.fra.go_away(false);
+        assert_eq!(world.fra.reads() - before, 1, "the copies were read");
+        world.in_fra.delete(&blob.id).await.unwrap();
+    }
+    assert_eq!(world.in_iad.shared.metrics.copies(), 3);
+    world.assert_empty().await;
+}
+
+#[tokio::test]
+async fn beside_a_range_the_whole_is_copied() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 2_000_000).await;
+    assert!(suite::read(&world.in_iad, &blob.id, ByteRange::new(1_000, 500_000)).await.unwrap() == bytes[1_000..500_000]);
+    idle(&world.in_iad).await;
+    assert_eq!(world.fra.reads(), 2, "the range, and the whole");
+    world.fra.go_away(true);
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_a_copy() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 3_000_000).await;
+    let mut content = world.in_iad.read(&blob.id, ByteRange::new(0, blob.size)).await.unwrap();
+    assert!(!content.try_next().await.unwrap().unwrap().is_empty());
+    drop(content);
+    idle(&world.in_iad).await;
+    world.fra.go_away(true);
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn many_readers_make_one_copy() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 1_000_000).await;
+    let read = || async { assert!(all(&world.in_iad, &blob).await.unwrap() == bytes) };
+    futures::join!(read(), read(), read(), read());
+    idle(&world.in_iad).await;
+    assert_eq!((world.iad.len(), world.iad.created(), world.rows().await), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn a_home_that_is_away_is_no_absence() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 100_000).await;
+    world.fra.go_away(true);
+    let error = all(&world.in_iad, &blob).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_eq!(world.in_iad.delete(&blob.id).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    world.fra.go_away(false);
+    idle(&world.in_iad).await;
+    assert_eq!(world.rows().await, 0, "the copy that could not be made has no row");
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    idle(&world.in_iad).await;
+    // Neither is a region that this server was not told of.
+    let alone = PlacedBlobStore::new(PlacementParts {
+        region: "sin".to_owned(),
+        own: Arc::new(Engine::default()),
+        others: BTreeMap::new(),
+        first: None,
+        meta: Arc::clone(&world.meta) as _,
+        clock: Arc::clone(&world.clock) as _,
+        metrics: PlacementMetrics::default(),
+    });
+    assert_eq!(all(&alone, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(alone.delete(&blob.id).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_home_that_breaks_off_is_an_error() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 2_000_000).await;
+    world.fra.break_off(true);
+    assert_eq!(all(&world.in_iad, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    idle(&world.in_iad).await;
+    assert_eq!((world.iad.len(), world.rows().await), (0, 0), "half a copy is none");
+    world.fra.break_off(false);
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn deletes_take_the_copies_along() {
+    let world = World::new();
+    for deleting in [&world.in_fra, &world.in_iad] {
+        let (blob, _) = put(&world.in_fra, 400_000).await;
+        all(&world.in_iad, &blob).await.unwrap();
+        idle(&world.in_iad).await;
+        world.iad.go_away(true);
+        if std::ptr::eq(deleting, &world.in_fra) {
+            assert_eq!(deleting.delete(&blob.id).await.unwrap_err().kind(), ErrorKind::Unavailable, "the copy cannot be deleted");
+        }
+        world.iad.go_away(false);
+        deleting.delete(&blob.id).await.unwrap();
+        suite::assert_gone(&world.in_iad, &blob.id).await;
+        suite::assert_gone(&world.in_fra, &blob.id).await;
+        world.assert_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_made_during_a_delete_does_not_stay() {
+    // Before its blob is opened at home, and when all of it has been read.
+    for at_home in [true, false] {
+        let world = World::new();
+        let (blob, bytes) = put(&world.in_fra, 600_000).await;
+        let gate = if at_home { world.fra.opening() } else { world.iad.finishing() };
+        gate.shut();
+        let (store, read) = (world.in_iad.clone(), blob.clone());
+        let reader = tokio::spawn(async move { all(&store, &read).await });
+        gate.reached().await;
+        assert_eq!(world.rows().await, 1, "it is coming");
+        world.in_fra.delete(&blob.id).await.unwrap();
+        gate.open();
+        match reader.await.unwrap() {
+            Ok(read) => assert!(!at_home && read == bytes),
+            Err(error) => assert!(at_home && matches!(&error, Error::NotFound(id) if *id == blob.id), "{error:?}"),
+        }
+        world.assert_empty().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_whose_maker_died_is_made_by_another() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 600_000).await;
+    world.iad.finishing().shut();
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    world.iad.finishing().reached().await;
+    // Its own region, by a way that is not shut.
+    let another = world.another(Arc::new(world.iad.ungated()));
+    assert!(all(&another, &blob).await.unwrap() == bytes);
+    idle(&another).await;
+    assert_eq!(world.iad.len(), 0, "somebody makes one");
+    world.clock.advance(Duration::from_secs(3600));
+    assert!(all(&another, &blob).await.unwrap() == bytes);
+    idle(&another).await;
+    assert_eq!(world.iad.len(), 1);
+    // It was not dead after all.
+    world.iad.finishing().open();
+    idle(&world.in_iad).await;
+    assert_eq!((world.iad.len(), world.rows().await), (1, 1));
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_is_lost_is_fetched_again() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 300_000).await;
+    for round in 1..=3 {
+        assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+        idle(&world.in_iad).await;
+        assert_eq!((world.fra.reads(), world.iad.len()), (round, 1));
+        world.iad.lose_all().await;
+    }
+    // Another node does not rely on what this one knows.
+    let another = world.another(Arc::new(world.iad.clone()));
+    assert!(all(&another, &blob).await.unwrap() == bytes);
+    idle(&another).await;
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    idle(&world.in_iad).await;
+    assert_eq!(world.iad.len(), 1);
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_made_disturbs_no_reader() {
+    let io = || Error::Io { doing: "fail as asked", source: std::io::ErrorKind::Other.into() };
+    let fails: [fn(&BlobOperation) -> bool; 3] = [
+        |operation| matches!(operation, BlobOperation::Create),
+        |operation| matches!(operation, BlobOperation::Write { offset, .. } if *offset > 0),
+        |operation| matches!(operation, BlobOperation::Finish { .. }),
+    ];
+    for fails in fails {
+        let world = World::new();
+        let (blob, bytes) = put(&world.in_fra, 900_000).await;
+        let own = FailingBlobStore::new(Arc::new(world.iad.clone()), move |operation| fails(operation).then(io));
+        let node = world.another(Arc::new(own));
+        assert!(all(&node, &blob).await.unwrap() == bytes);
+        idle(&node).await;
+        assert!(suite::read(&node, &blob.id, ByteRange::new(5, 9)).await.unwrap() == bytes[5..9]);
+        idle(&node).await;
+        assert_eq!((world.iad.len(), world.rows().await), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_before_there_were_regions_is_read() {
+    let world = World::new();
+    let before = world.fra.put(vec![Bytes::from_static(b"from before")]).await.unwrap();
+    let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
+        region: region.to_owned(),
+        own: Arc::new(own.clone()),
+        others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
+        first: Some("fra".to_owned()),
+        meta: Arc::clone(&world.meta) as _,
+        clock: Arc::clone(&world.clock) as _,
+        metrics: PlacementMetrics::default(),
+    };
+    let in_fra = PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad)));
+    let in_iad = PlacedBlobStore::new(parts("iad", &world.iad, ("fra", &world.fra)));
+    assert_eq!(all(&in_fra, &before).await.unwrap(), b"from before");
+    assert_eq!(all(&in_iad, &before).await.unwrap(), b"from before");
+    idle(&in_iad).await;
+    let row = root::copy(before.id.as_bytes(), "iad");
+    assert!(world.meta.get(Partition::ROOT, &row).await.unwrap().is_some());
+    in_iad.delete(&before.id).await.unwrap();
+    world.assert_empty().await;
+}

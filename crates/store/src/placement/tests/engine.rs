@@ -1,0 +1,184 @@
+//! A region's store, in memory, that counts, goes away, and waits where a test wants it to.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, MemoryBlobStore, Result, StoredBlob};
+use umbra_core::ByteRange;
+
+/// A store of a region. Clones are the same store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Engine {
+    blobs: MemoryBlobStore,
+    state: Arc<State>,
+    is_ungated: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reads: AtomicUsize,
+    created: AtomicUsize,
+    away: AtomicBool,
+    breaks_off: AtomicBool,
+    opening: Gate,
+    finishing: Gate,
+    written: Mutex<Vec<BlobId>>,
+}
+
+/// A place where operations wait while it is shut.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_shut: watch::Sender<bool>,
+    reached: watch::Sender<bool>,
+}
+
+impl Gate {
+    pub(super) fn shut(&self) {
+        self.is_shut.send_replace(true);
+    }
+
+    pub(super) fn open(&self) {
+        self.is_shut.send_replace(false);
+    }
+
+    /// Waits until somebody waits.
+    pub(super) async fn reached(&self) {
+        self.reached.subscribe().wait_for(|reached| *reached).await.unwrap();
+    }
+
+    async fn pass(&self) {
+        let mut shut = self.is_shut.subscribe();
+        if *shut.borrow_and_update() {
+            self.reached.send_replace(true);
+        }
+        shut.wait_for(|shut| !shut).await.unwrap();
+    }
+}
+
+impl Engine {
+    pub(super) fn len(&self) -> usize {
+        self.blobs.len()
+    }
+
+    /// How many reads of content there were.
+    pub(super) fn reads(&self) -> usize {
+        self.state.reads.load(SeqCst)
+    }
+
+    /// How many writers there were.
+    pub(super) fn created(&self) -> usize {
+        self.state.created.load(SeqCst)
+    }
+
+    pub(super) fn go_away(&self, away: bool) {
+        self.state.away.store(away, SeqCst);
+    }
+
+    /// Has streams end with an error behind their first chunk.
+    pub(super) fn break_off(&self, breaks_off: bool) {
+        self.state.breaks_off.store(breaks_off, SeqCst);
+    }
+
+    /// Where reads wait.
+    pub(super) fn opening(&self) -> &Gate {
+        &self.state.opening
+    }
+
+    /// Where writers wait that have everything.
+    pub(super) fn finishing(&self) -> &Gate {
+        &self.state.finishing
+    }
+
+    /// The same store, by a way without gates.
+    pub(super) fn ungated(&self) -> Self {
+        Self { is_ungated: true, ..self.clone() }
+    }
+
+    /// Loses everything that was streamed in.
+    pub(super) async fn lose_all(&self) {
+        let written: Vec<BlobId> = self.state.written.lock().drain(..).collect();
+        for id in written {
+            self.blobs.delete(&id).await.unwrap();
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.state.away.load(SeqCst) { Err(gone()) } else { Ok(()) }
+    }
+}
+
+fn gone() -> Error {
+    Error::Io { doing: "reach the engine", source: std::io::ErrorKind::ConnectionRefused.into() }
+}
+
+#[async_trait]
+impl BlobStore for Engine {
+    async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.check()?;
+        self.blobs.put(content).await
+    }
+
+    async fn create(&self) -> Result<Box<dyn BlobWriter>> {
+        self.check()?;
+        self.state.created.fetch_add(1, SeqCst);
+        Ok(Box::new(Writer { engine: self.clone(), inner: self.blobs.create().await? }))
+    }
+
+    async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if !self.is_ungated {
+            self.state.opening.pass().await;
+        }
+        self.check()?;
+        self.state.reads.fetch_add(1, SeqCst);
+        let content = self.blobs.read(id, range).await?;
+        if self.state.breaks_off.load(SeqCst) {
+            return Ok(content.take(1).chain(futures::stream::once(async { Err(gone()) })).boxed());
+        }
+        // Readers take turns with everybody else.
+        Ok(content
+            .and_then(|chunk| async {
+                tokio::task::yield_now().await;
+                Ok(chunk)
+            })
+            .boxed())
+    }
+
+    fn size_of(&self, id: &BlobId) -> Option<u64> {
+        self.blobs.size_of(id)
+    }
+
+    async fn delete(&self, id: &BlobId) -> Result<()> {
+        self.check()?;
+        self.blobs.delete(id).await
+    }
+}
+
+struct Writer {
+    engine: Engine,
+    inner: Box<dyn BlobWriter>,
+}
+
+#[async_trait]
+impl BlobWriter for Writer {
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.engine.check()?;
+        self.inner.write(chunk).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StoredBlob> {
+        if !self.engine.is_ungated {
+            self.engine.state.finishing.pass().await;
+        }
+        self.engine.check()?;
+        let stored = self.inner.finish().await?;
+        self.engine.state.written.lock().push(stored.id.clone());
+        Ok(stored)
+    }
+}

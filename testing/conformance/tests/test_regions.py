@@ -1,0 +1,207 @@
+"""Two regions on one database, each with an engine of its own: bytes live where they were written, and are copied where they are read."""
+
+import pytest
+
+from harness import postgres as pg
+from harness.clients import put_multipart, read, refused, s3
+from harness.data import MIB, content
+from harness.engine import Engine
+from harness.regions import Regions
+from harness.shadowed import Shadowed
+from harness.wait import until
+
+pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("postgres")
+    for parent in [directory, *directory.parents][:3]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    server = pg.Postgres(directory / "p").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A SeaweedFS for each region."""
+    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in ("fra", "iad")}
+    yield made
+    for engine in made.values():
+        engine.stop()
+
+
+@pytest.fixture
+def unstarted(database, engines, tmp_path, request):
+    made = Regions(tmp_path, database.database("r_" + request.node.name.split("[")[0][:50]), engines)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def regions(unstarted):
+    return unstarted.start()
+
+
+def copied(region, count):
+    """Waits until the node of a region has made so many copies."""
+    until(f"{count} copies are in {region.name}", lambda: region.metric("umbra_placement_copies_total") >= count)
+
+
+def test_a_read_elsewhere_fetches_across_once(regions):
+    """The bytes are in the region of the write; the first read in the other one brings them there, the second costs the first region nothing."""
+    fra, iad = regions
+    here, there = fra.client(), iad.client()
+    here.create_bucket(Bucket="bucket")
+    bodies = {"one": content(2 * MIB, 1), "large": content(20 * MIB, 2)}
+    for key, body in bodies.items():
+        here.put_object(Bucket="bucket", Key=key, Body=body)
+    parts = [content(5 * MIB, 3), content(MIB, 4)]
+    put_multipart(here, "bucket", "parts", parts)
+    bodies["parts"] = b"".join(parts)
+    assert fra.kept() and not iad.kept()
+    blobs = len(fra.kept())
+    regions.forget()
+    for key, body in bodies.items():
+        assert read(there, "bucket", key) == body
+    copied(iad, blobs)
+    assert fra.gets() == blobs == len(iad.kept())
+    assert iad.metric("umbra_placement_fetched_bytes_total") == sum(len(body) for body in bodies.values())
+    regions.forget()
+    for key, body in bodies.items():
+        assert read(there, "bucket", key) == body
+        assert read(there, "bucket", key, Range="bytes=1000-99999") == body[1000:100_000]
+    assert fra.proxy.exchanges == [] and iad.gets() > 0
+    # What is written there stays there, and its region reads nothing across.
+    there.put_object(Bucket="bucket", Key="of-iad", Body=bodies["one"])
+    assert len(fra.kept()) == blobs == len(iad.kept()) - 1
+    regions.forget()
+    assert read(there, "bucket", "of-iad") == bodies["one"]
+    assert fra.proxy.exchanges == []
+    assert read(here, "bucket", "of-iad") == bodies["one"]
+
+
+def test_beside_a_range_the_whole_is_brought(regions):
+    fra, iad = regions
+    fra.client().create_bucket(Bucket="bucket")
+    body = content(6 * MIB, 5)
+    fra.client().put_object(Bucket="bucket", Key="k", Body=body)
+    assert read(iad.client(), "bucket", "k", Range="bytes=1000000-1000999") == body[1_000_000:1_001_000]
+    copied(iad, 1)
+    regions.forget()
+    assert read(iad.client(), "bucket", "k", Range="bytes=5000000-") == body[5_000_000:]
+    assert fra.proxy.exchanges == []
+
+
+def test_a_region_that_is_down(regions):
+    """What has a copy elsewhere stays readable there; what has none is 503, never absent; everything else goes on, and so does that when it is back."""
+    fra, iad = regions
+    here, there = fra.client(), iad.client()
+    here.create_bucket(Bucket="bucket")
+    seen, unseen = content(2 * MIB, 1), content(2 * MIB, 2)
+    here.put_object(Bucket="bucket", Key="seen", Body=seen)
+    here.put_object(Bucket="bucket", Key="unseen", Body=unseen)
+    assert read(there, "bucket", "seen") == seen
+    copied(iad, 1)
+    fra.proxy.stop()
+    for _ in range(2):
+        assert read(there, "bucket", "seen") == seen
+        assert refused(read, there, "bucket", "unseen").status == 503
+    assert there.head_object(Bucket="bucket", Key="unseen")["ContentLength"] == len(unseen)
+    there.put_object(Bucket="bucket", Key="new", Body=seen)
+    assert read(there, "bucket", "new") == seen
+    # Nodes start while the other region is away, too.
+    iad.node.restart()
+    there = iad.client()
+    assert read(there, "bucket", "seen") == seen
+    there.delete_object(Bucket="bucket", Key="unseen")
+    assert refused(read, there, "bucket", "unseen").code == "NoSuchKey"
+    fra.proxy.start()
+    assert read(here, "bucket", "new") == seen
+    for key in ("seen", "new"):
+        here.delete_object(Bucket="bucket", Key=key)
+    until("all of it is reclaimed", lambda: not fra.kept() and not iad.kept(), seconds=120)
+
+
+def test_overwrites_and_deletes_hold_in_all_regions(regions):
+    """A read in any region sees them at once, whoever wrote; and no region keeps what they replaced."""
+    fra, iad = regions
+    here, there = fra.client(), iad.client()
+    here.create_bucket(Bucket="bucket")
+    for n in range(8):
+        writer, reader = (here, there) if n % 2 else (there, here)
+        body = content(MIB + n, n)
+        writer.put_object(Bucket="bucket", Key="k", Body=body)
+        assert read(reader, "bucket", "k") == body == read(writer, "bucket", "k")
+    copied(iad, 1)
+    until("one copy of one object is left", lambda: len(fra.kept()) == len(iad.kept()) == 1, seconds=60)
+    there.delete_object(Bucket="bucket", Key="k")
+    for client in (here, there):
+        assert refused(read, client, "bucket", "k").code == "NoSuchKey"
+    until("nothing is left anywhere", lambda: not fra.kept() and not iad.kept(), seconds=60)
+
+
+def test_a_cold_object_leaves_the_origin_once(regions, seaweed):
+    """Whichever region is asked: the node that leads brings it in, and its region has the bytes."""
+    fra, iad = regions
+    pair = Shadowed(iad.node, seaweed).create()
+    try:
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        clients = [s3(region.node.endpoint, *keys, retries=True) for region in (iad, fra)]
+        body = content(3 * MIB, 7)
+        pair.put_there("cold", body)
+        for client in clients * 2:
+            assert read(client, pair.name, "cold") == body
+        assert pair.proxy.body_bytes("cold") == len(body)
+        assert fra.kept() and not iad.kept()
+    finally:
+        pair.close()
+
+
+def test_regions_are_listed(regions):
+    fra, iad = regions
+
+    def listed(node):
+        return [(r["name"], r["nodes"], r["is_own"]) for r in node.run("region", "list", "--json", check=True).json()["regions"]]
+
+    until("each knows the other", lambda: listed(fra.node) == [("fra", 1, True), ("iad", 1, False)])
+    until("each knows the other", lambda: listed(iad.node) == [("fra", 1, False), ("iad", 1, True)])
+    shown = iad.node.run("region", "list", check=True).out
+    assert fra.prefix in shown and iad.prefix in shown
+
+
+def test_nodes_with_other_regions_are_refused(regions):
+    """Without the other regions, or with another place for one of them."""
+    fra, iad = regions
+
+    def start(node):
+        node.start(ready=False)
+        until("it ends", lambda: not node.process.running(), seconds=60)
+        return node.all_text()
+
+    assert "region-blobs" in start(regions.make(fra, with_others=False, name="alone")).replace("_", "-")
+    prefix, fra.prefix = fra.prefix, "elsewhere"
+    try:
+        assert "kept at" in start(regions.make(iad, name="wrong"))
+    finally:
+        fra.prefix = prefix
+
+
+def test_a_store_is_given_regions(unstarted):
+    """What was written before is read afterwards, in the region that has it and in the other one."""
+    fra, iad = unstarted
+    body = content(2 * MIB, 9)
+    before = unstarted.make(fra, with_others=False, name="fra").start()
+    client = s3(before.endpoint, before.access_key, before.secret_key)
+    client.create_bucket(Bucket="bucket")
+    client.put_object(Bucket="bucket", Key="old", Body=body)
+    assert before.stop() == 0
+    unstarted.start()
+    assert read(iad.client(), "bucket", "old") == body == read(fra.client(), "bucket", "old")
+    copied(iad, 1)
+    fra.proxy.stop()
+    assert read(iad.client(), "bucket", "old") == body
+    fra.proxy.start()
+    iad.client().delete_object(Bucket="bucket", Key="old")
+    until("nothing is left anywhere", lambda: not fra.kept() and not iad.kept(), seconds=60)
