@@ -106,12 +106,13 @@ impl Fetch {
             transfer: transfer.clone(),
             id,
         };
-        let outcome = this.bring(first).await;
+        // One that fails takes the transfer along, and owns its bytes until that ends: for the next one a row of them may be there.
+        this.bring(first).await?;
         transfer.retire(id);
-        if is_hashed && outcome.is_ok() {
+        if is_hashed {
             hydration.hash_along(&transfer, range.end).await;
         }
-        outcome
+        Ok(())
     }
 
     async fn bring(mut self, first: Option<Body>) -> Result<(), Failure> {

@@ -102,6 +102,7 @@ mod uncarried;
 mod users;
 mod verify;
 mod verify_work;
+mod versioning;
 mod versions;
 mod view;
 mod write_here;

@@ -1,6 +1,6 @@
 //! What the rows here say of keys that an origin lists: which are gone, which are here by now, and of which the origin alone holds the newest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 use umbra_core::{Error, ErrorKind, ObjectInfo, ObjectKey, RequestContext, Result};
@@ -119,6 +119,8 @@ impl Shadow {
         keys: HashSet<ObjectKey>,
         origin: &dyn Origin,
     ) -> Result<HashMap<ObjectKey, Option<ListedObject>>> {
+        // In an order that does not depend on chance.
+        let keys: BTreeSet<_> = keys.into_iter().collect();
         let judged = stream::iter(keys).map(|key| async move {
             let newest = self.newest_there(cx, bucket, &key, origin).await?;
             Ok::<_, Error>(newest.map(|newest| (key, newest)))

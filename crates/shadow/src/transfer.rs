@@ -232,12 +232,7 @@ impl Transfer {
 
     /// Tells that the bytes of `piece`, which a fetch brought, are stored and need not be kept in memory.
     pub(crate) fn store(&self, fetch: u64, piece: StoredPiece) {
-        self.update(|state| {
-            if let Some(fetch) = state.fetch(fetch) {
-                fetch.trim(piece.end());
-            }
-            state.store(piece);
-        });
+        self.update(|state| state.store_of(fetch, piece));
     }
 
     /// Tells that a fetch brought the whole of a small object, which stays in memory.
@@ -248,7 +243,7 @@ impl Transfer {
         });
     }
 
-    /// Ends a fetch. What it owned and did not bring belongs to nobody again.
+    /// Ends a fetch that brought what it was to bring.
     pub(crate) fn retire(&self, fetch: u64) {
         self.update(|state| {
             if state.small.is_none() {

@@ -182,7 +182,7 @@ impl Shadow {
     /// One page of versions, cold keys as their null version.
     ///
     /// The current objects of both sides, merged, are held against the versions here: what the origin has is cold unless it has some of those, and
-    /// what was here then and is no more is gone.
+    /// what was here then and is no more is gone. Where no versions are kept the current objects are all there is, and each the null version.
     pub(crate) async fn list_versions_merged(
         &self,
         cx: &RequestContext,
@@ -202,15 +202,24 @@ impl Shadow {
             source: ListSource::Merged,
         };
         let merged = self.merged(cx, bucket, merged, origin).await?;
-        let here = self.native().list_versions(cx, bucket, options.clone()).await?;
-        Ok(union(merged, here, options.limit))
+        if has_versions(bucket) {
+            let here = self.native().list_versions(cx, bucket, options.clone()).await?;
+            return Ok(union(merged, Some(here), options.limit));
+        }
+        if has_versions(&*self.0.catalog.refresh(&bucket.name).await?) {
+            return Err(Error::new(ErrorKind::Unavailable, "the bucket's versioning was just changed; please try again"));
+        }
+        Ok(union(merged, None, options.limit))
     }
 }
 
 /// Names of one page, in order: a common prefix, or a key with what is known of its versions.
 type Names = BTreeMap<String, Vec<ListedVersion>>;
 
-fn union(merged: Merged, here: VersionsPage, limit: usize) -> VersionsPage {
+/// Both sides of a page; `here` is none of it where no versions are kept.
+fn union(merged: Merged, here: Option<VersionsPage>, limit: usize) -> VersionsPage {
+    let is_all_current = here.is_none();
+    let here = here.unwrap_or_default();
     // Behind the last name that both reach nothing is certain.
     let ends = [merged.last.filter(|_| merged.has_more), here.next.as_ref().map(|(name, _)| name.clone())];
     let horizon = ends.into_iter().flatten().min();
@@ -225,7 +234,7 @@ fn union(merged: Merged, here: VersionsPage, limit: usize) -> VersionsPage {
     for (source, item) in merged.shown {
         match item {
             Item::Prefix(prefix) => drop(names.insert(prefix, Vec::new())),
-            Item::Object(object) if source == ListSource::Origin && !known.contains(object.key.as_str()) => {
+            Item::Object(object) if (is_all_current || source == ListSource::Origin) && !known.contains(object.key.as_str()) => {
                 let name = object.key.as_str().to_owned();
                 names.insert(name, vec![ListedVersion { object, version: VersionId::Null, is_latest: true, is_marker: false }]);
             }

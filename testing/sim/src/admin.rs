@@ -117,11 +117,11 @@ impl Life {
     pub(crate) async fn turn(&self, to: Keeps) {
         let begun = self.world.env.tick();
         self.world.history.lock().turns.push(Turn { to, begun, ended: None, applied: None });
-        let change = &mut |settings: &mut BucketSettings| {
+        let change = move |settings: &mut BucketSettings| {
             settings.versioning = if to == Keeps::All { Versioning::Enabled } else { Versioning::Suspended };
             Ok(())
         };
-        let turned = async { self.catalog.update_bucket(&*self.bucket().await?, change).await };
+        let turned = async { self.shadow.change_versioning(&*self.bucket().await?, change).await };
         let _ = turned.await;
         // Reads of metadata do not fail; if this did, it would be settled in the next life.
         let _ = self.settle_turn().await;

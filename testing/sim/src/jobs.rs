@@ -168,7 +168,8 @@ impl Life {
         let detached = history.switches.iter().rfind(|switch| switch.mode == Mode::Detached);
         let since = detached.map_or(0, |switch| switch.ended.unwrap_or(u64::MAX));
         match last.ours {
-            true if last.tick > since => return Last::Ours,
+            // One that was under way then belongs to the generation before, of which nothing is known any more.
+            true if last.begun > since => return Last::Ours,
             true => return Last::Owners,
             false => {}
         }

@@ -177,7 +177,7 @@ impl State {
         }
     }
 
-    /// What is found at `name`: of a key that has no version here the null version is what shows.
+    /// What is found at `name`: of a key that has no version here, and in a bucket that keeps none, the null version is what shows.
     fn at(&self, name: Name) -> At {
         match self.versions.iter().find(|version| version.name == name) {
             Some(Version { value: None, .. }) => At::Marker,
@@ -186,9 +186,10 @@ impl State {
     }
 
     fn value_at(&self, name: Name) -> Option<Value> {
+        let is_what_shows = self.keeps == Keeps::One && name == Name::Null;
         match self.versions.iter().find(|version| version.name == name) {
-            Some(version) => version.value,
-            None => self.visible().filter(|_| name == Name::Null && self.is_cold()),
+            Some(version) if !is_what_shows => version.value,
+            _ => self.visible().filter(|_| is_what_shows || name == Name::Null && self.is_cold()),
         }
     }
 
@@ -240,7 +241,8 @@ impl State {
                 let is_alone = self.half_done.is_none() && !(self.is_cold() && self.origin.is_some());
                 (*forced || is_alone).then_some(Self { gone: false, half_done: None, attached: None, ..next })
             }
-            Effect::Keep(keeps) => Some(Self { keeps: *keeps, ..next }),
+            // What is half done would become another version by then than the one it shows as.
+            Effect::Keep(keeps) => (self.keeps != Keeps::One || self.half_done.is_none()).then_some(Self { keeps: *keeps, ..next }),
         }
     }
 
@@ -282,7 +284,7 @@ impl State {
     }
 
     fn tagged_at(mut self, name: Name, tags: TagsId) -> Option<Self> {
-        if name == Name::Null && self.is_cold() {
+        if name == Name::Null && (self.is_cold() || self.keeps == Keeps::One) {
             return self.tagged(tags);
         }
         let version = self.versions.iter_mut().find(|version| version.name == name)?;
@@ -325,7 +327,8 @@ impl State {
 impl Listed {
     fn fits(&self, state: &State, writes: &Writes) -> bool {
         let shown = || state.visible().map(Version::null);
-        let all = if state.versions.is_empty() { Vec::from_iter(shown()) } else { state.versions.clone() };
+        let is_what_shows = state.keeps == Keeps::One || state.versions.is_empty();
+        let all = if is_what_shows { Vec::from_iter(shown()) } else { state.versions.clone() };
         let fits = |(version, (id, object)): (&Version, &ListedVersion)| {
             let seen = object.as_ref().map_or(Seen::Absent, |(etag, size)| Seen::Listed(etag.clone(), *size));
             version.is(id, writes) && seen.fits(version.value, writes)

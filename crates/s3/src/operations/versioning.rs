@@ -28,7 +28,7 @@ pub(super) async fn put_bucket_versioning(
             return Err(S3Error::with_message(S3ErrorCode::IllegalVersioningConfigurationException, message).into());
         }
     };
-    let mut change = |settings: &mut BucketSettings| {
+    let change = move |settings: &mut BucketSettings| {
         if settings.extras.object_lock.is_some() && versioning != Versioning::Enabled {
             let message = "an Object Lock configuration is present on this bucket, so the versioning state cannot be changed";
             return Err(Error::invalid(Fault::InvalidBucketState, message));
@@ -36,7 +36,7 @@ pub(super) async fn put_bucket_versioning(
         settings.versioning = versioning;
         Ok(())
     };
-    operations.catalog.update_bucket(call.bucket()?, &mut change).await?;
+    operations.shadow.change_versioning(call.bucket()?, change).await?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 

@@ -94,6 +94,14 @@ impl State {
         }
     }
 
+    /// Takes over what a fetch has stored. What lies before it and could not be stored stays the fetch's: a row of it may be there.
+    pub(super) fn store_of(&mut self, fetch: u64, piece: StoredPiece) {
+        if let Some(fetch) = self.fetch(fetch).filter(|fetch| piece.offset <= fetch.start) {
+            fetch.trim(piece.end());
+        }
+        self.store(piece);
+    }
+
     fn stored_at(&self, position: u64) -> Option<&StoredPiece> {
         self.stored.range(..=position).next_back().map(|(_, piece)| piece).filter(|piece| position < piece.end())
     }
@@ -229,5 +237,32 @@ impl State {
             (None, None) if is_coming => At::NotYet,
             (None, None) => At::Missing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use umbra_blob::BlobId;
+    use umbra_core::ByteRange;
+    use umbra_store::Extent;
+
+    use super::{At, Sizes, State, StoredPiece};
+
+    fn stored(offset: u64) -> StoredPiece {
+        StoredPiece::new(offset, Extent { blob: BlobId::from_bytes(&offset.to_be_bytes()), size: 10, seal: None })
+    }
+
+    /// Brought once more besides the row that may be there, it would lie over that.
+    #[test]
+    fn what_could_not_be_stored_is_not_brought_by_another_fetch() {
+        let mut state = State { size: Some(40), ..State::new(Sizes::of_piece(10)) };
+        let id = state.claim(ByteRange::new(0, 40));
+        state.fetch(id).unwrap().append(Bytes::from(vec![0; 30]));
+        state.store_of(id, stored(0));
+        state.store_of(id, stored(20));
+        assert!(matches!(state.at(10, |_| false), At::Bytes(bytes) if bytes.len() == 20), "it is in memory still");
+        state.demand(ByteRange::new(0, 40));
+        assert!(state.queue.is_empty() && state.claim_next().is_none());
     }
 }

@@ -28,6 +28,7 @@ mod status;
 mod unshadowed;
 mod uploads;
 mod verify;
+mod versioning;
 mod versions;
 mod world;
 mod writing;
