@@ -20,7 +20,7 @@ use umbra_core::{BucketName, Entity, Error, ErrorKind, Fault, ObjectKey, Permiss
 use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions};
 
 pub(crate) use self::{
-    facts::{Peer, Stated, Way},
+    facts::{CIPHERS, Peer, Stated, TLS_VERSIONS, Way, word},
     judge::{Held, Judge, Request, denied, is_enforced, public_access},
     needs::{BYPASS, DELETE, DELETE_VERSION, GET_OBJECT, GET_OBJECT_VERSION, GET_TAGGING, LIST, Need, bypasses},
 };

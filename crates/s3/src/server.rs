@@ -15,12 +15,13 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{CipherSuite, ProtocolVersion},
-};
+use tokio_rustls::TlsAcceptor;
 
-use crate::{S3Front, access::Peer, layer::Scheme};
+use crate::{
+    S3Front,
+    access::{CIPHERS, Peer, TLS_VERSIONS, word},
+    layer::Scheme,
+};
 
 /// The most bytes the head of a request may have. The front refuses less than this with a proper error document.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -132,8 +133,8 @@ async fn connection(front: (Arc<S3Front>, Face), stream: TcpStream, address: IpA
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let session = stream.get_ref().1;
-                    let tls = session.protocol_version().and_then(tls_version).or(Some(""));
-                    let cipher = session.negotiated_cipher_suite().and_then(|suite| cipher(suite.suite()));
+                    let tls = session.protocol_version().and_then(|version| word(&TLS_VERSIONS, version)).or(Some(""));
+                    let cipher = session.negotiated_cipher_suite().and_then(|suite| word(&CIPHERS, suite.suite()));
                     speak(front, stream, Peer { address, tls, cipher }, watcher).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -142,31 +143,6 @@ async fn connection(front: (Arc<S3Front>, Face), stream: TcpStream, address: IpA
         }),
     };
     outcome.await;
-}
-
-/// The version of TLS, as policies write it.
-fn tls_version(version: ProtocolVersion) -> Option<&'static str> {
-    match version {
-        ProtocolVersion::TLSv1_2 => Some("1.2"),
-        ProtocolVersion::TLSv1_3 => Some("1.3"),
-        _ => None,
-    }
-}
-
-/// The cipher suite, as OpenSSL calls it.
-fn cipher(suite: CipherSuite) -> Option<&'static str> {
-    Some(match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
-        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
-        _ => return None,
-    })
 }
 
 async fn speak<S>((front, face): (Arc<S3Front>, Face), stream: S, peer: Peer, watcher: Watcher)

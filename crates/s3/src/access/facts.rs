@@ -5,25 +5,31 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{Extensions, HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use tokio_rustls::rustls::{CipherSuite, ProtocolVersion};
 use umbra_core::{Tags, Timestamp, VersionId};
 use umbra_store::{AccessKey, Bucket};
 
 use crate::{convert::tags, layer::Scheme, lenient::Verified, policy::Facts, post::FormFile};
 
-/// The versions of TLS, as policies write them; empty for one that has no name there.
-pub(crate) const TLS_VERSIONS: [&str; 3] = ["1.2", "1.3", ""];
+/// The versions of TLS, as policies write them.
+pub(crate) const TLS_VERSIONS: [(ProtocolVersion, &str); 2] = [(ProtocolVersion::TLSv1_2, "1.2"), (ProtocolVersion::TLSv1_3, "1.3")];
 /// The cipher suites, as OpenSSL calls them.
-pub(crate) const CIPHERS: [&str; 9] = [
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_256_GCM_SHA384",
-    "TLS_CHACHA20_POLY1305_SHA256",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-CHACHA20-POLY1305",
+pub(crate) const CIPHERS: [(CipherSuite, &str); 9] = [
+    (CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+    (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+    (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305"),
 ];
+
+/// The word for `what` in a table of ours.
+pub(crate) fn word<T: PartialEq>(table: &[(T, &'static str)], what: T) -> Option<&'static str> {
+    table.iter().find(|(known, _)| *known == what).map(|(_, word)| *word)
+}
 
 /// Who is at the other end of the connection. A proxy in between is who is there: what it says of others could be said by anyone.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +52,10 @@ impl Peer {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(',');
         let (address, tls, cipher) = (words.next()?, words.next()?, words.next()?);
-        let known = |known: &[&'static str], said: &str| known.iter().find(|known| **known == said).copied();
-        Some(Self { address: address.parse().ok()?, tls: known(&TLS_VERSIONS, tls), cipher: known(&CIPHERS, cipher) })
+        let cipher = CIPHERS.iter().map(|(_, word)| *word).find(|word| *word == cipher);
+        // Empty for a version that has no word.
+        let tls = TLS_VERSIONS.iter().map(|(_, word)| *word).chain([""]).find(|word| *word == tls);
+        Some(Self { address: address.parse().ok()?, tls, cipher })
     }
 }
 
@@ -248,4 +256,25 @@ fn tag(tags: Option<&Tags>, name: &str) -> Vec<String> {
 /// A copy source is a path: its `+` is a plus.
 fn decode_path(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Peer;
+
+    #[test]
+    fn what_is_told_of_a_peer_is_understood() {
+        for (tls, cipher) in [(None, None), (Some("1.3"), Some("TLS_AES_128_GCM_SHA256")), (Some(""), None)] {
+            let peer = Peer { address: "2001:db8::1".parse().unwrap(), tls, cipher };
+            let told = peer.told();
+            let understood = Peer::parse(&told).unwrap();
+            assert_eq!((understood.address, understood.tls, understood.cipher), (peer.address, tls, cipher), "{told}");
+            assert!(!told.contains(' '), "{told}");
+        }
+        for odd in ["", "-", "192.0.2.1", "nobody,-,-"] {
+            assert!(Peer::parse(odd).is_none(), "{odd}");
+        }
+        let unknown = Peer::parse("192.0.2.1,9.9,NULL").unwrap();
+        assert_eq!((unknown.tls, unknown.cipher), (None, None));
+    }
 }
