@@ -165,6 +165,8 @@ impl Node {
         node.end_earlier_lives().await?;
         node.await_company().await?;
         node.beat().await?;
+        // And once more, to see ourselves among the others.
+        node.beat().await?;
         Ok(Arc::new(node))
     }
 

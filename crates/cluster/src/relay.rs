@@ -10,10 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, Uri,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE},
 };
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -25,12 +26,15 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Door, Leader, Passed};
+use crate::{Door, Face, Leader, Passed};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long a request waits for a node that leads: longer than it takes to find another.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a question of the nodes' own may take, and how long its answer may be.
+const ASK_MAX: Duration = Duration::from_secs(3);
+const ANSWER_BYTES_MAX: usize = 4096;
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// What belongs to a connection and not to a request.
 const OF_THE_CONNECTION: [HeaderName; 7] = [
@@ -124,13 +128,33 @@ impl Relay {
                 Err((is_unreached, why)) => {
                     let is_unsent = is_unreached || may_repeat || (has_body && slot.lock().is_some());
                     if !is_unsent || Instant::now() > until {
-                        return Err(RelayError::Lost(why));
+                        return Err(RelayError::Lost(format!("{url}: {why}")));
                     }
-                    tracing::debug!(why, "the node that leads is not reached; trying again");
+                    tracing::debug!(url, why, "the node that leads is not reached; trying again");
                     sleep(RETRY_EVERY).await;
                 }
             }
         }
+    }
+
+    /// What the node at `url` answers to a request of the nodes' own.
+    pub async fn ask(&self, url: &str, path: &str) -> Result<String, RelayError> {
+        let lost = |why: String| RelayError::Lost(why);
+        let uri = format!("{url}{path}").parse::<Uri>().map_err(|error| lost(error.to_string()))?;
+        let nothing: BoxBody = Box::pin(Plain(Box::pin(String::new())));
+        let mut request = Request::new(Sent::of(&Arc::new(Mutex::new(Some(nothing)))).ok_or_else(|| lost("it has no body".to_owned()))?);
+        let passed = Passed { face: Face::Node, client: "-".to_owned() };
+        let marked = self.door.mark(request.headers_mut(), &Method::GET, &uri, &passed);
+        marked.map_err(|error| lost(error.to_string()))?;
+        *request.uri_mut() = uri;
+        let asked = async {
+            let answer = self.client.request(request).await.map_err(|error| lost(told(&error)))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| lost(error.to_string()))?;
+            let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+            if status == StatusCode::OK { Ok(text) } else { Err(lost(format!("{status}: {text}"))) }
+        };
+        timeout(ASK_MAX, asked).await.unwrap_or_else(|_| Err(lost("no answer in time".to_owned())))
     }
 
     /// Waits until another node leads than the one at `url`.

@@ -95,6 +95,7 @@ impl Server {
         if let Some(company) = &mut company {
             let connections = settings.max_connections as usize;
             company.open(listeners.nodes, Arc::clone(&front), router.clone(), parts.ears.clone(), connections);
+            company.check_address().await?;
         }
         let acceptor = || tls.as_ref().map(|tls| tls.acceptor());
         let (stop_serving, stopping) = watch::channel(false);

@@ -282,7 +282,7 @@ def test_a_leader_that_was_frozen_ends(nodes, seaweed):
 
 
 def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine, tmp_path):
-    """Without an address, with another place for contents, or with another key."""
+    """Without an address, with another place for contents, with another key or root key, or with the address of another."""
     from harness.umbra import Umbra
 
     def start(name, *flags, **env):
@@ -297,6 +297,9 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert "kept at" in start("disk", *listen, "--blobs", "")
     assert "kept at" in start("elsewhere", *listen, "--blobs", engine.url("other"))
     assert "key-encryption key" in start("key", *there, *listen, UMBRA_MASTER_KEY="00" * 32)
+    assert "another root key" in start("root", *there, *listen, UMBRA_ROOT_ACCESS_KEY="OTHERROOT", UMBRA_ROOT_SECRET_KEY="otherrootsecret")
+    another = nodes.members()[0]["url"]
+    assert f"another node answers at {another}" in start("address", *there, *listen, "--node-url", another)
     until("all are seen", lambda: len(nodes.members()) == 3)
 
 

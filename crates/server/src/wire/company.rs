@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Passed, Relay};
 use umbra_core::{BucketName, Clock};
-use umbra_meta::{Partition, PostgresMetaStore};
+use umbra_meta::{Partition, PostgresMetaStore, SharedMetaStore};
 use umbra_s3::S3Front;
 use umbra_store::{Catalog, EventBell, ReclaimHandle};
 
@@ -32,6 +32,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 const NEWS_BYTES_MAX: usize = 1024 * 1024;
 const NEWS_MAX: usize = 4096;
 const NEWS: &str = "/news";
+/// What a node answers with its incarnation.
+const WHO: &str = "/who";
 /// The exit status of a server that the others took for dead: it is to be started again.
 const DEPOSED: i32 = 75;
 
@@ -43,6 +45,9 @@ pub(super) struct Company {
     pub(super) node: Arc<Node>,
     pub(super) relay: Relay,
     door: Door,
+    incarnation: String,
+    /// Where the others are told to reach this node.
+    url: Option<String>,
     tasks: Vec<JoinHandle<()>>,
     listening: Option<JoinHandle<()>>,
     stop: CancellationToken,
@@ -79,9 +84,10 @@ impl Company {
             "" => address.map(|address| format!("http://{address}")),
             given => Some(given.trim_end_matches('/').to_owned()),
         };
-        let ours = NodeSettings { url, region: settings.region.clone(), boot: boot(), ..NodeSettings::new(&name) };
+        let ours = NodeSettings { url: url.clone(), region: settings.region.clone(), boot: boot(), ..NodeSettings::new(&name) };
         // A heartbeat never waits for the requests of users.
         let meta = Arc::new(meta.beside(HEARTBEAT_CONNECTIONS));
+        let incarnation = meta.incarnation().to_owned();
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
         let door = Door::new(kek, Arc::clone(clock));
         let relay = Relay::new(door.clone(), node.leader());
@@ -94,7 +100,7 @@ impl Company {
                 std::process::exit(DEPOSED);
             }),
         ];
-        Ok(Self { node, relay, door, tasks, listening: None, stop: CancellationToken::new() })
+        Ok(Self { node, relay, door, incarnation, url, tasks, listening: None, stop: CancellationToken::new() })
     }
 
     /// Begins `duties` if this node is to lead, now or later. Returns once some node leads and the root key is settled: where it does not come
@@ -108,13 +114,7 @@ impl Company {
     ) -> Result<(), StartError> {
         let mut leader = self.node.leader();
         loop {
-            if let (Origin::File(path), Some(known)) = (origin, known_root_key(catalog).await?) {
-                if known.access_key != root_key.access_key || known.secret_key.expose() != root_key.secret_key.expose() {
-                    tracing::warn!(file = %path.display(), "the root key in the file is not the one of the store, and was replaced by it: only one in the environment replaces that");
-                    root_key::keep(path, &known)?;
-                }
-                *root_key = known;
-            }
+            adopt_root_key(root_key, origin, known_root_key(catalog).await?)?;
             let is_settled = tokio::select! {
                 () = self.node.elected() => {
                     duties.begin(root_key).await?;
@@ -123,7 +123,11 @@ impl Company {
                 }
                 known = leader.wait_for(|leader| *leader != Leader::Nobody) => known.is_ok(),
             };
-            if is_settled && known_root_key(catalog).await?.is_some() {
+            let known = known_root_key(catalog).await?.filter(|_| is_settled);
+            if let Some(known) = known {
+                if *origin == Origin::Environment && !is_same(&known, root_key) {
+                    return Err(StartError::OtherRootKey);
+                }
                 break;
             }
         }
@@ -151,7 +155,8 @@ impl Company {
 
     /// Answers what other nodes pass on, and tells the leader news from `ears`.
     pub(super) fn open(&mut self, listener: Option<TcpListener>, front: Arc<S3Front>, admin: Router, ears: Ears, connections: usize) {
-        let desk = Arc::new(Desk { node: Arc::clone(&self.node), door: self.door.clone(), front, admin, ears: ears.clone() });
+        let (node, door, incarnation) = (Arc::clone(&self.node), self.door.clone(), self.incarnation.clone());
+        let desk = Arc::new(Desk { node, door, incarnation, front, admin, ears: ears.clone() });
         if let Some(listener) = listener {
             let service = service_fn(move |request| {
                 let desk = Arc::clone(&desk);
@@ -161,6 +166,20 @@ impl Company {
         }
         let (node, relay) = (Arc::clone(&self.node), self.relay.clone());
         self.tasks.push(tokio::spawn(async move { ears.tell_for_ever(&node, &relay).await }));
+    }
+
+    /// Looks whether this node is reached where the others are told to reach it. Another node there is an error; nobody there is told of, for
+    /// some networks do not lead back to where one is.
+    pub(super) async fn check_address(&self) -> Result<(), StartError> {
+        let Some(url) = &self.url else { return Ok(()) };
+        match self.relay.ask(url, WHO).await {
+            Ok(who) if who == self.incarnation => Ok(()),
+            Ok(_) => Err(StartError::OthersAddress(url.clone())),
+            Err(error) => {
+                tracing::warn!(url, %error, "this node does not reach itself where the others are told to reach it: see --node-url and firewalls");
+                Ok(())
+            }
+        }
     }
 
     /// Passed-on requests that have begun may finish within `limit`; none begins any more.
@@ -191,10 +210,26 @@ async fn known_root_key(catalog: &Catalog) -> Result<Option<RootKey>, StartError
     Ok(keys.iter().find(|key| key.is_root()).map(|key| RootKey::new(key.id.clone(), key.secret.expose())))
 }
 
+/// Where `ours` does not come from the environment, the one that the store has takes its place, in the file too.
+fn adopt_root_key(ours: &mut RootKey, origin: &Origin, known: Option<RootKey>) -> Result<(), StartError> {
+    let (Origin::File(path), Some(known)) = (origin, known) else { return Ok(()) };
+    if !is_same(&known, ours) {
+        tracing::info!(file = %path.display(), "the file holds the root key of the store now; only one in the environment of all nodes replaces that");
+        root_key::keep(path, &known)?;
+    }
+    *ours = known;
+    Ok(())
+}
+
+fn is_same(one: &RootKey, other: &RootKey) -> bool {
+    one.access_key == other.access_key && one.secret_key.expose() == other.secret_key.expose()
+}
+
 /// Answers what other nodes send.
 struct Desk {
     node: Arc<Node>,
     door: Door,
+    incarnation: String,
     front: Arc<S3Front>,
     admin: Router,
     ears: Ears,
@@ -213,6 +248,7 @@ impl Desk {
                 let Ok(answer) = answer;
                 answer.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)))
             }
+            Face::Node if request.uri().path() == WHO => plain(StatusCode::OK, self.incarnation.clone()),
             Face::Node if request.method() == Method::POST && request.uri().path() == NEWS => self.hear(request).await,
             Face::Node => plain(StatusCode::NOT_FOUND, "there is nothing here"),
         }
@@ -282,11 +318,12 @@ async fn tell(relay: &Relay, news: &News) -> bool {
     told.is_ok_and(|answer| answer.status() == StatusCode::OK)
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    let text = text.into();
     let body = if text.is_empty() {
         UnsyncBoxBody::new(Empty::new().map_err(|never: Infallible| match never {}))
     } else {
-        UnsyncBoxBody::new(Full::from(text).map_err(|never: Infallible| match never {}))
+        UnsyncBoxBody::new(Full::new(text).map_err(|never: Infallible| match never {}))
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;

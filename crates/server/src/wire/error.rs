@@ -57,6 +57,14 @@ pub(crate) enum StartError {
     /// There is no root access key.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
+    /// The other nodes have another one.
+    #[error(
+        "the store has another root key than UMBRA_ROOT_ACCESS_KEY and UMBRA_ROOT_SECRET_KEY give: start this node with the same as the others; to replace it, stop all nodes first"
+    )]
+    OtherRootKey,
+    /// The address that others are told leads to another node.
+    #[error("another node answers at {0}: give in --node-url where this one is reached")]
+    OthersAddress(String),
     /// The store has none any more.
     #[error("the store has no root access key any more")]
     NoRootKey,

@@ -22,8 +22,13 @@ pub(super) async fn open(meta: &dyn MetaStore, sealer: &Sealer, random: &dyn Ran
 
 fn known(body: &[u8], sealer: &Sealer) -> Result<String> {
     let record = StoreIdentityRecord::decode(body)?;
-    let wrong_key =
-        |error| Error::invalid(Fault::InvalidRequest, "the key-encryption key is not the one this store was begun with").because(error);
+    let wrong_key = |error| {
+        Error::invalid(
+            Fault::InvalidRequest,
+            "the key-encryption key is not the one this store was begun with: give that one, by --master-key-file or UMBRA_MASTER_KEY",
+        )
+        .because(error)
+    };
     sealer.open(&context(&record.id), &record.proof).map_err(wrong_key)?;
     Ok(record.id)
 }
