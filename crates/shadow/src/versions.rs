@@ -31,6 +31,11 @@ pub(crate) fn named(bucket: &Bucket, version: Option<VersionId>) -> Option<Versi
     version.filter(|version| has_versions(bucket) || *version != VersionId::Null)
 }
 
+/// Whether a read has found no object of its key.
+pub(crate) fn is_absence<T>(read: &Result<T>) -> bool {
+    read.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound(Entity::Object))
+}
+
 /// Refuses what was `found` in the place of the `wanted` version.
 pub(crate) fn refuse_other(wanted: Option<VersionId>, found: VersionId) -> Result<()> {
     if wanted.is_none_or(|wanted| wanted == found) { Ok(()) } else { Err(Error::not_found(Entity::Version)) }
@@ -55,6 +60,12 @@ impl Shadow {
         }
         let view = self.view(now.as_deref().unwrap_or(bucket), key).await?;
         Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
+    }
+
+    /// Whether what a read of the key has found says nothing of its null version: that is elsewhere, or the key `was_absent`, as one under a delete
+    /// marker is, and has something here by now.
+    pub(crate) async fn is_no_answer_for_null(&self, bucket: &Bucket, key: &ObjectKey, was_absent: bool) -> Result<bool> {
+        Ok(self.is_null_elsewhere(bucket, key).await? || (was_absent && self.is_version_here(bucket, key, Some(VersionId::Null)).await?))
     }
 
     /// Which version the object here is, if there is one.

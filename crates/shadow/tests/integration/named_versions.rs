@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects};
+use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, Versioning};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -225,6 +225,28 @@ async fn the_null_version_of_a_cold_key_is_found_though_it_is_overwritten_meanwh
     looked.release();
     assert_eq!(read.await.unwrap().unwrap(), content(10));
     assert_eq!(versions(&world, 1000).await, shown(&[(named, false), (VersionId::Null, false)]));
+}
+
+/// A delete marker takes the place of the null version while it is read, and another null version that of the marker.
+#[tokio::test]
+async fn a_null_version_that_comes_back_while_it_is_read_is_found() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(false).await;
+    enable(&world).await;
+    change(&world, |settings| settings.versioning = Versioning::Suspended).await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    let is_cold = meta.hold(0, |asked| asked.reads(b"w/"));
+    let reader = world.clone();
+    let read = tokio::spawn(async move { reader.get_with("k", of(VersionId::Null)).await });
+    is_cold.arrived(&world).await;
+    delete(&world, "k", None).await.unwrap();
+    let is_marked = meta.hold(0, |asked| asked.reads(b"w/"));
+    is_cold.release();
+    is_marked.arrived(&world).await;
+    world.put("k", content(20)).await.unwrap();
+    is_marked.release();
+    assert_eq!(read.await.unwrap().unwrap(), content(20));
 }
 
 #[tokio::test]
