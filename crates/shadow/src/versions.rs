@@ -53,7 +53,7 @@ impl Shadow {
 
     /// Whether the null version of a key that was cold, or whose bucket had no versions, may be another by now than what a read of the key found:
     /// one that is behind, or gone.
-    pub(crate) async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+    async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
         let now = if has_versions(bucket) { None } else { Some(self.0.catalog.refresh(&bucket.name).await?) };
         if now.as_ref().is_some_and(|now| !has_versions(now) || now.partition != bucket.partition) {
             return Ok(false);
@@ -116,7 +116,7 @@ impl Shadow {
             Err(error)
                 if version.is_some()
                     && error.kind() == ErrorKind::NotFound(Entity::Object)
-                    && self.is_null_elsewhere(bucket, key).await? =>
+                    && self.is_no_answer_for_null(bucket, key, true).await? =>
             {
                 Ok(())
             }

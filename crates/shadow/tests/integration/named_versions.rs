@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, Versioning};
+use umbra_store::{AclChange, BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, Versioning};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -247,6 +247,31 @@ async fn a_null_version_that_comes_back_while_it_is_read_is_found() {
     world.put("k", content(20)).await.unwrap();
     is_marked.release();
     assert_eq!(read.await.unwrap().unwrap(), content(20));
+}
+
+/// The same while it is brought here for something that is kept with it.
+#[tokio::test]
+async fn a_null_version_that_comes_back_while_it_is_brought_here_is_changed() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(false).await;
+    enable(&world).await;
+    change(&world, |settings| settings.versioning = Versioning::Suspended).await;
+    world.origin.insert("k", content(10), &OriginAttributes::default());
+    let is_cold = meta.hold(0, |asked| asked.reads(b"w/"));
+    let writer = world.clone();
+    let written = tokio::spawn(async move {
+        let bucket = writer.bucket().await;
+        writer.shadow.put_acl(&writer.cx, &bucket, &k("k"), Some(VersionId::Null), AclChange::to(None)).await
+    });
+    is_cold.arrived(&world).await;
+    delete(&world, "k", None).await.unwrap();
+    let is_marked = meta.hold(0, |asked| asked.reads(b"w/"));
+    is_cold.release();
+    is_marked.arrived(&world).await;
+    world.put("k", content(20)).await.unwrap();
+    is_marked.release();
+    written.await.unwrap().unwrap();
 }
 
 #[tokio::test]
