@@ -124,12 +124,12 @@ struct State {
     members: Vec<Member>,
     /// The turn of our own row, once it is there.
     turn: Option<u64>,
-    /// Our own hold of the leader's row.
-    hold: Option<Hold>,
+    /// Our own lease of the leader's row.
+    lease: Option<Lease>,
 }
 
 #[derive(Clone, Copy)]
-struct Hold {
+struct Lease {
     revision: Revision,
     turn: u64,
     is_ready: bool,
@@ -144,7 +144,7 @@ impl Node {
         clock: &dyn Clock,
         settings: NodeSettings,
     ) -> std::result::Result<Arc<Self>, JoinError> {
-        let state = State { watch: Watch::new(settings.heartbeat * 3), members: Vec::new(), turn: None, hold: None };
+        let state = State { watch: Watch::new(settings.heartbeat * 3), members: Vec::new(), turn: None, lease: None };
         let node = Self {
             meta,
             since: clock.now().as_millis(),
@@ -183,8 +183,8 @@ impl Node {
 
     /// Answers for the others from now on.
     pub async fn lead(&self) -> Result<()> {
-        if let Some(hold) = &mut self.state.lock().hold {
-            hold.is_ready = true;
+        if let Some(lease) = &mut self.state.lock().lease {
+            lease.is_ready = true;
         }
         self.beat().await
     }
@@ -212,8 +212,8 @@ impl Node {
         let resigning = async {
             loop {
                 sleep(self.settings.heartbeat / 2).await;
-                let hold = self.state.lock().hold.filter(|_| self.settings.url.is_some());
-                if hold.is_some_and(|hold| hold.renewed.elapsed() > self.settings.resign_after) {
+                let lease = self.state.lock().lease.filter(|_| self.settings.url.is_some());
+                if lease.is_some_and(|lease| lease.renewed.elapsed() > self.settings.resign_after) {
                     tracing::error!("this node leads, and could not tell the others that it lives: it ends before another takes over");
                     self.deposed.cancel();
                     return;
@@ -243,9 +243,9 @@ impl Node {
         self.stop.cancel();
         let incarnation = self.meta.incarnation();
         let mut batch = Batch::new(Partition::ROOT).delete(root::node(incarnation));
-        if let Some(hold) = self.state.lock().hold.take() {
-            let nobody = LeaderRecord { incarnation: String::new(), turn: hold.turn + 1, is_ready: false };
-            batch = batch.check(root::leader(), Expect::Revision(hold.revision)).put(root::leader(), "", encode(&nobody));
+        if let Some(lease) = self.state.lock().lease.take() {
+            let nobody = LeaderRecord { incarnation: String::new(), turn: lease.turn + 1, is_ready: false };
+            batch = batch.check(root::leader(), Expect::Revision(lease.revision)).put(root::leader(), "", encode(&nobody));
         }
         self.leader.send_replace(Leader::Nobody);
         if let Err(error) = self.meta.commit(batch).await {

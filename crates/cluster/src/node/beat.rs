@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use umbra_core::{Error, Result};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key::root};
 
-use super::{Hold, Leader, Member, Node, NodeSettings};
+use super::{Leader, Lease, Member, Node, NodeSettings};
 use crate::{
     record::{LeaderRecord, NodeRecord, decode, encode},
     watch::Watch,
@@ -39,11 +39,11 @@ impl Node {
             return Ok(());
         }
         self.renew(began).await?;
-        let is_held = self.state.lock().hold.is_some();
+        let is_leased = self.state.lock().lease.is_some();
         match &look.leader {
-            _ if is_held => {}
+            _ if is_leased => {}
             // We took it, and the answer was lost.
-            Some((leader, revision)) if leader.incarnation == incarnation => self.hold(*revision, leader.turn, began),
+            Some((leader, revision)) if leader.incarnation == incarnation => self.take_lease(*revision, leader.turn, began),
             _ if self.may_take(&look) => self.take(look.leader.clone()).await?,
             _ => {}
         }
@@ -66,26 +66,26 @@ impl Node {
     /// Tells that we live, and lead if we do.
     async fn renew(&self, began: Instant) -> Result<()> {
         let row = root::node(self.meta.incarnation());
-        let (turn, hold) = {
+        let (turn, lease) = {
             let state = self.state.lock();
-            (state.turn, state.hold)
+            (state.turn, state.lease)
         };
         let NodeSettings { name, url, region, boot, .. } = self.settings.clone();
         let turn_now = turn.map_or(1, |turn| turn + 1);
         let ours = NodeRecord { name, url: url.unwrap_or_default(), region, turn: turn_now, since: self.since, boot };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));
-        if let Some(hold) = hold {
-            let leader = self.leading(hold.turn + 1, hold.is_ready);
-            batch = batch.check(root::leader(), Expect::Revision(hold.revision)).put(root::leader(), "", encode(&leader));
+        if let Some(lease) = lease {
+            let leader = self.leading(lease.turn + 1, lease.is_ready);
+            batch = batch.check(root::leader(), Expect::Revision(lease.revision)).put(root::leader(), "", encode(&leader));
         }
         match self.meta.commit(batch).await {
             Ok(committed) => {
                 let mut state = self.state.lock();
                 state.turn = Some(ours.turn);
-                if let (Some(held), Some(hold)) = (hold, &mut state.hold) {
+                if let (Some(before), Some(lease)) = (lease, &mut state.lease) {
                     // It may have been made ready meanwhile.
-                    *hold = Hold { revision: committed.revision, turn: held.turn + 1, is_ready: hold.is_ready, renewed: began };
+                    *lease = Lease { revision: committed.revision, turn: before.turn + 1, is_ready: lease.is_ready, renewed: began };
                 }
                 Ok(())
             }
@@ -107,12 +107,12 @@ impl Node {
         let mut state = self.state.lock();
         let own = look.nodes.iter().find(|(who, _)| who == incarnation);
         state.turn = own.map(|(_, node)| node.turn).or(state.turn);
-        match (&mut state.hold, look.leader) {
-            (Some(hold), Some((leader, revision))) if leader.incarnation == incarnation => {
-                let landed = revision != hold.revision;
-                (hold.revision, hold.turn) = (revision, leader.turn);
+        match (&mut state.lease, look.leader) {
+            (Some(lease), Some((leader, revision))) if leader.incarnation == incarnation => {
+                let landed = revision != lease.revision;
+                (lease.revision, lease.turn) = (revision, leader.turn);
                 if landed {
-                    hold.renewed = began;
+                    lease.renewed = began;
                     return Ok(());
                 }
                 Err(error.into())
@@ -151,7 +151,7 @@ impl Node {
         }
         match self.meta.commit(batch.put(root::leader(), "", encode(&self.leading(turn, false)))).await {
             Ok(committed) => {
-                self.hold(committed.revision, turn, began);
+                self.take_lease(committed.revision, turn, began);
                 Ok(())
             }
             // Another was faster.
@@ -160,14 +160,14 @@ impl Node {
         }
     }
 
-    fn hold(&self, revision: Revision, turn: u64, renewed: Instant) {
-        self.state.lock().hold = Some(Hold { revision, turn, is_ready: false, renewed });
+    fn take_lease(&self, revision: Revision, turn: u64, renewed: Instant) {
+        self.state.lock().lease = Some(Lease { revision, turn, is_ready: false, renewed });
         self.elected.send_replace(true);
     }
 
     /// What the node that leads does for the others.
     pub(super) async fn shut_out_the_silent(&self) {
-        if self.state.lock().hold.is_none() {
+        if self.state.lock().lease.is_none() {
             return;
         }
         for Member { incarnation, name, silence, .. } in self.members() {
@@ -190,7 +190,7 @@ impl Node {
 
     /// Tells who waits for it who leads.
     fn tell(&self, look: &Look) {
-        let is_ours = self.state.lock().hold.map(|hold| hold.is_ready);
+        let is_ours = self.state.lock().lease.map(|lease| lease.is_ready);
         let now = match (is_ours, &look.leader) {
             (Some(true), _) => Leader::Us,
             (Some(false), _) | (None, None) => Leader::Nobody,

@@ -209,7 +209,7 @@ async fn who_is_started_elsewhere_waits_for_the_lease() {
     let again = world.join("a").await;
     again.sees(Leader::Us).await;
     a.node.deposed().await;
-    assert!(a.node.state.lock().hold.is_some_and(|hold| hold.renewed.elapsed() > a.node.settings.resign_after));
+    assert!(a.node.state.lock().lease.is_some_and(|lease| lease.renewed.elapsed() > a.node.settings.resign_after));
 }
 
 /// The same directory starts again: there is no need to wait, whoever led under its name is dead.
