@@ -4,6 +4,7 @@ import pytest
 
 from harness import postgres, process
 from harness.clients import anonymous, read, s3
+from harness.engine import Engine
 from harness.moto_origin import Moto
 from harness.organizations import Org
 from harness.raw import Wire
@@ -68,6 +69,22 @@ def own_umbra(tmp_path):
     server = Umbra(tmp_path / "umbra").start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """A PostgreSQL of the file's own."""
+    server = postgres.Postgres(postgres.open_to_others(tmp_path_factory.mktemp("postgres")) / "p").start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """A SeaweedFS of the file's own, for contents."""
+    made = Engine(tmp_path_factory.mktemp("engine") / "s").start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="session")

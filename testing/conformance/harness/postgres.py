@@ -25,6 +25,15 @@ def programs():
     return next((Path(d) for d in found if all((Path(d) / p).exists() for p in ("initdb", "pg_ctl", "postgres", "psql"))), None)
 
 
+def open_to_others(directory):
+    """Where PostgreSQL runs as another user, that user has to get there."""
+    for parent in [directory, *directory.parents][:4]:
+        mode = parent.stat().st_mode
+        if mode & 0o011 != 0o011:
+            parent.chmod(mode | 0o011)
+    return directory
+
+
 class Postgres:
     """One server with password authentication."""
 

@@ -7,20 +7,13 @@ from botocore.exceptions import ClientError
 
 from harness.clients import put_multipart, read, refused
 from harness.data import KIB, MIB, content, md5
-from harness.engine import BUCKET, Engine
+from harness.engine import BUCKET
 from harness.faults import Fault
 from harness.load import Worker, check
 from harness.proxy import CountingProxy
 from harness.shadowed import Shadowed, name
 from harness.umbra import Umbra
 from harness.wait import until
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    made = Engine(tmp_path_factory.mktemp("engine") / "s").start()
-    yield made
-    made.stop()
 
 
 class Remote:

@@ -15,21 +15,6 @@ from harness.wait import until
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
 
-def _open_to_others(directory):
-    """Where PostgreSQL runs as another user, that user has to get there."""
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    """A PostgreSQL of this file's own."""
-    server = pg.Postgres(_open_to_others(tmp_path_factory.mktemp("postgres")) / "p").start()
-    yield server
-    server.remove()
-
-
 @pytest.fixture
 def server(database, tmp_path, request):
     """An Umbra on a database of its own."""
@@ -189,7 +174,7 @@ def test_a_database_that_cannot_be_reached_is_told(database, tmp_path):
 
 def test_tls_to_the_database(tmp_path):
     """With an authority named the connections are by TLS; a certificate nobody vouches for, or for another name, is refused."""
-    database = pg.Postgres(_open_to_others(tmp_path) / "p", tls=True).start()
+    database = pg.Postgres(pg.open_to_others(tmp_path) / "p", tls=True).start()
     try:
         cert = tmp_path / "cert.pem"
         cert.write_bytes((database.dir / "cert.pem").read_bytes())

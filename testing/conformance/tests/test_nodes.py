@@ -8,31 +8,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from harness import postgres as pg
 from harness.clients import anonymous, keys_of, put_multipart, read, refused, s3, walk_v2
 from harness.data import MIB, content
-from harness.engine import Engine
 from harness.load import Worker, check
 from harness.nodes import Nodes
 from harness.shadowed import Shadowed
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("postgres")
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    server = pg.Postgres(directory / "p").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    """A SeaweedFS for contents."""
-    made = Engine(tmp_path_factory.mktemp("engine") / "s").start()
-    yield made
-    made.stop()
 
 
 @pytest.fixture

@@ -14,16 +14,6 @@ pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("postgres")
-    for parent in [directory, *directory.parents][:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    server = pg.Postgres(directory / "p").start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="module")
 def engines(tmp_path_factory):
     """A SeaweedFS for each region."""
     made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in ("fra", "iad")}

@@ -21,13 +21,6 @@ MASTER_KEY = "5c" * 32
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    made = Engine(tmp_path_factory.mktemp("engine") / "s").start()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
 def other_engine(tmp_path_factory):
     made = Engine(tmp_path_factory.mktemp("other-engine") / "s").start()
     yield made
@@ -37,9 +30,7 @@ def other_engine(tmp_path_factory):
 def _archiving(directory):
     """PostgreSQL that archives its log."""
     directory.mkdir()
-    for parent in [directory, *directory.parents][:4]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    place = directory / "p"
+    place = pg.open_to_others(directory) / "p"
     database = pg.Postgres(place, options=f"-c archive_mode=on -c archive_command='cp %p {place}/archive/%f'")
     place.mkdir()
     archive = place / "archive"
