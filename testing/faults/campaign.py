@@ -135,7 +135,7 @@ class Campaign:
         counts = self.traffic.counts
         broken = sum(count for (what, told), count in counts.items() if told in ("lost", "409 OperationAborted") or told.startswith("5"))
         allowed = broken + 20 * len(self.nemesis.faults)
-        self.stray, self.coming, self.named = len(stray), len(found.coming), len(found.named)
+        self.stray, self.coming, self.named = len(stray), sum(not copy.nonce for copy in found.copies.values()), len(found.named)
         if self.stray > allowed:
             self.traffic.wrong(f"{self.stray} contents that nothing names, and only {allowed} writes may have broken off")
 
