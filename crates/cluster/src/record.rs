@@ -100,7 +100,8 @@ mod tests {
         assert_eq!(encode(&node), bytes);
         let replica = Some(ReplicaRecord { server: Some(9), is_trusted: true, behind_ms: 250 });
         let node = NodeRecord { replica, ..node };
-        let bytes = hex::decode("01876161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162" + "8309f518fa").unwrap();
+        let bytes =
+            hex::decode("01876161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162" + "8309f518fa").unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
         let leader = LeaderRecord { incarnation: "a-1".into(), turn: 3, is_ready: true };

@@ -257,12 +257,14 @@ mod tests {
             created: Timestamp::default(),
             settings: BucketSettings::default(),
             revision: umbra_meta::Revision(1),
+            taken_in: None,
         }
     }
 
     #[test]
     fn a_circle_of_shadows_is_seen() {
-        let path = |hops: &[&str]| RequestContext { shadow_path: hops.iter().map(ToString::to_string).collect(), ..RequestContext::default() };
+        let path =
+            |hops: &[&str]| RequestContext { shadow_path: hops.iter().map(ToString::to_string).collect(), ..RequestContext::default() };
         assert!(refuse_reflection(&path(&["a/photos", "us/photos"]), "us", &bucket()).is_err());
         assert!(refuse_reflection(&path(&["us/other", "them/photos"]), "us", &bucket()).is_ok());
         assert!(refuse_reflection(&path(&[]), "us", &bucket()).is_ok());

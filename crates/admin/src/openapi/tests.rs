@@ -9,8 +9,8 @@ use crate::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
         JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
-        OriginRequestsView, RegionList, RegionView, ReplicaView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView,
-        UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        OriginRequestsView, RegionList, RegionView, ReplicaView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
+        TallyView, UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };

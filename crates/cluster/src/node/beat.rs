@@ -75,7 +75,15 @@ impl Node {
         let NodeSettings { name, url, region, boot, neighbours, .. } = self.settings.clone();
         let declaration = neighbours.declaration();
         let turn_now = turn.map_or(1, |turn| turn + 1);
-        let ours = NodeRecord { name, url: url.unwrap_or_default(), region, turn: turn_now, since: self.since, boot, replica: declaration.map(Into::into) };
+        let ours = NodeRecord {
+            name,
+            url: url.unwrap_or_default(),
+            region,
+            turn: turn_now,
+            since: self.since,
+            boot,
+            replica: declaration.map(Into::into),
+        };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));
         if let Some(lease) = lease {

@@ -26,7 +26,7 @@ pub(super) struct Database {
     pub(super) store: Arc<PostgresMetaStore>,
     pub(super) neighbours: Arc<Neighbours>,
     nearby: Nearby,
-    pub(super) metrics: ReplicaMetrics,
+    metrics: ReplicaMetrics,
 }
 
 impl Metadata {
@@ -76,6 +76,11 @@ impl Metadata {
     pub(super) fn catalog_nearby(&self) -> Option<CatalogNearby> {
         let database = self.shared()?;
         Some(CatalogNearby { meta: self.nearby(), neighbours: Arc::clone(&database.neighbours) })
+    }
+
+    /// What is counted beside a replica: nothing where there is none.
+    pub(super) fn replica_metrics(&self) -> ReplicaMetrics {
+        self.shared().map(|database| database.metrics.clone()).unwrap_or_default()
     }
 
     /// The database, if other servers may have it open too.

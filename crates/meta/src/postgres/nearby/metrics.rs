@@ -42,7 +42,8 @@ impl ReplicaMetrics {
         [REPLAYED, TIME].iter().for_each(|end| drop(self.waits.get_or_create(&End { end })));
         let reads = "Reads of metadata that may be made at the replica, by where they were made";
         registry.register("umbra_metadata_replica_reads", reads, self.reads.clone());
-        let waits = "Commits that waited for those who read a replica in this region, by what ended it: the replica had it, or time had passed";
+        let waits =
+            "Commits that waited for those who read a replica in this region, by what ended it: the replica had it, or time had passed";
         registry.register("umbra_metadata_replica_waits", waits, self.waits.clone());
         registry.register("umbra_metadata_replica_trusted", "Whether the metadata replica is read", self.is_trusted.clone());
         let behind = "For how long the metadata replica has not been known to have everything, in milliseconds";

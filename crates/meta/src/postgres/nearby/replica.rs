@@ -51,9 +51,7 @@ impl Ask {
     async fn on(self, conn: &Connection) -> Result<Found, Failure> {
         match self {
             Self::Get(partition, keys) => read::multi_get(conn, partition, &keys).await.map(Found::Entries),
-            Self::Ranges(partition, ranges, projection) => {
-                read::multi_scan(conn, partition, &ranges, projection).await.map(Found::Ranges)
-            }
+            Self::Ranges(partition, ranges, projection) => read::multi_scan(conn, partition, &ranges, projection).await.map(Found::Ranges),
             Self::Page(partition, scan) => read::scan_delim(conn, partition, scan).await.map(Found::Page),
         }
     }

@@ -166,7 +166,8 @@ impl Shared {
         let behind = replayed.map_or(0, |replayed| place.lsn.saturating_sub(replayed.lsn));
         self.metrics.behind_bytes.set(behind.cast_signed());
         let Some(standby) = replayed.map(|replayed| replayed.instance) else { return };
-        if timeout_at(asked + TRUST, self.replayed(standby, place.lsn)).await.is_err() || !self.prove(watched, place.instance, session).await
+        if timeout_at(asked + TRUST, self.replayed(standby, place.lsn)).await.is_err()
+            || !self.prove(watched, place.instance, session).await
         {
             return;
         }
@@ -195,7 +196,9 @@ impl Shared {
             self.trust.lock().prove(proof);
             *watched.stranger.lock() = None;
         } else if watched.stranger.lock().replace(standby) != Some(standby) {
-            tracing::error!("what the setting metadata_replica names is no standby of the metadata database, or follows another one: it is not read");
+            tracing::error!(
+                "what the setting metadata_replica names is no standby of the metadata database, or follows another one: it is not read"
+            );
         }
         is_shown
     }
