@@ -111,11 +111,11 @@ impl Native {
         Self { parts: Arc::new(parts), placed: None, nearby: None, bell: EventBell::default(), order, md5s: Md5Pool::default() }
     }
 
-    /// Has requests that only read find records in `meta`.
+    /// Has requests that only read find records in `meta`, where that is not the same.
     #[must_use]
-    pub fn reading_nearby(self, meta: Arc<dyn MetaStore>) -> Self {
-        let parts = NativeParts { meta, ..NativeParts::clone(&self.parts) };
-        Self { nearby: Some(Arc::new(parts)), ..self }
+    pub fn reading_nearby(self, meta: Option<Arc<dyn MetaStore>>) -> Self {
+        let nearby = meta.map(|meta| Arc::new(NativeParts { meta, ..NativeParts::clone(&self.parts) }));
+        Self { nearby, ..self }
     }
 
     /// This, as the request `cx` finds records of `bucket`. Those of a bucket with an origin go together with what its writes know.
@@ -133,9 +133,10 @@ impl Native {
         &self.parts.meta
     }
 
-    /// The same, in a store with regions: contents go where buckets want them.
-    pub fn in_regions(self, placed: PlacedBlobStore) -> Self {
-        Self { placed: Some(placed), ..self }
+    /// The same, in a store with regions, if it has some: contents go where buckets want them.
+    #[must_use]
+    pub fn in_regions(self, placed: Option<PlacedBlobStore>) -> Self {
+        Self { placed, ..self }
     }
 
     /// Where bytes are, for whoever deletes them. What is read and written goes by [`Native::blobs_of`].

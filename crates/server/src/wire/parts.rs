@@ -90,14 +90,7 @@ impl Parts {
             reclaimer: reclaim.clone(),
             keys,
         });
-        let native = match placed {
-            Some(placed) => native.in_regions(placed),
-            None => native,
-        };
-        let native = match metadata.nearby() {
-            Some(nearby) => native.reading_nearby(nearby),
-            None => native,
-        };
+        let native = native.in_regions(placed).reading_nearby(metadata.nearby());
         let events = EventDeliveryParts {
             meta,
             catalog: Arc::clone(&catalog),
