@@ -9,6 +9,10 @@
 //! Blobs are immutable and their identifiers are never issued twice: a copy is right as long as it is there. An object that is overwritten
 //! has another blob, which has no copies yet. So nothing has to be invalidated; copies have to be reclaimed.
 //!
+//! # Homes that move
+//! A copy can become the home (`moving.rs`), which its row says then; the identifier stays. The bytes at the home before are reclaimed, as are
+//! those of copies that are dropped, by a row of their own that names nothing but them.
+//!
 //! # Deletes
 //! The home's blob goes first, then its copies. A copy that is being made has a row before its blob is opened at home: either the delete finds
 //! the row and takes it away, so that the copy is not kept, or the home does not have the blob any more. A region that does not
@@ -27,6 +31,7 @@ mod copier;
 mod index;
 mod lately;
 mod metrics;
+mod moving;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -41,7 +46,9 @@ use umbra_core::{ByteRange, Clock};
 use umbra_meta::MetaStore;
 
 use self::{address::Address, copier::Copier, index::CopyIndex};
-pub use self::{address::is_region_name, metrics::PlacementMetrics};
+use crate::ReclaimHandle;
+
+pub use self::{address::is_region_name, metrics::PlacementMetrics, moving::Moved};
 
 /// How often the copies of a blob that is gone are looked for before its delete fails: each time all that were found are gone.
 const LOOKS_MAX: usize = 8;
@@ -53,6 +60,8 @@ pub struct PlacementParts {
     pub region: String,
     /// Its store.
     pub own: Arc<dyn BlobStore>,
+    /// The same past whatever caches it has.
+    pub engine: Arc<dyn BlobStore>,
     /// The stores of the other regions, by their names.
     pub others: BTreeMap<String, Arc<dyn BlobStore>>,
     /// The region that has what was written before there were regions, if anything was.
@@ -61,6 +70,8 @@ pub struct PlacementParts {
     pub meta: Arc<dyn MetaStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Reclaims bytes that are dropped.
+    pub reclaimer: ReclaimHandle,
     /// What is counted.
     pub metrics: PlacementMetrics,
 }
@@ -74,6 +85,7 @@ pub struct PlacedBlobStore {
 struct Shared {
     region: String,
     own: Arc<dyn BlobStore>,
+    engine: Arc<dyn BlobStore>,
     others: BTreeMap<String, Arc<dyn BlobStore>>,
     first: Option<String>,
     index: Arc<CopyIndex>,
@@ -84,10 +96,10 @@ struct Shared {
 impl PlacedBlobStore {
     /// Puts the regions together.
     pub fn new(parts: PlacementParts) -> Self {
-        let PlacementParts { region, own, others, first, meta, clock, metrics } = parts;
-        let index = Arc::new(CopyIndex::new(meta, clock, region.clone()));
+        let PlacementParts { region, own, engine, others, first, meta, clock, reclaimer, metrics } = parts;
+        let index = Arc::new(CopyIndex::new(meta, clock, region.clone(), reclaimer));
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
-        Self { shared: Arc::new(Shared { region, own, others, first, index, copier, metrics }) }
+        Self { shared: Arc::new(Shared { region, own, engine, others, first, index, copier, metrics }) }
     }
 }
 
@@ -116,6 +128,9 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
+        if let Some(left) = Address::decode_leftover(id) {
+            return self.shared.store(&left.region)?.delete(&left.inner).await.map_err(|error| rename(id, error));
+        }
         let Some(address) = self.shared.address(id) else { return Ok(()) };
         let home = self.shared.store(&address.region)?;
         home.delete(&address.inner).await.map_err(|error| rename(id, error))?;
@@ -133,6 +148,11 @@ impl fmt::Debug for PlacedBlobStore {
 impl Shared {
     fn address(&self, id: &BlobId) -> Option<Address> {
         Address::decode(id, self.first.as_deref())
+    }
+
+    /// The store of a region, past whatever caches it has.
+    fn engine(&self, region: &str) -> Result<&Arc<dyn BlobStore>> {
+        if region == self.region { Ok(&self.engine) } else { self.store(region) }
     }
 
     fn store(&self, region: &str) -> Result<&Arc<dyn BlobStore>> {

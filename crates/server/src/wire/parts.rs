@@ -71,10 +71,11 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
-        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first };
+        let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
+        let (around_meta, around_clock) = (Arc::clone(&meta), Arc::clone(&clock));
+        let around = Surroundings { meta: around_meta, clock: around_clock, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
         let blobs = contents::place(settings, blobs, around)?;
 
-        let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native = Native::new(NativeParts {
@@ -247,7 +248,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
     WebHooks::parse(settings.webhook.iter().map(String::as_str)).map_err(StartError::store("set up web hooks"))
 }
 
-/// Every bucket's partition.
+/// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
 fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
@@ -255,7 +256,7 @@ fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
 
 fn list_partitions(catalog: Arc<Catalog>) -> BoxFuture<'static, Result<Vec<Partition>>> {
     async move {
-        let mut found = Vec::new();
+        let mut found = vec![Partition::ROOT];
         let mut after: Option<String> = None;
         loop {
             let page = catalog.buckets(None, after.as_deref(), PAGE).await?;

@@ -1,14 +1,17 @@
 mod engine;
+mod moving;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{TryStreamExt, stream::BoxStream};
+use futures::{FutureExt, TryStreamExt, stream::BoxStream};
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
 use umbra_core::{ByteRange, ErrorKind, ManualClock, Timestamp};
 use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
 
 use self::engine::Engine;
+use crate::{ReclaimHandle, Reclaimer};
+
 use super::{PlacedBlobStore, PlacementMetrics, PlacementParts};
 
 /// Two regions, the store of each, and the contents of both seen from each.
@@ -28,10 +31,12 @@ impl World {
         let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
             region: region.to_owned(),
             own: Arc::new(own.clone()),
+            engine: Arc::new(own.clone()),
             others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
             first: None,
             meta: Arc::clone(&meta) as _,
             clock: Arc::clone(&clock) as _,
+            reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             metrics: PlacementMetrics::default(),
         };
         let in_fra = PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad)));
@@ -44,10 +49,12 @@ impl World {
         PlacedBlobStore::new(PlacementParts {
             region: "iad".to_owned(),
             own,
+            engine: Arc::new(self.iad.clone()),
             others: BTreeMap::from([("fra".to_owned(), Arc::new(self.fra.clone()) as _)]),
             first: None,
             meta: Arc::clone(&self.meta) as _,
             clock: Arc::clone(&self.clock) as _,
+            reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             metrics: PlacementMetrics::default(),
         })
     }
@@ -57,11 +64,27 @@ impl World {
         self.meta.scan(Partition::ROOT, everything, 100, Projection::Full).await.unwrap().len()
     }
 
+    /// Reclaims what was dropped, as it is done once those who read it have finished.
+    async fn reclaim(&self) {
+        self.clock.advance(Duration::from_secs(3600));
+        reclaim(&self.meta, &self.clock, &self.in_fra).await;
+    }
+
     async fn assert_empty(&self) {
         idle(&self.in_fra).await;
         idle(&self.in_iad).await;
+        self.reclaim().await;
         assert_eq!((self.fra.len(), self.iad.len(), self.rows().await), (0, 0, 0), "blobs in fra, in iad, rows");
     }
+}
+
+/// Deletes the bytes that are due, by way of `store`.
+async fn reclaim(meta: &Arc<MemoryMetaStore>, clock: &Arc<ManualClock>, store: &PlacedBlobStore) {
+    let partitions = Box::new(|| std::future::ready(Ok(vec![Partition::ROOT])).boxed());
+    let (meta, clock, blobs) = (Arc::clone(meta), Arc::clone(clock), Arc::new(store.clone()));
+    let reclaimer = Reclaimer::new(meta, blobs, clock, ReclaimHandle::new(Duration::ZERO), partitions);
+    assert!(reclaimer.learn_partitions().await);
+    reclaimer.reclaim_due().await;
 }
 
 /// Waits until `store` makes no copy.
@@ -254,10 +277,12 @@ async fn a_home_that_is_away_is_no_absence() {
     let alone = PlacedBlobStore::new(PlacementParts {
         region: "sin".to_owned(),
         own: Arc::new(Engine::default()),
+        engine: Arc::new(Engine::default()),
         others: BTreeMap::new(),
         first: None,
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
+        reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
         metrics: PlacementMetrics::default(),
     });
     assert_eq!(all(&alone, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -392,10 +417,12 @@ async fn what_was_written_before_there_were_regions_is_read() {
     let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
         region: region.to_owned(),
         own: Arc::new(own.clone()),
+        engine: Arc::new(own.clone()),
         others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
         first: Some("fra".to_owned()),
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
+        reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
         metrics: PlacementMetrics::default(),
     };
     let in_fra = PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad)));
