@@ -27,7 +27,7 @@ use super::{
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
-use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, region_blobs, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -59,7 +59,7 @@ impl Parts {
         let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
         let meta = metadata.store();
         let blob_cache = CacheMetrics::default();
-        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
+        let contents = contents::open(dir, settings, blob_cache.clone()).await?;
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
@@ -71,10 +71,20 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
+        let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
+        let topology = Arc::new(topology);
+        catalog.set_topology(Arc::clone(&topology));
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
-        let (around_meta, around_clock) = (Arc::clone(&meta), Arc::clone(&clock));
-        let around = Surroundings { meta: around_meta, clock: around_clock, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
-        let blobs = contents::place(settings, blobs, around)?;
+        let around = Surroundings {
+            meta: Arc::clone(&meta),
+            clock: Arc::clone(&clock),
+            reclaimer: reclaim.clone(),
+            metrics: placement.clone(),
+            first,
+            topology,
+        };
+        let placed = contents::place(settings, &contents, around)?;
+        let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
@@ -86,6 +96,10 @@ impl Parts {
             reclaimer: reclaim.clone(),
             keys,
         });
+        let native = match placed {
+            Some(placed) => native.in_regions(placed),
+            None => native,
+        };
         let events = EventDeliveryParts {
             meta: Arc::clone(native.meta()),
             catalog: Arc::clone(&catalog),

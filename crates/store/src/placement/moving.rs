@@ -56,7 +56,7 @@ pub(super) fn home_of(rows: &[CopyRow]) -> Option<&CopyRow> {
 impl Shared {
     /// Where the identifier says that `id` is.
     pub(super) fn born(&self, id: &BlobId) -> Option<Place> {
-        self.address(id).map(|address| Place { region: address.region, blob: address.inner })
+        self.address(id).map(|address| Place { region: address.region.to_string(), blob: address.inner })
     }
 
     /// Whether the engine at `place` has a blob as long as the one that was `born`, from its first byte to its last.

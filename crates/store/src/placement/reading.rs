@@ -21,19 +21,22 @@ use super::{
 const LOOKS_MAX: usize = 3;
 
 impl Shared {
-    /// Reads a range of `id`.
-    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange) -> Result<Content> {
+    /// Reads a range of `id`. Where it is not, a copy is kept if it `keeps` any.
+    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange, keeps: bool) -> Result<Content> {
         let born = self.born(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        match self.read_anywhere(id, born, range).await {
-            Ok(content) => Ok(Reading { shared: Arc::clone(self), id: id.clone(), content, rest: range, may_go_on: true }.into_content()),
+        match self.read_anywhere(id, born, range, keeps).await {
+            Ok(content) => {
+                let shared = Arc::clone(self);
+                Ok(Reading { shared, id: id.clone(), content, rest: range, keeps, may_go_on: true }.into_content())
+            }
             Err(error) => Err(rename(id, error)),
         }
     }
 
-    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange) -> Result<Content> {
+    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange, keeps: bool) -> Result<Content> {
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
-        if born.region == self.region && !self.index.has_left(id) {
+        if born.region == self.region.as_str() && !self.index.has_left(id) {
             match self.own.read(&born.blob, range).await {
                 // It may have moved away.
                 Err(Error::NotFound(_)) if is_within && !self.index.all(id).await?.is_empty() => {}
@@ -49,7 +52,7 @@ impl Shared {
             return Ok(content);
         }
         self.metrics.count_home_read();
-        match size.filter(|_| !range.is_empty() && is_within) {
+        match size.filter(|_| keeps && !range.is_empty() && is_within) {
             Some(size) => self.read_and_copy(id, born, range, size).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
         }
@@ -167,7 +170,7 @@ impl Shared {
     async fn places(&self, id: &BlobId) -> Result<Vec<Place>> {
         let mut rows = self.index.all(id).await?;
         rows.sort_by_key(|row| row.record.home.is_none());
-        Ok(rows.iter().filter(|row| row.region != self.region).filter_map(super::index::CopyRow::place).collect())
+        Ok(rows.iter().filter(|row| row.region != self.region.as_str()).filter_map(super::index::CopyRow::place).collect())
     }
 
     async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
@@ -200,6 +203,8 @@ struct Reading {
     id: BlobId,
     content: Content,
     rest: ByteRange,
+    /// Whether a copy of it may be kept.
+    keeps: bool,
     /// Whether it may be read on elsewhere, should its bytes go.
     may_go_on: bool,
 }
@@ -228,7 +233,7 @@ impl Reading {
             }
             // A slow reader of bytes whose blob has moved.
             let born = self.shared.born(&self.id)?;
-            match self.shared.read_anywhere(&self.id, born, self.rest).await {
+            match self.shared.read_anywhere(&self.id, born, self.rest, self.keeps).await {
                 Ok(content) => self.content = content,
                 Err(error) => return Some(Err(error)),
             }

@@ -29,6 +29,7 @@ pub(super) struct Engine {
 struct State {
     reads: AtomicUsize,
     created: AtomicUsize,
+    puts: AtomicUsize,
     away: AtomicBool,
     breaks_off: AtomicBool,
     cuts: AtomicUsize,
@@ -82,6 +83,11 @@ impl Engine {
     /// How many writers there were.
     pub(super) fn created(&self) -> usize {
         self.state.created.load(SeqCst)
+    }
+
+    /// How often it was given content that was in memory.
+    pub(super) fn puts(&self) -> usize {
+        self.state.puts.load(SeqCst)
     }
 
     pub(super) fn go_away(&self, away: bool) {
@@ -148,6 +154,7 @@ fn gone() -> Error {
 #[async_trait]
 impl BlobStore for Engine {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.state.puts.fetch_add(1, SeqCst);
         self.check()?;
         self.blobs.put(content).await.inspect(|stored| self.note(stored))
     }
@@ -179,6 +186,10 @@ impl BlobStore for Engine {
             }
         });
         Ok(turns.boxed())
+    }
+
+    async fn answers(&self) -> Result<()> {
+        self.check()
     }
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {

@@ -25,9 +25,10 @@ impl Three {
     /// A node that knows nothing yet.
     fn node(&self, region: &str) -> PlacedBlobStore {
         let stepping = |name: &str| Arc::new(self.engines[name].stepping()) as Arc<dyn BlobStore>;
-        let others = self.engines.keys().filter(|name| **name != region).map(|name| ((*name).to_owned(), stepping(name)));
+        let others = self.engines.keys().filter(|name| **name != region).map(|name| (named(name), stepping(name)));
+        let regions = self.engines.keys().filter(|name| **name != region).map(|name| named(name));
         PlacedBlobStore::new(PlacementParts {
-            region: region.to_owned(),
+            topology: Arc::new(Topology::new(named(region), regions, []).unwrap()),
             own: stepping(region),
             engine: stepping(region),
             others: others.collect(),
