@@ -132,8 +132,8 @@ class Postgres:
 class Standby(Postgres):
     """A streaming replica of another server."""
 
-    def __init__(self, directory, primary):
-        super().__init__(directory, options=primary.options)
+    def __init__(self, directory, primary, host="127.0.0.1"):
+        super().__init__(directory, options=primary.options, host=host)
         self.primary = primary
 
     def start(self):
