@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use umbra_blob::MemoryBlobStore;
 use umbra_core::{BucketName, Clock, Random, SeededRandom, SystemClock};
 use umbra_meta::{MemoryMetaStore, MetaStore};
-use umbra_s3::{S3Front, S3Parts, S3Settings, Transport, serve};
+use umbra_s3::{Nearest, S3Front, S3Parts, S3Settings, Transport, serve};
 use umbra_shadow::{
     Shadow, ShadowLimits, ShadowParts,
     origin::memory::{MemoryOrigin, OneOrigin},
@@ -36,6 +36,15 @@ impl World {
     }
 
     pub(crate) async fn over(meta: Arc<dyn MetaStore>, settings: S3Settings) -> Self {
+        Self::made(meta, settings, None).await
+    }
+
+    /// A server in one of several regions.
+    pub(crate) async fn among_regions(settings: S3Settings, nearest: Nearest) -> Self {
+        Self::made(Arc::new(MemoryMetaStore::new()), settings, Some(Arc::new(nearest))).await
+    }
+
+    async fn made(meta: Arc<dyn MetaStore>, settings: S3Settings, nearest: Option<Arc<Nearest>>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));
@@ -60,7 +69,7 @@ impl World {
         for organization in ["acme", "evil"] {
             catalog.create_organization(organization).await.unwrap();
         }
-        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random, relay: None };
+        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random, relay: None, nearest };
         let front = S3Front::new(settings, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
