@@ -158,7 +158,6 @@ def main():
                 say(f"{engine}: {keys:,} keys after {time.monotonic() - begun:.0f} s")
             if database:
                 database.sql("CHECKPOINT")
-                say(f"rows: {database.sql('SELECT count(*) FROM umbra_kv', f'k{args.many}')}")
             print(f"\n| {engine} | {args.few:,} keys | {args.many:,} keys | ratio |\n|---|---|---|---|")
             for name, cells, ratio in measure(sides, args):
                 print(f"| {name} | {' | '.join(cells)} | {ratio:.2f} × |", flush=True)

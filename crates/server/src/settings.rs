@@ -84,7 +84,7 @@ declare_settings! {
 
     /// The contents of another region, as NAME=s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME. Give every other region.
     ///
-    /// It needs `metadata`, `blobs` and `region`. What is written here stays here; what other regions have is fetched from there once, and a copy
+    /// It needs `metadata`, `blobs` and `region`. What is written here stays here, unless its bucket lives elsewhere; what other regions have is fetched from there once, and a copy
     /// kept in `blobs`. Every region needs a prefix or bucket of a name of its own. Without it there are no regions, and nothing of this.
     region_blobs: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS", value_name = "NAME=URL", value_delimiter = ','];
 
@@ -111,6 +111,12 @@ declare_settings! {
     ///
     /// Every client goes where a read without a signature is sent. Many that sign do not, and fail: see docs/operations.md for which.
     region_redirect: RegionRedirect = RegionRedirect::Unsigned, [env = "UMBRA_REGION_REDIRECT", value_name = "WHICH"];
+
+    /// A geography: several regions near each other, as NAME=REGION,REGION in order of preference. Several, in one variable, are parted by semicolons.
+    ///
+    /// Buckets with the location `multi:NAME` live in two of its regions. All nodes should be told the same. Without being told there are usa,
+    /// of sjc, ord and iad, and eur, of ams, fra and lhr, as far as the store has these regions.
+    geography: Vec<String> = Vec::new(), [env = "UMBRA_GEOGRAPHY", value_name = "NAME=REGION,REGION", value_delimiter = ';'];
 
     /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
     ///
