@@ -21,7 +21,7 @@ pub(crate) fn addresses(settings: &Settings) -> Result<Vec<RegionAddress>, Wrong
     for given in &settings.region_url {
         let wrong = |why: String| Err(("region_url", why));
         let Some((name, url)) = given.split_once('=') else { return wrong("must be of the form NAME=URL".to_owned()) };
-        let is_region = name == settings.region || region_blobs::parse(settings)?.iter().any(|other| other.name == name);
+        let is_region = name == settings.region || region_blobs::parse(settings)?.iter().any(|other| other.name.as_str() == name);
         if !is_region {
             return wrong(format!("names {name}, which is neither this region nor in region_blobs"));
         }
