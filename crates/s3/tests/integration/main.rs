@@ -15,6 +15,7 @@ mod nearest;
 mod objects;
 mod permissions;
 mod reading;
+mod regions;
 mod serving;
 mod tigris;
 mod tigris_access;

@@ -30,7 +30,7 @@ async fn world(sends_signed: bool, domain: Option<&str>) -> (World, Arc<AtomicBo
         is_live: Box::new(move |region| region == "iad" && is_alive.load(Ordering::SeqCst)),
     };
     let settings = S3Settings { domain: domain.map(str::to_owned), ..S3Settings::default() };
-    (World::among_regions(settings, Nearest::new(parts, map)).await, lives)
+    (World::with_nearest(settings, Nearest::new(parts, map)).await, lives)
 }
 
 fn is_sent(reply: &Reply, location: &str) {
