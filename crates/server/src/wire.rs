@@ -89,6 +89,7 @@ impl Server {
         let relay = company.as_ref().map(|company| company.relay.clone());
         let front = parts.front(settings, relay)?;
         let access_logs = parts::Logging::start(&front);
+        parts.duties.count_reads();
         let readiness = Readiness::default();
         let nodes = company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone()));
         let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
