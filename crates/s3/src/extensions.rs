@@ -2,7 +2,7 @@
 //!
 //! They are not `x-amz-` headers, so s3s honours them unsigned; what changes the outcome of a request must not be up to whoever carries it.
 
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, Method, header::AUTHORIZATION};
 
 use crate::access::Stated;
 
@@ -15,6 +15,15 @@ pub(crate) const RENAME: &str = "x-tigris-rename";
 pub(crate) const REGIONS: &str = "x-tigris-regions";
 /// Orders the hydration of what a HEAD looks at.
 pub(crate) const SCHEDULE_MIGRATION: &str = "x-tigris-schedule-migration";
+
+/// Asks a read for the newest, from wherever that has to be fetched.
+const CONSISTENT: &str = "x-tigris-consistent";
+
+/// Whether a request of `method` only reads, and does not ask for the newest. That may be asked for unsigned: it changes no answer but for the better.
+pub(crate) fn reads_nearby(method: &Method, headers: &HeaderMap) -> bool {
+    let asks_for_newest = headers.get(CONSISTENT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    matches!(*method, Method::GET | Method::HEAD) && !asks_for_newest
+}
 
 /// Whether `headers` switch `name` on, and the signature covers it.
 pub(crate) fn is_on(headers: &HeaderMap, name: &str) -> bool {
@@ -41,10 +50,26 @@ fn is_signed_by_header(headers: &HeaderMap, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::{REGIONS, RENAME, is_on, is_signed};
+    use super::{CONSISTENT, REGIONS, RENAME, is_on, is_signed, reads_nearby};
     use crate::access::{Stated, Way};
+
+    #[test]
+    fn what_only_reads_may_read_nearby() {
+        let asking = |value| HeaderMap::from_iter([(HeaderName::from_static(CONSISTENT), HeaderValue::from_static(value))]);
+        for (method, headers, nearby) in [
+            (Method::GET, HeaderMap::new(), true),
+            (Method::HEAD, asking("false"), true),
+            (Method::GET, asking("true"), false),
+            (Method::HEAD, asking("TRUE"), false),
+            (Method::PUT, HeaderMap::new(), false),
+            (Method::POST, HeaderMap::new(), false),
+            (Method::DELETE, HeaderMap::new(), false),
+        ] {
+            assert_eq!(reads_nearby(&method, &headers), nearby, "{method} {headers:?}");
+        }
+    }
 
     #[test]
     fn only_a_signed_header_switches() {
