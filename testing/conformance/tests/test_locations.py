@@ -249,6 +249,8 @@ def test_a_location_from_before_there_were_regions(database, engines, tmp_path):
         assert read(client, "bucket", "old") == content(MIB, 1)
         error = refused(client.put_object, Bucket="bucket", Key="new", Body=b"x")
         assert error.code == "InvalidRequest" and "single:moon" in error.message, error
+        error = refused(put_multipart, client, "bucket", "new", [b"x"])
+        assert error.code == "InvalidRequest" and "single:moon" in error.message, error
         assert kept(regions) == (1, 0, 0)
         # Other settings can be changed meanwhile, and this one to what there is.
         ams.node.run("storage", "update", "bucket", "--public", check=True)
