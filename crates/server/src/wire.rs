@@ -93,6 +93,7 @@ impl Server {
         let nearest = region_map.zip(nodes.clone()).map(|(map, (node, _))| region_map::nearest(settings, map, node)).transpose()?;
         let front = parts.front(settings, relay, nearest.clone())?;
         let access_logs = parts::Logging::start(&front);
+        parts.duties.count_reads();
         let readiness = Readiness::default();
         let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
         if let Some(company) = &mut company {

@@ -17,6 +17,7 @@ pub(crate) mod access_key;
 mod attributes;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
+pub(crate) mod claim;
 pub(crate) mod copy;
 pub(crate) mod destruction;
 mod encryption;

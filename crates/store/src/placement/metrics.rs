@@ -12,6 +12,8 @@ pub struct PlacementMetrics {
     reads: Family<Labels, Counter>,
     fetched_bytes: Counter,
     copies: Counter,
+    moves: Counter,
+    idle_copies: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -32,6 +34,9 @@ impl PlacementMetrics {
         registry.register("umbra_placement_reads", reads, self.reads.clone());
         registry.register("umbra_placement_fetched_bytes", "Bytes of content fetched from other regions", self.fetched_bytes.clone());
         registry.register("umbra_placement_copies", "Copies that were made here of contents of other regions", self.copies.clone());
+        registry.register("umbra_placement_moves", "Homes that were moved to their readers, by this node as it led", self.moves.clone());
+        let idle = "Copies that were dropped because nobody read them, in all regions, by this node as it led";
+        registry.register("umbra_placement_idle_copies", idle, self.idle_copies.clone());
     }
 
     pub(super) fn count_copy_read(&self) {
@@ -50,6 +55,14 @@ impl PlacementMetrics {
         self.copies.inc();
     }
 
+    pub(super) fn count_move(&self) {
+        self.moves.inc();
+    }
+
+    pub(super) fn count_idle_copy(&self) {
+        self.idle_copies.inc();
+    }
+
     /// How many reads a copy answered, and how many the home.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads.get_or_create(&COPY).get(), self.reads.get_or_create(&HOME).get())
@@ -58,5 +71,15 @@ impl PlacementMetrics {
     /// How many copies were made.
     pub fn copies(&self) -> u64 {
         self.copies.get()
+    }
+
+    /// How many homes were moved.
+    pub fn moves(&self) -> u64 {
+        self.moves.get()
+    }
+
+    /// How many copies were dropped that nobody read.
+    pub fn idle_copies(&self) -> u64 {
+        self.idle_copies.get()
     }
 }
