@@ -175,6 +175,19 @@ class World:
         for a, b in itertools.combinations(self.sites, 2):
             self.wires.set(self._link(a, b), True)
 
+    def revive(self):
+        """Everything is whole again, and every node serves. One that was silent for long has been shut out, and ends once it learns that."""
+        self.heal()
+        for site in self.sites:
+            until(f"the node of {site.name} serves", lambda: self._serves(site), 90, 0.5)
+
+    @staticmethod
+    def _serves(site):
+        if not site.node.process.running():
+            site.start()
+        # Not at the first word: what it does not know yet, another node may have decided.
+        return site.speaking().is_ready() and site.speaking().run("node", "list", "--json").status == 0
+
     def there(self):
         """A client at the origin."""
         return Speaker(self.origin_space, clients.s3(self.origin.endpoint, self.origin.access_key, self.origin.secret_key, retries=True))
