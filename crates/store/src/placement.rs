@@ -24,10 +24,13 @@
 
 mod address;
 mod copier;
+mod due;
 mod index;
+mod maker;
 mod metrics;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
@@ -43,10 +46,17 @@ use self::{
     copier::Copier,
     index::{Copy, CopyIndex},
 };
-pub use self::{address::is_region_name, metrics::PlacementMetrics};
+pub use self::{
+    address::is_region_name,
+    due::DuePointers,
+    metrics::PlacementMetrics,
+    worker::{CopyWorker, RegionSource},
+};
 
 /// How often the copies of a blob that is gone are looked for before its delete fails: each time all that were found are gone.
 const LOOKS_MAX: usize = 8;
+
+type Content = BoxStream<'static, Result<Bytes>>;
 
 /// What a [`PlacedBlobStore`] is made of.
 #[derive(Debug)]

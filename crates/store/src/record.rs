@@ -19,6 +19,7 @@ pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod copy;
 pub(crate) mod destruction;
+pub(crate) mod due_copy;
 mod encryption;
 mod extras;
 mod fields;

@@ -9,12 +9,15 @@
 //! | `U/store` | the identity of this store | [`store`] |
 //! | `U/contents/` region | where the contents of that region are | [`contents`] |
 //! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
+//! | `Q/` region⁺ partition:`u64` | that partition has copies to be made in that region | [`due_pointer`] |
+//! | `Q/` region⁺ partition:`u64` `l` | who makes them | [`due_lease`] |
+//! | `g/` due:`u64` blob | a blob to reclaim that was a copy, as in a bucket's partition | [`super::reclaim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
 
 use umbra_core::BucketName;
 
-use super::{joined, text_behind};
+use super::{closed, joined, text_behind};
 use crate::{KeyRange, Partition};
 
 const BUCKET: &[u8] = b"B/";
@@ -24,6 +27,8 @@ const ACCESS_KEY: &[u8] = b"A/";
 const STORE: &[u8] = b"U/store";
 const CONTENTS: &[u8] = b"U/contents/";
 const COPY: &[u8] = b"C/";
+const DUE: &[u8] = b"Q/";
+const LEASE: u8 = b'l';
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
 
@@ -130,6 +135,33 @@ pub fn parse_copy<'a>(blob: &[u8], bytes: &'a [u8]) -> Option<&'a str> {
 fn copies_prefix(blob: &[u8]) -> Vec<u8> {
     let length = u8::try_from(blob.len()).expect("identifiers of blobs are short");
     [COPY, &[length], blob].concat()
+}
+
+/// Says that `partition` has copies to be made in `region`.
+pub fn due_pointer(region: &str, partition: Partition) -> Vec<u8> {
+    [&closed::joined(DUE, region.as_bytes())[..], &partition.0.to_be_bytes()].concat()
+}
+
+/// Says who makes the copies of `partition` in `region`.
+pub fn due_lease(region: &str, partition: Partition) -> Vec<u8> {
+    joined(&due_pointer(region, partition), &[LEASE])
+}
+
+/// Which partitions have copies to be made in `region`, each followed by who makes them.
+pub fn due_range(region: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(DUE, region.as_bytes()))
+}
+
+/// The partition that `bytes` name, which has copies to be made, and whether they say who makes them.
+pub fn parse_due(bytes: &[u8]) -> Option<(Partition, bool)> {
+    let (_, rest) = closed::split(bytes.strip_prefix(DUE)?)?;
+    let (partition, rest) = rest.split_first_chunk()?;
+    let is_lease = match rest {
+        [] => false,
+        [LEASE] => true,
+        _ => return None,
+    };
+    Some((Partition(u64::from_be_bytes(*partition)), is_lease))
 }
 
 /// A server among those that share the store, by its incarnation.

@@ -7,16 +7,14 @@
 use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
 use umbra_core::ByteRange;
 
 use super::{
+    Content,
     index::{Coming, CopyIndex},
     metrics::PlacementMetrics,
 };
@@ -28,8 +26,6 @@ const CHUNKS_MAX: usize = 4;
 /// How often it is tried to delete a copy that is not kept, and the first wait, which doubles.
 const DELETES_MAX: u32 = 6;
 const DELETE_PAUSE: Duration = Duration::from_millis(500);
-
-type Content = BoxStream<'static, Result<Bytes>>;
 
 /// Makes copies in this region.
 pub(super) struct Copier {
@@ -174,7 +170,8 @@ fn received(chunks: mpsc::Receiver<Result<Bytes>>, size: u64) -> Content {
     stream::unfold(Some((chunks, size)), next).boxed()
 }
 
-async fn delete(own: &dyn BlobStore, blob: &BlobId) {
+/// Deletes a copy that is not kept, however long that takes.
+pub(super) async fn delete(own: &dyn BlobStore, blob: &BlobId) {
     let mut pause = DELETE_PAUSE;
     for _ in 1..DELETES_MAX {
         match own.delete(blob).await {

@@ -39,6 +39,17 @@ pub(super) struct Coming {
     revision: Revision,
 }
 
+/// What became of the wish to make a copy.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// It is ours to make.
+    Ours(Coming),
+    /// It is there.
+    There(Copy),
+    /// Somebody else is making it.
+    Taken,
+}
+
 /// What a row says.
 #[derive(Debug)]
 pub(super) struct CopyRow {
@@ -71,10 +82,63 @@ impl CopyIndex {
         Some(copy)
     }
 
+    /// The same of another region.
+    pub(super) fn of_region(&self, region: &str) -> Self {
+        Self::new(Arc::clone(&self.meta), Arc::clone(&self.clock), region.to_owned())
+    }
+
+    /// The region it is of.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The copy of `id` in this region, as its row says now.
+    pub(super) async fn look(&self, id: &BlobId) -> Result<Option<Copy>> {
+        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)?;
+        row.map_or(Ok(None), |row| {
+            Ok(CopyRecord::decode(&row.body).map_err(failed)?.blob.map(|blob| Copy { blob, revision: row.revision }))
+        })
+    }
+
+    /// Says that a copy of `id` is coming to this region, unless there is one or somebody makes one and was heard of within `silence`.
+    pub(super) async fn claim(&self, id: &BlobId, silence: Duration) -> Result<Claim> {
+        let (row, begun) = (self.row(id), self.clock.now());
+        let body = CopyRecord { until: Some(begun.plus(silence)), ..CopyRecord::coming(begun) }.encode();
+        let mut expect = Expect::Absent;
+        loop {
+            let batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone());
+            let found = match self.meta.commit(batch).await {
+                Ok(committed) => return Ok(Claim::Ours(Coming { begun, revision: committed.revision })),
+                Err(MetaError::Conflict { current, .. }) => current,
+                Err(error) => return Err(failed(error)),
+            };
+            // What is gone again, or abandoned, is ours after all.
+            let Some(found) = found else {
+                expect = Expect::Absent;
+                continue;
+            };
+            let record = CopyRecord::decode(&found.body).map_err(failed)?;
+            match record.blob {
+                Some(blob) => return Ok(Claim::There(Copy { blob, revision: found.revision })),
+                None if is_abandoned(&found, begun) => expect = Expect::Revision(found.revision),
+                None => return Ok(Claim::Taken),
+            }
+        }
+    }
+
+    /// Says that a copy of `id` is still coming.
+    pub(super) async fn renew(&self, id: &BlobId, coming: &mut Coming, silence: Duration) -> Result<()> {
+        let body = CopyRecord { until: Some(self.clock.now().plus(silence)), ..CopyRecord::coming(coming.begun) }.encode();
+        let row = self.row(id);
+        let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
+        coming.revision = self.meta.commit(batch).await.map_err(failed)?.revision;
+        Ok(())
+    }
+
     /// Says that a copy of `id` is coming to this region. `None` where there is one, where another node makes one, or where it cannot be said.
     pub(super) async fn begin(&self, id: &BlobId) -> Option<Coming> {
         let (row, begun) = (self.row(id), self.clock.now());
-        let body = CopyRecord { begun, blob: None }.encode();
+        let body = CopyRecord::coming(begun).encode();
         let commit = |expect| self.meta.commit(Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone()));
         let committed = match commit(Expect::Absent).await {
             Err(MetaError::Conflict { current: Some(found), .. }) if is_abandoned(&found, begun) => {
@@ -88,7 +152,7 @@ impl CopyIndex {
     /// Says that the copy of `id` which was coming is there, as `blob`.
     pub(super) async fn keep(&self, id: &BlobId, coming: Coming, blob: BlobId) -> umbra_meta::Result<()> {
         let row = self.row(id);
-        let body = CopyRecord { begun: coming.begun, blob: Some(blob.clone()) }.encode();
+        let body = CopyRecord { blob: Some(blob.clone()), ..CopyRecord::coming(coming.begun) }.encode();
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
         let revision = self.meta.commit(batch).await?.revision;
         self.known.lock().put(id, Copy { blob, revision });
@@ -166,7 +230,8 @@ impl Known {
 /// Whether whoever makes the copy that `row` tells of has had more than the time for it. The clocks of nodes may differ.
 fn is_abandoned(row: &Entry, now: Timestamp) -> bool {
     let coming = CopyRecord::decode(&row.body).ok().filter(|record| record.blob.is_none());
-    coming.is_some_and(|record| u128::from(now.as_millis().abs_diff(record.begun.as_millis())) > ABANDONED_AFTER.as_millis())
+    let lasts = |record: &CopyRecord| u128::from(now.as_millis().abs_diff(record.begun.as_millis())) <= ABANDONED_AFTER.as_millis();
+    coming.is_some_and(|record| record.until.map_or_else(|| !lasts(&record), |until| until < now))
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

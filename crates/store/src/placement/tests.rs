@@ -1,3 +1,4 @@
+mod due;
 mod engine;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

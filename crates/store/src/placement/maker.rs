@@ -1,0 +1,199 @@
+//! Makes copies that have to be, in any region.
+//!
+//! The order is that of the copies that readers leave (`copier.rs`): the row first, then the bytes, then the row says where they are.
+//! Whoever makes such a copy says again and again that it still does, so that one whose maker died is soon made by another.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::TryStreamExt;
+use tokio::time::sleep;
+use umbra_blob::{BlobId, BlobStore, Error, Result};
+use umbra_core::ByteRange;
+
+use super::{
+    Content, PlacedBlobStore, Shared,
+    address::Address,
+    copier::delete,
+    index::{Claim, Coming, Copy, CopyIndex},
+    is_lost,
+};
+
+/// For how long a copy is taken to be coming whose maker says nothing, and how often it says something.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// How it went with a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// It was made.
+    Now,
+    /// It was there, or the region is the blob's home.
+    Before,
+    /// Somebody else is making it.
+    Coming,
+    /// There is no blob any more to make one of.
+    Gone,
+}
+
+/// Why a copy could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct MakeError {
+    /// Whether the region where it was to be made is to blame, and not that of the blob.
+    pub(super) is_there: bool,
+    #[source]
+    pub(super) error: Error,
+}
+
+fn here(error: Error) -> MakeError {
+    MakeError { is_there: false, error }
+}
+
+fn there(error: Error) -> MakeError {
+    MakeError { is_there: true, error }
+}
+
+impl PlacedBlobStore {
+    /// Makes the copy of `id` in `region`, unless it is there and can be read.
+    pub(super) async fn make_copy(&self, region: &str, id: &BlobId) -> std::result::Result<Made, MakeError> {
+        let shared = &self.shared;
+        let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
+        if address.region == region {
+            return Ok(Made::Before);
+        }
+        let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
+        let coming = loop {
+            match index.claim(id, SILENCE_MAX).await.map_err(here)? {
+                Claim::There(copy) if answers(target.as_ref(), &copy).await.map_err(there)? => return Ok(Made::Before),
+                Claim::There(copy) => shared.lose_copy(&index, target, id, &copy).await,
+                Claim::Taken => return Ok(Made::Coming),
+                Claim::Ours(coming) => break coming,
+            }
+        };
+        let making = Making { target, index: &index, id };
+        making.run(shared, &address, coming).await
+    }
+
+    /// Whether the copy of `id` in `region` is there and its bytes answer. Where that cannot be told, that is an error.
+    pub(super) async fn has_copy(&self, region: &str, id: &BlobId) -> Result<bool> {
+        match self.shared.index_of(region).look(id).await? {
+            Some(copy) => answers(self.shared.store(region)?.as_ref(), &copy).await,
+            None => Ok(false),
+        }
+    }
+}
+
+impl Shared {
+    /// The index of the copies in `region`.
+    pub(super) fn index_of(&self, region: &str) -> Arc<CopyIndex> {
+        if region == self.region { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
+    }
+
+    /// Drops a copy in any region that cannot be read.
+    async fn lose_copy(&self, index: &CopyIndex, target: &Arc<dyn BlobStore>, id: &BlobId, copy: &Copy) {
+        tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there is lost; it is made again");
+        index.drop_copy(id, copy).await;
+        if let Err(error) = target.delete(&copy.blob).await {
+            tracing::debug!(%error, "what is left of a lost copy stays");
+        }
+    }
+
+    /// Opens all bytes of a blob, at its home or where else they are. `None` where they are nowhere.
+    async fn open_anywhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
+        let home = self.store(&address.region)?;
+        let Some(size) = home.size_of(&address.inner) else {
+            // Nothing says how long it is but, where it is gone, its home that it is.
+            return match home.read(&address.inner, ByteRange::new(0, 1)).await {
+                Err(Error::NotFound(_)) => Ok(None),
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
+            };
+        };
+        let range = ByteRange::new(0, size);
+        let failure = match home.read(&address.inner, range).await {
+            Ok(content) => return Ok(Some(content)),
+            Err(error) => error,
+        };
+        for row in self.index.all(id).await? {
+            let Some(blob) = row.blob.filter(|_| row.region != except) else { continue };
+            if let Ok(content) = self.store(&row.region)?.read(&blob, range).await {
+                return Ok(Some(content));
+            }
+        }
+        if matches!(failure, Error::NotFound(_)) { Ok(None) } else { Err(failure) }
+    }
+}
+
+/// A copy being made.
+struct Making<'a> {
+    target: &'a Arc<dyn BlobStore>,
+    index: &'a CopyIndex,
+    id: &'a BlobId,
+}
+
+impl Making<'_> {
+    async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
+        let stored = match shared.open_anywhere(self.id, address, self.index.region()).await {
+            Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
+            Ok(None) => {
+                self.index.abandon(self.id, coming).await;
+                return Ok(Made::Gone);
+            }
+            Err(error) => Err(here(error)),
+        };
+        let blob = match stored {
+            Ok(blob) => blob,
+            Err(error) => {
+                self.index.abandon(self.id, coming).await;
+                return Err(error);
+            }
+        };
+        match self.index.keep(self.id, coming, blob.clone()).await {
+            Ok(()) => {
+                shared.metrics.count_copy();
+                Ok(Made::Now)
+            }
+            Err(error) => {
+                // It was deleted meanwhile, or somebody took it over. If the row says otherwise all the same, the copy is found lost.
+                delete(self.target.as_ref(), &blob).await;
+                self.index.abandon(self.id, coming).await;
+                Err(here(Error::Io { doing: "note where a copy is", source: std::io::Error::other(error) }))
+            }
+        }
+    }
+
+    async fn store(&self, shared: &Shared, mut content: Content) -> std::result::Result<BlobId, MakeError> {
+        let mut writer = self.target.create().await.map_err(there)?;
+        while let Some(chunk) = content.try_next().await.map_err(here)? {
+            shared.metrics.count_fetched(chunk.len());
+            writer.write(chunk).await.map_err(there)?;
+        }
+        Ok(writer.finish().await.map_err(there)?.id)
+    }
+
+    /// Says that the copy is coming for as long as `work` takes.
+    async fn renewing<T>(&self, coming: &mut Coming, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep(RENEW_EVERY) => {}
+            }
+            // Should somebody have taken it over, that is found out at the end.
+            if let Err(error) = self.index.renew(self.id, coming, SILENCE_MAX).await {
+                tracing::debug!(%error, "it cannot be said that a copy is still coming");
+            }
+        }
+    }
+}
+
+/// Whether the first byte of a copy can be read. It is lost where it is known not to be.
+async fn answers(store: &dyn BlobStore, copy: &Copy) -> Result<bool> {
+    let read = async { store.read(&copy.blob, ByteRange::new(0, 1)).await?.try_for_each(|_| std::future::ready(Ok(()))).await };
+    match read.await {
+        Ok(()) => Ok(true),
+        Err(error) if is_lost(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
