@@ -2,8 +2,8 @@
 //!
 //! # Overview
 //! [`PlacedBlobStore`] is a [`BlobStore`] over those of all regions. What is written goes to this region's, and its identifier says so
-//! (`address.rs`). What is at home elsewhere is fetched across, and kept here as a copy meanwhile (`copier.rs`); which blobs have copies, and
-//! where, is in the metadata that all regions share (`index.rs`).
+//! (`address.rs`). What is at home elsewhere is fetched across (`reading.rs`), and kept here as a copy meanwhile (`copier.rs`); which blobs have
+//! copies, and where, is in the metadata that all regions share (`index.rs`).
 //!
 //! # Consistency
 //! Blobs are immutable and their identifiers are never issued twice: a copy is right as long as it is there. An object that is overwritten
@@ -15,7 +15,7 @@
 //! answer fails the delete, which whoever reclaims repeats.
 //!
 //! # Failures
-//! A home that does not answer is an error, never absence; a blob with a copy here stays readable. That a copy cannot be made, read or
+//! A home that does not answer is an error, never absence; a blob with a copy somewhere stays readable. That a copy cannot be made, read or
 //! found fails no read.
 //!
 //! # Crashes
@@ -26,8 +26,10 @@ mod address;
 mod copier;
 mod due;
 mod index;
+mod lately;
 mod maker;
 mod metrics;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -36,16 +38,12 @@ use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use futures::stream::BoxStream;
 use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
 use umbra_core::{ByteRange, Clock};
 use umbra_meta::MetaStore;
 
-use self::{
-    address::Address,
-    copier::Copier,
-    index::{Copy, CopyIndex},
-};
+use self::{address::Address, copier::Copier, index::CopyIndex};
 pub use self::{
     address::is_region_name,
     due::DuePointers,
@@ -55,8 +53,6 @@ pub use self::{
 
 /// How often the copies of a blob that is gone are looked for before its delete fails: each time all that were found are gone.
 const LOOKS_MAX: usize = 8;
-
-type Content = BoxStream<'static, Result<Bytes>>;
 
 /// What a [`PlacedBlobStore`] is made of.
 #[derive(Debug)]
@@ -119,15 +115,7 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let address = self.shared.address(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        if address.region == self.shared.region {
-            return self.shared.own.read(&address.inner, range).await.map(renamed(id)).map_err(|error| rename(id, error));
-        }
-        if let Some(content) = self.shared.read_copy(id, &address, range).await {
-            return Ok(content);
-        }
-        self.shared.metrics.count_home_read();
-        self.shared.read_home(id, &address, range).await.map(renamed(id)).map_err(|error| rename(id, error))
+        self.shared.read(id, range).await
     }
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {
@@ -163,65 +151,6 @@ impl Shared {
         self.others.get(region).ok_or_else(|| Error::Io { doing: "reach another region", source: unknown() })
     }
 
-    /// Reads the copy that is here, if there is one of any use.
-    async fn read_copy(self: &Arc<Self>, id: &BlobId, address: &Address, range: ByteRange) -> Option<BoxStream<'static, Result<Bytes>>> {
-        let size = self.store(&address.region).ok().and_then(|home| home.size_of(&address.inner));
-        if size.is_some_and(|size| range.end > size) {
-            // The home knows what to say of that.
-            return None;
-        }
-        let copy = self.index.find(id).await?;
-        match self.own.read(&copy.blob, range).await {
-            Ok(content) => {
-                self.metrics.count_copy_read();
-                let (shared, watched) = (Arc::clone(self), id.clone());
-                let content = content.inspect_err(move |error| {
-                    if is_lost(error) {
-                        let (shared, id, copy) = (Arc::clone(&shared), watched.clone(), copy.clone());
-                        tokio::spawn(async move { shared.drop_copy(&id, &copy).await });
-                    }
-                });
-                Some(renamed(id)(content.boxed()))
-            }
-            Err(error) => {
-                if is_lost(&error) {
-                    self.drop_copy(id, &copy).await;
-                }
-                None
-            }
-        }
-    }
-
-    /// Reads from the home, and has a copy made if none is being made.
-    async fn read_home(&self, id: &BlobId, address: &Address, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let home = self.store(&address.region)?;
-        let size = home.size_of(&address.inner).filter(|size| !range.is_empty() && range.end <= *size);
-        let admitted = size.and_then(|size| Some((self.copier.admit(id)?, size)));
-        match admitted {
-            Some((ticket, size)) if range == ByteRange::new(0, size) => ticket.read(Arc::clone(home), address.inner.clone(), size).await,
-            Some((ticket, size)) => {
-                let content = home.read(&address.inner, range).await?;
-                ticket.copy(Arc::clone(home), address.inner.clone(), size);
-                Ok(self.counted(content))
-            }
-            None => home.read(&address.inner, range).await.map(|content| self.counted(content)),
-        }
-    }
-
-    fn counted(&self, content: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
-        let metrics = self.metrics.clone();
-        content.inspect_ok(move |chunk| metrics.count_fetched(chunk.len())).boxed()
-    }
-
-    /// Drops a copy that cannot be read, so that the blob is fetched again.
-    async fn drop_copy(&self, id: &BlobId, copy: &Copy) {
-        tracing::warn!(blob = ?id, "the copy of a blob of another region is lost; it is fetched again");
-        self.index.drop_copy(id, copy).await;
-        if let Err(error) = self.own.delete(&copy.blob).await {
-            tracing::debug!(%error, "what is left of a lost copy stays");
-        }
-    }
-
     async fn delete_copies(&self, id: &BlobId) -> Result<()> {
         for _ in 0..LOOKS_MAX {
             let rows = self.index.all(id).await?;
@@ -229,7 +158,7 @@ impl Shared {
                 return Ok(());
             }
             for row in rows {
-                if let Some(blob) = &row.blob {
+                if let Some(blob) = &row.record.blob {
                     self.store(&row.region)?.delete(blob).await?;
                 }
                 self.index.remove(id, &row.region, row.revision).await?;
@@ -260,11 +189,6 @@ fn placed(region: &str, stored: StoredBlob) -> StoredBlob {
     StoredBlob { id: Address::encode(region, &stored.id), size: stored.size }
 }
 
-/// Whether the bytes are not there, or not what they were.
-const fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::NotFound(_) | Error::Corrupt { .. })
-}
-
 /// Has an error name the blob as whoever asked for it does.
 fn rename(id: &BlobId, error: Error) -> Error {
     match error {
@@ -272,9 +196,4 @@ fn rename(id: &BlobId, error: Error) -> Error {
         Error::Corrupt { why, .. } => Error::Corrupt { id: id.clone(), why },
         other => other,
     }
-}
-
-fn renamed(id: &BlobId) -> impl FnOnce(BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> + use<> {
-    let id = id.clone();
-    move |content| content.map_err(move |error| rename(&id, error)).boxed()
 }

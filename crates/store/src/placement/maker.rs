@@ -11,11 +11,11 @@ use umbra_blob::{BlobId, BlobStore, Error, Result};
 use umbra_core::ByteRange;
 
 use super::{
-    Content, PlacedBlobStore, Shared,
+    PlacedBlobStore, Shared,
     address::Address,
-    copier::delete,
-    index::{Claim, Coming, Copy, CopyIndex},
-    is_lost,
+    copier::{Content, delete},
+    index::{Claim, Coming, Copy, CopyIndex, Place},
+    reading::is_lost,
 };
 
 /// For how long a copy is taken to be coming whose maker says nothing, and how often it says something.
@@ -65,7 +65,7 @@ impl PlacedBlobStore {
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
                 Claim::There(copy) if answers(target.as_ref(), &copy).await.map_err(there)? => return Ok(Made::Before),
-                Claim::There(copy) => shared.lose_copy(&index, target, id, &copy).await,
+                Claim::There(copy) => shared.lose_copy(&index, target, id, &copy).await.map_err(there)?,
                 Claim::Taken => return Ok(Made::Coming),
                 Claim::Ours(coming) => break coming,
             }
@@ -89,38 +89,34 @@ impl Shared {
         if region == self.region { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
     }
 
-    /// Drops a copy in any region that cannot be read.
-    async fn lose_copy(&self, index: &CopyIndex, target: &Arc<dyn BlobStore>, id: &BlobId, copy: &Copy) {
+    /// Drops a copy in any region that cannot be read. A home's bytes stay, whatever is wrong with them.
+    async fn lose_copy(&self, index: &CopyIndex, target: &Arc<dyn BlobStore>, id: &BlobId, copy: &Copy) -> Result<()> {
+        let Some(doomed) = index.doom(id, copy).await else {
+            return Err(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) });
+        };
         tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there is lost; it is made again");
-        index.drop_copy(id, copy).await;
-        if let Err(error) = target.delete(&copy.blob).await {
-            tracing::debug!(%error, "what is left of a lost copy stays");
-        }
+        target.delete(&copy.blob).await?;
+        index.remove(id, index.region(), doomed).await
     }
 
-    /// Opens all bytes of a blob, at its home or where else they are. `None` where they are nowhere.
-    async fn open_anywhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
-        let home = self.store(&address.region)?;
-        let Some(size) = home.size_of(&address.inner) else {
-            // Nothing says how long it is but, where it is gone, its home that it is.
-            return match home.read(&address.inner, ByteRange::new(0, 1)).await {
-                Err(Error::NotFound(_)) => Ok(None),
-                Err(error) => Err(error),
-                Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
-            };
-        };
-        let range = ByteRange::new(0, size);
-        let failure = match home.read(&address.inner, range).await {
-            Ok(content) => return Ok(Some(content)),
-            Err(error) => error,
-        };
-        for row in self.index.all(id).await? {
-            let Some(blob) = row.blob.filter(|_| row.region != except) else { continue };
-            if let Ok(content) = self.store(&row.region)?.read(&blob, range).await {
-                return Ok(Some(content));
-            }
+    /// Opens all bytes of a blob where they are, but in the region `except`. `None` where they are nowhere.
+    async fn open_elsewhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
+        let born = Place { region: address.region.clone(), blob: address.inner.clone() };
+        let size = self.store(&born.region)?.size_of(&born.blob);
+        // Of what is gone some do not know how long it was.
+        let range = ByteRange::new(0, size.unwrap_or(1));
+        if except != self.region
+            && let Some(copy) = self.index.find(id).await
+            && let Ok(content) = self.own.read(&copy.blob, range).await
+        {
+            return Ok(Some(content));
         }
-        if matches!(failure, Error::NotFound(_)) { Ok(None) } else { Err(failure) }
+        match self.open(id, &born, range).await {
+            Ok(content) if size.is_some() => Ok(Some(content)),
+            Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -133,7 +129,7 @@ struct Making<'a> {
 
 impl Making<'_> {
     async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
-        let stored = match shared.open_anywhere(self.id, address, self.index.region()).await {
+        let stored = match shared.open_elsewhere(self.id, address, self.index.region()).await {
             Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
             Ok(None) => {
                 self.index.abandon(self.id, coming).await;

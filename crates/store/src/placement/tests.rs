@@ -179,9 +179,63 @@ async fn many_readers_make_one_copy() {
     let world = World::new();
     let (blob, bytes) = put(&world.in_fra, 1_000_000).await;
     let read = || async { assert!(all(&world.in_iad, &blob).await.unwrap() == bytes) };
-    futures::join!(read(), read(), read(), read());
+    let part = || async { assert!(suite::read(&world.in_iad, &blob.id, ByteRange::new(7, 70)).await.unwrap() == bytes[7..70]) };
+    futures::join!(read(), read(), part(), read(), part());
     idle(&world.in_iad).await;
     assert_eq!((world.iad.len(), world.iad.created(), world.rows().await), (1, 1, 1));
+    assert_eq!(world.fra.reads(), 1, "those who came later waited for the copy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_at_several_nodes_make_one_copy() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 1_000_000).await;
+    let another = world.another(Arc::new(world.iad.clone()));
+    world.fra.opening().shut();
+    let (first, read) = (world.in_iad.clone(), blob.clone());
+    let reader = tokio::spawn(async move { all(&first, &read).await });
+    world.fra.opening().reached().await;
+    let read = || async { assert!(all(&another, &blob).await.unwrap() == bytes) };
+    let part = || async { assert!(suite::read(&another, &blob.id, ByteRange::new(7, 70)).await.unwrap() == bytes[7..70]) };
+    futures::join!(read(), part(), read(), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.fra.opening().open();
+    });
+    assert!(reader.await.unwrap().unwrap() == bytes);
+    idle(&another).await;
+    assert_eq!((world.fra.reads(), world.iad.created(), world.rows().await), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_holds_up_nobody() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 8 << 20).await;
+    let slow = world.in_iad.read(&blob.id, ByteRange::new(0, blob.size)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    assert!(began.elapsed() < Duration::from_secs(1), "the copy went on");
+    assert_eq!(world.fra.reads(), 1);
+    assert!(slow.try_collect::<Vec<Bytes>>().await.unwrap().concat() == bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_does_not_come_is_waited_for_no_longer() {
+    // Of the same node, and of another one; of a large blob not at all.
+    for (size, is_another) in [(1_000_000, false), (1_000_000, true), (9 << 20, false), (9 << 20, true)] {
+        let world = World::new();
+        let (blob, bytes) = put(&world.in_fra, size).await;
+        world.iad.finishing().shut();
+        assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+        world.iad.finishing().reached().await;
+        let node = if is_another { world.another(Arc::new(world.iad.ungated())) } else { world.in_iad.clone() };
+        let began = tokio::time::Instant::now();
+        assert!(all(&node, &blob).await.unwrap() == bytes);
+        assert_eq!(began.elapsed() > Duration::from_secs(1), size < 8 << 20);
+        assert_eq!((world.fra.reads(), world.iad.len()), (2, 0));
+        world.iad.finishing().open();
+        idle(&world.in_iad).await;
+        assert_eq!(world.iad.len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -266,7 +320,7 @@ async fn a_copy_that_is_made_during_a_delete_does_not_stay() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_copy_whose_maker_died_is_made_by_another() {
     let world = World::new();
     let (blob, bytes) = put(&world.in_fra, 600_000).await;
