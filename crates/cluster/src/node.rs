@@ -199,6 +199,11 @@ impl Node {
         self.state.lock().members.clone()
     }
 
+    /// How long a node may be silent before others do its work.
+    pub const fn lease(&self) -> Duration {
+        self.settings.lease
+    }
+
     /// Tells that this node lives, and looks after the others, until it leaves.
     pub async fn run(&self) {
         let beating = async {

@@ -84,12 +84,18 @@ declare_settings! {
 
     /// The contents of another region, as NAME=s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME. Give every other region.
     ///
-    /// It needs `metadata`, `blobs` and `region`. What is written here stays here; what other regions have is fetched from there once, and a copy
+    /// It needs `metadata`, `blobs` and `region`. What is written here stays here, unless its bucket lives elsewhere; what other regions have is fetched from there once, and a copy
     /// kept in `blobs`. Every region needs a prefix or bucket of a name of its own. Without it there are no regions, and nothing of this.
     region_blobs: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS", value_name = "NAME=URL", value_delimiter = ','];
 
     /// A file with the key for another region's contents, as NAME=FILE, of the form of `blobs_key_file`. Otherwise the key of `blobs` is used.
     region_blobs_key_file: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS_KEY_FILE", value_name = "NAME=FILE", value_delimiter = ','];
+
+    /// A geography: several regions near each other, as NAME=REGION,REGION in order of preference. Several, in one variable, are parted by semicolons.
+    ///
+    /// Buckets with the location `multi:NAME` live in two of its regions. All nodes should be told the same. Without being told there are usa,
+    /// of sjc, ord and iad, and eur, of ams, fra and lhr, as far as the store has these regions.
+    geography: Vec<String> = Vec::new(), [env = "UMBRA_GEOGRAPHY", value_name = "NAME=REGION,REGION", value_delimiter = ';'];
 
     /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
     ///

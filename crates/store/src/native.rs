@@ -30,6 +30,7 @@ mod list_versions;
 mod lock;
 mod note;
 mod part;
+mod places;
 mod plan;
 mod publish;
 mod publish_copy;
@@ -65,9 +66,9 @@ pub use self::{
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity,
-    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, PutObject, PutOptions,
-    ReclaimHandle, Terms, UploadsPage, VersionsPage,
+    AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, DuePointers, EventBell, EventKind, GetObject, GetOptions,
+    Integrity, Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage,
+    PlacedBlobStore, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
 
@@ -92,6 +93,8 @@ pub struct NativeParts {
 #[derive(Clone)]
 pub struct Native {
     parts: Arc<NativeParts>,
+    placed: Option<PlacedBlobStore>,
+    due: DuePointers,
     bell: EventBell,
     order: EventOrder,
     md5s: Md5Pool,
@@ -101,7 +104,14 @@ impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
         let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        Self { parts: Arc::new(parts), bell: EventBell::default(), order, md5s: Md5Pool::default() }
+        Self {
+            parts: Arc::new(parts),
+            placed: None,
+            due: DuePointers::default(),
+            bell: EventBell::default(),
+            order,
+            md5s: Md5Pool::default(),
+        }
     }
 
     /// Where records are.
@@ -109,7 +119,12 @@ impl Native {
         &self.parts.meta
     }
 
-    /// Where bytes are.
+    /// The same, in a store with regions: contents go where buckets want them.
+    pub fn in_regions(self, placed: PlacedBlobStore) -> Self {
+        Self { placed: Some(placed), ..self }
+    }
+
+    /// Where bytes are, for whoever deletes them. What is read and written goes by [`Native::blobs_of`].
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
         &self.parts.blobs
     }
@@ -117,6 +132,11 @@ impl Native {
     /// The time.
     pub fn clock(&self) -> &dyn Clock {
         &*self.parts.clock
+    }
+
+    /// The same, to be kept.
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.parts.clock)
     }
 
     /// Randomness.
@@ -132,6 +152,11 @@ impl Native {
     /// Rings when a bucket has something to tell.
     pub fn event_bell(&self) -> &EventBell {
         &self.bell
+    }
+
+    /// Whom to tell of copies that have to be made in other regions.
+    pub const fn due_pointers(&self) -> &DuePointers {
+        &self.due
     }
 
     /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
@@ -183,7 +208,7 @@ impl Objects for Native {
             let current = self.find(bucket, key).await?;
             check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
         }
-        let content = self.ingest(body, integrity).await?;
+        let content = self.ingest(bucket, attributes.narrowed.as_ref(), body, integrity).await?;
         self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes, cause }, &preconditions, Terms::default()).await
     }
 
@@ -270,7 +295,8 @@ impl Objects for Native {
     ) -> Result<PutObject> {
         let upload = self.find_upload(bucket, part.key, part.upload).await?;
         let integrity = part_integrity(&upload.record.options, integrity)?;
-        let content = self.ingest_inlining(body, integrity, 0).await?;
+        let narrowed = upload.record.options.attributes.narrowed.as_ref();
+        let content = self.ingest_inlining(self.blobs_of(bucket, narrowed), body, integrity, 0).await?;
         self.publish_part(bucket, part, content).await
     }
 

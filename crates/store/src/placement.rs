@@ -1,9 +1,14 @@
-//! Contents of several regions, each with a store of its own: bytes live in the region that took them.
+//! Contents of several regions, each with a store of its own: bytes live in the region that took them, or where their bucket wants them.
 //!
 //! # Overview
 //! [`PlacedBlobStore`] is a [`BlobStore`] over those of all regions. What is written goes to this region's, and its identifier says so
 //! (`address.rs`). What is at home elsewhere is fetched across (`reading.rs`), and kept here as a copy meanwhile (`copier.rs`); which blobs have
 //! copies, and where, is in the metadata that all regions share (`index.rs`).
+//!
+//! # Policy
+//! Where the bytes of a bucket may be is decided by [`decide`] (`policy.rs`), from its location, its object's and the store's regions
+//! (`topology.rs`). [`PlacedBlobStore::by`] is the same store, held to such a decision: writes go to the first region that takes them
+//! (`health.rs`), and reads keep a copy only where one may be. Whoever only deletes needs no decision.
 //!
 //! # Consistency
 //! Blobs are immutable and their identifiers are never issued twice: a copy is right as long as it is there. An object that is overwritten
@@ -24,15 +29,19 @@
 
 mod address;
 mod copier;
-mod due;
+pub(crate) mod due;
+mod health;
 mod index;
 mod lately;
 mod maker;
 mod metrics;
+pub mod policy;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod worker;
+mod writes;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
@@ -40,14 +49,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
-use umbra_core::{ByteRange, Clock};
+use umbra_core::{ByteRange, Clock, Region};
 use umbra_meta::MetaStore;
 
-use self::{address::Address, copier::Copier, index::CopyIndex};
+use self::{address::Address, copier::Copier, health::Health, index::CopyIndex};
 pub use self::{
-    address::is_region_name,
     due::DuePointers,
     metrics::PlacementMetrics,
+    policy::{Placement, decide},
+    topology::Topology,
     worker::{CopyWorker, RegionSource},
 };
 
@@ -57,14 +67,14 @@ const LOOKS_MAX: usize = 8;
 /// What a [`PlacedBlobStore`] is made of.
 #[derive(Debug)]
 pub struct PlacementParts {
-    /// The name of this region.
-    pub region: String,
-    /// Its store.
+    /// Which regions there are, and which is this one.
+    pub topology: Arc<Topology>,
+    /// This region's store.
     pub own: Arc<dyn BlobStore>,
-    /// The stores of the other regions, by their names.
-    pub others: BTreeMap<String, Arc<dyn BlobStore>>,
+    /// The stores of the other regions.
+    pub others: BTreeMap<Region, Arc<dyn BlobStore>>,
     /// The region that has what was written before there were regions, if anything was.
-    pub first: Option<String>,
+    pub first: Option<Region>,
     /// Where copies are remembered.
     pub meta: Arc<dyn MetaStore>,
     /// The time.
@@ -77,55 +87,84 @@ pub struct PlacementParts {
 #[derive(Clone)]
 pub struct PlacedBlobStore {
     shared: Arc<Shared>,
+    /// `None`: bytes live in this region, and are copied wherever they are read.
+    placement: Option<Placement>,
 }
 
 struct Shared {
-    region: String,
+    topology: Arc<Topology>,
+    region: Region,
     own: Arc<dyn BlobStore>,
-    others: BTreeMap<String, Arc<dyn BlobStore>>,
-    first: Option<String>,
+    others: BTreeMap<Region, Arc<dyn BlobStore>>,
+    health: Health,
+    first: Option<Region>,
     index: Arc<CopyIndex>,
     copier: Arc<Copier>,
     metrics: PlacementMetrics,
 }
 
 impl PlacedBlobStore {
-    /// Puts the regions together.
+    /// Puts the regions together. The topology must be of a store that has them.
     pub fn new(parts: PlacementParts) -> Self {
-        let PlacementParts { region, own, others, first, meta, clock, metrics } = parts;
-        let index = Arc::new(CopyIndex::new(meta, clock, region.clone()));
+        let PlacementParts { topology, own, others, first, meta, clock, metrics } = parts;
+        let region = topology.own().expect("a store with regions is seen from one of them").clone();
+        let index = Arc::new(CopyIndex::new(meta, clock, region.to_string()));
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
-        Self { shared: Arc::new(Shared { region, own, others, first, index, copier, metrics }) }
+        let health = Health::new(topology.regions().iter().cloned());
+        Self { shared: Arc::new(Shared { topology, region, own, others, health, first, index, copier, metrics }), placement: None }
+    }
+
+    /// The same store, held to a decision on where bytes are.
+    pub fn by(&self, placement: Placement) -> Self {
+        Self { shared: Arc::clone(&self.shared), placement: Some(placement) }
+    }
+
+    /// The regions there are.
+    pub fn topology(&self) -> &Topology {
+        &self.shared.topology
+    }
+
+    /// The region that took a blob; `None` for an identifier that was never issued.
+    pub fn home_of(&self, id: &BlobId) -> Option<Region> {
+        self.shared.address(id).map(|address| address.region)
+    }
+
+    /// Whether a copy of what is read may be kept in this region.
+    fn keeps_copies(&self) -> bool {
+        self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
     }
 }
 
 #[async_trait]
 impl BlobStore for PlacedBlobStore {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
-        Ok(placed(&self.shared.region, self.shared.own.put(content).await?))
+        self.put_placed(content, true).await
     }
 
     async fn put_unread(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
-        Ok(placed(&self.shared.region, self.shared.own.put_unread(content).await?))
+        self.put_placed(content, false).await
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {
-        let inner = self.shared.own.create().await?;
-        Ok(Box::new(PlacedWriter { region: self.shared.region.clone(), inner }))
+        self.create_placed().await
     }
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
-        self.shared.read(id, range).await
+        self.shared.read(id, range, self.keeps_copies()).await
+    }
+
+    async fn answers(&self) -> Result<()> {
+        self.shared.own.answers().await
     }
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {
         let address = self.shared.address(id)?;
-        self.shared.store(&address.region).ok()?.size_of(&address.inner)
+        self.shared.store(address.region.as_str()).ok()?.size_of(&address.inner)
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
         let Some(address) = self.shared.address(id) else { return Ok(()) };
-        let home = self.shared.store(&address.region)?;
+        let home = self.shared.store(address.region.as_str())?;
         home.delete(&address.inner).await.map_err(|error| rename(id, error))?;
         self.shared.delete_copies(id).await
     }
@@ -134,17 +173,18 @@ impl BlobStore for PlacedBlobStore {
 impl fmt::Debug for PlacedBlobStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { region, own, others, .. } = &*self.shared;
-        f.debug_struct("PlacedBlobStore").field("region", region).field("own", own).field("others", others).finish_non_exhaustive()
+        let mut shown = f.debug_struct("PlacedBlobStore");
+        shown.field("region", region).field("own", own).field("others", others).field("placement", &self.placement).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     fn address(&self, id: &BlobId) -> Option<Address> {
-        Address::decode(id, self.first.as_deref())
+        Address::decode(id, self.first.as_ref())
     }
 
     fn store(&self, region: &str) -> Result<&Arc<dyn BlobStore>> {
-        if region == self.region {
+        if region == self.region.as_str() {
             return Ok(&self.own);
         }
         let unknown = || io::Error::other(format!("this server does not know where the contents of region {region} are"));
@@ -166,27 +206,6 @@ impl Shared {
         }
         Err(Error::Io { doing: "delete the copies of a blob", source: io::Error::other("others are made all the time") })
     }
-}
-
-/// A blob being written in this region.
-struct PlacedWriter {
-    region: String,
-    inner: Box<dyn BlobWriter>,
-}
-
-#[async_trait]
-impl BlobWriter for PlacedWriter {
-    async fn write(&mut self, chunk: Bytes) -> Result<()> {
-        self.inner.write(chunk).await
-    }
-
-    async fn finish(self: Box<Self>) -> Result<StoredBlob> {
-        Ok(placed(&self.region, self.inner.finish().await?))
-    }
-}
-
-fn placed(region: &str, stored: StoredBlob) -> StoredBlob {
-    StoredBlob { id: Address::encode(region, &stored.id), size: stored.size }
 }
 
 /// Has an error name the blob as whoever asked for it does.

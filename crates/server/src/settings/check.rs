@@ -39,7 +39,7 @@ impl Settings {
         if let Err(why) = BlobPlace::parse(&self.blobs) {
             return wrong("blobs", &format!("cannot be used: {why}"));
         }
-        if let Err((name, why)) = region_blobs::parse(self) {
+        if let Err((name, why)) = region_blobs::topology(self) {
             return wrong(name, &why);
         }
         if self.reclaim_grace == 0 {

@@ -9,7 +9,7 @@ use umbra_s3::EventDelivery;
 use umbra_shadow::Shadow;
 use umbra_store::{Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
 
-use super::StartError;
+use super::{StartError, copies::InRegions, parts::partitions};
 use crate::root_key::RootKey;
 
 /// How long each worker may take to come to an end.
@@ -26,6 +26,8 @@ pub(super) struct Duties {
     pub(super) lifecycle_day: LifecycleDay,
     /// Whether other servers share the store.
     pub(super) is_shared: bool,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -46,6 +48,11 @@ impl Duties {
             tokio::spawn(async move { events.run().await }),
         ];
         self.workers.lock().extend(workers);
+        if let Some(InRegions { meta, pointers, .. }) = self.regions.clone() {
+            let partitions = partitions(&self.catalog);
+            let looking = tokio::spawn(async move { pointers.look_after(&*meta, &partitions).await });
+            self.workers.lock().push(looking);
+        }
         Ok(())
     }
 

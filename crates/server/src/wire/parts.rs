@@ -24,10 +24,11 @@ use super::{
     StartError,
     company::{Company, Ears},
     contents::{self, Surroundings},
+    copies::InRegions,
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
-use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, region_blobs, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
     pub(super) events: Arc<EventDelivery>,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
 }
 
 impl Parts {
@@ -71,8 +74,12 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
-        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first };
-        let blobs = contents::place(settings, blobs, around)?;
+        let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
+        let topology = Arc::new(topology);
+        catalog.set_topology(Arc::clone(&topology));
+        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first, topology };
+        let placed = contents::place(settings, &blobs, around)?;
+        let blobs = placed.as_ref().map_or(blobs, |placed| Arc::new(placed.clone()) as _);
 
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -85,6 +92,11 @@ impl Parts {
             reclaimer: reclaim.clone(),
             keys,
         });
+        let native = match placed {
+            Some(placed) => native.in_regions(placed),
+            None => native,
+        };
+        let regions = InRegions::of(&native);
         let events = EventDeliveryParts {
             meta: Arc::clone(native.meta()),
             catalog: Arc::clone(&catalog),
@@ -110,9 +122,10 @@ impl Parts {
             events: Arc::clone(&events),
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
             is_shared,
+            regions: regions.clone(),
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events })
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -248,7 +261,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
 }
 
 /// Every bucket's partition.
-fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
+pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
 }

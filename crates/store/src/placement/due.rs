@@ -14,17 +14,23 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 use umbra_blob::BlobId;
 use umbra_core::{Result, Timestamp};
 use umbra_meta::{Batch, Entry, MetaStore, Partition, Projection, Write, key, key::root};
 
-use crate::record::due_copy::DueCopyRecord;
+use crate::{PartitionSource, record::due_copy::DueCopyRecord};
 
 /// How long pointers are gathered.
 const GATHER: Duration = Duration::from_millis(250);
 /// How long to wait before pointers are put that could not be.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often every partition is looked into, and how soon again when that failed.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+const LOOK_RETRY: Duration = Duration::from_secs(60);
 /// Pointers put by one commit.
 const POINTERS_MAX: usize = 256;
 /// What a pointer holds: the version of its form.
@@ -94,7 +100,7 @@ pub struct DuePointers(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     gathered: Mutex<BTreeSet<(String, Partition)>>,
-    stopping: Mutex<bool>,
+    stopping: watch::Sender<bool>,
     wake: Notify,
 }
 
@@ -105,22 +111,19 @@ impl DuePointers {
         self.0.wake.notify_one();
     }
 
-    /// Says so of all regions in which copies of `partition` have to be made: whoever knew may have ended before it could tell.
-    pub(crate) async fn look(&self, meta: &dyn MetaStore, partition: Partition) -> Result<()> {
-        regions_due(meta, partition).await?.iter().for_each(|region| self.point(region, partition));
-        Ok(())
-    }
-
     /// Puts what is gathered every while, until [`DuePointers::stop`], and once more then.
     pub async fn run(&self, meta: &dyn MetaStore) {
-        let mut failed = false;
-        while !*self.0.stopping.lock() {
-            if !failed {
-                self.0.wake.notified().await;
-            }
+        let (mut stopping, mut failed) = (self.0.stopping.subscribe(), false);
+        while !*stopping.borrow() {
+            let gathered = async {
+                if !failed {
+                    self.0.wake.notified().await;
+                }
+                sleep(if failed { RETRY } else { GATHER }).await;
+            };
             tokio::select! {
-                () = sleep(if failed { RETRY } else { GATHER }) => {}
-                () = self.stopped() => {}
+                () = gathered => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
             }
             let outcome = self.put_gathered(meta).await;
             if let (Err(error), false) = (&outcome, failed) {
@@ -128,24 +131,35 @@ impl DuePointers {
             }
             failed = outcome.is_err();
         }
-        if let Err(error) = self.put_gathered(meta).await {
-            tracing::warn!(%error, "that copies have to be made is found out later");
-        }
     }
 
-    /// Ends [`DuePointers::run`].
-    pub fn stop(&self) {
-        *self.0.stopping.lock() = true;
-        self.0.wake.notify_one();
-    }
-
-    async fn stopped(&self) {
-        loop {
-            self.0.wake.notified().await;
-            if *self.0.stopping.lock() {
-                return;
+    /// Looks into every partition now and then for copies that have to be made: whoever was to tell may have ended before it could. Until
+    /// [`DuePointers::stop`].
+    pub async fn look_after(&self, meta: &dyn MetaStore, partitions: &PartitionSource) {
+        let mut stopping = self.0.stopping.subscribe();
+        while !*stopping.borrow() {
+            let looked = self.look(meta, partitions).await;
+            if let Err(error) = &looked {
+                tracing::warn!(%error, "copies that have to be made cannot be looked for; trying again");
+            }
+            tokio::select! {
+                () = sleep(if looked.is_ok() { LOOK_EVERY } else { LOOK_RETRY }) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => {}
             }
         }
+    }
+
+    /// Says of all partitions in which regions copies have to be made.
+    pub(super) async fn look(&self, meta: &dyn MetaStore, partitions: &PartitionSource) -> Result<()> {
+        for partition in partitions().await? {
+            regions_due(meta, partition).await?.iter().for_each(|region| self.point(region, partition));
+        }
+        Ok(())
+    }
+
+    /// Ends [`DuePointers::run`] and [`DuePointers::look_after`].
+    pub fn stop(&self) {
+        self.0.stopping.send_replace(true);
     }
 
     /// Puts what is gathered.

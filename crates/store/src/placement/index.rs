@@ -159,14 +159,6 @@ impl CopyIndex {
         &self.region
     }
 
-    /// The copy of `id` in this region, as its row says now.
-    pub(super) async fn look(&self, id: &BlobId) -> Result<Option<Copy>> {
-        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)?;
-        let Some(row) = row else { return Ok(None) };
-        let record = CopyRecord::decode(&row.body).map_err(failed)?;
-        Ok(record.readable().map(|blob| Copy { blob: blob.clone(), revision: row.revision }))
-    }
-
     /// Says that a copy of `id` that has to be in this region is coming, unless there is one, or somebody makes one and was heard of within `silence`.
     pub(super) async fn claim(&self, id: &BlobId, silence: Duration) -> Result<Claim> {
         let (row, begun) = (self.row(id), self.clock.now());

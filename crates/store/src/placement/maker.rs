@@ -58,7 +58,7 @@ impl PlacedBlobStore {
     pub(super) async fn make_copy(&self, region: &str, id: &BlobId) -> std::result::Result<Made, MakeError> {
         let shared = &self.shared;
         let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
-        if address.region == region {
+        if address.region.as_str() == region {
             return Ok(Made::Before);
         }
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
@@ -73,20 +73,12 @@ impl PlacedBlobStore {
         let making = Making { target, index: &index, id };
         making.run(shared, &address, coming).await
     }
-
-    /// Whether the copy of `id` in `region` is there and its bytes answer. Where that cannot be told, that is an error.
-    pub(super) async fn has_copy(&self, region: &str, id: &BlobId) -> Result<bool> {
-        match self.shared.index_of(region).look(id).await? {
-            Some(copy) => answers(self.shared.store(region)?.as_ref(), &copy).await,
-            None => Ok(false),
-        }
-    }
 }
 
 impl Shared {
     /// The index of the copies in `region`.
     pub(super) fn index_of(&self, region: &str) -> Arc<CopyIndex> {
-        if region == self.region { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
+        if region == self.region.as_str() { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
     }
 
     /// Drops a copy in any region that cannot be read. A home's bytes stay, whatever is wrong with them.
@@ -101,11 +93,11 @@ impl Shared {
 
     /// Opens all bytes of a blob where they are, but in the region `except`. `None` where they are nowhere.
     async fn open_elsewhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
-        let born = Place { region: address.region.clone(), blob: address.inner.clone() };
+        let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
         let range = ByteRange::new(0, size.unwrap_or(1));
-        if except != self.region
+        if except != self.region.as_str()
             && let Some(copy) = self.index.find(id).await
             && let Ok(content) = self.own.read(&copy.blob, range).await
         {

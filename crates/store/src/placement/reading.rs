@@ -21,18 +21,18 @@ use super::{
 const LOOKS_MAX: usize = 3;
 
 impl Shared {
-    /// Reads a range of `id`.
-    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange) -> Result<Content> {
+    /// Reads a range of `id`. Where it is not, a copy is kept if it `keeps` any.
+    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange, keeps: bool) -> Result<Content> {
         let address = self.address(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        let content = self.read_anywhere(id, &address, range).await;
+        let content = self.read_anywhere(id, &address, range, keeps).await;
         content.map(|content| renamed(id, content)).map_err(|error| rename(id, error))
     }
 
-    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, address: &Address, range: ByteRange) -> Result<Content> {
-        let born = Place { region: address.region.clone(), blob: address.inner.clone() };
+    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, address: &Address, range: ByteRange, keeps: bool) -> Result<Content> {
+        let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
-        if born.region == self.region && !self.index.has_left(id) {
+        if born.region == self.region.as_str() && !self.index.has_left(id) {
             match self.own.read(&born.blob, range).await {
                 // It may have moved away.
                 Err(Error::NotFound(_)) if is_within && !self.index.all(id).await?.is_empty() => {}
@@ -48,7 +48,7 @@ impl Shared {
             return Ok(content);
         }
         self.metrics.count_home_read();
-        match size.filter(|_| !range.is_empty() && is_within) {
+        match size.filter(|_| keeps && !range.is_empty() && is_within) {
             Some(size) => self.read_and_copy(id, born, range, size).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
         }
@@ -154,7 +154,7 @@ impl Shared {
     async fn places(&self, id: &BlobId) -> Result<Vec<Place>> {
         let mut rows = self.index.all(id).await?;
         rows.sort_by_key(|row| row.record.home.is_none());
-        Ok(rows.iter().filter(|row| row.region != self.region).filter_map(super::index::CopyRow::place).collect())
+        Ok(rows.iter().filter(|row| row.region != self.region.as_str()).filter_map(super::index::CopyRow::place).collect())
     }
 
     async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
@@ -173,7 +173,7 @@ impl Shared {
         if let Err(error) = self.own.delete(&copy.blob).await {
             return tracing::debug!(%error, "what is left of a lost copy stays for a while");
         }
-        if let Err(error) = self.index.remove(id, &self.region, doomed).await {
+        if let Err(error) = self.index.remove(id, self.region.as_str(), doomed).await {
             tracing::debug!(%error, "the row of a lost copy stays for a while");
         }
     }

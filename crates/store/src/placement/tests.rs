@@ -1,16 +1,25 @@
 mod due;
 mod engine;
+mod placed;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream::BoxStream};
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
-use umbra_core::{ByteRange, ErrorKind, ManualClock, Timestamp};
+use umbra_core::{ByteRange, ErrorKind, ManualClock, Region, Timestamp};
 use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
 
 use self::engine::Engine;
-use super::{PlacedBlobStore, PlacementMetrics, PlacementParts};
+use super::{PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
+
+fn named(region: &str) -> Region {
+    Region::parse(region).unwrap()
+}
+
+fn topology<const N: usize>(own: &str, others: [&str; N]) -> Arc<Topology> {
+    Arc::new(Topology::new(named(own), others.map(named), []).unwrap())
+}
 
 /// Two regions, the store of each, and the contents of both seen from each.
 struct World {
@@ -27,9 +36,9 @@ impl World {
         let (meta, fra, iad) = (Arc::new(MemoryMetaStore::new()), Engine::default(), Engine::default());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_750_000_000_000)));
         let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
-            region: region.to_owned(),
+            topology: topology(region, [other.0]),
             own: Arc::new(own.clone()),
-            others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
+            others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
             first: None,
             meta: Arc::clone(&meta) as _,
             clock: Arc::clone(&clock) as _,
@@ -43,9 +52,9 @@ impl World {
     /// Another node in iad, whose own store is `own`.
     fn another(&self, own: Arc<dyn BlobStore>) -> PlacedBlobStore {
         PlacedBlobStore::new(PlacementParts {
-            region: "iad".to_owned(),
+            topology: topology("iad", ["fra"]),
             own,
-            others: BTreeMap::from([("fra".to_owned(), Arc::new(self.fra.clone()) as _)]),
+            others: BTreeMap::from([(named("fra"), Arc::new(self.fra.clone()) as _)]),
             first: None,
             meta: Arc::clone(&self.meta) as _,
             clock: Arc::clone(&self.clock) as _,
@@ -253,7 +262,7 @@ async fn a_home_that_is_away_is_no_absence() {
     idle(&world.in_iad).await;
     // Neither is a region that this server was not told of.
     let alone = PlacedBlobStore::new(PlacementParts {
-        region: "sin".to_owned(),
+        topology: topology("sin", []),
         own: Arc::new(Engine::default()),
         others: BTreeMap::new(),
         first: None,
@@ -391,10 +400,10 @@ async fn what_was_written_before_there_were_regions_is_read() {
     let world = World::new();
     let before = world.fra.put(vec![Bytes::from_static(b"from before")]).await.unwrap();
     let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
-        region: region.to_owned(),
+        topology: topology(region, [other.0]),
         own: Arc::new(own.clone()),
-        others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
-        first: Some("fra".to_owned()),
+        others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
+        first: Some(named("fra")),
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
         metrics: PlacementMetrics::default(),

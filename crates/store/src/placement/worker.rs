@@ -36,7 +36,10 @@ use super::{
     due::{DueCopy, due_counter, failing_counter, row},
     maker::Made,
 };
-use crate::record::due_copy::{DueCopyRecord, DueLeaseRecord};
+use crate::record::{
+    bucket::decode_settings,
+    due_copy::{DueCopyRecord, DueLeaseRecord},
+};
 
 /// Rows looked at by one scan.
 const ROWS: usize = 64;
@@ -257,7 +260,9 @@ impl CopyWorker {
                 self.end(work, false).await?;
                 return Ok(done);
             }
-            let outcomes: Vec<_> = stream::iter(due).map(|due| self.make(region, due)).buffer_unordered(AT_ONCE).collect().await;
+            let may_be_there = self.may_be_there(region, partition).await?;
+            let made = |due| async move { if may_be_there { self.make(region, due).await } else { Outcome::Done(due, Made::Gone) } };
+            let outcomes: Vec<_> = stream::iter(due).map(made).buffer_unordered(AT_ONCE).collect().await;
             let is_away = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { is_there: true, .. }));
             done += self.settle(work, outcomes).await?;
             self.note_answers(region, is_away);
@@ -266,6 +271,13 @@ impl CopyWorker {
                 return Ok(done);
             }
         }
+    }
+
+    /// Whether the bucket's location lets its contents be in `region`: it may be another than when the copies were asked for.
+    async fn may_be_there(&self, region: &str, partition: Partition) -> Result<bool> {
+        let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(false) };
+        let location = decode_settings(&settings.body)?.location;
+        Ok(self.blobs.topology().allowed(&location).is_none_or(|allowed| allowed.iter().any(|allowed| allowed.as_str() == region)))
     }
 
     async fn make(&self, region: &str, due: DueCopy) -> Outcome {

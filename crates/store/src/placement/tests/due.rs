@@ -8,7 +8,7 @@ use umbra_meta::{Batch, MetaStore, Partition, Projection, key, key::root};
 
 use super::{World, all, idle, put};
 use crate::{
-    BucketSettings,
+    BucketSettings, PartitionSource,
     placement::{
         CopyWorker, DuePointers, PlacedBlobStore, PlacementMetrics,
         due::{due_counter, enqueue, failing_counter, row},
@@ -98,8 +98,8 @@ async fn a_pointer_that_got_lost_is_put_again() {
     let worker = world.worker("a", &world.in_iad);
     assert_eq!(worker.serve("iad").await.unwrap(), 0);
     let pointers = DuePointers::default();
-    pointers.look(&*world.meta, Partition(8)).await.unwrap();
-    pointers.look(&*world.meta, BUCKET).await.unwrap();
+    let partitions: PartitionSource = Box::new(|| Box::pin(async { Ok(vec![Partition(8), BUCKET]) }));
+    pointers.look(&*world.meta, &partitions).await.unwrap();
     pointers.put_gathered(&*world.meta).await.unwrap();
     assert_eq!((worker.serve("iad").await.unwrap(), world.iad.len(), world.pointers().await), (1, 1, 0));
 }
