@@ -148,7 +148,7 @@ fn identity(size: u64) -> Identity {
 }
 
 async fn publish_copy(store: &Store, bucket: &Bucket, replaces: Option<Revision>, terms: Terms) -> Result<()> {
-    let content = store.native.ingest(&bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await?;
+    let content = store.native.ingest(bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await?;
     store.native.publish_copy(bucket, &key("k"), content, identity(10_000), replaces, terms).await
 }
 
