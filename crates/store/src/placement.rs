@@ -28,6 +28,7 @@
 //! and take space, like those of any blob whose identifier was lost.
 
 mod address;
+mod audit;
 mod copier;
 pub(crate) mod due;
 mod health;
@@ -54,7 +55,9 @@ use umbra_meta::MetaStore;
 
 use self::{address::Address, copier::Copier, health::Health, index::CopyIndex};
 pub use self::{
+    audit::{Audit, AuditFindings, Auditor, AuditorParts, DueCopies, FinishedAudit, PlacementStatus, RegionUse},
     due::DuePointers,
+    maker::Moved,
     metrics::PlacementMetrics,
     policy::{Placement, decide},
     topology::Topology,

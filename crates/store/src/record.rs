@@ -15,6 +15,7 @@ use umbra_core::{Error, Result};
 
 pub(crate) mod access_key;
 mod attributes;
+pub(crate) mod audit;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
 pub(crate) mod copy;

@@ -1,12 +1,12 @@
 //! Copies that have to be made: what every node of a store with regions does about them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 use umbra_cluster::Node;
 use umbra_core::Clock;
 use umbra_meta::MetaStore;
-use umbra_store::{CopyWorker, DuePointers, Native, PlacedBlobStore, PlacementMetrics, RegionSource};
+use umbra_store::{Auditor, AuditorParts, Catalog, CopyWorker, DuePointers, Native, PlacedBlobStore, PlacementMetrics, RegionSource};
 
 use super::{company::Company, duties::PATIENCE};
 
@@ -24,6 +24,20 @@ impl InRegions {
     pub(super) fn of(native: &Native) -> Option<Self> {
         let (placed, pointers) = (native.placed()?.clone(), native.due_pointers().clone());
         Some(Self { meta: Arc::clone(native.meta()), clock: native.shared_clock(), placed, pointers })
+    }
+}
+
+impl InRegions {
+    /// What holds where bytes are against the locations of buckets, every `interval`.
+    pub(super) fn auditor(&self, catalog: &Arc<Catalog>, interval: Option<Duration>) -> Auditor {
+        Auditor::new(AuditorParts {
+            meta: Arc::clone(&self.meta),
+            catalog: Arc::clone(catalog),
+            blobs: self.placed.clone(),
+            clock: Arc::clone(&self.clock),
+            pointers: self.pointers.clone(),
+            interval,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use umbra_core::Result;
 use umbra_s3::EventDelivery;
 use umbra_shadow::Shadow;
-use umbra_store::{Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
+use umbra_store::{Auditor, Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
 
 use super::{StartError, copies::InRegions, parts::partitions};
 use crate::root_key::RootKey;
@@ -28,6 +28,7 @@ pub(super) struct Duties {
     pub(super) is_shared: bool,
     /// In a store with regions.
     pub(super) regions: Option<InRegions>,
+    pub(super) auditor: Option<Arc<Auditor>>,
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -52,6 +53,9 @@ impl Duties {
             let partitions = partitions(&self.catalog);
             let looking = tokio::spawn(async move { pointers.look_after(&*meta, &partitions).await });
             self.workers.lock().push(looking);
+        }
+        if let Some(auditor) = self.auditor.clone() {
+            self.workers.lock().push(tokio::spawn(async move { auditor.run().await }));
         }
         Ok(())
     }
@@ -87,6 +91,9 @@ impl Duties {
         self.reclaim.stop();
         self.destroyer.stop();
         self.events.stop();
+        if let Some(auditor) = &self.auditor {
+            auditor.stop();
+        }
         let workers = std::mem::take(&mut *self.workers.lock());
         for worker in workers {
             let abort = worker.abort_handle();

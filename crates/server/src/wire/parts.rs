@@ -97,6 +97,8 @@ impl Parts {
             None => native,
         };
         let regions = InRegions::of(&native);
+        let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
+        let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
         let events = EventDeliveryParts {
             meta: Arc::clone(native.meta()),
             catalog: Arc::clone(&catalog),
@@ -123,6 +125,7 @@ impl Parts {
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
             is_shared,
             regions: regions.clone(),
+            auditor,
             workers: Mutex::default(),
         };
         Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
@@ -189,6 +192,7 @@ impl Parts {
             metrics_name_buckets: settings.metrics_buckets,
             readiness,
             endpoint,
+            auditor: self.duties.auditor.clone(),
             region: settings.region.clone(),
             nodes,
         })

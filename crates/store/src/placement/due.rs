@@ -82,7 +82,7 @@ impl DueCopy {
 }
 
 /// The regions in which copies of `partition` have to be made. Costs a look for each of them.
-async fn regions_due(meta: &dyn MetaStore, partition: Partition) -> Result<Vec<String>> {
+pub(super) async fn regions_due(meta: &dyn MetaStore, partition: Partition) -> Result<Vec<String>> {
     let (mut range, mut regions) = (key::due_copies(), Vec::new());
     while let Some(first) = meta.scan(partition, range.clone(), 1, Projection::Head).await?.pop() {
         let Some(due) = key::parse_due_copy(&first.key) else { break };

@@ -262,14 +262,19 @@ impl CopyIndex {
 
     /// The copies of `id` in all regions, and those that are coming.
     pub(super) async fn all(&self, id: &BlobId) -> Result<Vec<CopyRow>> {
-        let range = root::copies_range(id.as_bytes());
-        let rows = self.meta.scan(Partition::ROOT, range, ROWS_MAX, Projection::Full).await.map_err(failed)?;
-        let read = |row: Entry| {
+        Ok(self.all_of(&[id]).await?.pop().unwrap_or_default())
+    }
+
+    /// The same of several blobs, in their order.
+    pub(super) async fn all_of(&self, ids: &[&BlobId]) -> Result<Vec<Vec<CopyRow>>> {
+        let ranges = ids.iter().map(|id| (root::copies_range(id.as_bytes()), ROWS_MAX)).collect();
+        let found = self.meta.multi_scan(Partition::ROOT, ranges, Projection::Full).await.map_err(failed)?;
+        let read = |id: &BlobId, row: Entry| {
             let region = root::parse_copy(id.as_bytes(), &row.key).unwrap_or_default().to_owned();
             let record = CopyRecord::decode(&row.body).map_err(failed)?;
             Ok(CopyRow { region, record, revision: row.revision })
         };
-        rows.into_iter().map(read).collect()
+        ids.iter().zip(found).map(|(id, rows)| rows.into_iter().map(|row| read(id, row)).collect()).collect()
     }
 
     /// Takes a row away if it is what it was.

@@ -14,7 +14,7 @@ use super::{
     PlacedBlobStore, Shared,
     address::Address,
     copier::{Content, delete},
-    index::{Claim, Coming, Copy, CopyIndex, Place},
+    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place},
     reading::is_lost,
 };
 
@@ -33,6 +33,11 @@ pub(super) enum Made {
     Coming,
     /// There is no blob any more to make one of.
     Gone,
+}
+
+#[derive(PartialEq, Eq)]
+pub enum Moved {
+    NotNow,
 }
 
 /// Why a copy could not be made.
@@ -64,7 +69,7 @@ impl PlacedBlobStore {
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
-                Claim::There(copy) if answers(target.as_ref(), &copy).await.map_err(there)? => return Ok(Made::Before),
+                Claim::There(copy) if answers(target.as_ref(), &copy.blob).await.map_err(there)? => return Ok(Made::Before),
                 Claim::There(copy) => shared.lose_copy(&index, target, id, &copy).await.map_err(there)?,
                 Claim::Taken => return Ok(Made::Coming),
                 Claim::Ours(coming) => break coming,
@@ -72,6 +77,33 @@ impl PlacedBlobStore {
         };
         let making = Making { target, index: &index, id };
         making.run(shared, &address, coming).await
+    }
+
+    /// Whether the bytes of a copy answer. Where that cannot be told, that is an error.
+    pub(super) async fn answers_in(&self, copy: &CopyRow) -> Result<bool> {
+        match copy.place() {
+            Some(Place { region, blob }) => answers(self.shared.store(&region)?.as_ref(), &blob).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The copies of a blob in all regions, and those that are coming.
+    pub(super) async fn copies(&self, id: &BlobId) -> Result<Vec<CopyRow>> {
+        self.shared.index.all(id).await
+    }
+
+    /// The same of several blobs, in their order.
+    pub(super) async fn copies_of_all(&self, ids: &[&BlobId]) -> Result<Vec<Vec<CopyRow>>> {
+        self.shared.index.all_of(ids).await
+    }
+
+    /// Has a copy be none any more, unless it is the home or was changed. Tells whether it is none.
+    pub(super) async fn drop_copy(&self, _id: &BlobId, _copy: &CopyRow) -> Result<bool> {
+        Ok(false)
+    }
+
+    pub(super) async fn move_home(&self, _id: &BlobId, _region: &str) -> Result<Moved> {
+        Ok(Moved::NotNow)
     }
 }
 
@@ -177,8 +209,8 @@ impl Making<'_> {
 }
 
 /// Whether the first byte of a copy can be read. It is lost where it is known not to be.
-async fn answers(store: &dyn BlobStore, copy: &Copy) -> Result<bool> {
-    let read = async { store.read(&copy.blob, ByteRange::new(0, 1)).await?.try_for_each(|_| std::future::ready(Ok(()))).await };
+async fn answers(store: &dyn BlobStore, blob: &BlobId) -> Result<bool> {
+    let read = async { store.read(blob, ByteRange::new(0, 1)).await?.try_for_each(|_| std::future::ready(Ok(()))).await };
     match read.await {
         Ok(()) => Ok(true),
         Err(error) if is_lost(&error) => Ok(false),

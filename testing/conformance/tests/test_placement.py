@@ -1,0 +1,126 @@
+"""Three regions on one database: the copies that locations ask for are made, kept, repaired, moved and dropped, whoever dies meanwhile."""
+
+import pytest
+
+from harness import postgres as pg
+from harness.clients import put_multipart, read
+from harness.data import MIB, content
+from harness.engine import Engine
+from harness.regions import Regions
+from harness.wait import until
+
+pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+
+NAMES = ("fra", "ams", "iad")
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A SeaweedFS for each region."""
+    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in NAMES}
+    yield made
+    for engine in made.values():
+        engine.stop()
+
+
+@pytest.fixture
+def unstarted(database, engines, tmp_path, request):
+    made = Regions(tmp_path, database.database("p_" + request.node.name.split("[")[0][:50]), engines)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def regions(unstarted):
+    return unstarted.start()
+
+
+def create(regions, name, location):
+    """A bucket with a location, and clients of all regions."""
+    fra = next(iter(regions))
+    fra.client().create_bucket(Bucket=name)
+    if location != "global":
+        fra.node.run("storage", "update", "-n", name, "--location", location, check=True)
+    return [region.client() for region in regions]
+
+
+def kept(regions):
+    """How many contents each region has."""
+    return [len(region.kept()) for region in regions]
+
+
+def become(regions, expected, seconds=90):
+    seen = []
+
+    def is_so():
+        seen[:] = [kept(regions)]
+        return seen[0] == expected
+
+    try:
+        until(f"the regions have {expected} contents", is_so, seconds=seconds)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: they have {seen}") from error
+
+
+def test_copies_are_made_before_anybody_reads(regions):
+    """Of objects, of uploads by parts, and of each version; each costs its home one read, and is read when that is away."""
+    fra, ams, iad = regions
+    here, there, _ = create(regions, "bucket", "dual:fra,ams")
+    bodies = {"small": content(9_000, 1), "one": content(2 * MIB, 2), "large": content(20 * MIB, 3)}
+    regions.forget()
+    for key, body in bodies.items():
+        here.put_object(Bucket="bucket", Key=key, Body=body)
+    parts = [content(5 * MIB, 4), content(MIB, 5)]
+    put_multipart(here, "bucket", "parts", parts)
+    bodies["parts"] = b"".join(parts)
+    become(regions, [5, 5, 0])
+    assert fra.gets() == 5
+    fra.proxy.stop()
+    for key, body in bodies.items():
+        assert read(there, "bucket", key) == body
+    fra.proxy.start()
+    # What is replaced goes everywhere.
+    there.put_object(Bucket="bucket", Key="one", Body=bodies["small"])
+    become(regions, [5, 5, 0])
+    for key in bodies:
+        there.delete_object(Bucket="bucket", Key=key)
+    become(regions, [0, 0, 0])
+
+
+def test_a_region_that_is_away_gets_its_copies_later(regions):
+    """Writes do not wait for it; what is deleted meanwhile never gets there."""
+    fra, ams, iad = regions
+    here, _, _ = create(regions, "bucket", "dual:fra,ams")
+    ams.proxy.stop()
+    for n in range(6):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(50_000, n))
+    here.delete_object(Bucket="bucket", Key="k0")
+    until("it is known that copies are due", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 1)
+    ams.proxy.start()
+    become(regions, [5, 5, 0])
+    until("nothing is due any more", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 0, seconds=60)
+
+
+def test_a_node_that_is_killed_with_copies_due(regions):
+    """The node that leads makes the copies of a region without nodes, once it is known to have none."""
+    fra, ams, iad = regions
+    here, _, _ = create(regions, "bucket", "dual:fra,ams")
+    ams.proxy.stop()
+    for n in range(5):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(200_000, n))
+    until("it has tried", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 1)
+    ams.node.kill()
+    ams.proxy.start()
+    become(regions, [5, 5, 0], seconds=150)
+
+
+def test_the_writer_is_killed_at_once(regions):
+    """What was acknowledged has its copies made, whether or not the writer could tell anybody."""
+    fra, ams, iad = regions
+    clients = create(regions, "bucket", "dual:iad,ams")
+    for n in range(20):
+        clients[2].put_object(Bucket="bucket", Key=f"k{n}", Body=content(20_000, n))
+    iad.node.kill()
+    # The engine of its region goes on. Should no pointer be left, whoever leads looks at its start.
+    fra.node.restart()
+    become(regions, [0, 20, 20], seconds=150)
