@@ -47,7 +47,7 @@ pub use objects::{
     ListedVersion, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
 pub use placement::{
-    Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DueCopies, DuePointers, FinishedAudit, PlacedBlobStore, Placement,
+    Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DueCopies, DuePointers, FinishedAudit, Moved, PlacedBlobStore, Placement,
     PlacementMetrics, PlacementParts, PlacementStatus, RegionSource, RegionUse, Topology,
 };
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};

@@ -11,7 +11,7 @@
 //! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
 //! | `Q/` region⁺ partition:`u64` | that partition has copies to be made in that region | [`due_pointer`] |
 //! | `Q/` region⁺ partition:`u64` `l` | who makes them | [`due_lease`] |
-//! | `g/` due:`u64` blob | a blob to reclaim that was a copy, as in a bucket's partition | [`super::reclaim`] |
+//! | `g/` due:`u64` blob | bytes of a copy, or of a home that moved, to reclaim, not before `due` | [`super::reclaim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
 

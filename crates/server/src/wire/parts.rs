@@ -62,7 +62,7 @@ impl Parts {
         let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
         let meta = metadata.store();
         let blob_cache = CacheMetrics::default();
-        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
+        let contents = contents::open(dir, settings, blob_cache.clone()).await?;
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
@@ -77,11 +77,18 @@ impl Parts {
         let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
         let topology = Arc::new(topology);
         catalog.set_topology(Arc::clone(&topology));
-        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first, topology };
-        let placed = contents::place(settings, &blobs, around)?;
-        let blobs = placed.as_ref().map_or(blobs, |placed| Arc::new(placed.clone()) as _);
-
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
+        let around = Surroundings {
+            meta: Arc::clone(&meta),
+            clock: Arc::clone(&clock),
+            reclaimer: reclaim.clone(),
+            metrics: placement.clone(),
+            first,
+            topology,
+        };
+        let placed = contents::place(settings, &contents, around)?;
+        let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
+
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native = Native::new(NativeParts {
@@ -264,7 +271,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
     WebHooks::parse(settings.webhook.iter().map(String::as_str)).map_err(StartError::store("set up web hooks"))
 }
 
-/// Every bucket's partition.
+/// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
 pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
@@ -272,7 +279,7 @@ pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
 
 fn list_partitions(catalog: Arc<Catalog>) -> BoxFuture<'static, Result<Vec<Partition>>> {
     async move {
-        let mut found = Vec::new();
+        let mut found = vec![Partition::ROOT];
         let mut after: Option<String> = None;
         loop {
             let page = catalog.buckets(None, after.as_deref(), PAGE).await?;

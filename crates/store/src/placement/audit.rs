@@ -225,12 +225,11 @@ impl Auditor {
     /// Has `bucket` audited now, unless that is under way. Gives the audit that is.
     pub async fn order(&self, bucket: &Bucket) -> Result<Audit> {
         loop {
-            let found = self.read(bucket.partition).await?;
-            let revision = found.as_ref().map(|(_, revision)| *revision);
+            let (found, revision) = self.read(bucket.partition).await?;
             let audit = match found {
-                Some((audit, _)) if audit.is_running() && audit.location == bucket.settings.location => audit,
+                Some(audit) if audit.is_running() && audit.location == bucket.settings.location => audit,
                 before => {
-                    Audit::begin(&bucket.settings.location, self.parts.clock.now(), before.map(|(audit, _)| Audit { retries: 0, ..audit }))
+                    Audit::begin(&bucket.settings.location, self.parts.clock.now(), before.map(|audit| Audit { retries: 0, ..audit }))
                 }
             };
             let saved = self.save(bucket.partition, &audit, revision).await;
@@ -297,11 +296,8 @@ impl Auditor {
         if let Some((_, due)) = self.known.lock().get(&bucket.partition).filter(|(known, _)| known == location) {
             return Ok(*due);
         }
-        let due = match self.read(bucket.partition).await? {
-            Some((audit, _)) => audit.next_due(location, self.parts.interval),
-            // Nothing was anywhere by another location before.
-            None => self.parts.interval.map(|interval| bucket.created.plus(interval)),
-        };
+        let (found, _) = self.read(bucket.partition).await?;
+        let due = self.next_due(bucket, found.as_ref());
         self.known.lock().insert(bucket.partition, (location.clone(), due));
         Ok(due)
     }
@@ -311,12 +307,11 @@ impl Auditor {
         let bucket = self.parts.catalog.bucket(name).await?;
         let (location, now) = (&bucket.settings.location, self.parts.clock.now());
         self.known.lock().remove(&bucket.partition);
-        let found = self.read(bucket.partition).await?;
-        let revision = found.as_ref().map(|(_, revision)| *revision);
+        let (found, revision) = self.read(bucket.partition).await?;
         let mut audit = match found {
-            Some((audit, _)) if audit.is_running() && audit.location == *location => audit,
-            Some((audit, _)) if audit.next_due(location, self.parts.interval).is_none_or(|due| due > now) => return Ok(false),
-            before => Audit::begin(location, now, before.map(|(audit, _)| audit)),
+            Some(audit) if audit.is_running() && audit.location == *location => audit,
+            before if self.next_due(&bucket, before.as_ref()).is_none_or(|due| due > now) => return Ok(false),
+            before => Audit::begin(location, now, before),
         };
         let is_over = self.walk(&bucket, &mut audit).await?;
         if is_over {
@@ -329,10 +324,21 @@ impl Auditor {
         Ok(audit.is_running())
     }
 
-    async fn read(&self, partition: Partition) -> Result<Option<(Audit, Revision)>> {
+    /// When the next audit of `bucket` is due, `audit` being the latest.
+    fn next_due(&self, bucket: &Bucket, audit: Option<&Audit>) -> Option<Timestamp> {
+        match audit {
+            Some(audit) => audit.next_due(&bucket.settings.location, self.parts.interval),
+            None if bucket.settings.location == Location::Global => self.parts.interval.map(|interval| bucket.created.plus(interval)),
+            // It may have had another location before.
+            None => Some(Timestamp::default()),
+        }
+    }
+
+    /// The latest audit of a bucket, and the revision of its row. One that cannot be read is begun anew, in its place.
+    async fn read(&self, partition: Partition) -> Result<(Option<Audit>, Option<Revision>)> {
         let entry = self.parts.meta.get(partition, &key::audit()).await?;
-        // One that cannot be read is begun anew, in its place.
-        entry.map_or(Ok(None), |entry| Ok(Some((record::audit::decode(&entry.body)?, entry.revision))))
+        let audit = entry.as_ref().and_then(|entry| record::audit::decode(&entry.body).ok());
+        Ok((audit, entry.map(|entry| entry.revision)))
     }
 
     /// Saves where `audit` got to, unless the row is another than it was.

@@ -35,11 +35,6 @@ pub(super) enum Made {
     Gone,
 }
 
-#[derive(PartialEq, Eq)]
-pub enum Moved {
-    NotNow,
-}
-
 /// Why a copy could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -69,8 +64,10 @@ impl PlacedBlobStore {
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
-                Claim::There(copy) if answers(target.as_ref(), &copy.blob).await.map_err(there)? => return Ok(Made::Before),
-                Claim::There(copy) => shared.lose_copy(&index, target, id, &copy).await.map_err(there)?,
+                Claim::There(copy) if answers(shared.engine(region).map_err(there)?.as_ref(), &copy.blob).await.map_err(there)? => {
+                    return Ok(Made::Before);
+                }
+                Claim::There(copy) => shared.lose_copy(&index, id, &copy).await.map_err(there)?,
                 Claim::Taken => return Ok(Made::Coming),
                 Claim::Ours(coming) => break coming,
             }
@@ -82,7 +79,7 @@ impl PlacedBlobStore {
     /// Whether the bytes of a copy answer. Where that cannot be told, that is an error.
     pub(super) async fn answers_in(&self, copy: &CopyRow) -> Result<bool> {
         match copy.place() {
-            Some(Place { region, blob }) => answers(self.shared.store(&region)?.as_ref(), &blob).await,
+            Some(Place { region, blob }) => answers(self.shared.engine(&region)?.as_ref(), &blob).await,
             None => Ok(false),
         }
     }
@@ -98,12 +95,8 @@ impl PlacedBlobStore {
     }
 
     /// Has a copy be none any more, unless it is the home or was changed. Tells whether it is none.
-    pub(super) async fn drop_copy(&self, _id: &BlobId, _copy: &CopyRow) -> Result<bool> {
-        Ok(false)
-    }
-
-    pub(super) async fn move_home(&self, _id: &BlobId, _region: &str) -> Result<Moved> {
-        Ok(Moved::NotNow)
+    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<bool> {
+        self.shared.index.drop_row(id, copy).await
     }
 }
 
@@ -114,13 +107,12 @@ impl Shared {
     }
 
     /// Drops a copy in any region that cannot be read. A home's bytes stay, whatever is wrong with them.
-    async fn lose_copy(&self, index: &CopyIndex, target: &Arc<dyn BlobStore>, id: &BlobId, copy: &Copy) -> Result<()> {
-        let Some(doomed) = index.doom(id, copy).await else {
+    async fn lose_copy(&self, index: &CopyIndex, id: &BlobId, copy: &Copy) -> Result<()> {
+        if !index.drop_copy(id, copy).await? {
             return Err(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) });
-        };
+        }
         tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there is lost; it is made again");
-        target.delete(&copy.blob).await?;
-        index.remove(id, index.region(), doomed).await
+        Ok(())
     }
 
     /// Opens all bytes of a blob where they are, but in the region `except`. `None` where they are nowhere.

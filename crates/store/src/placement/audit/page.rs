@@ -14,6 +14,7 @@ use crate::{
         Moved, Placement, decide,
         due::{self, row},
         index::CopyRow,
+        moving::home_of,
     },
     record,
 };
@@ -103,7 +104,7 @@ impl Auditor {
     async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Result<Verdict, BlobError> {
         let (blobs, id) = (&self.parts.blobs, &extent.blob);
         let mut verdict = Verdict::default();
-        let moved = copies.iter().find(|copy| copy.record.home.is_some()).and_then(|copy| Region::parse(&copy.region).ok());
+        let moved = home_of(&copies).and_then(|copy| Region::parse(&copy.region).ok());
         let Some(home) = moved.or_else(|| blobs.home_of(id)) else { return Ok(verdict) };
         verdict.count(&home, &copies, extent.size);
         let location = &bucket.settings.location;

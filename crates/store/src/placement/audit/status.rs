@@ -40,17 +40,17 @@ pub struct DueCopies {
 /// What is known of where the bytes of `bucket` are.
 pub(super) async fn placement_status(meta: &dyn MetaStore, bucket: &Bucket) -> Result<PlacementStatus> {
     let partition = bucket.partition;
-    let audit = meta.get(partition, &key::audit()).await?.map(|entry| record::audit::decode(&entry.body)).transpose()?;
+    let audit = meta.get(partition, &key::audit()).await?.and_then(|entry| record::audit::decode(&entry.body).ok());
     let mut due = BTreeMap::new();
     let known = audit.iter().flat_map(|audit| audit.findings.regions.keys().cloned());
     let regions: BTreeSet<String> = due::regions_due(meta, partition).await?.into_iter().chain(known).collect();
     for region in regions {
         let (all, failing) = (due::due_counter(&region), due::failing_counter(&region));
         let counters = meta.multi_get(partition, &[&all, &failing]).await?;
-        let count = |at: usize| {
+        let count = |at: usize| -> u64 {
             let entry = counters.get(at).and_then(Option::as_ref);
-            let value = entry.map(|entry| counter_value(&entry.head)).transpose()?.unwrap_or(0);
-            Ok::<_, umbra_core::Error>(u64::try_from(value).unwrap_or(0))
+            let value = entry.and_then(|entry| counter_value(&entry.head)).unwrap_or(0);
+            u64::try_from(value).unwrap_or(0)
         };
         let rows = meta.scan(partition, key::due_copies_of(&region), ROWS, Projection::Full).await?;
         let rows: Vec<_> = rows.into_iter().filter_map(DueCopy::decode).collect();
@@ -59,7 +59,7 @@ pub(super) async fn placement_status(meta: &dyn MetaStore, bucket: &Bucket) -> R
         }
         let since = rows.iter().map(|row| row.record.since).min();
         let reason = rows.into_iter().filter(|row| row.record.failures > 0).max_by_key(|row| row.at).and_then(|row| row.record.reason);
-        due.insert(region, DueCopies { count: count(0)?, failing: count(1)?, since, reason });
+        due.insert(region, DueCopies { count: count(0), failing: count(1), since, reason });
     }
     Ok(PlacementStatus { audit, due })
 }
