@@ -6,7 +6,7 @@ use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBl
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
 use umbra_core::{Clock, Random, Region};
 use umbra_meta::MetaStore;
-use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle, Topology};
+use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle};
 
 use super::StartError;
 use crate::{
@@ -105,11 +105,17 @@ pub(super) struct Surroundings {
     pub(super) metrics: PlacementMetrics,
     /// The region that has what was written before there were regions.
     pub(super) first: Option<Region>,
-    pub(super) topology: Arc<Topology>,
 }
 
-/// Puts `own`, this region's contents, among those of the other regions, if there are any.
-pub(super) fn place(settings: &Settings, contents: &Contents, around: Surroundings) -> Result<Option<PlacedBlobStore>, StartError> {
+/// Tells `catalog` which regions there are, and puts this region's `contents` among those of the others, if there are any.
+pub(super) fn place(
+    settings: &Settings,
+    contents: &Contents,
+    catalog: &Catalog,
+    around: Surroundings,
+) -> Result<Option<PlacedBlobStore>, StartError> {
+    let topology = Arc::new(region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?);
+    catalog.set_topology(Arc::clone(&topology));
     let mut stores: BTreeMap<Region, Arc<dyn BlobStore>> = BTreeMap::new();
     for region in others(settings)? {
         let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
@@ -120,7 +126,7 @@ pub(super) fn place(settings: &Settings, contents: &Contents, around: Surroundin
         return Ok(None);
     }
     let (own, engine) = (Arc::clone(&contents.store), Arc::clone(&contents.engine));
-    let Surroundings { meta, clock, reclaimer, metrics, first, topology } = around;
+    let Surroundings { meta, clock, reclaimer, metrics, first } = around;
     let parts = PlacementParts { topology, own, engine, others: stores, first, meta, clock, reclaimer, metrics };
     Ok(Some(PlacedBlobStore::new(parts)))
 }

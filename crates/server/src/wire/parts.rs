@@ -28,7 +28,7 @@ use super::{
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
-use crate::{data_dir::DataDir, kms_keys::KmsKey, region_blobs, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -74,19 +74,10 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
-        let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
-        let topology = Arc::new(topology);
-        catalog.set_topology(Arc::clone(&topology));
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
-        let around = Surroundings {
-            meta: Arc::clone(&meta),
-            clock: Arc::clone(&clock),
-            reclaimer: reclaim.clone(),
-            metrics: placement.clone(),
-            first,
-            topology,
-        };
-        let placed = contents::place(settings, &contents, around)?;
+        let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
+        let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
+        let placed = contents::place(settings, &contents, &catalog, around)?;
         let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
