@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::document;
 use crate::{
     api::{
-        AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
+        AccessKeyList, AccessKeyView, AuditView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
         JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
-        OriginRequestsView, RegionList, RegionView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView,
-        UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        OriginRequestsView, PlacementView, RegionList, RegionUseView, RegionView, RoleName, SecretText, ShadowRequest, ShadowStatusView,
+        ShadowView, TallyView, UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };

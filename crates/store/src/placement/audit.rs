@@ -151,7 +151,7 @@ impl Audit {
     }
 
     /// When the next is due in a bucket with `location`, where one is due each `interval`. `None`: never.
-    fn next_due(&self, location: &Location, interval: Option<Duration>) -> Option<Timestamp> {
+    pub(super) fn next_due(&self, location: &Location, interval: Option<Duration>) -> Option<Timestamp> {
         let Some(last) = self.last.as_ref().filter(|last| last.began == self.began && last.location == *location) else {
             return Some(Timestamp::default());
         };
@@ -188,7 +188,7 @@ pub struct AuditorParts {
 
 /// The worker that audits buckets: one for the whole store.
 pub struct Auditor {
-    parts: AuditorParts,
+    pub(super) parts: AuditorParts,
     /// When each bucket is due that was looked at, by which location.
     known: Mutex<HashMap<Partition, (Location, Option<Timestamp>)>>,
     stopping: AtomicBool,

@@ -260,24 +260,32 @@ impl CopyWorker {
                 self.end(work, false).await?;
                 return Ok(done);
             }
-            let may_be_there = self.may_be_there(region, partition).await?;
+            let Some(may_be_there) = self.may_be_there(region, partition).await? else {
+                // The bucket is gone, and its rows are on their way out.
+                self.state.lock().quiet.insert((region.to_owned(), partition), (work.pointer.revision, now.plus(COMING_RETRY)));
+                self.end(work, false).await?;
+                return Ok(done);
+            };
             let made = |due| async move { if may_be_there { self.make(region, due).await } else { Outcome::Done(due, Made::Gone) } };
             let outcomes: Vec<_> = stream::iter(due).map(made).buffer_unordered(AT_ONCE).collect().await;
             let is_away = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { is_there: true, .. }));
-            done += self.settle(work, outcomes).await?;
+            let settled = self.settle(work, &outcomes).await?;
+            done += settled;
             self.note_answers(region, is_away);
-            if is_away {
+            // Where nothing comes of it, others are at it too.
+            if settled == 0 {
                 self.end(work, false).await?;
                 return Ok(done);
             }
         }
     }
 
-    /// Whether the bucket's location lets its contents be in `region`: it may be another than when the copies were asked for.
-    async fn may_be_there(&self, region: &str, partition: Partition) -> Result<bool> {
-        let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(false) };
-        let location = decode_settings(&settings.body)?.location;
-        Ok(self.blobs.topology().allowed(&location).is_none_or(|allowed| allowed.iter().any(|allowed| allowed.as_str() == region)))
+    /// Whether the bucket's location lets its contents be in `region`: it may be another than when the copies were asked for. `None`: there is no
+    /// bucket any more.
+    async fn may_be_there(&self, region: &str, partition: Partition) -> Result<Option<bool>> {
+        let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(None) };
+        let allowed = self.blobs.topology().allowed(&decode_settings(&settings.body)?.location);
+        Ok(Some(allowed.is_none_or(|allowed| allowed.iter().any(|allowed| allowed.as_str() == region))))
     }
 
     async fn make(&self, region: &str, due: DueCopy) -> Outcome {
@@ -309,9 +317,9 @@ impl CopyWorker {
     }
 
     /// Takes away the rows that are done with, and puts off the others. Tells how many are done with.
-    async fn settle(&self, work: &Work<'_>, outcomes: Vec<Outcome>) -> Result<usize> {
+    async fn settle(&self, work: &Work<'_>, outcomes: &[Outcome]) -> Result<usize> {
         let mut done = 0;
-        for outcome in &outcomes {
+        for outcome in outcomes {
             if self.settle_one(work, outcome).await? {
                 done += 1;
             }

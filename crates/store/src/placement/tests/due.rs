@@ -293,7 +293,7 @@ async fn nothing_is_written_to_a_bucket_that_is_gone() {
     worker.serve("iad").await.unwrap();
     let due = row("iad", world.now(), &blob.id);
     world.meta.commit(Batch::new(BUCKET).delete(due)).await.unwrap();
-    world.clock.advance(Duration::from_secs(3));
+    world.clock.advance(Duration::from_secs(10));
     world.iad.go_away(false);
     worker.serve("iad").await.unwrap();
     assert_eq!(world.pointers().await, 0);
