@@ -86,48 +86,65 @@ impl Auditor {
         });
         let judged: Vec<_> = judged.buffer_unordered(AT_ONCE).collect().await;
         for (extent, verdict) in judged {
-            match verdict {
-                Ok(verdict) => {
-                    findings.add(verdict.findings);
-                    wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
-                }
-                Err(error) => {
-                    tracing::debug!(bucket = %bucket.name, blob = ?extent.blob, %error, "it cannot be told whether copies are where they have to be");
-                    findings.failed += 1;
-                }
-            }
+            findings.add(verdict.findings);
+            wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
         }
         Ok(())
     }
 
-    /// Holds the copies of a blob against what its bucket's location asks for, and does what can be done at once.
-    async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Result<Verdict, BlobError> {
-        let (blobs, id) = (&self.parts.blobs, &extent.blob);
-        let mut verdict = Verdict::default();
+    /// Holds the copies of a blob against what its bucket's location asks for, does what can be done at once, and counts what is there then.
+    async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Verdict {
+        let (blobs, id, mut verdict) = (&self.parts.blobs, &extent.blob, Verdict::default());
         let moved = home_of(&copies).and_then(|copy| Region::parse(&copy.region).ok());
-        let Some(home) = moved.or_else(|| blobs.home_of(id)) else { return Ok(verdict) };
-        verdict.count(&home, &copies, extent.size);
-        let location = &bucket.settings.location;
-        let placement = decide(location, named.narrowed.as_ref(), Some(&home), blobs.topology());
-        if placement.is_everywhere() {
-            return Ok(verdict);
+        let Some(home) = moved.or_else(|| blobs.home_of(id)) else { return verdict };
+        let after = match self.put_right(bucket, named, id, (&home, &copies), &mut verdict).await {
+            Ok(Some(home)) => blobs.copies(id).await.map(|copies| Some((home, copies))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match after {
+            Ok(Some((home, copies))) => verdict.count(&home, &copies, extent.size),
+            Ok(None) => verdict.count(&home, &copies, extent.size),
+            Err(error) => {
+                tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
+                verdict.findings.failed += 1;
+                verdict.count(&home, &copies, extent.size);
+            }
         }
-        let is_home_allowed = placement.may_keep(&home);
-        let settled = if is_home_allowed { Some(home.clone()) } else { placement.homes().first().cloned() };
-        let Some(settled) = settled.filter(|_| named.is_object) else { return Ok(verdict) };
-        for region in placement.required(&settled).iter().filter(|region| **region != home) {
-            verdict.require(self, region, &copies).await?;
+        verdict
+    }
+
+    /// Does what can be done at once about a blob. Tells its home then if anything changed.
+    async fn put_right(
+        &self,
+        bucket: &Bucket,
+        named: &Named,
+        id: &BlobId,
+        (home, copies): (&Region, &[CopyRow]),
+        verdict: &mut Verdict,
+    ) -> Result<Option<Region>, BlobError> {
+        let blobs = &self.parts.blobs;
+        let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
+        if placement.is_everywhere() || !named.is_object {
+            return Ok(None);
+        }
+        let is_home_allowed = placement.may_keep(home);
+        let settled = if is_home_allowed { Some(home) } else { placement.homes().first() };
+        let Some(settled) = settled else { return Ok(None) };
+        for region in placement.required(settled).iter().filter(|region| *region != home) {
+            verdict.require(self, region, copies).await?;
         }
         if !is_home_allowed {
             let is_there = !verdict.wanted.iter().any(|region| region == settled.as_str());
             if !is_there || blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
                 verdict.findings.pending += 1;
-                return Ok(verdict);
+                return Ok(None);
             }
             verdict.findings.moved += 1;
         }
-        self.drop_others(&placement, id, &mut verdict).await?;
-        Ok(verdict)
+        self.drop_others(&placement, id, verdict).await?;
+        let is_changed = verdict.findings.moved > 0 || verdict.findings.removed > 0;
+        Ok(is_changed.then(|| settled.clone()))
     }
 
     /// Drops copies that are where they may not be, as they are now.
