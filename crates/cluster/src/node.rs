@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use umbra_core::{Clock, Error, ErrorKind, Result};
-use umbra_meta::{Batch, Expect, Partition, Revision, SharedMetaStore, key::root};
+use umbra_meta::{Batch, Declaration, Expect, Neighbours, Partition, Revision, SharedMetaStore, key::root};
 
 use self::beat::Look;
 use crate::{
@@ -31,6 +31,8 @@ pub struct NodeSettings {
     /// Which start of which machine it runs on; empty where that cannot be told. An earlier life of this name on the same one has ended for
     /// certain, because its data directory was free.
     pub boot: String,
+    /// What the nodes tell one another of replicas of the metadata.
+    pub neighbours: Arc<Neighbours>,
     /// How often it tells that it lives. Default 1 s.
     pub heartbeat: Duration,
     /// How long a leader may be silent before another takes over. Default 20 s.
@@ -50,6 +52,7 @@ impl NodeSettings {
             url: None,
             region: String::new(),
             boot: String::new(),
+            neighbours: Arc::new(Neighbours::new("")),
             heartbeat: Duration::from_secs(1),
             lease: Duration::from_secs(20),
             resign_after: Duration::from_secs(15),
@@ -89,6 +92,8 @@ pub struct Member {
     pub leads: bool,
     /// For how long nothing was heard of it.
     pub silence: Duration,
+    /// What it tells of its replica of the metadata, if it has one.
+    pub replica: Option<Declaration>,
 }
 
 /// Who leads, as this node knows.

@@ -9,4 +9,6 @@ pub struct RequestContext {
     ///
     /// A store that finds itself in it, for the same bucket, is looking at its own reflection and refuses.
     pub shadow_path: Vec<String>,
+    /// Whether it only reads, and does not ask for the newest: then metadata may be read from a replica nearby.
+    pub reads_nearby: bool,
 }

@@ -51,7 +51,7 @@ use crate::{
     S3Settings,
     access_log::{AccessLog, Answered, Asked, Entry},
     convert::hoisted,
-    cors, host,
+    cors, extensions, host,
     metrics::Metrics,
     post::{self, Forms, Target},
     tigris,
@@ -245,7 +245,8 @@ impl Layer {
             chunks: is_chunked.then(Chunks::new),
             is_awaited: headers.contains_key(EXPECT),
         };
-        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)? };
+        let reads_nearby = extensions::reads_nearby(method, headers);
+        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)?, reads_nearby };
         Ok((Admitted { cx, operation }, checks))
     }
 

@@ -199,7 +199,7 @@ impl Reading<'_> {
             inner.headers_mut().extend(self.request.headers().get(name).map(|value| (name.clone(), value.clone())));
         }
         let extensions = inner.extensions_mut();
-        extensions.insert(RequestContext { request_id: self.ids.request.clone(), ..RequestContext::default() });
+        extensions.insert(RequestContext { request_id: self.ids.request.clone(), reads_nearby: true, ..RequestContext::default() });
         extensions.insert(self.scheme);
         extensions.insert(Arc::clone(self.progress));
         self.request.extensions().get::<Peer>().map(|peer| extensions.insert(*peer));

@@ -40,6 +40,14 @@ declare_settings! {
     /// How many connections to the database of `metadata` there are at most.
     metadata_connections: u32 = 24, [env = "UMBRA_METADATA_CONNECTIONS", value_name = "COUNT"];
 
+    /// A standby of the database of `metadata` in this region, which reads go to as long as nobody can tell the difference: `postgres://USER@HOST:PORT/DATABASE`.
+    ///
+    /// A streaming replica of PostgreSQL, one host. Every node of a region needs the same one. With it a read in a region that is far from the
+    /// database does not cross the distance, and what was written in a region is seen there at once. While it lags or is away reads go to
+    /// `metadata`; while that is away what the replica has is still answered. It takes the password of `metadata_password_file` or PGPASSWORD
+    /// if its URL has none, and as many connections as `metadata_connections` says.
+    metadata_replica: MetadataUrl = MetadataUrl::default(), [env = "UMBRA_METADATA_REPLICA", value_name = "URL", hide_env_values = true];
+
     /// Where contents are kept, if not in `blobs` in the data directory: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME`.
     ///
     /// The bucket must exist; any S3-compatible engine will do, and how durable an acknowledged write is, is then its word. PREFIX may be

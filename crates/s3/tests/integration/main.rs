@@ -14,6 +14,7 @@ mod multipart;
 mod objects;
 mod permissions;
 mod reading;
+mod regions;
 mod serving;
 mod tigris;
 mod tigris_access;

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use umbra_blob::MemoryBlobStore;
-use umbra_core::{BucketName, Clock, Random, SeededRandom, SystemClock};
+use umbra_core::{BucketName, Clock, Random, Region, SeededRandom, SystemClock};
 use umbra_meta::{MemoryMetaStore, MetaStore};
 use umbra_s3::{S3Front, S3Parts, S3Settings, Transport, serve};
 use umbra_shadow::{
     Shadow, ShadowLimits, ShadowParts,
     origin::memory::{MemoryOrigin, OneOrigin},
 };
-use umbra_store::{Catalog, Native, NativeParts, NewKey, ReclaimHandle, Role, Sealer};
+use umbra_store::{Catalog, Native, NativeParts, NewKey, ReclaimHandle, Role, Sealer, Topology};
 
 use crate::client::{Ask, Client};
 
@@ -36,11 +36,23 @@ impl World {
     }
 
     pub(crate) async fn over(meta: Arc<dyn MetaStore>, settings: S3Settings) -> Self {
+        Self::of(meta, settings, Topology::default()).await
+    }
+
+    /// A server that knows of regions, of which it is in the first; all contents are in one place all the same.
+    pub(crate) async fn in_regions(names: &[&str]) -> Self {
+        let mut regions = names.iter().map(|name| Region::parse(name).unwrap());
+        let topology = Topology::new(regions.next().unwrap(), regions, []).unwrap();
+        Self::of(Arc::new(MemoryMetaStore::new()), S3Settings::default(), topology).await
+    }
+
+    async fn of(meta: Arc<dyn MetaStore>, settings: S3Settings, topology: Topology) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await.unwrap();
         let catalog = Arc::new(catalog);
+        catalog.set_topology(Arc::new(topology));
         let native = Native::new(NativeParts {
             meta,
             blobs: Arc::new(MemoryBlobStore::new()),

@@ -29,6 +29,12 @@ impl Settings {
         if self.metadata_connections == 0 {
             return wrong("metadata_connections", "must not be 0");
         }
+        if !self.metadata_replica.is_embedded() && !self.metadata_replica.is_database() {
+            return wrong("metadata_replica", "must be empty or begin with postgres://");
+        }
+        if !self.metadata_replica.is_embedded() && self.metadata.is_embedded() {
+            return wrong("metadata_replica", "needs the database that it is a replica of: give the setting metadata");
+        }
         Ok(())
     }
 

@@ -13,11 +13,11 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Passed, Relay};
 use umbra_core::{BucketName, Clock};
-use umbra_meta::{Partition, PostgresMetaStore, SharedMetaStore};
+use umbra_meta::{Partition, SharedMetaStore};
 use umbra_s3::S3Front;
 use umbra_store::{Catalog, EventBell, ReclaimHandle};
 
-use super::{StartError, duties::Duties};
+use super::{StartError, duties::Duties, metadata::Database};
 use crate::{
     listen,
     root_key::{self, Origin, RootKey},
@@ -71,9 +71,9 @@ pub(super) struct Ears {
 }
 
 impl Company {
-    /// Joins the nodes that share `meta`.
+    /// Joins the nodes that share `database`.
     pub(super) async fn join(
-        meta: &PostgresMetaStore,
+        database: &Database,
         name: String,
         settings: &Settings,
         address: Option<SocketAddr>,
@@ -84,9 +84,10 @@ impl Company {
             "" => address.map(|address| format!("http://{address}")),
             given => Some(given.trim_end_matches('/').to_owned()),
         };
-        let ours = NodeSettings { url: url.clone(), region: settings.region.clone(), boot: boot(), ..NodeSettings::new(&name) };
+        let (region, neighbours) = (settings.region.clone(), Arc::clone(&database.neighbours));
+        let ours = NodeSettings { url: url.clone(), region, boot: boot(), neighbours, ..NodeSettings::new(&name) };
         // A heartbeat never waits for the requests of users.
-        let meta = Arc::new(meta.beside(HEARTBEAT_CONNECTIONS));
+        let meta = Arc::new(database.store.beside(HEARTBEAT_CONNECTIONS));
         let incarnation = meta.incarnation().to_owned();
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
         let door = Door::new(kek, Arc::clone(clock));

@@ -20,10 +20,10 @@ pub(super) struct InRegions {
 }
 
 impl InRegions {
-    /// That of `native`, if it has regions.
-    pub(super) fn of(native: &Native) -> Option<Self> {
+    /// That of `native`, if it has regions. Nobody waits for these records to be anywhere but in `meta`.
+    pub(super) fn of(native: &Native, meta: &Arc<dyn MetaStore>) -> Option<Self> {
         let (placed, pointers) = (native.placed()?.clone(), native.due_pointers().clone());
-        Some(Self { meta: Arc::clone(native.meta()), clock: native.shared_clock(), placed, pointers })
+        Some(Self { meta: Arc::clone(meta), clock: native.shared_clock(), placed, pointers })
     }
 }
 

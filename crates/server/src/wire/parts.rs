@@ -67,7 +67,8 @@ impl Parts {
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = if is_shared {
-            Catalog::open_shared(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
+            let nearby = metadata.catalog_nearby();
+            Catalog::open_shared(metadata.writes(), sealer, Arc::clone(&clock), Arc::clone(&random), nearby).await
         } else {
             Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
         };
@@ -83,22 +84,19 @@ impl Parts {
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native = Native::new(NativeParts {
-            meta,
+            meta: metadata.writes(),
             blobs,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             reclaimer: reclaim.clone(),
             keys,
         });
-        let native = match placed {
-            Some(placed) => native.in_regions(placed),
-            None => native,
-        };
-        let regions = InRegions::of(&native);
+        let native = native.in_regions(placed).reading_nearby(metadata.nearby());
+        let regions = InRegions::of(&native, &meta);
         let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
         let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
         let events = EventDeliveryParts {
-            meta: Arc::clone(native.meta()),
+            meta,
             catalog: Arc::clone(&catalog),
             bell: native.event_bell().clone(),
             clock: Arc::clone(&clock),
@@ -137,10 +135,10 @@ impl Parts {
         listener: Option<&TcpListener>,
         kek: &[u8; 32],
     ) -> std::result::Result<Option<Company>, StartError> {
-        let Some(meta) = self.metadata.shared() else { return Ok(None) };
+        let Some(database) = self.metadata.shared() else { return Ok(None) };
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
-        Company::join(meta, name, settings, address, kek, &self.clock).await.map(Some)
+        Company::join(database, name, settings, address, kek, &self.clock).await.map(Some)
     }
 
     /// The S3 API.
@@ -181,6 +179,7 @@ impl Parts {
         self.events.register_metrics(&mut registry);
         self.blob_cache.register(&mut registry);
         self.placement.register(&mut registry);
+        self.metadata.replica_metrics().register(&mut registry);
         umbra_admin::router(AdminParts {
             catalog: Arc::clone(&self.catalog),
             shadow: self.shadow.clone(),

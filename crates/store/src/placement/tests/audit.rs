@@ -68,7 +68,7 @@ impl World {
                 reclaimer: reclaim.clone(),
                 keys: Arc::new(crate::Keyring::new([7; 32], [], random.clone())),
             };
-            (own, Native::new(parts).in_regions(store))
+            (own, Native::new(parts).in_regions(Some(store)))
         });
         let workers = stores.clone().map(|(own, store)| {
             let (meta, clock) = (meta.clone() as _, clock.clone() as _);
