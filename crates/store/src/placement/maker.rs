@@ -15,6 +15,7 @@ use super::{
     address::Address,
     copier::{Content, delete},
     index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place},
+    moving::home_of,
     reading::is_lost,
 };
 
@@ -58,7 +59,8 @@ impl PlacedBlobStore {
     pub(super) async fn make_copy(&self, region: &str, id: &BlobId) -> std::result::Result<Made, MakeError> {
         let shared = &self.shared;
         let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
-        if address.region.as_str() == region {
+        // Its home, unless that has moved.
+        if address.region.as_str() == region && home_of(&shared.index.all(id).await.map_err(here)?).is_none() {
             return Ok(Made::Before);
         }
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
