@@ -80,12 +80,9 @@ impl Auditor {
     ) -> Result<()> {
         let ids: Vec<_> = extents.iter().map(|extent| &extent.blob).collect();
         let copies = self.parts.blobs.copies_of_all(&ids).await?;
-        let judged = stream::iter(extents.iter().zip(copies)).map(|(extent, copies)| async move {
-            let verdict = self.judge(bucket, named, extent, copies).await;
-            (extent, verdict)
-        });
-        let judged: Vec<_> = judged.buffer_unordered(AT_ONCE).collect().await;
-        for (extent, verdict) in judged {
+        let judging: Vec<_> = extents.iter().zip(copies).map(|(extent, copies)| self.judge(bucket, named, extent, copies)).collect();
+        let verdicts: Vec<Verdict> = stream::iter(judging).buffered(AT_ONCE).collect().await;
+        for (extent, verdict) in extents.iter().zip(verdicts) {
             findings.add(verdict.findings);
             wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
         }

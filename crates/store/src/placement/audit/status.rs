@@ -42,8 +42,8 @@ pub(super) async fn placement_status(meta: &dyn MetaStore, bucket: &Bucket) -> R
     let partition = bucket.partition;
     let audit = meta.get(partition, &key::audit()).await?.and_then(|entry| record::audit::decode(&entry.body).ok());
     let mut due = BTreeMap::new();
-    let known = audit.iter().flat_map(|audit| audit.findings.regions.keys().cloned());
-    let regions: BTreeSet<String> = due::regions_due(meta, partition).await?.into_iter().chain(known).collect();
+    let mut regions: BTreeSet<String> = due::regions_due(meta, partition).await?.into_iter().collect();
+    regions.extend(audit.iter().flat_map(|audit| audit.findings.regions.keys().cloned()));
     for region in regions {
         let (all, failing) = (due::due_counter(&region), due::failing_counter(&region));
         let counters = meta.multi_get(partition, &[&all, &failing]).await?;
