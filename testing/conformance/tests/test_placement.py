@@ -40,7 +40,7 @@ def create(regions, name, location):
     fra = next(iter(regions))
     fra.client().create_bucket(Bucket=name)
     if location != "global":
-        fra.node.run("storage", "update", "-n", name, "--location", location, check=True)
+        fra.node.run("storage", "update", name, "--location", location, check=True)
     return [region.client() for region in regions]
 
 
@@ -128,7 +128,7 @@ def test_the_writer_is_killed_at_once(regions):
 
 def placed(region, name, *flags):
     """What `umbra storage place` tells of a bucket."""
-    return region.node.run("storage", "place", "-n", name, *flags, "--json", check=True, timeout=180).json()
+    return region.node.run("storage", "place", name, *flags, "--json", check=True, timeout=180).json()
 
 
 def uses(placement):
@@ -171,7 +171,7 @@ def test_bytes_follow_the_location(regions):
     assert read(clients[1], "bucket", "k00") == bodies["k00"]
     until("a copy of a reader's is there", lambda: kept(regions) == [2, 3, 2])
     for location, expected in (("dual:fra,iad", [6, 0, 6]), ("single:ams", [0, 6, 0]), ("multi:eur", [6, 6, 0]), ("single:iad", [0, 0, 6])):
-        fra.node.run("storage", "update", "-n", "bucket", "--location", location, check=True)
+        fra.node.run("storage", "update", "bucket", "--location", location, check=True)
         for client in clients:
             for key, body in bodies.items():
                 assert read(client, "bucket", key) == body

@@ -18,7 +18,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// The bucket.
-    #[arg(short, long)]
     name: String,
 
     /// Wait until everything is where it has to be.
