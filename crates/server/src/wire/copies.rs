@@ -79,7 +79,7 @@ fn served(node: Option<Arc<Node>>, placed: PlacedBlobStore) -> RegionSource {
         let topology = placed.topology();
         let own = topology.own().map(ToString::to_string);
         let is_kept = |region: &String| match &node {
-            Some(node) => node.leads() && !node.members().iter().any(|member| member.region == *region && member.silence < node.lease()),
+            Some(node) => node.leads() && !node.lives_in(region),
             None => true,
         };
         let others = topology.regions().iter().map(ToString::to_string).filter(|region| Some(region) != own.as_ref());
