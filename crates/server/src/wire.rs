@@ -97,6 +97,7 @@ impl Server {
         let front = parts.front(settings, relay, nearest.clone())?;
         let access_logs = parts::Logging::start(&front);
         let copies = parts.regions.clone().map(|regions| Copies::start(regions, company.as_ref(), &parts.placement));
+        parts.duties.count_reads();
         let readiness = Readiness::default();
         let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
         if let Some(company) = &mut company {

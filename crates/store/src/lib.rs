@@ -47,8 +47,8 @@ pub use objects::{
     ListedVersion, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
 pub use placement::{
-    Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DueCopies, DuePointers, FinishedAudit, Moved, PlacedBlobStore, Placement,
-    PlacementMetrics, PlacementParts, PlacementStatus, RegionSource, RegionUse, Topology,
+    Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DemandSettings, DueCopies, DuePointers, FinishedAudit, Homes, HomesCounter,
+    Moved, PlacedBlobStore, Placement, PlacementMetrics, PlacementParts, PlacementStatus, RegionSource, RegionUse, Topology,
 };
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};

@@ -321,6 +321,7 @@ impl Objects for Native {
         let upload = self.find_upload(bucket, part.key, part.upload).await?;
         let integrity = part_integrity(&upload.record.options, integrity)?;
         let narrowed = upload.record.options.attributes.narrowed.as_ref();
+        self.check_homes(bucket, narrowed)?;
         let content = self.ingest_inlining(self.blobs_of(bucket, narrowed), body, integrity, 0).await?;
         self.publish_part(bucket, part, content).await
     }

@@ -18,6 +18,7 @@ mod attributes;
 pub(crate) mod audit;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
+pub(crate) mod claim;
 pub(crate) mod copy;
 pub(crate) mod destruction;
 pub(crate) mod due_copy;

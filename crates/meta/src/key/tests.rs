@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 25] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 26] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -46,6 +46,7 @@ fn bytes_are_as_documented() {
         ("lease", root::due_lease("fra", Partition(258)), b"Q/fra\0\x01\0\0\0\0\0\0\x01\x02l"),
         ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
         ("copy", root::copy(b"\x04blob", "fra"), b"C/\x05\x04blobfra"),
+        ("claim", root::claim(b"\x04blob", "fra"), b"W/\x05\x04blobfra"),
     ];
     for (name, built, expected) in cases {
         assert_eq!(built, expected, "{name}");
@@ -61,6 +62,11 @@ fn root_keys_come_back() {
     assert!(contains(&root::destroying_range(), &root::destroying(Partition(u64::MAX))));
     assert_eq!(root::parse_copy(b"id", &root::copy(b"id", "fra")), Some("fra"));
     assert!(contains(&root::copies_range(b"id"), &root::copy(b"id", "fra")));
+    assert!(contains(&root::all_copies_range(), &root::copy(b"", "fra")));
+    assert_eq!(root::parse_any_copy(&root::copy(b"id", "fra")), Some((&b"id"[..], "fra")));
+    assert_eq!(root::parse_any_copy(b"C/\x03id"), None);
+    assert!(contains(&root::claims_range(), &root::claim(b"\xff", "fra")));
+    assert_eq!(root::parse_claim(&root::claim(b"id", "fra")), Some((&b"id"[..], "fra")));
     assert!(!contains(&root::copies_range(b"id"), &root::copy(b"idf", "ra")));
     assert_eq!(root::parse_contents(&root::contents("fra")), Some("fra"));
     assert!(contains(&root::contents_range(), &root::contents("")));

@@ -7,7 +7,9 @@ use tokio::task::JoinHandle;
 use umbra_core::Result;
 use umbra_s3::EventDelivery;
 use umbra_shadow::Shadow;
-use umbra_store::{Auditor, Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
+use umbra_store::{
+    Auditor, Catalog, Destroyer, Homes, HomesCounter, LifecycleDay, NewKey, PlacedBlobStore, ReclaimHandle, Reclaimer, Role,
+};
 
 use super::{StartError, copies::InRegions, parts::partitions};
 use crate::root_key::RootKey;
@@ -24,6 +26,8 @@ pub(super) struct Duties {
     pub(super) destroyer: Arc<Destroyer>,
     pub(super) events: Arc<EventDelivery>,
     pub(super) lifecycle_day: LifecycleDay,
+    /// Where contents are at home, in a store with regions.
+    pub(super) homes: Option<HomeDuties>,
     /// Whether other servers share the store.
     pub(super) is_shared: bool,
     /// In a store with regions.
@@ -32,7 +36,28 @@ pub(super) struct Duties {
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// What has homes follow those who read.
+pub(super) struct HomeDuties {
+    /// At every node.
+    counter: Arc<HomesCounter>,
+    homes: Arc<Homes>,
+}
+
+impl HomeDuties {
+    pub(super) fn new(store: &PlacedBlobStore) -> Self {
+        Self { counter: Arc::new(HomesCounter::new(store.clone())), homes: Arc::new(Homes::new(store.clone())) }
+    }
+}
+
 impl Duties {
+    /// Has the reads of this node count for homes, whether it leads or not.
+    pub(super) fn count_reads(&self) {
+        if let Some(HomeDuties { counter, .. }) = &self.homes {
+            let counter = Arc::clone(counter);
+            self.workers.lock().push(tokio::spawn(async move { counter.run().await }));
+        }
+    }
+
     /// Begins. `root_key` is the one root key there is from now on.
     pub(super) async fn begin(&self, root_key: &RootKey) -> std::result::Result<(), StartError> {
         if self.is_shared {
@@ -48,7 +73,9 @@ impl Duties {
             tokio::spawn(async move { destroyer.run().await }),
             tokio::spawn(async move { events.run().await }),
         ];
-        self.workers.lock().extend(workers);
+        let homes = self.homes.as_ref().map(|duties| Arc::clone(&duties.homes));
+        let homes = homes.map(|homes| tokio::spawn(async move { homes.run().await }));
+        self.workers.lock().extend(workers.into_iter().chain(homes));
         if let Some(InRegions { meta, pointers, .. }) = self.regions.clone() {
             let partitions = partitions(&self.catalog);
             let looking = tokio::spawn(async move { pointers.look_after(&*meta, &partitions).await });
@@ -93,6 +120,10 @@ impl Duties {
         self.events.stop();
         if let Some(auditor) = &self.auditor {
             auditor.stop();
+        }
+        if let Some(HomeDuties { counter, homes }) = &self.homes {
+            counter.stop();
+            homes.stop();
         }
         let workers = std::mem::take(&mut *self.workers.lock());
         for worker in workers {

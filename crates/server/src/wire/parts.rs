@@ -25,7 +25,7 @@ use super::{
     company::{Company, Ears},
     contents::{self, Surroundings},
     copies::InRegions,
-    duties::{Duties, PATIENCE},
+    duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
 };
 use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
@@ -79,6 +79,7 @@ impl Parts {
         let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
         let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
         let placed = contents::place(settings, &contents, &catalog, around)?;
+        let homes = placed.as_ref().map(HomeDuties::new);
         let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -119,6 +120,7 @@ impl Parts {
             destroyer,
             events: Arc::clone(&events),
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
+            homes,
             is_shared,
             regions: regions.clone(),
             auditor,

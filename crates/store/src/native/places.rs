@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use umbra_blob::BlobStore;
-use umbra_core::{Error, ErrorKind, Location, Narrowed, Result};
+use umbra_core::{Error, Fault, Location, Narrowed, Result};
 
 use super::{Native, ObjectRecord, commit::Changes};
 use crate::{
@@ -43,8 +43,8 @@ impl Native {
     /// Refuses content for which there is no region, before any of it is taken.
     pub(super) fn check_homes(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Result<()> {
         match self.placement(bucket, narrowed) {
-            Some(placement) if placement.homes().is_empty() => Err(Error::new(
-                ErrorKind::Unavailable,
+            Some(placement) if placement.homes().is_empty() => Err(Error::invalid(
+                Fault::InvalidRequest,
                 format!("the bucket's location, {}, names no region of this store: it is to be changed", bucket.settings.location),
             )),
             _ => Ok(()),

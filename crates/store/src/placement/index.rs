@@ -33,6 +33,8 @@ pub(super) struct CopyIndex {
     region: String,
     /// Says how long those who read bytes that are reclaimed have to finish, and hears of such bytes.
     reclaimer: ReclaimHandle,
+    /// How long after a read was noted of a copy another one is.
+    touch_every: Option<Duration>,
     /// Copies of this region.
     known: Mutex<Lately<Copy>>,
     /// Where blobs were found that are not where their identifiers say.
@@ -44,7 +46,9 @@ pub(super) struct CopyIndex {
 pub(super) struct Copy {
     /// What this region's store calls it.
     pub(super) blob: BlobId,
-    pub(super) revision: Revision,
+    revision: Revision,
+    /// When a read of it was noted; `None` where none need be, because it stays.
+    noted: Option<Timestamp>,
 }
 
 /// Where bytes are.
@@ -103,20 +107,70 @@ impl CopyRow {
 }
 
 impl CopyIndex {
-    pub(super) fn new(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>, region: String, reclaimer: ReclaimHandle) -> Self {
+    pub(super) fn new(
+        meta: Arc<dyn MetaStore>,
+        clock: Arc<dyn Clock>,
+        region: String,
+        reclaimer: ReclaimHandle,
+        touch_every: Option<Duration>,
+    ) -> Self {
         let (known, moved) = (Mutex::new(Lately::new(KNOWN_MAX)), Mutex::new(Lately::new(KNOWN_MAX)));
-        Self { meta, clock, region, reclaimer, known, moved }
+        Self { meta, clock, region, reclaimer, touch_every, known, moved }
     }
 
     /// The copy of `id` in this region. Where that cannot be told, there is none.
-    pub(super) async fn find(&self, id: &BlobId) -> Option<Copy> {
-        if let Some(copy) = self.known.lock().get(id) {
-            return Some(copy);
+    pub(super) async fn find(self: &Arc<Self>, id: &BlobId) -> Option<Copy> {
+        let known = self.known.lock().get(id);
+        let copy = match known {
+            Some(copy) => copy,
+            None => {
+                let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
+                let record = CopyRecord::decode(&row.body).ok()?;
+                let noted = record.used().filter(|_| record.home.is_none() && !record.is_required);
+                let copy = Copy { blob: record.blob?, revision: row.revision, noted };
+                self.known.lock().put(id, copy.clone());
+                copy
+            }
+        };
+        if self.is_to_note(&copy) {
+            // The reader need not wait for it, nor others do it again.
+            self.known.lock().put(id, Copy { noted: Some(self.clock.now()), ..copy.clone() });
+            let (index, id, copy) = (Arc::clone(self), id.clone(), copy.clone());
+            tokio::spawn(async move { index.note_read(&id, &copy).await });
         }
-        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
-        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.blob?, revision: row.revision };
-        self.known.lock().put(id, copy.clone());
         Some(copy)
+    }
+
+    fn is_to_note(&self, copy: &Copy) -> bool {
+        let (Some(noted), Some(every)) = (copy.noted, self.touch_every) else { return false };
+        u128::try_from(self.clock.now().as_millis().saturating_sub(noted.as_millis())).is_ok_and(|since| since > every.as_millis())
+    }
+
+    /// Says that a copy of `id` in this region is read.
+    async fn note_read(&self, id: &BlobId, copy: &Copy) {
+        let (key, now) = (self.row(id), self.clock.now());
+        let row = self.meta.get(Partition::ROOT, &key).await.ok().flatten().filter(|row| row.revision == copy.revision);
+        let record = row.and_then(|row| CopyRecord::decode(&row.body).ok());
+        let noted = match record {
+            Some(record) => {
+                let body = CopyRecord { read: Some(now), ..record }.encode();
+                let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(copy.revision)).put(key, "", body);
+                self.meta.commit(batch).await.ok()
+            }
+            None => None,
+        };
+        match noted {
+            Some(committed) => self.known.lock().put(id, Copy { revision: committed.revision, noted: Some(now), ..copy.clone() }),
+            // It has changed: what it is now the next reader finds out.
+            None => self.known.lock().remove(id),
+        }
+    }
+
+    /// Whether this region has a copy of `id` and is not its home.
+    pub(super) async fn is_copied(&self, id: &BlobId) -> Result<bool> {
+        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)?;
+        let record = row.map(|row| CopyRecord::decode(&row.body).map_err(failed)).transpose()?;
+        Ok(record.is_some_and(|record| record.blob.is_some() && record.home.is_none()))
     }
 
     /// Where `id` was found lately, if not where its identifier says.
@@ -242,7 +296,7 @@ impl CopyIndex {
         let body = CopyRecord { begun, blob: Some(blob.clone()), is_required, ..CopyRecord::default() }.encode();
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
         let revision = self.meta.commit(batch).await?.revision;
-        self.known.lock().put(id, Copy { blob, revision });
+        self.known.lock().put(id, Copy { blob, revision, noted: Some(coming.begun) });
         Ok(())
     }
 

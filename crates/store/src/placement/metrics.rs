@@ -16,6 +16,8 @@ pub struct PlacementMetrics {
     copies: Counter,
     required: Family<RequiredLabels, Counter>,
     due_buckets: Family<RegionLabels, Gauge>,
+    moves: Counter,
+    idle_copies: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -51,6 +53,9 @@ impl PlacementMetrics {
         registry.register("umbra_placement_required_copies", required, self.required.clone());
         let due = "Buckets that have copies to be made in a region that this node makes copies in";
         registry.register("umbra_placement_due_buckets", due, self.due_buckets.clone());
+        registry.register("umbra_placement_moves", "Homes that were moved to their readers, by this node as it led", self.moves.clone());
+        let idle = "Copies that were dropped because nobody read them, in all regions, by this node as it led";
+        registry.register("umbra_placement_idle_copies", idle, self.idle_copies.clone());
     }
 
     pub(super) fn count_copy_read(&self) {
@@ -85,6 +90,14 @@ impl PlacementMetrics {
         self.due_buckets.get_or_create(&RegionLabels { region: region.to_owned() }).set(i64::try_from(buckets).unwrap_or(i64::MAX));
     }
 
+    pub(super) fn count_move(&self) {
+        self.moves.inc();
+    }
+
+    pub(super) fn count_idle_copy(&self) {
+        self.idle_copies.inc();
+    }
+
     /// How many reads a copy answered, and how many the home.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads.get_or_create(&COPY).get(), self.reads.get_or_create(&HOME).get())
@@ -93,5 +106,15 @@ impl PlacementMetrics {
     /// How many copies were made.
     pub fn copies(&self) -> u64 {
         self.copies.get()
+    }
+
+    /// How many homes were moved.
+    pub fn moves(&self) -> u64 {
+        self.moves.get()
+    }
+
+    /// How many copies were dropped that nobody read.
+    pub fn idle_copies(&self) -> u64 {
+        self.idle_copies.get()
     }
 }

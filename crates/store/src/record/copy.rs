@@ -75,6 +75,11 @@ impl CopyRecord {
             (version, _) => Err(super::unknown_version(WHAT, version)),
         }
     }
+
+    /// When it was used, as far as is known: made, or read.
+    pub(crate) fn used(&self) -> Option<Timestamp> {
+        self.blob.as_ref().map(|_| self.read.map_or(self.begun, |read| read.max(self.begun)))
+    }
 }
 
 #[cfg(test)]
