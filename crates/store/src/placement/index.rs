@@ -210,7 +210,7 @@ impl CopyIndex {
 
     /// The same of another region.
     pub(super) fn of_region(&self, region: &str) -> Self {
-        Self::new(Arc::clone(&self.meta), Arc::clone(&self.clock), region.to_owned(), self.reclaimer.clone())
+        Self::new(Arc::clone(&self.meta), Arc::clone(&self.clock), region.to_owned(), self.reclaimer.clone(), self.touch_every)
     }
 
     /// The region it is of.
@@ -238,7 +238,7 @@ impl CopyIndex {
             let record = CopyRecord::decode(&found.body).map_err(failed)?;
             match record.blob.clone() {
                 Some(blob) => {
-                    let copy = Copy { blob, revision: found.revision };
+                    let copy = Copy { blob, revision: found.revision, noted: None };
                     return self.require(id, copy, record).await.map(Claim::There);
                 }
                 None if is_abandoned(&record, begun) => expect = Expect::Revision(found.revision),
@@ -296,7 +296,7 @@ impl CopyIndex {
         let body = CopyRecord { begun, blob: Some(blob.clone()), is_required, ..CopyRecord::default() }.encode();
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
         let revision = self.meta.commit(batch).await?.revision;
-        self.known.lock().put(id, Copy { blob, revision, noted: Some(coming.begun) });
+        self.known.lock().put(id, Copy { blob, revision, noted: (!is_required).then_some(begun) });
         Ok(())
     }
 

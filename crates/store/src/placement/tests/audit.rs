@@ -13,7 +13,8 @@ use crate::{
     Bucket, BucketSettings, Catalog, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, GetOptions, Integrity, Native,
     NativeParts, Objects, PartAddress, PutOptions, ReclaimHandle, Reclaimer, Sealer, Versioning,
     placement::{
-        Auditor, AuditorParts, CopyWorker, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts, PlacementStatus,
+        Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts,
+        PlacementStatus,
     },
 };
 
@@ -55,6 +56,7 @@ impl World {
                 meta: meta.clone(),
                 clock: clock.clone(),
                 reclaimer: reclaim.clone(),
+                demand: DemandSettings::default(),
                 metrics: PlacementMetrics::default(),
             };
             (own, PlacedBlobStore::new(parts))
