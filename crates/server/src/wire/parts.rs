@@ -14,7 +14,7 @@ use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_cluster::{Node, Relay};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
-use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
+use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, Nearest, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{
     Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, PlacementMetrics, ReclaimHandle, Reclaimer, Sealer,
@@ -24,7 +24,8 @@ use super::{
     StartError,
     company::{Company, Ears},
     contents::{self, Surroundings},
-    duties::{Duties, PATIENCE},
+    copies::InRegions,
+    duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
 };
 use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
     pub(super) events: Arc<EventDelivery>,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
 }
 
 impl Parts {
@@ -76,6 +79,7 @@ impl Parts {
         let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
         let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
         let placed = contents::place(settings, &contents, &catalog, around)?;
+        let homes = placed.as_ref().map(HomeDuties::new);
         let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -89,6 +93,9 @@ impl Parts {
             keys,
         });
         let native = native.in_regions(placed).reading_nearby(metadata.nearby());
+        let regions = InRegions::of(&native, &meta);
+        let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
+        let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
         let events = EventDeliveryParts {
             meta,
             catalog: Arc::clone(&catalog),
@@ -113,10 +120,13 @@ impl Parts {
             destroyer,
             events: Arc::clone(&events),
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
+            homes,
             is_shared,
+            regions: regions.clone(),
+            auditor,
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events })
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -134,7 +144,12 @@ impl Parts {
     }
 
     /// The S3 API.
-    pub(super) fn front(&self, settings: &Settings, relay: Option<Relay>) -> std::result::Result<Arc<S3Front>, StartError> {
+    pub(super) fn front(
+        &self,
+        settings: &Settings,
+        relay: Option<Relay>,
+        nearest: Option<Arc<Nearest>>,
+    ) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
             allow_sigv2: settings.allow_sigv2,
@@ -152,6 +167,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             relay,
+            nearest,
         };
         let front = S3Front::new(front, parts);
         Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
@@ -181,6 +197,7 @@ impl Parts {
             metrics_name_buckets: settings.metrics_buckets,
             readiness,
             endpoint,
+            auditor: self.duties.auditor.clone(),
             region: settings.region.clone(),
             nodes,
         })
@@ -253,7 +270,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
 }
 
 /// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
-fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
+pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
 }
