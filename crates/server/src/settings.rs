@@ -197,6 +197,12 @@ declare_settings! {
     /// files as far as the system lets it, and takes no more connections than three quarters of what it then has.
     max_connections: u32 = 8192, [env = "UMBRA_MAX_CONNECTIONS", value_name = "COUNT"];
 
+    /// How often every bucket is looked through whether its bytes are in the regions that its location wants them in, in seconds; 0 for never.
+    ///
+    /// It finds copies that were lost at their engine, and drops what is where it may not be. A change of location is seen to at once, and so
+    /// is what `umbra storage place` asks for. It reads every record of a bucket, and one byte of each copy that has to be there.
+    placement_audit: u64 = 86400, [env = "UMBRA_PLACEMENT_AUDIT", value_name = "SECONDS"];
+
     /// How long content stays on the disk after it was overwritten or deleted, in seconds.
     ///
     /// Readers who began before go on meanwhile: shorter gives space back sooner, and cuts off the slowest of them.

@@ -32,12 +32,15 @@
 //! and take space, like those of any blob whose identifier was lost.
 
 mod address;
+mod audit;
 mod copier;
 mod demand;
+pub(crate) mod due;
 mod health;
 mod idle;
 mod index;
 mod lately;
+mod maker;
 mod metrics;
 mod moving;
 pub mod policy;
@@ -45,6 +48,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod worker;
 mod writes;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
@@ -58,11 +62,14 @@ use umbra_meta::MetaStore;
 
 use self::{address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex};
 pub use self::{
+    audit::{Audit, AuditFindings, Auditor, AuditorParts, DueCopies, FinishedAudit, PlacementStatus, RegionUse},
     demand::{DemandSettings, Homes, HomesCounter},
+    due::DuePointers,
     metrics::PlacementMetrics,
     moving::Moved,
     policy::{Placement, decide},
     topology::Topology,
+    worker::{CopyWorker, RegionSource},
 };
 use crate::ReclaimHandle;
 

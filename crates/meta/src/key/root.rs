@@ -9,6 +9,8 @@
 //! | `U/store` | the identity of this store | [`store`] |
 //! | `U/contents/` region | where the contents of that region are | [`contents`] |
 //! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
+//! | `Q/` region⁺ partition:`u64` | that partition has copies to be made in that region | [`due_pointer`] |
+//! | `Q/` region⁺ partition:`u64` `l` | who makes them | [`due_lease`] |
 //! | `g/` due:`u64` blob | bytes of a copy, or of a home that moved, to reclaim, not before `due` | [`super::reclaim`] |
 //! | `W/` length:`u8` blob, region | a claim of that region to become the home of that blob | [`claim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
@@ -16,7 +18,7 @@
 
 use umbra_core::BucketName;
 
-use super::{joined, text_behind};
+use super::{closed, joined, text_behind};
 use crate::{KeyRange, Partition};
 
 const BUCKET: &[u8] = b"B/";
@@ -26,6 +28,8 @@ const ACCESS_KEY: &[u8] = b"A/";
 const STORE: &[u8] = b"U/store";
 const CONTENTS: &[u8] = b"U/contents/";
 const COPY: &[u8] = b"C/";
+const DUE: &[u8] = b"Q/";
+const LEASE: u8 = b'l';
 const CLAIM: &[u8] = b"W/";
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
@@ -164,6 +168,33 @@ fn parse_blob<'a>(family: &[u8], bytes: &'a [u8]) -> Option<(&'a [u8], &'a str)>
     let (length, rest) = bytes.strip_prefix(family)?.split_first()?;
     let (blob, region) = rest.split_at_checked(usize::from(*length))?;
     Some((blob, std::str::from_utf8(region).ok()?))
+}
+
+/// Says that `partition` has copies to be made in `region`.
+pub fn due_pointer(region: &str, partition: Partition) -> Vec<u8> {
+    [&closed::joined(DUE, region.as_bytes())[..], &partition.0.to_be_bytes()].concat()
+}
+
+/// Says who makes the copies of `partition` in `region`.
+pub fn due_lease(region: &str, partition: Partition) -> Vec<u8> {
+    joined(&due_pointer(region, partition), &[LEASE])
+}
+
+/// Which partitions have copies to be made in `region`, each followed by who makes them.
+pub fn due_range(region: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(DUE, region.as_bytes()))
+}
+
+/// The partition that `bytes` name, which has copies to be made, and whether they say who makes them.
+pub fn parse_due(bytes: &[u8]) -> Option<(Partition, bool)> {
+    let (_, rest) = closed::split(bytes.strip_prefix(DUE)?)?;
+    let (partition, rest) = rest.split_first_chunk()?;
+    let is_lease = match rest {
+        [] => false,
+        [LEASE] => true,
+        _ => return None,
+    };
+    Some((Partition(u64::from_be_bytes(*partition)), is_lease))
 }
 
 /// A server among those that share the store, by its incarnation.

@@ -7,9 +7,11 @@ use tokio::task::JoinHandle;
 use umbra_core::Result;
 use umbra_s3::EventDelivery;
 use umbra_shadow::Shadow;
-use umbra_store::{Catalog, Destroyer, Homes, HomesCounter, LifecycleDay, NewKey, PlacedBlobStore, ReclaimHandle, Reclaimer, Role};
+use umbra_store::{
+    Auditor, Catalog, Destroyer, Homes, HomesCounter, LifecycleDay, NewKey, PlacedBlobStore, ReclaimHandle, Reclaimer, Role,
+};
 
-use super::StartError;
+use super::{StartError, copies::InRegions, parts::partitions};
 use crate::root_key::RootKey;
 
 /// How long each worker may take to come to an end.
@@ -28,6 +30,9 @@ pub(super) struct Duties {
     pub(super) homes: Option<HomeDuties>,
     /// Whether other servers share the store.
     pub(super) is_shared: bool,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
+    pub(super) auditor: Option<Arc<Auditor>>,
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -71,6 +76,14 @@ impl Duties {
         let homes = self.homes.as_ref().map(|duties| Arc::clone(&duties.homes));
         let homes = homes.map(|homes| tokio::spawn(async move { homes.run().await }));
         self.workers.lock().extend(workers.into_iter().chain(homes));
+        if let Some(InRegions { meta, pointers, .. }) = self.regions.clone() {
+            let partitions = partitions(&self.catalog);
+            let looking = tokio::spawn(async move { pointers.look_after(&*meta, &partitions).await });
+            self.workers.lock().push(looking);
+        }
+        if let Some(auditor) = self.auditor.clone() {
+            self.workers.lock().push(tokio::spawn(async move { auditor.run().await }));
+        }
         Ok(())
     }
 
@@ -105,6 +118,9 @@ impl Duties {
         self.reclaim.stop();
         self.destroyer.stop();
         self.events.stop();
+        if let Some(auditor) = &self.auditor {
+            auditor.stop();
+        }
         if let Some(HomeDuties { counter, homes }) = &self.homes {
             counter.stop();
             homes.stop();

@@ -24,6 +24,7 @@ use super::{
     StartError,
     company::{Company, Ears},
     contents::{self, Surroundings},
+    copies::InRegions,
     duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
 };
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
     pub(super) events: Arc<EventDelivery>,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
 }
 
 impl Parts {
@@ -90,6 +93,9 @@ impl Parts {
             keys,
         });
         let native = native.in_regions(placed).reading_nearby(metadata.nearby());
+        let regions = InRegions::of(&native, &meta);
+        let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
+        let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
         let events = EventDeliveryParts {
             meta,
             catalog: Arc::clone(&catalog),
@@ -116,9 +122,11 @@ impl Parts {
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
             homes,
             is_shared,
+            regions: regions.clone(),
+            auditor,
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events })
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -189,6 +197,7 @@ impl Parts {
             metrics_name_buckets: settings.metrics_buckets,
             readiness,
             endpoint,
+            auditor: self.duties.auditor.clone(),
             region: settings.region.clone(),
             nodes,
         })
@@ -261,7 +270,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
 }
 
 /// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
-fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
+pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
 }

@@ -1,3 +1,5 @@
+mod audit;
+mod due;
 mod engine;
 mod following;
 mod moving;
