@@ -108,6 +108,9 @@ pub enum Leader {
     At(String),
 }
 
+/// Heartbeats that a node may miss before nobody is to be sent to it.
+const MISSED_MAX: u32 = 5;
+
 /// This process among those that share the store.
 pub struct Node {
     meta: Arc<dyn SharedMetaStore>,
@@ -202,6 +205,12 @@ impl Node {
     /// The nodes that are there, as of the last heartbeat.
     pub fn members(&self) -> Vec<Member> {
         self.state.lock().members.clone()
+    }
+
+    /// Whether a node in `region` was heard of just now.
+    pub fn lives_in(&self, region: &str) -> bool {
+        let limit = self.settings.heartbeat * MISSED_MAX;
+        self.state.lock().members.iter().any(|member| member.region == region && member.silence <= limit)
     }
 
     /// Tells that this node lives, and looks after the others, until it leaves.

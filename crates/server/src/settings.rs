@@ -99,6 +99,27 @@ declare_settings! {
     /// A file with the key for another region's contents, as NAME=FILE, of the form of `blobs_key_file`. Otherwise the key of `blobs` is used.
     region_blobs_key_file: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS_KEY_FILE", value_name = "NAME=FILE", value_delimiter = ','];
 
+    /// Where clients reach a region, as NAME=https://HOST or NAME=http://HOST:PORT. Give it for every region, this one too. For `region_map`.
+    ///
+    /// Whoever says the host of a region is answered where it came in. So these are not the name that all clients begin with, but names below
+    /// it, as fra.s3.example below s3.example: then more kinds of clients go where they are sent.
+    region_url: Vec<String> = Vec::new(), [env = "UMBRA_REGION_URL", value_name = "NAME=URL", value_delimiter = ','];
+
+    /// A file that says which region is nearest to a client, which is then sent there: lines `NETWORK,REGION`, or a MaxMind database (.mmdb) that tells places.
+    ///
+    /// The smallest network that has a client's address says; a database wants `region_at`. Who asks is sent by S3's 307 `TemporaryRedirect`,
+    /// as far as it can go (`region_redirect`), and never to a region without a node that lives. The address is the one of the connection:
+    /// behind a balancer that hides it there is nothing to tell clients apart. Read again on SIGHUP.
+    region_map: PathBuf = PathBuf::new(), [env = "UMBRA_REGION_MAP", value_name = "FILE"];
+
+    /// Where on earth a region is, in degrees, as NAME=LATITUDE,LONGITUDE: for a `region_map` that tells places. May be given more than once.
+    region_at: Vec<String> = Vec::new(), [env = "UMBRA_REGION_AT", value_name = "NAME=LAT,LON", value_delimiter = ';'];
+
+    /// Which requests `region_map` sends elsewhere: reads without a signature (`unsigned`), or signed ones of all kinds too (`all`).
+    ///
+    /// Every client goes where a read without a signature is sent. Many that sign do not, and fail: see docs/operations.md for which.
+    region_redirect: RegionRedirect = RegionRedirect::Unsigned, [env = "UMBRA_REGION_REDIRECT", value_name = "WHICH"];
+
     /// A geography: several regions near each other, as NAME=REGION,REGION in order of preference. Several, in one variable, are parted by semicolons.
     ///
     /// Buckets with the location `multi:NAME` live in two of its regions. All nodes should be told the same. Without being told there are usa,
@@ -210,6 +231,16 @@ declare_settings! {
 
     /// How log lines look: `human`, or `json` for a collector.
     log_format: LogFormat = LogFormat::Human, [env = "UMBRA_LOG_FORMAT", value_name = "FORMAT"];
+}
+
+/// Which requests are sent to a region that is nearer to their client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RegionRedirect {
+    /// Reads without a signature.
+    Unsigned,
+    /// Signed ones too.
+    All,
 }
 
 /// How log lines look.

@@ -90,7 +90,8 @@ fn refused(layer: &Layer, method: &Method, path: &str, why: &'static str) -> Res
     complete(answer, &layer.ids(), path, Style { is_head: method == Method::HEAD, ..Style::default() })
 }
 
-fn is_passed<B>(request: &Request<B>) -> bool {
+/// Whether another node has passed `request` on.
+pub(super) fn is_passed<B>(request: &Request<B>) -> bool {
     request.extensions().get::<IsPassed>().is_some()
 }
 

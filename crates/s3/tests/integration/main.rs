@@ -11,6 +11,7 @@ mod cors;
 mod held_meta;
 mod listing;
 mod multipart;
+mod nearest;
 mod objects;
 mod permissions;
 mod reading;

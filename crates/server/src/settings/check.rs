@@ -3,7 +3,7 @@
 use umbra_s3::WebHooks;
 
 use super::{Settings, SettingsError};
-use crate::{blob_place::BlobPlace, region_blobs};
+use crate::{blob_place::BlobPlace, region_blobs, region_map};
 
 type Checked = Result<(), SettingsError>;
 
@@ -46,6 +46,9 @@ impl Settings {
             return wrong("blobs", &format!("cannot be used: {why}"));
         }
         if let Err((name, why)) = region_blobs::topology(self) {
+            return wrong(name, &why);
+        }
+        if let Err((name, why)) = region_map::addresses(self) {
             return wrong(name, &why);
         }
         if self.reclaim_grace == 0 {

@@ -14,7 +14,7 @@ use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_cluster::{Node, Relay};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
-use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
+use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, Nearest, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{
     Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, PlacementMetrics, ReclaimHandle, Reclaimer, Sealer,
@@ -134,7 +134,12 @@ impl Parts {
     }
 
     /// The S3 API.
-    pub(super) fn front(&self, settings: &Settings, relay: Option<Relay>) -> std::result::Result<Arc<S3Front>, StartError> {
+    pub(super) fn front(
+        &self,
+        settings: &Settings,
+        relay: Option<Relay>,
+        nearest: Option<Arc<Nearest>>,
+    ) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
             allow_sigv2: settings.allow_sigv2,
@@ -152,6 +157,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             relay,
+            nearest,
         };
         let front = S3Front::new(front, parts);
         Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
