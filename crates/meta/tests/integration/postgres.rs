@@ -2,6 +2,7 @@
 
 mod dumps;
 mod faults;
+mod nearby;
 mod proxy;
 mod server;
 
