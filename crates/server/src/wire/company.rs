@@ -47,7 +47,7 @@ pub(super) struct Company {
     door: Door,
     incarnation: String,
     /// Where the others are told to reach this node.
-    url: Option<String>,
+    pub(super) url: Option<String>,
     tasks: Vec<JoinHandle<()>>,
     listening: Option<JoinHandle<()>>,
     stop: CancellationToken,
