@@ -97,5 +97,5 @@ impl AdminState {
 
 /// The context of a request that goes on to the object layers.
 pub(crate) fn context(request_id: String) -> RequestContext {
-    RequestContext { request_id, shadow_path: Vec::new() }
+    RequestContext { request_id, ..RequestContext::default() }
 }
