@@ -99,8 +99,13 @@ pub enum Leader {
     Nobody,
     /// This node.
     Us,
-    /// The node at this address.
-    At(String),
+    /// Another node.
+    At {
+        /// Where it is reached.
+        url: String,
+        /// This life of it.
+        incarnation: String,
+    },
 }
 
 /// This process among those that share the store.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 use s3s::{Body, S3Error, S3ErrorCode, StdError};
-use umbra_cluster::{Face, IsPassed, Passed, Relay, RelayError};
+use umbra_cluster::{Face, IsPassed, Relay, RelayError};
 use umbra_core::{BucketName, ErrorKind};
 use umbra_store::Bucket;
 
@@ -108,7 +108,7 @@ impl Layer {
     {
         let client = request.extensions().get::<Peer>().map_or_else(|| "127.0.0.1,-,-".to_owned(), Peer::told);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let failure = match relay.pass(request, &Passed { face, client }).await {
+        let failure = match relay.pass(request, face, &client).await {
             Ok(answer) => return answer.map(Body::from),
             Err(failure) => failure,
         };
