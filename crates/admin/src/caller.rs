@@ -91,6 +91,7 @@ mod tests {
             created: Timestamp::default(),
             settings: BucketSettings::default(),
             revision: Revision(1),
+            taken_in: None,
         }
     }
 

@@ -8,7 +8,6 @@ mod doctor;
 mod elsewhere;
 pub(crate) mod extract;
 mod jobs;
-mod location;
 mod nodes;
 mod organizations;
 mod regions;

@@ -48,6 +48,11 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether the store can be reached now: an error where a write would fail whatever it holds. One on this machine need not look.
+    async fn answers(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Deletes a blob and frees its space, at once or once its last reader is done. Deleting what is gone is no error.
     ///
     /// A delete need not survive a crash: a blob that was deleted just before may be back after it.

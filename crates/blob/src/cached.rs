@@ -134,6 +134,10 @@ impl BlobStore for CachedBlobStore {
         self.cache.inner.size_of(id)
     }
 
+    async fn answers(&self) -> Result<()> {
+        self.cache.inner.answers().await
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<()> {
         if !self.cache.pins.doom(id.clone()) {
             return Ok(());

@@ -120,6 +120,10 @@ impl BlobStore for FailingBlobStore {
         self.inner.size_of(id)
     }
 
+    async fn answers(&self) -> Result<()> {
+        self.inner.answers().await
+    }
+
     async fn delete(&self, id: &BlobId) -> Result<()> {
         self.check(&BlobOperation::Delete { id: id.clone() })?;
         self.inner.delete(id).await

@@ -33,7 +33,7 @@ use std::{fmt, future::ready, io, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{TryStreamExt, stream::BoxStream};
-use umbra_client::S3Client;
+use umbra_client::{GetOptions, S3Client};
 use umbra_core::{ByteRange, Entity, ErrorKind, Random, SystemRandom};
 
 pub use self::settings::RemoteSettings;
@@ -110,6 +110,14 @@ impl BlobStore for S3BlobStore {
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {
         Address::decode(id).map(|address| address.length)
+    }
+
+    async fn answers(&self) -> Result<()> {
+        // Whatever it says of an object that is not there, it is there to say it.
+        match self.engine.client.head_object(&format!("{}answers", self.engine.prefix), &GetOptions::default()).await {
+            Err(error) if error.s3().is_none_or(|told| told.status >= 500) && !is_gone(&error) => Err(failed("reach the engine")(error)),
+            _ => Ok(()),
+        }
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {

@@ -1,8 +1,8 @@
-//! What S3's optional features add to an object: retention, ACLs, encryption.
+//! What optional features add to an object: retention, ACLs, encryption, regions.
 
-use crate::Timestamp;
+use crate::{Narrowed, Timestamp};
 
-/// What an object carries of S3's optional features. The default is an object without any of them, and costs nothing.
+/// What an object carries of optional features. The default is an object without any of them, and costs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// What keeps a version from being deleted.
@@ -11,6 +11,8 @@ pub struct Attributes {
     pub acl: Option<Acl>,
     /// How its content is encrypted, as clients see it.
     pub encryption: Option<Encryption>,
+    /// Where its content is to live, within what its bucket allows; `None`: where the bucket's location says.
+    pub narrowed: Option<Narrowed>,
 }
 
 /// What keeps a version from being deleted.

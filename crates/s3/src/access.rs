@@ -257,6 +257,7 @@ mod tests {
             created: Timestamp::default(),
             settings: BucketSettings::default(),
             revision: umbra_meta::Revision(1),
+            taken_in: None,
         }
     }
 

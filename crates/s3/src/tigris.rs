@@ -10,7 +10,6 @@ mod cors;
 mod document;
 mod hook;
 mod lifecycle;
-mod location;
 mod metadata;
 mod operation;
 mod presign;
@@ -19,7 +18,6 @@ mod shadow;
 mod update;
 
 pub(crate) use self::{
-    location::parse as parse_location,
     operation::{Operation, wants_json},
     routes::{Routes, Tigris},
     update::storage_class,

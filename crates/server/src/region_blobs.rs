@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use umbra_store::is_region_name;
+use umbra_core::{Geography, Region};
+use umbra_store::Topology;
 
 use crate::{
     blob_place::{BlobPlace, BucketPlace},
@@ -12,7 +13,7 @@ use crate::{
 /// Another region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OtherRegion {
-    pub(crate) name: String,
+    pub(crate) name: Region,
     pub(crate) place: BucketPlace,
     /// A file with the key for it; empty where it is that of `blobs`.
     pub(crate) key_file: PathBuf,
@@ -27,13 +28,12 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
     let mut regions: Vec<OtherRegion> = Vec::new();
     for given in &settings.region_blobs {
         let (name, url) = given.split_once('=').ok_or_else(|| wrong("must be of the form NAME=s3://BUCKET/PREFIX?…".to_owned()))?;
-        if !is_region_name(name) {
-            return Err(wrong("must begin with the name of a region: up to 32 letters, digits and dashes".to_owned()));
-        }
+        let name = Region::parse(name)
+            .map_err(|_| wrong("must begin with the name of a region: up to 32 letters, digits and dashes".to_owned()))?;
         let BlobPlace::Bucket(place) = BlobPlace::parse(url).map_err(|why| wrong(format!("cannot be used for {name}: {why}")))? else {
             return Err(wrong(format!("must name a bucket for {name}")));
         };
-        if name == settings.region || regions.iter().any(|region| region.name == name) {
+        if name.as_str() == settings.region || regions.iter().any(|region| region.name == name) {
             return Err(wrong(format!("names {name} twice, or it is this server's own")));
         }
         let place_name = BlobPlace::Bucket(place.clone()).name();
@@ -41,7 +41,8 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
             return Err(wrong(format!("has two regions at {place_name}: name each one's prefix after it")));
         }
         places.push(place_name);
-        regions.push(OtherRegion { name: name.to_owned(), place, key_file: keys.remove(name).unwrap_or_default() });
+        let key_file = keys.remove(name.as_str()).unwrap_or_default();
+        regions.push(OtherRegion { name, place, key_file });
     }
     if let Some((name, _)) = keys.pop_first() {
         return Err(("region_blobs_key_file", format!("names {name}, which is not in region_blobs")));
@@ -49,7 +50,7 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
     if regions.is_empty() {
         return Ok(regions);
     }
-    if settings.region == "auto" || !is_region_name(&settings.region) {
+    if settings.region == "auto" || Region::parse(&settings.region).is_err() {
         return Err((
             "region",
             "must name this server's region, with up to 32 letters, digits and dashes, where there are others".to_owned(),
@@ -59,6 +60,42 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
         return Err(wrong("needs a bucket for this region's contents, and a database: give blobs and metadata".to_owned()));
     }
     Ok(regions)
+}
+
+/// The regions of the store, seen from this server: none where there are no others. Says what is wrong with the setting that it names first.
+pub(crate) fn topology(settings: &Settings) -> Result<Topology, (&'static str, String)> {
+    let others = parse(settings)?;
+    let geographies = geographies(settings).map_err(|why| ("geography", why))?;
+    if others.is_empty() {
+        return match geographies.is_empty() {
+            true => Ok(Topology::default()),
+            false => Err(("geography", "groups regions, and there are none: give region_blobs".to_owned())),
+        };
+    }
+    let own = Region::parse(&settings.region).map_err(|error| ("region", error.message().to_owned()))?;
+    let others = others.into_iter().map(|region| region.name);
+    Topology::new(own, others, geographies).map_err(|error| ("geography", error.message().to_owned()))
+}
+
+fn geographies(settings: &Settings) -> Result<Vec<(Geography, Vec<Region>)>, String> {
+    let mut read: Vec<(Geography, Vec<Region>)> = Vec::new();
+    for given in &settings.geography {
+        let (name, regions) = given.split_once('=').ok_or("must be of the form NAME=REGION,REGION")?;
+        let name = Geography::parse(name).map_err(|error| error.message().to_owned())?;
+        let mut grouped = Vec::new();
+        for region in regions.split(',') {
+            let region = Region::parse(region).map_err(|error| error.message().to_owned())?;
+            if grouped.contains(&region) {
+                return Err(format!("names {region} twice in {name}"));
+            }
+            grouped.push(region);
+        }
+        if read.iter().any(|(known, _)| *known == name) {
+            return Err(format!("names {name} twice"));
+        }
+        read.push((name, grouped));
+    }
+    Ok(read)
 }
 
 fn key_files(settings: &Settings) -> Result<BTreeMap<String, PathBuf>, (&'static str, String)> {

@@ -4,23 +4,19 @@
 //! variable, a key of the settings file and a line of `umbra settings --print-default`. Flags win over the environment, the
 //! environment over the file, the file over the defaults.
 
+mod check;
 mod declare;
+mod load;
 mod metadata_url;
 mod print;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use umbra_s3::WebHooks;
-
-use crate::{blob_place::BlobPlace, region_blobs};
 
 use declare::declare_settings;
+pub(crate) use load::SettingsError;
 pub(crate) use metadata_url::MetadataUrl;
 pub(crate) use print::{print_default, print_effective, tell_defaults};
 
@@ -88,12 +84,18 @@ declare_settings! {
 
     /// The contents of another region, as NAME=s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME. Give every other region.
     ///
-    /// It needs `metadata`, `blobs` and `region`. What is written here stays here; what other regions have is fetched from there once, and a copy
+    /// It needs `metadata`, `blobs` and `region`. What is written here stays here, unless its bucket lives elsewhere; what other regions have is fetched from there once, and a copy
     /// kept in `blobs`. Every region needs a prefix or bucket of a name of its own. Without it there are no regions, and nothing of this.
     region_blobs: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS", value_name = "NAME=URL", value_delimiter = ','];
 
     /// A file with the key for another region's contents, as NAME=FILE, of the form of `blobs_key_file`. Otherwise the key of `blobs` is used.
     region_blobs_key_file: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS_KEY_FILE", value_name = "NAME=FILE", value_delimiter = ','];
+
+    /// A geography: several regions near each other, as NAME=REGION,REGION in order of preference. Several, in one variable, are parted by semicolons.
+    ///
+    /// Buckets with the location `multi:NAME` live in two of its regions. All nodes should be told the same. Without being told there are usa,
+    /// of sjc, ord and iad, and eur, of ams, fra and lhr, as far as the store has these regions.
+    geography: Vec<String> = Vec::new(), [env = "UMBRA_GEOGRAPHY", value_name = "NAME=REGION,REGION", value_delimiter = ';'];
 
     /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
     ///
@@ -212,29 +214,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Why the settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SettingsError {
-    /// The file cannot be read.
-    #[error("cannot read the settings file {0}")]
-    Read(PathBuf, #[source] std::io::Error),
-    /// The file is not what it should be.
-    #[error("in the settings file {0}: {1}")]
-    File(PathBuf, String),
-    /// A value makes no sense.
-    #[error("the setting {0} {1}")]
-    Value(&'static str, String),
-}
-
 impl Settings {
-    /// Puts the settings together: what `given` has (flags and environment), else what the file has, else the defaults.
-    pub(crate) fn load(given: SettingsLayer, file: Option<&Path>) -> Result<Self, SettingsError> {
-        let file = file.map(SettingsLayer::read).transpose()?.unwrap_or_default();
-        let settings = Self::from_layer(given.or(file));
-        settings.check()?;
-        Ok(settings)
-    }
-
     /// Whether the addresses speak TLS.
     pub(crate) fn has_tls(&self) -> bool {
         !self.tls_cert.as_os_str().is_empty()
@@ -249,85 +229,6 @@ impl Settings {
     pub(crate) fn website_listen(&self) -> Option<SocketAddr> {
         self.website_listen.parse().ok()
     }
-
-    fn check(&self) -> Result<(), SettingsError> {
-        let wrong = |name, why: &str| Err(SettingsError::Value(name, why.to_owned()));
-        if self.tls_cert.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
-            return wrong("tls_cert", "and the setting tls_key go together: give both or neither");
-        }
-        if let Err(why) = BlobPlace::parse(&self.blobs) {
-            return wrong("blobs", &format!("cannot be used: {why}"));
-        }
-        if let Err((name, why)) = region_blobs::parse(self) {
-            return Err(SettingsError::Value(name, why));
-        }
-        if self.hydration_memory_mib == 0 {
-            return wrong("hydration_memory_mib", "must not be 0");
-        }
-        if !self.metadata.is_embedded() && !self.metadata.is_database() {
-            return wrong("metadata", "must be empty or begin with postgres://");
-        }
-        if self.metadata_connections == 0 {
-            return wrong("metadata_connections", "must not be 0");
-        }
-        if self.max_connections == 0 {
-            return wrong("max_connections", "must not be 0");
-        }
-        if self.reclaim_grace == 0 {
-            return wrong("reclaim_grace", "must not be 0: readers need a moment to finish");
-        }
-        if let Err(error) = WebHooks::parse(self.webhook.iter().map(String::as_str)) {
-            return wrong("webhook", &format!("cannot be used: {error}"));
-        }
-        if self.lifecycle_day == 0 {
-            return wrong("lifecycle_day", "must not be 0");
-        }
-        if !self.website_listen.is_empty() && self.website_listen().is_none() {
-            return wrong("website_listen", "must be an address and a port, as 127.0.0.1:9002");
-        }
-        if !self.node_listen.is_empty() && self.node_listen().is_none() {
-            return wrong("node_listen", "must be an address and a port, as 10.0.0.1:9003");
-        }
-        if !self.node_listen.is_empty() && self.metadata.is_embedded() {
-            return wrong("node_listen", "needs a metadata database that nodes share: give the setting metadata");
-        }
-        if !self.node_url.is_empty() && (self.node_listen.is_empty() || !is_plain_url(&self.node_url) || self.node_url.starts_with("https"))
-        {
-            return wrong("node_url", "must be of the form http://HOST:PORT, and needs node_listen");
-        }
-        if self.node_listen().is_some_and(|address| address.ip().is_unspecified()) && self.node_url.is_empty() {
-            return wrong("node_listen", "is every address of this machine: say in node_url which of them the others are to use");
-        }
-        if self.access_log_interval == 0 {
-            return wrong("access_log_interval", "must not be 0: every request would be an object of its own");
-        }
-        if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return wrong("region", "must consist of letters, digits and dashes");
-        }
-        if !self.public_url.is_empty() && !is_plain_url(&self.public_url) {
-            return wrong("public_url", "must be of the form http://HOST:PORT or https://HOST:PORT");
-        }
-        Ok(())
-    }
-}
-
-impl SettingsLayer {
-    fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = fs::read_to_string(path).map_err(|error| SettingsError::Read(path.to_owned(), error))?;
-        Self::parse(&text).map_err(|message| SettingsError::File(path.to_owned(), message))
-    }
-
-    fn parse(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let message = error.message().replace('\n', " ");
-            line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
-        })
-    }
-}
-
-fn is_plain_url(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/")
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl Shadow {
         let Some(held) = self.hold_key(look, key, &change, &replaced).await? else { return Ok(CopyEnd::Superseded) };
         let done = match change {
             Change::Object(stored) => {
-                let body = match self.native().open(stored, &GetOptions::default()).await {
+                let body = match self.native().open(look.bucket, stored, &GetOptions::default()).await {
                     Ok(object) => object.body,
                     Err(error) => {
                         held.intent.withdraw().await;
@@ -158,7 +158,7 @@ impl Shadow {
     /// One PUT. The last chunk is withheld until the key is locked and the write journalled.
     async fn copy_whole(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, there: Option<&ObjectInfo>) -> Result<CopyEnd> {
         let replaced = self.replacing(look, there).await?;
-        let body = match self.native().open(stored, &GetOptions::default()).await {
+        let body = match self.native().open(look.bucket, stored, &GetOptions::default()).await {
             Ok(object) => object.body,
             Err(error) => return self.unless_superseded(look, key, stored, error).await,
         };
@@ -227,7 +227,7 @@ impl Shadow {
             // A shadow that was switched meanwhile takes no more of it.
             self.fresh(look.bucket).await?;
             let range = RangeSpec::From { first, last: Some(first + size - 1) };
-            let object = self.native().open(stored, &GetOptions { range: Some(range), ..GetOptions::default() }).await?;
+            let object = self.native().open(look.bucket, stored, &GetOptions { range: Some(range), ..GetOptions::default() }).await?;
             etags.push((*number, look.paced.put_part(&look.path, key, upload, *number, *size, object.body).await?));
             first += size;
         }

@@ -194,7 +194,7 @@ impl Hydration {
         let size: usize = small.iter().map(Bytes::len).sum();
         if size <= limits::INLINE_BYTES_MAX {
             let integrity = Integrity { sealing: self.sealing(), ..Integrity::default() };
-            publish(self.native.ingest(Body::from_bytes(small.concat()), integrity).await?).await?;
+            publish(self.native.ingest(&self.bucket, None, Body::from_bytes(small.concat()), integrity).await?).await?;
         } else {
             let extent = self.store(small, is_read).await?;
             let blob = extent.blob.clone();

@@ -72,7 +72,7 @@ impl Shadow {
                 let held = shadow.0.part_locks.lock(bucket.partition, &lock).await;
                 shadow.fresh(&bucket).await.map(|_| held)
             };
-            match store_on_both(shadow.native(), body, integrity, write, journal).await {
+            match store_on_both(shadow.native(), (&bucket, options.attributes.narrowed.as_ref()), body, integrity, write, journal).await {
                 Outcome::Refused(error) => Err(told_of_mirror(error)),
                 Outcome::Failed { error, .. } => Err(told_of_mirror(error.into())),
                 Outcome::Stored { content, written, journal: _held } => {

@@ -173,7 +173,7 @@ impl Shadow {
             check_read(&options.preconditions, &info)?;
             let range = options.range.map(|range| range.resolve(info.size)).transpose()?;
             let span = range.unwrap_or(ByteRange::new(0, info.size));
-            let mut reader = transfer.read(self.native().sealed_blobs(None), span);
+            let mut reader = transfer.read(self.native().sealed_blobs(bucket, None, None), span);
             return match reader.prime().await {
                 Ok(()) => Ok(Some(GetObject { info: (*info).clone(), range, body: reader.into_body() })),
                 // Nothing has been answered yet: a clean restart.

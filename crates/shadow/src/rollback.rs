@@ -208,7 +208,7 @@ impl Shadow {
         if difference.fields != [Field::ETag] {
             return Ok(false);
         }
-        let local = self.native().open(stored, &GetOptions::default()).await?.body;
+        let local = self.native().open(look.bucket, stored, &GetOptions::default()).await?.body;
         let origin = look.paced.get(&look.path, key, None, Some(&there.etag)).await?.body;
         match compare(local.into_stream(), origin.into_stream()).await {
             Compared::Same => Ok(true),

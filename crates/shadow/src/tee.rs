@@ -9,8 +9,8 @@ use std::future::Future;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
-use umbra_core::{Body, Error, ErrorKind, Fault, Result};
-use umbra_store::{Content, Integrity, Native};
+use umbra_core::{Body, Error, ErrorKind, Fault, Narrowed, Result};
+use umbra_store::{Bucket, Content, Integrity, Native};
 
 use crate::origin::{OriginError, Result as OriginResult};
 
@@ -40,10 +40,11 @@ pub(crate) enum Outcome<T, J> {
     },
 }
 
-/// Stores `body` here, and at the origin by `write`, which gets the body's size. Between the two, when ours is durable and the origin still
+/// Stores `body` here, for an object of a bucket that is narrowed by its writer or not, and at the origin by `write`, which gets the body's size. Between the two, when ours is durable and the origin still
 /// lacks the last bytes, `journal` is called; if it fails, the origin never gets them.
 pub(crate) async fn store_on_both<T, F, J, G>(
     native: &Native,
+    (bucket, narrowed): (&Bucket, Option<&Narrowed>),
     body: Body,
     integrity: Integrity,
     write: impl FnOnce(u64, Body) -> F,
@@ -59,7 +60,7 @@ where
     };
     let Tee { local, origin, begun, verdict } = tee(body);
     let ours = async {
-        let content = native.ingest(local, integrity).await?;
+        let content = native.ingest(bucket, narrowed, local, integrity).await?;
         match journal(&content).await {
             Ok(journal) => {
                 // The pump may be gone because the origin gave up: its answer tells.

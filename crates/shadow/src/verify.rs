@@ -115,7 +115,7 @@ impl Shadow {
     async fn compare_contents(&self, look: &Look<'_>, key: &ObjectKey, stored: &Stored, etag: &ETag) -> Result<Option<Found>> {
         let size = stored.object.size;
         let unreadable = |error: &Error| format!("cannot be read here: {}", error.message());
-        let local = match self.native().open(stored, &GetOptions::default()).await {
+        let local = match self.native().open(look.bucket, stored, &GetOptions::default()).await {
             Ok(object) => object.body,
             Err(error) => return self.unless_changed(look, key, stored, unreadable(&error)).await,
         };

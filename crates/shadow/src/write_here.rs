@@ -34,7 +34,7 @@ impl Shadow {
     ) -> Result<PutObject> {
         let PutOptions { headers, metadata, tags, attributes, preconditions, integrity, cause } = options;
         let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
-        let content = self.native().ingest(body, integrity).await?;
+        let content = self.native().ingest(bucket, attributes.narrowed.as_ref(), body, integrity).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
         let new = NewObject { headers, metadata, tags, attributes, cause };

@@ -107,7 +107,7 @@ impl Shadow {
                 let put = Intended::Put { etag: ETag::from_md5(content.md5), size: content.size, metadata: mark };
                 shadow.journal(&cx, &bucket, &key, &preconditions, &origin, put)
             };
-            match store_on_both(shadow.native(), body, integrity, write, journal).await {
+            match store_on_both(shadow.native(), (&bucket, attributes.narrowed.as_ref()), body, integrity, write, journal).await {
                 Outcome::Refused(error) => Err(error),
                 Outcome::Failed { error, journal } => Err(origin_failed(journal.intent, error).await),
                 Outcome::Stored { content, written, journal } => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use umbra_core::{BucketName, Error, ErrorKind, Result, ShadowSettings, Timestamp};
+use umbra_core::{BucketName, Error, ErrorKind, Location, Region, Result, ShadowSettings, Timestamp};
 use umbra_meta::{Partition, Revision};
 
 use crate::Extras;
@@ -22,6 +22,9 @@ pub struct Bucket {
     pub settings: BucketSettings,
     /// The revision of its settings: the fence that every write checks.
     pub revision: Revision,
+    /// The region in which the request came in that this snapshot is for; `None`: in this node's. What it brings lives there, where the bucket's
+    /// location says nothing else. No property of the bucket: whoever answers for another node sets it in its own copy.
+    pub taken_in: Option<Region>,
 }
 
 /// What the owner of a bucket can change.
@@ -31,8 +34,8 @@ pub struct BucketSettings {
     pub state: BucketState,
     /// Whether anyone may read its objects.
     pub public: bool,
-    /// Where objects are to live: `global`, `multi:GEO`, `dual:A,B` or `single:REGION`.
-    pub location: String,
+    /// Where objects are to live. Without effect in a store without regions.
+    pub location: Location,
     /// Where the old data lives.
     pub shadow: Option<ShadowSettings>,
     /// Grows each time the shadow is set or cleared.
@@ -84,7 +87,7 @@ impl Default for BucketSettings {
         Self {
             state: BucketState::Active,
             public: false,
-            location: "global".to_owned(),
+            location: Location::Global,
             shadow: None,
             generation: 0,
             versioning: Versioning::Off,

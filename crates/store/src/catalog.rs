@@ -29,7 +29,7 @@ mod store_identity;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -43,7 +43,7 @@ use umbra_meta::{Entry, KeyRange, MetaStore, Partition, Projection, key::root};
 pub use self::{access_keys::NewKey, buckets::Usage, organizations::Organization};
 
 use self::cache::Cache;
-use crate::{AccessKey, Bucket, Sealer};
+use crate::{AccessKey, Bucket, Sealer, Topology};
 
 /// How often a change is tried again that lost a race, before it is given up as [`ErrorKind::Conflict`].
 const ATTEMPTS_MAX: usize = 64;
@@ -72,6 +72,7 @@ struct Shared {
     /// Held from before a bucket or key is changed until the cache tells of it: changes reach the cache in their order.
     changes: Mutex<()>,
     destroyed: Arc<Notify>,
+    topology: OnceLock<Arc<Topology>>,
     /// Whether other processes may have the store open too.
     is_shared: bool,
     /// Whether this process may change the catalog.
@@ -135,6 +136,7 @@ impl Catalog {
             keys: Cache::new(),
             changes: Mutex::new(()),
             destroyed: Arc::new(Notify::new()),
+            topology: OnceLock::new(),
             is_shared,
             leads: AtomicBool::new(false),
             stored: parking_lot::Mutex::default(),
@@ -145,6 +147,17 @@ impl Catalog {
     /// The store's id: random, made once.
     pub fn store_id(&self) -> &str {
         &self.shared.store_id
+    }
+
+    /// Tells which regions the store has: once, before anything is asked of it. Otherwise it has none.
+    pub fn set_topology(&self, topology: Arc<Topology>) {
+        let is_first = self.shared.topology.set(topology).is_ok();
+        debug_assert!(is_first, "the regions of a store are told once, and before they are asked for");
+    }
+
+    /// The regions of the store.
+    pub fn topology(&self) -> &Topology {
+        self.shared.topology.get_or_init(Arc::default)
     }
 
     /// What secrets are sealed with.

@@ -13,7 +13,7 @@ pub mod lifecycle;
 mod md5_pool;
 mod native;
 mod objects;
-mod placement;
+pub mod placement;
 mod reclaim;
 mod record;
 mod seal;
@@ -46,7 +46,7 @@ pub use objects::{
     Integrity, ListOptions, ListPage, ListSource, ListStart, ListUploads, ListVersions, ListedObject, ListedPart, ListedUpload,
     ListedVersion, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
-pub use placement::{PlacedBlobStore, PlacementMetrics, PlacementParts, is_region_name};
+pub use placement::{PlacedBlobStore, Placement, PlacementMetrics, PlacementParts, Topology};
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};
 pub use seal::Sealer;

@@ -30,6 +30,7 @@ mod list_versions;
 mod lock;
 mod note;
 mod part;
+mod places;
 mod plan;
 mod publish;
 mod publish_copy;
@@ -66,8 +67,8 @@ pub use self::{
 };
 use crate::{
     AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity,
-    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, PutObject, PutOptions,
-    ReclaimHandle, Terms, UploadsPage, VersionsPage,
+    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, PlacedBlobStore,
+    PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
 
@@ -92,6 +93,7 @@ pub struct NativeParts {
 #[derive(Clone)]
 pub struct Native {
     parts: Arc<NativeParts>,
+    placed: Option<PlacedBlobStore>,
     bell: EventBell,
     order: EventOrder,
     md5s: Md5Pool,
@@ -101,7 +103,7 @@ impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
         let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        Self { parts: Arc::new(parts), bell: EventBell::default(), order, md5s: Md5Pool::default() }
+        Self { parts: Arc::new(parts), placed: None, bell: EventBell::default(), order, md5s: Md5Pool::default() }
     }
 
     /// Where records are.
@@ -109,7 +111,12 @@ impl Native {
         &self.parts.meta
     }
 
-    /// Where bytes are.
+    /// The same, in a store with regions: contents go where buckets want them.
+    pub fn in_regions(self, placed: PlacedBlobStore) -> Self {
+        Self { placed: Some(placed), ..self }
+    }
+
+    /// Where bytes are, for whoever deletes them. What is read and written goes by [`Native::blobs_of`].
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
         &self.parts.blobs
     }
@@ -183,7 +190,7 @@ impl Objects for Native {
             let current = self.find(bucket, key).await?;
             check_write(&preconditions, current.as_ref().map(|stored| &stored.object.etag))?;
         }
-        let content = self.ingest(body, integrity).await?;
+        let content = self.ingest(bucket, attributes.narrowed.as_ref(), body, integrity).await?;
         self.publish(bucket, key, content, NewObject { headers, metadata, tags, attributes, cause }, &preconditions, Terms::default()).await
     }
 
@@ -270,7 +277,8 @@ impl Objects for Native {
     ) -> Result<PutObject> {
         let upload = self.find_upload(bucket, part.key, part.upload).await?;
         let integrity = part_integrity(&upload.record.options, integrity)?;
-        let content = self.ingest_inlining(body, integrity, 0).await?;
+        let narrowed = upload.record.options.attributes.narrowed.as_ref();
+        let content = self.ingest_inlining(self.blobs_of(bucket, narrowed), body, integrity, 0).await?;
         self.publish_part(bucket, part, content).await
     }
 

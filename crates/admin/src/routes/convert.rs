@@ -32,7 +32,7 @@ pub(crate) fn bucket(bucket: &Bucket) -> BucketView {
         organization: bucket.organization.clone(),
         created: rfc3339(bucket.created),
         public: bucket.settings.public,
-        location: bucket.settings.location.clone(),
+        location: bucket.settings.location.to_string(),
         shadow,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use umbra_core::{BucketName, Error};
+use umbra_core::{BucketName, Error, Location};
 use umbra_shadow::AttachRequest;
 use umbra_store::{Bucket, BucketSettings, NewKey, Role};
 
@@ -12,7 +12,7 @@ use crate::{
     api::{CreateBucket, CreatedBucket, ShadowRequest},
     caller::Caller,
     error::{ApiError, ApiResult},
-    routes::{RequestId, convert, extract::JsonBody, location, to_the_end},
+    routes::{RequestId, convert, extract::JsonBody, to_the_end},
     state::{AdminState, context},
 };
 
@@ -43,8 +43,7 @@ fn check(caller: &Caller, request: CreateBucket, request_id: String) -> ApiResul
     let organization = caller.one_organization(request.organization.as_deref())?;
     let mut settings = BucketSettings { public: request.public, ..BucketSettings::default() };
     if let Some(place) = request.location {
-        location::check(&place)?;
-        settings.location = place;
+        settings.location = Location::parse(&place)?;
     }
     let attach = request.shadow.map(|shadow| complete(shadow, &name)).transpose()?;
     Ok(Plan { name, organization, may_create_organization: caller.is_root(), settings, attach, request_id })

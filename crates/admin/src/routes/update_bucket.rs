@@ -4,13 +4,14 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use umbra_core::Location;
 use umbra_store::Bucket;
 
 use crate::{
     api::{BucketView, UpdateBucket},
     caller::Caller,
     error::{ApiError, ApiResult},
-    routes::{RequestId, convert, create_bucket::complete, extract::JsonBody, location, to_the_end},
+    routes::{RequestId, convert, create_bucket::complete, extract::JsonBody, to_the_end},
     state::{AdminState, context},
 };
 
@@ -21,12 +22,13 @@ pub(crate) async fn update(
     Path(name): Path<String>,
     JsonBody(request): JsonBody<UpdateBucket>,
 ) -> ApiResult<Json<BucketView>> {
-    check(&request)?;
+    let location = check(&request)?;
     let bucket = state.managed_bucket(&caller, &name).await?;
-    to_the_end(async move { carry_out(&state, &bucket, request, request_id).await.map(Json) }).await
+    to_the_end(async move { carry_out(&state, &bucket, request, location, request_id).await.map(Json) }).await
 }
 
-fn check(request: &UpdateBucket) -> ApiResult<()> {
+/// Refuses contradictions; gives the location that was asked for.
+fn check(request: &UpdateBucket) -> ApiResult<Option<Location>> {
     let shadow = request.shadow.as_ref().is_some_and(|shadow| !shadow.is_empty());
     if request.clear_shadow && shadow {
         return Err(ApiError::invalid("the shadow can be cleared or changed, not both"));
@@ -37,11 +39,20 @@ fn check(request: &UpdateBucket) -> ApiResult<()> {
     if !shadow && !request.clear_shadow && request.public.is_none() && request.location.is_none() {
         return Err(ApiError::invalid("nothing to change"));
     }
-    request.location.as_deref().map_or(Ok(()), location::check)
+    Ok(request.location.as_deref().map(Location::parse).transpose()?)
 }
 
-async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, request_id: String) -> ApiResult<BucketView> {
+async fn carry_out(
+    state: &AdminState,
+    bucket: &Bucket,
+    request: UpdateBucket,
+    location: Option<Location>,
+    request_id: String,
+) -> ApiResult<BucketView> {
     let mut latest = None;
+    if let Some(location) = location.as_ref().filter(|location| **location != bucket.settings.location) {
+        state.catalog.topology().check(location)?;
+    }
     // What the origin has a say in comes first: if it fails, nothing has changed.
     if request.clear_shadow {
         latest = Some(state.shadow.detach(&context(request_id), bucket, request.force).await?);
@@ -49,12 +60,12 @@ async fn carry_out(state: &AdminState, bucket: &Bucket, request: UpdateBucket, r
         let attach = if bucket.settings.shadow.is_some() { convert::attach(shadow)? } else { complete(shadow, &bucket.name)? };
         latest = Some(state.shadow.attach(&context(request_id), bucket, attach).await?);
     }
-    if request.public.is_some() || request.location.is_some() {
+    if request.public.is_some() || location.is_some() {
         let mut change = |settings: &mut umbra_store::BucketSettings| {
             if let Some(public) = request.public {
                 settings.set_public(public)?;
             }
-            if let Some(location) = &request.location {
+            if let Some(location) = &location {
                 settings.location.clone_from(location);
             }
             Ok(())

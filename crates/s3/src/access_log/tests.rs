@@ -18,5 +18,6 @@ pub(super) fn source_of(partition: u64, logging: Logging) -> Bucket {
         created: Timestamp::default(),
         settings: BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() },
         revision: umbra_meta::Revision(1),
+        taken_in: None,
     }
 }

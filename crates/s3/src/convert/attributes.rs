@@ -29,7 +29,7 @@ macro_rules! asked {
             bucket,
         )?;
         let encryption = sealing.as_ref().map(umbra_store::Sealing::told);
-        (umbra_core::Attributes { lock, acl: None, encryption }, sealing)
+        (umbra_core::Attributes { lock, acl: None, encryption, narrowed: None }, sealing)
     }};
 }
 

@@ -11,7 +11,9 @@ use s3s::{
     },
 };
 use umbra_core::{BucketName, Entity, ErrorKind, Fault};
-use umbra_store::{AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Versioning};
+use umbra_store::{
+    AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Topology, Versioning,
+};
 
 use super::{Operations, bucket_ownership};
 use crate::{
@@ -34,7 +36,7 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
-    let mut settings = new_settings(&request.headers, input.acl.as_ref())?;
+    let mut settings = new_settings(&request.headers, input.acl.as_ref(), operations.catalog.topology())?;
     if input.object_lock_enabled_for_bucket == Some(true) {
         settings.versioning = Versioning::Enabled;
         Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings::default());
@@ -70,7 +72,7 @@ async fn organization(operations: &Operations, key: &AccessKey) -> Result<String
 }
 
 /// What the request says of the new bucket, in S3's way and in Tigris's.
-fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>) -> Result<BucketSettings, Failure> {
+fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>, topology: &Topology) -> Result<BucketSettings, Failure> {
     let class = headers.get("x-amz-storage-class").map(|class| class.to_str().map_err(|_| S3ErrorCode::InvalidStorageClass)).transpose()?;
     let extras = Extras {
         lists_publicly: lists_publicly(headers)?.unwrap_or(false),
@@ -81,7 +83,7 @@ fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>) -> Result<Bu
     let public = is_tigris(headers) && is_public(acl)?;
     Ok(BucketSettings {
         public,
-        location: tigris::parse_location(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
+        location: topology.location_of(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
         extras: Arc::new(extras),
         ..BucketSettings::default()
     })

@@ -6,7 +6,7 @@ use s3s::{Body, S3ErrorCode, S3Response};
 use serde_json::{Value, json};
 use umbra_store::{AccessKey, Bucket, Usage};
 
-use super::{answer, location, metadata::rfc3339, operation::parameters, routes::Tigris};
+use super::{answer, metadata::rfc3339, operation::parameters, routes::Tigris};
 use crate::{call::Call, error::Failure, operations::list_buckets};
 
 /// Lists the buckets that the caller reaches, a page at a time.
@@ -36,7 +36,7 @@ fn shown(bucket: &Bucket) -> Value {
     json!({
         "Name": bucket.name.as_str(),
         "CreationDate": rfc3339(bucket.created),
-        "Regions": location::shown(&bucket.settings.location),
+        "Regions": bucket.settings.location.to_places(),
         "Type": "Regular",
         "Visibility": { "IsPublic": bucket.settings.public },
         "ForkInfo": { "HasChildren": false, "Parents": [] },

@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use umbra_core::{Error, ShadowSettings, Timestamp};
 use umbra_store::{Action, Bucket, Extras};
 
-use super::{answer, cors, hook, lifecycle, location, routes::Tigris};
+use super::{answer, cors, hook, lifecycle, routes::Tigris};
 use crate::{access::Stated, call::Call, convert::headers::STANDARD, error::Failure};
 
 /// What shows the same in S3's way. Where one of them is denied, so is the whole.
@@ -51,7 +51,7 @@ fn settings(bucket: &Bucket) -> Result<Map<String, Value>, Failure> {
     let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
     show("name", bucket.name.as_str().into());
     show("type", 0.into());
-    show("object_regions", location::shown(&bucket.settings.location).into());
+    show("object_regions", bucket.settings.location.to_places().into());
     show("storage_class", extras.storage_class.as_deref().unwrap_or(STANDARD).into());
     show("acl_settings", json!({ "allow_object_acl": extras.allows_object_acls }));
     show("protection", json!({ "protected": extras.protected }));

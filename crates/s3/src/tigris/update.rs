@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{Body, S3Error, S3ErrorCode, S3Response};
 use serde_json::{Map, Value, json};
-use umbra_core::{Error, ErrorKind, Fault, Result as CoreResult};
+use umbra_core::{Error, ErrorKind, Fault, Location, Result as CoreResult};
 use umbra_store::{Action, Bucket, BucketSettings, Catalog, CorsRule, Extras, Notifications, ObjectOwnership, lifecycle::LifecycleRule};
 
-use super::{answer, cors, document::malformed, hook, lifecycle, location, routes::Tigris, shadow};
+use super::{answer, cors, document::malformed, hook, lifecycle, routes::Tigris, shadow};
 use crate::{
     access::Stated,
     call::Call,
@@ -26,7 +26,7 @@ const HEADERS_MAX: usize = 10;
 enum Change {
     Public(bool),
     ListsPublicly(bool),
-    Location(String),
+    Location(Location),
     ObjectAcls(bool),
     Protected(bool),
     StorageClass(Option<String>),
@@ -95,7 +95,7 @@ fn change(name: &str, value: Value, bucket: &Bucket, catalog: &Catalog) -> Resul
         return Ok(None);
     }
     Ok(Some(match name {
-        "object_regions" => Change::Location(location::parse(&text(name, &value)?)?),
+        "object_regions" => Change::Location(location(&text(name, &value)?, &bucket.settings, catalog)?),
         "storage_class" => Change::StorageClass(storage_class(&text(name, &value)?)?),
         "cache_control" => Change::CacheControl(header_value(text(name, &value)?)?),
         "website" => Change::Domain(domain(&text(name, &value["domain_name"])?)?),
@@ -116,6 +116,15 @@ fn change(name: &str, value: Value, bucket: &Bucket, catalog: &Catalog) -> Resul
         "shares" => return Err(unserved("sharing with a team or a user is")),
         other => return Err(unserved(&format!("the setting {other:?} is"))),
     }))
+}
+
+/// Where objects are to live. What the bucket has already is taken again, whatever the store has.
+fn location(places: &str, settings: &BucketSettings, catalog: &Catalog) -> CoreResult<Location> {
+    let location = catalog.topology().location_of(places)?;
+    if location != settings.location {
+        catalog.topology().check(&location)?;
+    }
+    Ok(location)
 }
 
 /// What changing where a bucket's old data lives is to a policy.

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, RemoteSettings, S3BlobStore};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
-use umbra_core::{Clock, Random};
+use umbra_core::{Clock, Random, Region};
 use umbra_meta::MetaStore;
-use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts};
+use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
 
 use super::StartError;
 use crate::{
@@ -51,7 +51,7 @@ pub(super) async fn agree(
     settings: &Settings,
     catalog: &Catalog,
     random: &dyn Random,
-) -> Result<Option<String>, StartError> {
+) -> Result<Option<Region>, StartError> {
     let name = match BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)? {
         // One server's disk is no other's.
         BlobPlace::Disk => format!("the data directory of node {}", dir.node(random)?),
@@ -59,7 +59,7 @@ pub(super) async fn agree(
     };
     let others = others(settings)?;
     let mut given: BTreeMap<String, String> =
-        others.into_iter().map(|region| (region.name, BlobPlace::Bucket(region.place).name())).collect();
+        others.into_iter().map(|region| (region.name.to_string(), BlobPlace::Bucket(region.place).name())).collect();
     let own = if given.is_empty() { String::new() } else { settings.region.clone() };
     given.insert(own, name);
     let known = || async { catalog.contents().await.map_err(StartError::store("look for the places of contents")) };
@@ -69,7 +69,7 @@ pub(super) async fn agree(
     }
     let first = match before.into_iter().find(|(region, _)| region.is_empty()) {
         Some((_, place)) if !given.contains_key("") => match given.iter().find(|(_, given)| **given == place) {
-            Some((region, _)) => Some(region.clone()),
+            Some((region, _)) => Region::parse(region).ok(),
             None => return Err(StartError::NoFirstRegion { found: place }),
         },
         _ => None,
@@ -89,23 +89,24 @@ pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: PlacementMetrics,
     /// The region that has what was written before there were regions.
-    pub(super) first: Option<String>,
+    pub(super) first: Option<Region>,
+    pub(super) topology: Arc<Topology>,
 }
 
 /// Puts `own`, this region's contents, among those of the other regions, if there are any.
-pub(super) fn place(settings: &Settings, own: Arc<dyn BlobStore>, around: Surroundings) -> Result<Arc<dyn BlobStore>, StartError> {
-    let mut stores: BTreeMap<String, Arc<dyn BlobStore>> = BTreeMap::new();
+pub(super) fn place(settings: &Settings, own: &Arc<dyn BlobStore>, around: Surroundings) -> Result<Option<PlacedBlobStore>, StartError> {
+    let mut stores: BTreeMap<Region, Arc<dyn BlobStore>> = BTreeMap::new();
     for region in others(settings)? {
         let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
         let client = client(&region.place, key_file, settings, FAR_ATTEMPTS_MAX)?;
         stores.insert(region.name, Arc::new(S3BlobStore::reach(client, &region.place.prefix, RemoteSettings::default())));
     }
     if stores.is_empty() {
-        return Ok(own);
+        return Ok(None);
     }
-    let Surroundings { meta, clock, metrics, first } = around;
-    let parts = PlacementParts { region: settings.region.clone(), own, others: stores, first, meta, clock, metrics };
-    Ok(Arc::new(PlacedBlobStore::new(parts)))
+    let Surroundings { meta, clock, metrics, first, topology } = around;
+    let parts = PlacementParts { topology, own: Arc::clone(own), others: stores, first, meta, clock, metrics };
+    Ok(Some(PlacedBlobStore::new(parts)))
 }
 
 fn others(settings: &Settings) -> Result<Vec<OtherRegion>, StartError> {

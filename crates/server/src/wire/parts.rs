@@ -27,7 +27,7 @@ use super::{
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
-use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, region_blobs, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -71,8 +71,12 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
-        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first };
-        let blobs = contents::place(settings, blobs, around)?;
+        let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
+        let topology = Arc::new(topology);
+        catalog.set_topology(Arc::clone(&topology));
+        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first, topology };
+        let placed = contents::place(settings, &blobs, around)?;
+        let blobs = placed.as_ref().map_or(blobs, |placed| Arc::new(placed.clone()) as _);
 
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -85,6 +89,10 @@ impl Parts {
             reclaimer: reclaim.clone(),
             keys,
         });
+        let native = match placed {
+            Some(placed) => native.in_regions(placed),
+            None => native,
+        };
         let events = EventDeliveryParts {
             meta: Arc::clone(native.meta()),
             catalog: Arc::clone(&catalog),

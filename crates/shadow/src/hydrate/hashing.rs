@@ -95,7 +95,7 @@ impl Hydration {
     /// Hashes what is left of a piece, unless it is to stop.
     async fn hash_piece(&self, piece: &StoredPiece, hashes: &mut Hashes, stops: impl Fn() -> bool) -> Result<()> {
         let left = ByteRange::new(hashes.position().saturating_sub(piece.offset), piece.size);
-        let mut stream = self.native.sealed_blobs(None).read(&piece.extent(), left).await??;
+        let mut stream = self.native.sealed_blobs(&self.bucket, None, None).read(&piece.extent(), left).await??;
         while let Some(bytes) = stream.next().await.transpose()? {
             hashes.update(&bytes).await;
             if stops() {

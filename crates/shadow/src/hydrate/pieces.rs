@@ -22,7 +22,7 @@ const COMMITS_MAX: usize = 3;
 impl Hydration {
     /// Stores what was brought, encrypted if the bucket wants what comes in to be. `is_read` tells whether somebody is about to read it.
     pub(crate) async fn store(&self, content: Vec<Bytes>, is_read: bool) -> Result<Extent> {
-        self.native.sealed_blobs(None).put(content, self.sealing().as_ref(), is_read).await
+        self.native.sealed_blobs(&self.bucket, None, None).put(content, self.sealing().as_ref(), is_read).await
     }
 
     /// How what is brought is encrypted.

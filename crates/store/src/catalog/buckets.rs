@@ -61,10 +61,12 @@ impl Catalog {
         same_bucket(bucket, self.bucket(&bucket.name).await?)
     }
 
-    /// Creates a bucket for `organization`, which must exist. The settings' state does not matter: a new bucket is active.
+    /// Creates a bucket for `organization`, which must exist. The settings' state does not matter: a new bucket is active. A location that names
+    /// regions the store does not have is refused, unless it has none at all, and so it is by [`Catalog::update_bucket`].
     ///
     /// The error of a name that is taken does not tell by whom.
     pub async fn create_bucket(&self, name: &BucketName, organization: &str, settings: BucketSettings) -> Result<Arc<Bucket>> {
+        self.topology().check(&settings.location)?;
         let shared = Arc::clone(&self.shared);
         let (name, organization) = (name.clone(), organization.to_owned());
         finish(async move {
@@ -88,6 +90,9 @@ impl Catalog {
             let mut settings = bucket.settings.clone();
             change(&mut settings)?;
             settings.state = bucket.settings.state;
+            if settings.location != bucket.settings.location {
+                self.topology().check(&settings.location)?;
+            }
             if settings == bucket.settings {
                 self.shared.spread().await;
                 return Ok(bucket);
@@ -175,7 +180,8 @@ impl Shared {
             let BucketNameRecord { partition, organization, created } = BucketNameRecord::decode(&row.body)?;
             if let Some(entry) = self.meta.get(partition, &key::settings()).await? {
                 let settings = decode_settings(&entry.body)?;
-                let bucket = Bucket { name: name.clone(), partition, organization, created, settings, revision: entry.revision };
+                let bucket =
+                    Bucket { name: name.clone(), partition, organization, created, settings, revision: entry.revision, taken_in: None };
                 return Ok(Some(NamedBucket { bucket, name_revision: row.revision }));
             }
             // The bucket may have ended between the two reads; if it still has its name, it did not.
@@ -222,7 +228,7 @@ impl Shared {
         }
         settings.state = BucketState::Active;
         let (partition, revision) = self.create_partition(&settings).await?;
-        let bucket = Bucket { name, partition, organization, created: self.clock.now(), settings, revision };
+        let bucket = Bucket { name, partition, organization, created: self.clock.now(), settings, revision, taken_in: None };
         if let Err(error) = self.put_name(&bucket).await {
             self.buckets.forget(bucket.name.as_str());
             // The name may have been stored all the same, if only the answer was lost.

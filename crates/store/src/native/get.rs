@@ -13,8 +13,8 @@ impl Native {
     ///
     /// When the content is gone, because `stored` was overwritten some time ago, that is [`Entity::Object`] not found:
     /// see [`Native::open_current`].
-    pub async fn open(&self, stored: &Stored, options: &GetOptions) -> Result<GetObject> {
-        match self.try_open(stored, options).await? {
+    pub async fn open(&self, bucket: &Bucket, stored: &Stored, options: &GetOptions) -> Result<GetObject> {
+        match self.try_open(bucket, stored, options).await? {
             Ok(object) => Ok(object),
             Err(gone) => Err(Error::not_found(Entity::Object).because(gone)),
         }
@@ -30,7 +30,7 @@ impl Native {
         options: &GetOptions,
     ) -> Result<Option<GetObject>> {
         for _ in 0..RETRIES_MAX {
-            let gone = match self.try_open(&stored, options).await? {
+            let gone = match self.try_open(bucket, &stored, options).await? {
                 Ok(object) => return Ok(Some(object)),
                 Err(gone) => gone,
             };
@@ -41,17 +41,16 @@ impl Native {
                 Ok(current) => stored = current,
             }
         }
-        Ok(Some(self.try_open(&stored, options).await??))
+        Ok(Some(self.try_open(bucket, &stored, options).await??))
     }
 
     /// Opens the content; the inner error says that a blob is gone: the record that names it is old, or the store is damaged.
-    async fn try_open(&self, stored: &Stored, options: &GetOptions) -> Result<Result<GetObject, umbra_blob::Error>> {
+    async fn try_open(&self, bucket: &Bucket, stored: &Stored, options: &GetOptions) -> Result<Result<GetObject, umbra_blob::Error>> {
         let info = stored.judge(options)?;
         let range = stored.resolve(options)?;
         let wanted = range.unwrap_or(ByteRange::new(0, info.size));
-        match content_stream::open(&self.sealed_blobs(options.customer_key.as_ref()), self.reclaimer(), &stored.object.content, wanted)
-            .await
-        {
+        let blobs = self.sealed_blobs(bucket, info.attributes.narrowed.as_ref(), options.customer_key.as_ref());
+        match content_stream::open(&blobs, self.reclaimer(), &stored.object.content, wanted).await {
             Ok(Ok(stream)) => Ok(Ok(GetObject { info, range, body: Body::new(Some(wanted.len()), stream) })),
             Ok(Err(gone @ umbra_blob::Error::NotFound(_))) => Ok(Err(gone)),
             Ok(Err(error)) => Err(error.into()),

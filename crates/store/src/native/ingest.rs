@@ -1,14 +1,14 @@
 //! Takes a body in: stores its bytes and verifies what was announced of them. Nothing becomes visible.
 //!
-//! Up to [`limits::INLINE_BYTES_MAX`] the content stays in memory and goes into the record, up to [`BUFFERED_BYTES_MAX`] it is gathered
+//! Up to [`umbra_core::limits::INLINE_BYTES_MAX`] the content stays in memory and goes into the record, up to [`BUFFERED_BYTES_MAX`] it is gathered
 //! and stored by one call, and beyond it streams. Blobs are made durable only once every digest is verified, and by a task of their
 //! own: whenever the request is dropped, either the writer goes and leaves nothing, or [`Custody`] gets the blob and deletes it.
 
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use umbra_blob::{BlobWriter, StoredBlob};
-use umbra_core::{Body, Checksum, Error, Fault, Result, limits};
+use umbra_blob::{BlobStore, BlobWriter, StoredBlob};
+use umbra_core::{Body, Checksum, Error, Fault, Narrowed, Result};
 
 use super::{
     Content, Extent, Native, Pieces,
@@ -18,7 +18,7 @@ use super::{
     intake::Intake,
 };
 use crate::{
-    Expected, Integrity,
+    Bucket, Expected, Integrity,
     keyring::{DataKey, Seal, Sealing},
 };
 
@@ -26,16 +26,24 @@ use crate::{
 const BUFFERED_BYTES_MAX: u64 = 1024 * 1024;
 
 impl Native {
-    /// Stores a body; verifies its announced size and its integrity. Nothing becomes visible.
+    /// Stores a body, for an object of `bucket` that is `narrowed` by its writer or not; verifies its announced size and its integrity. Nothing
+    /// becomes visible.
     ///
     /// MD5 and CRC64NVME are always computed, and the checksum that was asked for. On an error, or when dropped, nothing is left behind.
     /// Holds at most 2 MiB in memory.
-    pub async fn ingest(&self, body: Body, integrity: Integrity) -> Result<Content> {
-        self.ingest_inlining(body, integrity, limits::INLINE_BYTES_MAX as u64).await
+    pub async fn ingest(&self, bucket: &Bucket, narrowed: Option<&Narrowed>, body: Body, integrity: Integrity) -> Result<Content> {
+        self.check_homes(bucket, narrowed)?;
+        self.ingest_inlining(self.blobs_of(bucket, narrowed), body, integrity, self.inline_max(bucket, narrowed)).await
     }
 
-    /// Like [`Native::ingest`], with content up to `inline_max` bytes kept in memory.
-    pub(super) async fn ingest_inlining(&self, body: Body, mut integrity: Integrity, inline_max: u64) -> Result<Content> {
+    /// Stores a body in `blobs`, with content up to `inline_max` bytes kept in memory.
+    pub(super) async fn ingest_inlining(
+        &self,
+        blobs: Arc<dyn BlobStore>,
+        body: Body,
+        mut integrity: Integrity,
+        inline_max: u64,
+    ) -> Result<Content> {
         let mut intake = Intake::new(body)?;
         let sealing = integrity.sealing.take();
         let cover = sealing.as_ref().map(|sealing| self.cover(sealing)).transpose()?;
@@ -46,12 +54,12 @@ impl Native {
         while !streams(intake.announced().unwrap_or(0).max(intake.size())) {
             let Some(block) = intake.next().await? else {
                 let digests = announcement.verify(digester.finish().await?)?;
-                return self.store_gathered(blocks, digests, cover, inline_max).await;
+                return self.store_gathered(blobs, blocks, digests, cover, inline_max).await;
             };
             digester.update(block.clone()).await?;
             blocks.push(block);
         }
-        self.stream_in(intake, blocks, digester, announcement, cover).await
+        self.stream_in(blobs, intake, blocks, digester, announcement, cover).await
     }
 
     /// Deletes content that is not to become an object. Failures are logged.
@@ -59,7 +67,14 @@ impl Native {
         content.discard().await;
     }
 
-    async fn store_gathered(&self, blocks: Vec<Bytes>, digests: Digests, cover: Option<Cover>, inline_max: u64) -> Result<Content> {
+    async fn store_gathered(
+        &self,
+        blobs: Arc<dyn BlobStore>,
+        blocks: Vec<Bytes>,
+        digests: Digests,
+        cover: Option<Cover>,
+        inline_max: u64,
+    ) -> Result<Content> {
         let size: u64 = blocks.iter().map(|block| block.len() as u64).sum();
         let stored = match &cover {
             Some(cover) => encrypt(&cover.key, &blocks),
@@ -67,7 +82,6 @@ impl Native {
         };
         let about = About { size, tag: self.tag(cover.as_ref(), &digests)?, seal: cover.map(|cover| cover.seal) };
         if size > inline_max {
-            let blobs = Arc::clone(self.blobs());
             return self.keep(digests, about, async move { blobs.put(stored).await }).await;
         }
         let pieces = match about.seal {
@@ -80,13 +94,14 @@ impl Native {
 
     async fn stream_in(
         &self,
+        blobs: Arc<dyn BlobStore>,
         mut intake: Intake,
         gathered: Vec<Bytes>,
         mut digester: Digester,
         announcement: Announcement,
         cover: Option<Cover>,
     ) -> Result<Content> {
-        let mut writer = Writer { blob: self.blobs().create().await?, encryptor: cover.as_ref().map(|cover| Encryptor::new(&cover.key)) };
+        let mut writer = Writer { blob: blobs.create().await?, encryptor: cover.as_ref().map(|cover| Encryptor::new(&cover.key)) };
         for block in gathered {
             writer.write(block).await?;
         }

@@ -59,12 +59,13 @@ impl Native {
 
     /// Opens a part's content.
     pub async fn open_part(&self, bucket: &Bucket, part: PartAddress<'_>) -> Result<StoredPart> {
-        self.find_upload(bucket, part.key, part.upload).await?;
+        let upload = self.find_upload(bucket, part.key, part.upload).await?;
         let entry = self.meta().get(bucket.partition, &key::part(part.upload, part.number)).await?;
         let entry = entry.ok_or_else(|| Error::not_found(Entity::Part))?;
         let record = record::part::decode(&entry)?;
         let (size, pieces) = (record.head.size, Pieces::Extents(record.extents.clone()));
-        let stream = content_stream::open(&self.sealed_blobs(None), self.reclaimer(), &pieces, ByteRange::new(0, size)).await??;
+        let blobs = self.sealed_blobs(bucket, upload.record.options.attributes.narrowed.as_ref(), None);
+        let stream = content_stream::open(&blobs, self.reclaimer(), &pieces, ByteRange::new(0, size)).await??;
         Ok(StoredPart { note: record.note.clone(), size, body: Body::new(Some(size), stream), record, revision: entry.revision })
     }
 

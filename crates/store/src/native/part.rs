@@ -36,12 +36,12 @@ impl Native {
         content: Content,
         note: Option<String>,
     ) -> Result<PutObject> {
-        let (native, fence) = (self.clone(), Fence::from(bucket));
+        let (native, bucket, fence) = (self.clone(), bucket.clone(), Fence::from(bucket));
         let (key, upload, number) = (part.key.clone(), part.upload.clone(), part.number);
         detached(async move {
-            let content = native.without_inline(content).await?;
             let part = PartAddress { key: &key, upload: &upload, number };
             let rows = native.part_rows(fence, part).await?;
+            let content = native.without_inline(&bucket, part, content, &rows).await?;
             let (record, encryption) = native.part_record(part, &content, note, &rows)?;
             let outcome = native.store_part(fence, part, &record, rows).await;
             let holds = |entry: &Entry| Ok(record::part::decode(entry)?.extents == record.extents);
@@ -52,7 +52,7 @@ impl Native {
     }
 
     /// Moves inline content to a blob: a completed object is made of the blobs of its parts.
-    async fn without_inline(&self, content: Content) -> Result<Content> {
+    async fn without_inline(&self, bucket: &Bucket, part: PartAddress<'_>, content: Content, rows: &Rows) -> Result<Content> {
         let (bytes, seal) = match &content.pieces {
             Pieces::Inline(bytes) => (bytes.clone(), None),
             Pieces::SealedInline(bytes, seal) => (bytes.clone(), Some(seal.clone())),
@@ -61,7 +61,9 @@ impl Native {
         if bytes.is_empty() {
             return Ok(Content { pieces: Pieces::Extents(Vec::new()), ..content });
         }
-        let stored = self.blobs().put(vec![bytes]).await?;
+        let upload = Upload::decode(part.upload, part.key, Some(&rows.upload))?;
+        let blobs = self.blobs_of(bucket, upload.record.options.attributes.narrowed.as_ref());
+        let stored = blobs.put(vec![bytes]).await?;
         let custody = Custody::of(Arc::clone(self.blobs()), stored.id.clone());
         let pieces = Pieces::Extents(vec![Extent { blob: stored.id, size: content.size, seal }]);
         Ok(Content { pieces, custody, ..content })

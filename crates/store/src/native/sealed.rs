@@ -5,13 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use umbra_blob::BlobStore;
-use umbra_core::{Body, BodyStream, ByteRange, Error, Result};
+use umbra_core::{Body, BodyStream, ByteRange, Error, Narrowed, Result};
 
 use super::{
     Extent, Native,
     cipher::{decrypted, encrypt, stored_range},
 };
-use crate::{CustomerKey, Keyring, Sealing, keyring::Seal};
+use crate::{Bucket, CustomerKey, Keyring, Sealing, keyring::Seal};
 
 /// Reads and writes extents, encrypted ones with the keys that open them.
 #[derive(Clone, Debug)]
@@ -22,9 +22,9 @@ pub struct SealedBlobs {
 }
 
 impl Native {
-    /// The blobs, to be read with the keys that are kept here and perhaps a client's.
-    pub fn sealed_blobs(&self, customer: Option<&CustomerKey>) -> SealedBlobs {
-        SealedBlobs { blobs: Arc::clone(self.blobs()), keys: Arc::clone(self.keys()), customer: customer.cloned() }
+    /// The blobs of an object of `bucket` that is `narrowed` by its writer or not, to be read with the keys that are kept here and perhaps a client's.
+    pub fn sealed_blobs(&self, bucket: &Bucket, narrowed: Option<&Narrowed>, customer: Option<&CustomerKey>) -> SealedBlobs {
+        SealedBlobs { blobs: self.blobs_of(bucket, narrowed), keys: Arc::clone(self.keys()), customer: customer.cloned() }
     }
 }
 

@@ -3,21 +3,23 @@
 //! A blob that is read whole is read once, for its reader and for the copy. Beside a range the whole is fetched. Each blob has one copy made
 //! at a time, and there is a limit for all together: whoever finds it reached reads without one. A reader that goes away does not stop
 //! the copy; a copy that fails does not disturb the reader.
+//!
+//! Readers who find the copy of a small blob being made wait for it, so that many who ask at once cost the home one read.
 
-use std::{collections::HashSet, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{
     StreamExt,
+    future::BoxFuture,
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
-use umbra_core::ByteRange;
 
 use super::{
-    index::{Coming, CopyIndex},
+    index::{Begin, Coming, CopyIndex},
     metrics::PlacementMetrics,
 };
 
@@ -25,27 +27,57 @@ use super::{
 const COPIES_MAX: usize = 32;
 /// Chunks, of at most 256 KiB, that a copy may be ahead of its reader.
 const CHUNKS_MAX: usize = 4;
+/// How many bytes copies that are waited for may be ahead of their readers, all together: a slow reader is not to hold up the others.
+const AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Chunks are hardly ever smaller.
+const CHUNK_BYTES_MIN: usize = 4096;
+/// The largest blob whose copy is waited for, and for how long.
+const WAITED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often it is tried to delete a copy that is not kept, and the first wait, which doubles.
 const DELETES_MAX: u32 = 6;
 const DELETE_PAUSE: Duration = Duration::from_millis(500);
 
-type Content = BoxStream<'static, Result<Bytes>>;
+pub(super) type Content = BoxStream<'static, Result<Bytes>>;
+/// Opens a whole blob where it is.
+pub(super) type Open = BoxFuture<'static, Result<Content>>;
 
 /// Makes copies in this region.
 pub(super) struct Copier {
     own: Arc<dyn BlobStore>,
     index: Arc<CopyIndex>,
     metrics: PlacementMetrics,
-    /// Blobs whose copies are being made.
-    under_way: Mutex<HashSet<BlobId>>,
+    /// Blobs whose copies are being made, and who waits for them: they hear that what they listen to is closed.
+    under_way: Mutex<HashMap<BlobId, watch::Sender<()>>>,
     slots: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
 }
+
+/// Whether a copy may be made.
+pub(super) enum Admission {
+    Ticket(Ticket),
+    /// One is being made.
+    UnderWay(Waiter),
+    /// There are too many.
+    Full,
+}
+
+/// Listens for the end of a copy.
+pub(super) struct Waiter(watch::Receiver<()>);
 
 /// The right to make a copy of a blob.
 pub(super) struct Ticket {
     copier: Arc<Copier>,
     id: BlobId,
+    size: u64,
     _slot: OwnedSemaphorePermit,
+}
+
+/// What a reader is answered whose blob may be copied meanwhile.
+pub(super) enum Opened {
+    Content(Result<Content>),
+    /// It may be here by now.
+    PerhapsHere,
 }
 
 impl Drop for Ticket {
@@ -54,16 +86,29 @@ impl Drop for Ticket {
     }
 }
 
+impl Waiter {
+    /// Waits until the copy is there, or does not come, or has taken too long.
+    pub(super) async fn wait(mut self) {
+        // Nothing is ever sent.
+        let _ended_or_late = tokio::time::timeout(WAIT_MAX, self.0.changed()).await;
+    }
+}
+
 impl Copier {
     pub(super) fn new(own: Arc<dyn BlobStore>, index: Arc<CopyIndex>, metrics: PlacementMetrics) -> Self {
-        Self { own, index, metrics, under_way: Mutex::default(), slots: Arc::new(Semaphore::new(COPIES_MAX)) }
+        let [slots, ahead] = [COPIES_MAX, AHEAD_BYTES_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
+        Self { own, index, metrics, under_way: Mutex::default(), slots, ahead }
     }
 
-    /// Lets a copy of `id` be made, unless one is being made or there are too many.
-    pub(super) fn admit(self: &Arc<Self>, id: &BlobId) -> Option<Ticket> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        let is_first = self.under_way.lock().insert(id.clone());
-        is_first.then(|| Ticket { copier: Arc::clone(self), id: id.clone(), _slot: slot })
+    /// Lets a copy of `id`, of `size` bytes, be made, unless one is being made or there are too many.
+    pub(super) fn admit(self: &Arc<Self>, id: &BlobId, size: u64) -> Admission {
+        let mut under_way = self.under_way.lock();
+        if let Some(copy) = under_way.get(id) {
+            return if is_waited_for(size) { Admission::UnderWay(Waiter(copy.subscribe())) } else { Admission::Full };
+        }
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return Admission::Full };
+        under_way.insert(id.clone(), watch::Sender::new(()));
+        Admission::Ticket(Ticket { copier: Arc::clone(self), id: id.clone(), size, _slot: slot })
     }
 
     /// Whether no copy is being made.
@@ -74,42 +119,83 @@ impl Copier {
 }
 
 impl Ticket {
-    /// Reads the blob that `home` calls `inner`, all its `size` bytes, and keeps a copy.
-    pub(super) async fn read(self, home: Arc<dyn BlobStore>, inner: BlobId, size: u64) -> Result<Content> {
+    /// Reads the whole blob, which `open` opens, and keeps a copy.
+    pub(super) async fn read(self, open: Open) -> Opened {
         let (answer, opened) = oneshot::channel();
-        tokio::spawn(self.run(home, inner, size, Some(answer)));
-        opened.await.unwrap_or_else(|_| Err(cut_short()))
+        tokio::spawn(self.run(open, answer));
+        opened.await.unwrap_or_else(|_| Opened::Content(Err(cut_short())))
     }
 
-    /// Fetches the blob that `home` calls `inner`, all its `size` bytes, in the background.
-    pub(super) fn copy(self, home: Arc<dyn BlobStore>, inner: BlobId, size: u64) {
-        tokio::spawn(self.run(home, inner, size, None));
+    /// Fetches the whole blob in the background. Tells whether that is needless, as it may be here by now.
+    pub(super) async fn copy(self, open: Open) -> bool {
+        let is_waited_for = is_waited_for(self.size);
+        let (begun, is_begun) = oneshot::channel();
+        tokio::spawn(async move {
+            match self.begin().await {
+                Begin::Coming(coming) => {
+                    drop(begun);
+                    self.bring(open, coming, None).await;
+                }
+                Begin::There | Begin::Elsewhere => {
+                    drop(self);
+                    let _gone = begun.send(());
+                }
+                Begin::No => {}
+            }
+        });
+        is_waited_for && is_begun.await.is_ok()
     }
 
-    async fn run(self, home: Arc<dyn BlobStore>, inner: BlobId, size: u64, answer: Option<oneshot::Sender<Result<Content>>>) {
+    /// Says that the copy is coming; if another node makes it, waits for that.
+    async fn begin(&self) -> Begin {
         // Before the blob is opened: see the module's head on deletes.
-        let coming = self.copier.index.begin(&self.id).await;
-        if coming.is_none() && answer.is_none() {
-            return;
+        let begin = self.copier.index.begin(&self.id).await;
+        match begin {
+            Begin::Elsewhere if is_waited_for(self.size) => self.copier.index.wait(&self.id).await,
+            Begin::Elsewhere => return Begin::No,
+            _ => {}
         }
-        let content = home.read(&inner, ByteRange::new(0, size)).await.map(|content| self.counted(content));
-        match (content, coming) {
-            (Ok(content), Some(coming)) => {
+        begin
+    }
+
+    async fn run(self, open: Open, answer: oneshot::Sender<Opened>) {
+        let opened = match self.begin().await {
+            Begin::Coming(coming) => return self.bring(open, coming, Some(answer)).await,
+            Begin::There | Begin::Elsewhere => Opened::PerhapsHere,
+            Begin::No => Opened::Content(open.await.map(|content| self.counted(content))),
+        };
+        drop(self);
+        // Nobody may be there to hear it.
+        let _gone = answer.send(opened);
+    }
+
+    async fn bring(self, open: Open, coming: Coming, answer: Option<oneshot::Sender<Opened>>) {
+        match open.await.map(|content| self.counted(content)) {
+            Ok(content) => {
                 let reader = answer.and_then(|answer| {
-                    let (reader, chunks) = mpsc::channel(CHUNKS_MAX);
-                    answer.send(Ok(received(chunks, size))).is_ok().then_some(reader)
+                    let (reader, content) = self.follow();
+                    answer.send(Opened::Content(Ok(content))).is_ok().then_some(reader)
                 });
                 let stored = self.store(content, reader).await;
                 self.keep(coming, stored).await;
             }
-            (content, coming) => {
-                if let Some(coming) = coming {
-                    self.copier.index.abandon(&self.id, coming).await;
-                }
-                // Nobody may be there to hear it.
-                let _gone = answer.map(|answer| answer.send(content));
+            Err(error) => {
+                self.copier.index.abandon(&self.id, coming).await;
+                let _gone = answer.map(|answer| answer.send(Opened::Content(Err(error))));
             }
         }
+    }
+
+    /// What the copy hands on to its reader, and where the reader gets it.
+    fn follow(&self) -> (mpsc::Sender<Result<Bytes>>, Content) {
+        let size = usize::try_from(self.size).ok().filter(|_| is_waited_for(self.size));
+        let ahead = size.and_then(|size| {
+            let permits = u32::try_from(size).ok()?;
+            Some((size / CHUNK_BYTES_MIN, Arc::clone(&self.copier.ahead).try_acquire_many_owned(permits).ok()?))
+        });
+        let (chunks_max, permit) = ahead.map_or((0, None), |(chunks, permit)| (chunks, Some(permit)));
+        let (reader, chunks) = mpsc::channel(CHUNKS_MAX + chunks_max);
+        (reader, received(chunks, self.size, permit))
     }
 
     fn counted(&self, content: Content) -> Content {
@@ -158,20 +244,24 @@ impl Ticket {
     }
 }
 
-/// What a copy hands on to its reader. Ends early with an error if the copy does.
-fn received(chunks: mpsc::Receiver<Result<Bytes>>, size: u64) -> Content {
-    let next = |state: Option<(mpsc::Receiver<Result<Bytes>>, u64)>| async move {
-        let (mut chunks, left) = state?;
+/// What a copy hands on to its reader, `ahead` of it as far as that lets it. Ends early with an error if the copy does.
+fn received(chunks: mpsc::Receiver<Result<Bytes>>, size: u64, ahead: Option<OwnedSemaphorePermit>) -> Content {
+    let next = |state: Option<(mpsc::Receiver<Result<Bytes>>, u64, Option<OwnedSemaphorePermit>)>| async move {
+        let (mut chunks, left, ahead) = state?;
         match chunks.recv().await {
             Some(Ok(chunk)) => {
                 let left = left.saturating_sub(chunk.len() as u64);
-                Some((Ok(chunk), Some((chunks, left))))
+                Some((Ok(chunk), Some((chunks, left, ahead))))
             }
             Some(Err(error)) => Some((Err(error), None)),
             None => (left > 0).then(|| (Err(cut_short()), None)),
         }
     };
-    stream::unfold(Some((chunks, size)), next).boxed()
+    stream::unfold(Some((chunks, size, ahead)), next).boxed()
+}
+
+const fn is_waited_for(size: u64) -> bool {
+    size <= WAITED_BYTES_MAX
 }
 
 async fn delete(own: &dyn BlobStore, blob: &BlobId) {

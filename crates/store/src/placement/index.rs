@@ -1,16 +1,23 @@
 //! Which blobs have copies, and where: rows of the metadata that all regions share, and a memory of those of this region.
 
-use std::{collections::HashMap, io, mem, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use umbra_blob::{BlobId, Error, Result};
 use umbra_core::{Clock, Timestamp};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, MetaStore, Partition, Projection, Revision, key::root};
 
+use super::lately::Lately;
 use crate::record::copy::CopyRecord;
 
 /// After this long a copy that is still coming is taken for abandoned. If it comes all the same it is thrown away.
 const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How long a copy that another node makes is waited for, and how old it may be then.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How soon to look whether it is there; twice as long after each look, up to the last.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_LAST: Duration = Duration::from_millis(320);
 /// How many copies are remembered, in each of two generations.
 const KNOWN_MAX: usize = 32 * 1024;
 /// More regions than anybody has.
@@ -21,7 +28,10 @@ pub(super) struct CopyIndex {
     meta: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
     region: String,
-    known: Mutex<Known>,
+    /// Copies of this region.
+    known: Mutex<Lately<Copy>>,
+    /// Where blobs were found that are not where their identifiers say.
+    moved: Mutex<Lately<Place>>,
 }
 
 /// A copy in this region.
@@ -29,7 +39,15 @@ pub(super) struct CopyIndex {
 pub(super) struct Copy {
     /// What this region's store calls it.
     pub(super) blob: BlobId,
-    revision: Revision,
+    pub(super) revision: Revision,
+}
+
+/// Where bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) region: String,
+    /// What that region's store calls them.
+    pub(super) blob: BlobId,
 }
 
 /// A copy that is coming to this region.
@@ -39,25 +57,38 @@ pub(super) struct Coming {
     revision: Revision,
 }
 
-/// What a row says.
+/// What became of the wish to make a copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begin {
+    /// It is to be made.
+    Coming(Coming),
+    /// Another node has just begun to make it.
+    Elsewhere,
+    /// There is one.
+    There,
+    /// It cannot be made now.
+    No,
+}
+
+/// A row.
 #[derive(Debug)]
 pub(super) struct CopyRow {
     pub(super) region: String,
-    /// What that region's store calls the copy; `None` while it is coming.
-    pub(super) blob: Option<BlobId>,
+    pub(super) record: CopyRecord,
     pub(super) revision: Revision,
 }
 
-/// Copies of this region that were found lately, in two generations: the older one goes when the younger one is full.
-#[derive(Default)]
-struct Known {
-    young: HashMap<BlobId, Copy>,
-    old: HashMap<BlobId, Copy>,
+impl CopyRow {
+    /// Where its bytes are, if they can be read.
+    pub(super) fn place(&self) -> Option<Place> {
+        Some(Place { region: self.region.clone(), blob: self.record.readable()?.clone() })
+    }
 }
 
 impl CopyIndex {
     pub(super) fn new(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>, region: String) -> Self {
-        Self { meta, clock, region, known: Mutex::default() }
+        let (known, moved) = (Mutex::new(Lately::new(KNOWN_MAX)), Mutex::new(Lately::new(KNOWN_MAX)));
+        Self { meta, clock, region, known, moved }
     }
 
     /// The copy of `id` in this region. Where that cannot be told, there is none.
@@ -66,29 +97,64 @@ impl CopyIndex {
             return Some(copy);
         }
         let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
-        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.blob?, revision: row.revision };
+        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.readable()?.clone(), revision: row.revision };
         self.known.lock().put(id, copy.clone());
         Some(copy)
     }
 
-    /// Says that a copy of `id` is coming to this region. `None` where there is one, where another node makes one, or where it cannot be said.
-    pub(super) async fn begin(&self, id: &BlobId) -> Option<Coming> {
+    /// Where `id` was found lately, if not where its identifier says.
+    pub(super) fn moved(&self, id: &BlobId) -> Option<Place> {
+        self.moved.lock().get(id)
+    }
+
+    /// Whether `id`, which has this region in its identifier, was found elsewhere or as a copy lately.
+    pub(super) fn has_left(&self, id: &BlobId) -> bool {
+        self.moved.lock().get(id).is_some() || self.known.lock().get(id).is_some()
+    }
+
+    /// Remembers where `id` was found; `None` for that it is not known.
+    pub(super) fn note_moved(&self, id: &BlobId, place: Option<&Place>) {
+        match place {
+            Some(place) => self.moved.lock().put(id, place.clone()),
+            None => self.moved.lock().remove(id),
+        }
+    }
+
+    /// Says that a copy of `id` is coming to this region.
+    pub(super) async fn begin(&self, id: &BlobId) -> Begin {
         let (row, begun) = (self.row(id), self.clock.now());
-        let body = CopyRecord { begun, blob: None }.encode();
+        let body = CopyRecord { begun, ..CopyRecord::default() }.encode();
         let commit = |expect| self.meta.commit(Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone()));
         let committed = match commit(Expect::Absent).await {
-            Err(MetaError::Conflict { current: Some(found), .. }) if is_abandoned(&found, begun) => {
-                commit(Expect::Revision(found.revision)).await
-            }
+            Err(MetaError::Conflict { current: Some(found), .. }) => match CopyRecord::decode(&found.body) {
+                Ok(record) if record.readable().is_some() => return Begin::There,
+                Ok(record) if record.blob.is_none() && coming_for(&record, begun) < WAIT_MAX => return Begin::Elsewhere,
+                Ok(record) if is_abandoned(&record, begun) => commit(Expect::Revision(found.revision)).await,
+                _ => return Begin::No,
+            },
             other => other,
         };
-        committed.ok().map(|committed| Coming { begun, revision: committed.revision })
+        committed.map_or(Begin::No, |committed| Begin::Coming(Coming { begun, revision: committed.revision }))
+    }
+
+    /// Waits a while for the copy of `id` that another node of this region makes.
+    pub(super) async fn wait(&self, id: &BlobId) {
+        let (began, mut pause) = (Instant::now(), LOOK_FIRST);
+        while began.elapsed() < WAIT_MAX {
+            tokio::time::sleep(pause).await;
+            pause = LOOK_LAST.min(pause * 2);
+            let row = self.meta.get(Partition::ROOT, &self.row(id)).await;
+            let record = row.ok().flatten().and_then(|row| CopyRecord::decode(&row.body).ok());
+            if record.is_none_or(|record| record.blob.is_some()) {
+                return;
+            }
+        }
     }
 
     /// Says that the copy of `id` which was coming is there, as `blob`.
     pub(super) async fn keep(&self, id: &BlobId, coming: Coming, blob: BlobId) -> umbra_meta::Result<()> {
         let row = self.row(id);
-        let body = CopyRecord { begun: coming.begun, blob: Some(blob.clone()) }.encode();
+        let body = CopyRecord { begun: coming.begun, blob: Some(blob.clone()), ..CopyRecord::default() }.encode();
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
         let revision = self.meta.commit(batch).await?.revision;
         self.known.lock().put(id, Copy { blob, revision });
@@ -102,12 +168,23 @@ impl CopyIndex {
         }
     }
 
-    /// Says that a copy of `id` in this region is lost.
-    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &Copy) {
+    /// Says that the copy of `id` in this region is not to be read any more, unless it is the home or was changed. Tells the row's revision since.
+    pub(super) async fn doom(&self, id: &BlobId, copy: &Copy) -> Option<Revision> {
         self.known.lock().remove(id);
-        if let Err(error) = self.remove(id, &self.region, copy.revision).await {
-            tracing::debug!(%error, "the row of a lost copy stays until it is found again");
+        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
+        let record = CopyRecord::decode(&row.body).ok()?;
+        if row.revision != copy.revision || record.home.is_some() {
+            return None;
         }
+        let doomed = CopyRow { region: self.region.clone(), record: CopyRecord { is_going: true, ..record }, revision: row.revision };
+        self.change(id, &doomed).await.ok()
+    }
+
+    /// Writes what `row` says in place of what its revision said. Tells the revision since.
+    pub(super) async fn change(&self, id: &BlobId, row: &CopyRow) -> umbra_meta::Result<Revision> {
+        let key = root::copy(id.as_bytes(), &row.region);
+        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).put(key, "", row.record.encode());
+        Ok(self.meta.commit(batch).await?.revision)
     }
 
     /// The copies of `id` in all regions, and those that are coming.
@@ -117,7 +194,7 @@ impl CopyIndex {
         let read = |row: Entry| {
             let region = root::parse_copy(id.as_bytes(), &row.key).unwrap_or_default().to_owned();
             let record = CopyRecord::decode(&row.body).map_err(failed)?;
-            Ok(CopyRow { region, blob: record.blob, revision: row.revision })
+            Ok(CopyRow { region, record, revision: row.revision })
         };
         rows.into_iter().map(read).collect()
     }
@@ -140,33 +217,14 @@ impl CopyIndex {
     }
 }
 
-impl Known {
-    fn get(&mut self, id: &BlobId) -> Option<Copy> {
-        if let Some(copy) = self.young.get(id) {
-            return Some(copy.clone());
-        }
-        let copy = self.old.remove(id)?;
-        self.put(id, copy.clone());
-        Some(copy)
-    }
-
-    fn put(&mut self, id: &BlobId, copy: Copy) {
-        if self.young.len() >= KNOWN_MAX {
-            self.old = mem::take(&mut self.young);
-        }
-        self.young.insert(id.clone(), copy);
-    }
-
-    fn remove(&mut self, id: &BlobId) {
-        self.young.remove(id);
-        self.old.remove(id);
-    }
+/// For how long the copy that `record` tells of has been coming. The clocks of nodes may differ.
+fn coming_for(record: &CopyRecord, now: Timestamp) -> Duration {
+    Duration::from_millis(now.as_millis().abs_diff(record.begun.as_millis()))
 }
 
-/// Whether whoever makes the copy that `row` tells of has had more than the time for it. The clocks of nodes may differ.
-fn is_abandoned(row: &Entry, now: Timestamp) -> bool {
-    let coming = CopyRecord::decode(&row.body).ok().filter(|record| record.blob.is_none());
-    coming.is_some_and(|record| u128::from(now.as_millis().abs_diff(record.begun.as_millis())) > ABANDONED_AFTER.as_millis())
+/// Whether whoever makes the copy that `record` tells of has had more than the time for it.
+pub(super) fn is_abandoned(record: &CopyRecord, now: Timestamp) -> bool {
+    record.blob.is_none() && coming_for(record, now) > ABANDONED_AFTER
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

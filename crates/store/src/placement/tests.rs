@@ -1,15 +1,24 @@
 mod engine;
+mod placed;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{TryStreamExt, stream::BoxStream};
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
-use umbra_core::{ByteRange, ErrorKind, ManualClock, Timestamp};
+use umbra_core::{ByteRange, ErrorKind, ManualClock, Region, Timestamp};
 use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
 
 use self::engine::Engine;
-use super::{PlacedBlobStore, PlacementMetrics, PlacementParts};
+use super::{PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
+
+fn named(region: &str) -> Region {
+    Region::parse(region).unwrap()
+}
+
+fn topology<const N: usize>(own: &str, others: [&str; N]) -> Arc<Topology> {
+    Arc::new(Topology::new(named(own), others.map(named), []).unwrap())
+}
 
 /// Two regions, the store of each, and the contents of both seen from each.
 struct World {
@@ -26,9 +35,9 @@ impl World {
         let (meta, fra, iad) = (Arc::new(MemoryMetaStore::new()), Engine::default(), Engine::default());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_750_000_000_000)));
         let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
-            region: region.to_owned(),
+            topology: topology(region, [other.0]),
             own: Arc::new(own.clone()),
-            others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
+            others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
             first: None,
             meta: Arc::clone(&meta) as _,
             clock: Arc::clone(&clock) as _,
@@ -42,9 +51,9 @@ impl World {
     /// Another node in iad, whose own store is `own`.
     fn another(&self, own: Arc<dyn BlobStore>) -> PlacedBlobStore {
         PlacedBlobStore::new(PlacementParts {
-            region: "iad".to_owned(),
+            topology: topology("iad", ["fra"]),
             own,
-            others: BTreeMap::from([("fra".to_owned(), Arc::new(self.fra.clone()) as _)]),
+            others: BTreeMap::from([(named("fra"), Arc::new(self.fra.clone()) as _)]),
             first: None,
             meta: Arc::clone(&self.meta) as _,
             clock: Arc::clone(&self.clock) as _,
@@ -178,9 +187,63 @@ async fn many_readers_make_one_copy() {
     let world = World::new();
     let (blob, bytes) = put(&world.in_fra, 1_000_000).await;
     let read = || async { assert!(all(&world.in_iad, &blob).await.unwrap() == bytes) };
-    futures::join!(read(), read(), read(), read());
+    let part = || async { assert!(suite::read(&world.in_iad, &blob.id, ByteRange::new(7, 70)).await.unwrap() == bytes[7..70]) };
+    futures::join!(read(), read(), part(), read(), part());
     idle(&world.in_iad).await;
     assert_eq!((world.iad.len(), world.iad.created(), world.rows().await), (1, 1, 1));
+    assert_eq!(world.fra.reads(), 1, "those who came later waited for the copy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_at_several_nodes_make_one_copy() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 1_000_000).await;
+    let another = world.another(Arc::new(world.iad.clone()));
+    world.fra.opening().shut();
+    let (first, read) = (world.in_iad.clone(), blob.clone());
+    let reader = tokio::spawn(async move { all(&first, &read).await });
+    world.fra.opening().reached().await;
+    let read = || async { assert!(all(&another, &blob).await.unwrap() == bytes) };
+    let part = || async { assert!(suite::read(&another, &blob.id, ByteRange::new(7, 70)).await.unwrap() == bytes[7..70]) };
+    futures::join!(read(), part(), read(), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        world.fra.opening().open();
+    });
+    assert!(reader.await.unwrap().unwrap() == bytes);
+    idle(&another).await;
+    assert_eq!((world.fra.reads(), world.iad.created(), world.rows().await), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_holds_up_nobody() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 8 << 20).await;
+    let slow = world.in_iad.read(&blob.id, ByteRange::new(0, blob.size)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    assert!(began.elapsed() < Duration::from_secs(1), "the copy went on");
+    assert_eq!(world.fra.reads(), 1);
+    assert!(slow.try_collect::<Vec<Bytes>>().await.unwrap().concat() == bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_does_not_come_is_waited_for_no_longer() {
+    // Of the same node, and of another one; of a large blob not at all.
+    for (size, is_another) in [(1_000_000, false), (1_000_000, true), (9 << 20, false), (9 << 20, true)] {
+        let world = World::new();
+        let (blob, bytes) = put(&world.in_fra, size).await;
+        world.iad.finishing().shut();
+        assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+        world.iad.finishing().reached().await;
+        let node = if is_another { world.another(Arc::new(world.iad.ungated())) } else { world.in_iad.clone() };
+        let began = tokio::time::Instant::now();
+        assert!(all(&node, &blob).await.unwrap() == bytes);
+        assert_eq!(began.elapsed() > Duration::from_secs(1), size < 8 << 20);
+        assert_eq!((world.fra.reads(), world.iad.len()), (2, 0));
+        world.iad.finishing().open();
+        idle(&world.in_iad).await;
+        assert_eq!(world.iad.len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -198,7 +261,7 @@ async fn a_home_that_is_away_is_no_absence() {
     idle(&world.in_iad).await;
     // Neither is a region that this server was not told of.
     let alone = PlacedBlobStore::new(PlacementParts {
-        region: "sin".to_owned(),
+        topology: topology("sin", []),
         own: Arc::new(Engine::default()),
         others: BTreeMap::new(),
         first: None,
@@ -265,7 +328,7 @@ async fn a_copy_that_is_made_during_a_delete_does_not_stay() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_copy_whose_maker_died_is_made_by_another() {
     let world = World::new();
     let (blob, bytes) = put(&world.in_fra, 600_000).await;
@@ -336,10 +399,10 @@ async fn what_was_written_before_there_were_regions_is_read() {
     let world = World::new();
     let before = world.fra.put(vec![Bytes::from_static(b"from before")]).await.unwrap();
     let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
-        region: region.to_owned(),
+        topology: topology(region, [other.0]),
         own: Arc::new(own.clone()),
-        others: BTreeMap::from([(other.0.to_owned(), Arc::new(other.1.clone()) as _)]),
-        first: Some("fra".to_owned()),
+        others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
+        first: Some(named("fra")),
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
         metrics: PlacementMetrics::default(),

@@ -1,7 +1,9 @@
-//! What S3's optional features add to an object or an upload: a field of their records that is absent where there is nothing of it.
+//! What optional features add to an object or an upload: a field of their records that is absent where there is nothing of it.
 
 use minicbor::{Decode, Encode};
-use umbra_core::{Timestamp, attributes as given};
+use umbra_core::{Narrowed, Timestamp, attributes as given};
+
+use super::fields::Text;
 
 /// All of it.
 #[derive(Encode, Decode)]
@@ -14,6 +16,8 @@ pub(super) struct Attributes<'b> {
     acl: Option<Acl<'b>>,
     #[b(3)]
     encryption: Option<Encryption<'b>>,
+    #[n(4)]
+    narrowed: Option<Text<Narrowed>>,
 }
 
 #[derive(Clone, Copy, Encode, Decode)]
@@ -96,6 +100,7 @@ impl<'b> Attributes<'b> {
             legal_hold: attributes.lock.legal_hold,
             acl: attributes.acl.as_ref().map(Acl::of),
             encryption: attributes.encryption.as_ref().map(Encryption::of),
+            narrowed: attributes.narrowed.clone().map(Text),
         })
     }
 
@@ -109,6 +114,7 @@ impl<'b> Attributes<'b> {
             lock: given::ObjectLock { retention: self.retention.map(given::Retention::from), legal_hold: self.legal_hold },
             acl: self.acl.map(Acl::into_given),
             encryption: self.encryption.map(Encryption::into_given),
+            narrowed: self.narrowed.map(|narrowed| narrowed.0),
         }
     }
 }

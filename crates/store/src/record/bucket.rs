@@ -25,9 +25,12 @@ mod v1 {
     use std::{sync::Arc, time::Duration};
 
     use minicbor::{Decode, Encode};
-    use umbra_core::{HydratePolicy, Money, SealedSecret, ShadowSettings};
+    use umbra_core::{HydratePolicy, Location, Money, SealedSecret, ShadowSettings};
 
-    use crate::{BucketSettings, BucketState, Versioning as Given, record::extras::Extras};
+    use crate::{
+        BucketSettings, BucketState, Versioning as Given,
+        record::{extras::Extras, fields::Text},
+    };
 
     #[derive(Encode, Decode)]
     pub(super) struct Settings<'b> {
@@ -36,7 +39,7 @@ mod v1 {
         #[n(1)]
         public: bool,
         #[n(2)]
-        location: String,
+        location: Text<Location>,
         #[n(3)]
         generation: u64,
         #[n(4)]
@@ -107,7 +110,7 @@ mod v1 {
                     BucketState::Deleting => State::Deleting,
                 },
                 public: settings.public,
-                location: settings.location.clone(),
+                location: Text(settings.location.clone()),
                 generation: settings.generation,
                 shadow: settings.shadow.as_ref().map(Shadow::from),
                 extras: (*settings.extras != crate::Extras::default()).then(|| Extras::from(&*settings.extras)),
@@ -128,7 +131,7 @@ mod v1 {
                     State::Deleting => BucketState::Deleting,
                 },
                 public: settings.public,
-                location: settings.location,
+                location: settings.location.0,
                 shadow: settings.shadow.map(ShadowSettings::from),
                 generation: settings.generation,
                 versioning: match settings.versioning {
@@ -184,7 +187,9 @@ mod v1 {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use umbra_core::{Acl, Grant, Grantee, HydratePolicy, Money, Permission, RetentionMode, SealedSecret, ShadowSettings, Timestamp};
+    use umbra_core::{
+        Acl, Grant, Grantee, HydratePolicy, Location, Money, Permission, RetentionMode, SealedSecret, ShadowSettings, Timestamp,
+    };
 
     use super::{decode_settings, encode_settings};
     use crate::{
@@ -198,7 +203,7 @@ mod tests {
         BucketSettings {
             state: BucketState::Deleting,
             public: true,
-            location: "dual:fra,ams".to_owned(),
+            location: Location::parse("dual:fra,ams").unwrap(),
             shadow: Some(ShadowSettings {
                 endpoint: "https://origin.example".to_owned(),
                 region: "auto".to_owned(),

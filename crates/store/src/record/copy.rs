@@ -9,12 +9,20 @@ const WHAT: &str = "a copy of a blob";
 const VERSION: u8 = 1;
 
 /// A copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CopyRecord {
     /// When it was begun, by the clock of whoever makes it.
     pub(crate) begun: Timestamp,
     /// The copy, as the store of its region knows it; `None` while it is coming.
     pub(crate) blob: Option<BlobId>,
+    /// Since when it is the blob's home, if it is: the region in the blob's identifier is not any more.
+    pub(crate) home: Option<Timestamp>,
+    /// Whether it has to be there, read or not.
+    pub(crate) is_required: bool,
+    /// When it was read, roughly; `None` for not since it was made.
+    pub(crate) read: Option<Timestamp>,
+    /// Whether it is being dropped: its bytes may be gone.
+    pub(crate) is_going: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -23,27 +31,54 @@ struct V1 {
     begun: i64,
     #[n(1)]
     blob: Option<ByteVec>,
+    #[n(2)]
+    home: Option<i64>,
+    #[n(3)]
+    required: Option<bool>,
+    #[n(4)]
+    read: Option<i64>,
+    #[n(5)]
+    going: Option<bool>,
 }
 
 impl CopyRecord {
     /// The body of the record.
     pub(crate) fn encode(&self) -> Bytes {
-        let blob = self.blob.as_ref().map(|blob| blob.as_bytes().to_vec().into());
-        super::encode(VERSION, &V1 { begun: self.begun.as_millis(), blob })
+        let record = V1 {
+            begun: self.begun.as_millis(),
+            blob: self.blob.as_ref().map(|blob| blob.as_bytes().to_vec().into()),
+            home: self.home.map(Timestamp::as_millis),
+            required: self.is_required.then_some(true),
+            read: self.read.map(Timestamp::as_millis),
+            going: self.is_going.then_some(true),
+        };
+        super::encode(VERSION, &record)
     }
 
     /// The record that `body` holds.
     pub(crate) fn decode(body: &[u8]) -> Result<Self> {
         match super::split(WHAT, body)? {
             (VERSION, cbor) => {
-                let V1 { begun, blob } = super::decode(WHAT, cbor)?;
+                let V1 { begun, blob, home, required, read, going } = super::decode(WHAT, cbor)?;
                 if blob.as_ref().is_some_and(|blob| blob.len() > BlobId::BYTES_MAX) {
                     return Err(super::corrupt(WHAT, "its identifier is too long"));
                 }
-                Ok(Self { begun: Timestamp::from_millis(begun), blob: blob.map(|blob| BlobId::from_bytes(&blob)) })
+                Ok(Self {
+                    begun: Timestamp::from_millis(begun),
+                    blob: blob.map(|blob| BlobId::from_bytes(&blob)),
+                    home: home.map(Timestamp::from_millis),
+                    is_required: required.unwrap_or(false),
+                    read: read.map(Timestamp::from_millis),
+                    is_going: going.unwrap_or(false),
+                })
             }
             (version, _) => Err(super::unknown_version(WHAT, version)),
         }
+    }
+
+    /// What its region's store calls the copy, if it can be read.
+    pub(crate) fn readable(&self) -> Option<&BlobId> {
+        self.blob.as_ref().filter(|_| !self.is_going)
     }
 }
 
@@ -56,7 +91,13 @@ mod tests {
     use crate::record::golden;
 
     fn record() -> CopyRecord {
-        CopyRecord { begun: Timestamp::from_millis(1_750_000_000_000), blob: Some(BlobId::from_bytes(&[3; 25])) }
+        CopyRecord { begun: Timestamp::from_millis(1_750_000_000_000), blob: Some(BlobId::from_bytes(&[3; 25])), ..CopyRecord::default() }
+    }
+
+    /// One whose every field says something.
+    fn full() -> CopyRecord {
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        CopyRecord { home: at(1_750_000_000_001), is_required: true, read: at(1_750_000_000_002), is_going: true, ..record() }
     }
 
     #[test]
@@ -65,10 +106,12 @@ mod tests {
         assert_eq!(CopyRecord::decode(&golden).unwrap(), record());
         let coming = CopyRecord { blob: None, ..record() };
         assert_eq!(CopyRecord::decode(&coming.encode()).unwrap(), coming);
+        let golden = golden::check("copy/v1-full", Some(&full().encode()));
+        assert_eq!(CopyRecord::decode(&golden).unwrap(), full());
     }
 
     #[test]
     fn damage_is_refused() {
-        golden::check_refusals(&record().encode(), CopyRecord::decode);
+        golden::check_refusals(&full().encode(), CopyRecord::decode);
     }
 }

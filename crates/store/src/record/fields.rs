@@ -1,6 +1,11 @@
 //! Fields that several records hold. They belong to format version 1 of each of them: a change is a new form beside the old one.
 
-use minicbor::{Decode, Encode};
+use std::{fmt::Display, str::FromStr};
+
+use minicbor::{
+    Decode, Decoder, Encode, Encoder,
+    encode::{self, Write},
+};
 use umbra_blob::BlobId;
 use umbra_core::{Checksum, ChecksumAlgorithm, ChecksumType, SystemHeaders, Tags, UserMetadata};
 
@@ -8,6 +13,21 @@ use crate::{Extent, Seal, Wrapping};
 
 /// Names and values, in order of the names.
 pub(super) type Pairs<'b> = Vec<(&'b str, &'b str)>;
+
+/// What is kept as its text.
+pub(super) struct Text<T>(pub(super) T);
+
+impl<C, T: Display> Encode<C> for Text<T> {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(&self.0.to_string())?.ok()
+    }
+}
+
+impl<'b, C, T: FromStr<Err: Display>> Decode<'b, C> for Text<T> {
+    fn decode(decoder: &mut Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        decoder.str()?.parse().map(Self).map_err(minicbor::decode::Error::message)
+    }
+}
 
 /// Stored headers but the storage class.
 #[derive(Encode, Decode)]

@@ -162,7 +162,8 @@ async fn abort_all(store: &Store, bucket: &Bucket) {
 async fn content_that_is_dropped_unpublished_is_deleted() {
     let memory = MemoryBlobStore::new();
     let store = Store::new(Arc::new(MemoryMetaStore::new()), Arc::new(memory.clone())).await;
-    let ingest = || store.native.ingest(Body::from_bytes(content(100_000, 1)), Integrity::default());
+    let bucket = store.bucket().await;
+    let ingest = || store.native.ingest(&bucket, None, Body::from_bytes(content(100_000, 1)), Integrity::default());
     let kept = ingest().await.unwrap();
     drop(ingest().await.unwrap());
     store.native.discard(ingest().await.unwrap()).await;

@@ -75,7 +75,7 @@ async fn the_largest_object_of_the_most_parts() {
     for store in [Store::in_memory().await, Store::on_disk().await] {
         let bucket = store.bucket().await;
         let (native, cx, name) = (&store.native, &store.cx, key("huge"));
-        let sum = native.ingest(Body::from_bytes("x"), Integrity::default()).await.unwrap().checksums;
+        let sum = native.ingest(&bucket, None, Body::from_bytes("x"), Integrity::default()).await.unwrap().checksums;
         assert_eq!(sum[0].algorithm, ChecksumAlgorithm::Crc64Nvme);
         let upload = native.create_upload(cx, &bucket, &name, CreateUpload::default()).await.unwrap();
         let size = limits::OBJECT_BYTES_MAX / u64::from(limits::PARTS_MAX);

@@ -21,10 +21,10 @@ async fn a_read_begins_anew_when_its_record_is_old() {
         let old = store.native.find(&bucket, &key("k")).await.unwrap().unwrap();
         store.put(&bucket, "k", &content(200_000, 2)).await.unwrap();
         let options = GetOptions::default();
-        let still = store.native.open(&old, &options).await.unwrap().body.collect(usize::MAX).await.unwrap();
+        let still = store.native.open(&bucket, &old, &options).await.unwrap().body.collect(usize::MAX).await.unwrap();
         assert!(still == content(100_000, 1), "the old content stays for a while");
         assert_eq!(store.reclaim_and_audit(&bucket).await, 1);
-        let gone = store.native.open(&old, &options).await.unwrap_err();
+        let gone = store.native.open(&bucket, &old, &options).await.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotFound(Entity::Object));
         let current = store.native.open_current(&bucket, &key("k"), old.clone(), &options).await.unwrap().unwrap();
         assert!(current.body.collect(usize::MAX).await.unwrap() == content(200_000, 2));

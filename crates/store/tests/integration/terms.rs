@@ -36,7 +36,7 @@ async fn has_tombstone(store: &Store, bucket: &Bucket, name: &str) -> bool {
 }
 
 async fn publish(store: &Store, bucket: &Bucket, name: &str, conditions: Preconditions, terms: Terms) -> Result<PutObject> {
-    let content = store.native.ingest(Body::from_bytes(content(10_000, 1)), Integrity::default()).await?;
+    let content = store.native.ingest(bucket, None, Body::from_bytes(content(10_000, 1)), Integrity::default()).await?;
     store.native.publish(bucket, &key(name), content, NewObject::default(), &conditions, terms).await
 }
 
@@ -112,7 +112,7 @@ async fn terms_may_name_the_etag() {
     assert_eq!(native.upload_note(&bucket, &name, &upload).await.unwrap(), note);
     let number = umbra_core::PartNumber::new(1).unwrap();
     let part = PartAddress { key: &name, upload: &upload, number };
-    let inline = native.ingest(Body::from_bytes("small"), Integrity::default()).await.unwrap();
+    let inline = native.ingest(&bucket, None, Body::from_bytes("small"), Integrity::default()).await.unwrap();
     let stored = native.publish_part(&bucket, part, inline).await.unwrap();
     assert_eq!(native.upload_note(&bucket, &name, &upload).await.unwrap(), note, "parts leave the note alone");
     let parts = vec![CompletedPart { number, etag: stored.etag, checksum: None }];
@@ -148,7 +148,7 @@ fn identity(size: u64) -> Identity {
 }
 
 async fn publish_copy(store: &Store, bucket: &Bucket, replaces: Option<Revision>, terms: Terms) -> Result<()> {
-    let content = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await?;
+    let content = store.native.ingest(bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await?;
     store.native.publish_copy(bucket, &key("k"), content, identity(10_000), replaces, terms).await
 }
 
@@ -189,7 +189,7 @@ async fn a_copy_keeps_what_was_added_here() {
     for (is_written, expected) in [(false, acl), (true, None)] {
         let revision = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().revision;
         let identity = Identity { is_written, ..identity(10_000) };
-        let content = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
+        let content = store.native.ingest(&bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
         store.native.publish_copy(&bucket, &key("k"), content, identity, Some(revision), Terms::default()).await.unwrap();
         let object = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().object;
         assert_eq!((object.attributes.acl, object.version), (expected, Version::default()), "{is_written}");
@@ -214,7 +214,7 @@ async fn a_copy_takes_the_place_of_copies_alone() {
         let bucket = store.catalog.update_bucket(&bucket, enable).await.unwrap();
         let revision = store.native.find(&bucket, &key("k")).await.unwrap().unwrap().revision;
         let identity = Identity { is_written, ..identity(10_000) };
-        let copy = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
+        let copy = store.native.ingest(&bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
         store.native.publish_copy(&bucket, &key("k"), copy, identity, Some(revision), Terms::default()).await.unwrap();
         let listed = store.native.list_versions(&store.cx, &bucket, ListVersions { limit: 9, ..ListVersions::default() }).await.unwrap();
         let names: Vec<_> = listed.versions.iter().map(|listed| listed.version).collect();
@@ -227,7 +227,7 @@ async fn a_copy_takes_the_place_of_copies_alone() {
 #[tokio::test]
 async fn a_write_beats_a_copy_that_began_before_it() {
     let (store, bucket, _) = store().await;
-    let copy = store.native.ingest(Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
+    let copy = store.native.ingest(&bucket, None, Body::from_bytes(content(10_000, 9)), Integrity::default()).await.unwrap();
     store.put(&bucket, "k", &content(20, 1)).await.unwrap();
     let lost = store.native.publish_copy(&bucket, &key("k"), copy, identity(10_000), None, Terms::default()).await;
     assert_eq!(lost.unwrap_err().kind(), ErrorKind::Conflict);
@@ -266,7 +266,7 @@ async fn uploads_and_parts_are_noted_later() {
     let upload = native.create_upload(&store.cx, &bucket, &name, CreateUpload::default()).await.unwrap();
     let part = PartAddress { key: &name, upload: &upload, number: umbra_core::PartNumber::new(7).unwrap() };
     let put = async |content: Vec<u8>| {
-        let content = native.ingest(Body::from_bytes(content), Integrity::default()).await.unwrap();
+        let content = native.ingest(&bucket, None, Body::from_bytes(content), Integrity::default()).await.unwrap();
         native.publish_part(&bucket, part, content).await.unwrap()
     };
     assert_eq!(native.open_part(&bucket, part).await.unwrap_err().kind(), ErrorKind::NotFound(Entity::Part));

@@ -108,6 +108,7 @@ mod tests {
             created: Timestamp::default(),
             settings: BucketSettings { extras: Arc::new(extras), ..BucketSettings::default() },
             revision: umbra_meta::Revision(1),
+            taken_in: None,
         }
     }
 

@@ -11,7 +11,12 @@ use crate::{BucketSettings, BucketState, Usage};
 async fn a_bucket_is_found_as_it_was_created() {
     on_every_engine(|meta| async move {
         let catalog = open_with_organizations(&meta).await;
-        let wanted = BucketSettings { public: true, location: "single:fra".to_owned(), state: BucketState::Deleting, ..settings() };
+        let wanted = BucketSettings {
+            public: true,
+            location: umbra_core::Location::parse("single:fra").unwrap(),
+            state: BucketState::Deleting,
+            ..settings()
+        };
         let created = catalog.create_bucket(&name("bucket"), "acme", wanted.clone()).await.unwrap();
         assert_eq!(created.settings, BucketSettings { state: BucketState::Active, ..wanted });
         assert_eq!((created.organization.as_str(), created.created), ("acme", NOW));

@@ -25,6 +25,7 @@ pub(super) struct Engine {
 struct State {
     reads: AtomicUsize,
     created: AtomicUsize,
+    puts: AtomicUsize,
     away: AtomicBool,
     breaks_off: AtomicBool,
     opening: Gate,
@@ -77,6 +78,11 @@ impl Engine {
         self.state.created.load(SeqCst)
     }
 
+    /// How often it was given content that was in memory.
+    pub(super) fn puts(&self) -> usize {
+        self.state.puts.load(SeqCst)
+    }
+
     pub(super) fn go_away(&self, away: bool) {
         self.state.away.store(away, SeqCst);
     }
@@ -121,6 +127,7 @@ fn gone() -> Error {
 #[async_trait]
 impl BlobStore for Engine {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
+        self.state.puts.fetch_add(1, SeqCst);
         self.check()?;
         self.blobs.put(content).await
     }
@@ -148,6 +155,10 @@ impl BlobStore for Engine {
                 Ok(chunk)
             })
             .boxed())
+    }
+
+    async fn answers(&self) -> Result<()> {
+        self.check()
     }
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {

@@ -19,6 +19,7 @@ fn bucket(encryption: Option<DefaultEncryption>) -> Bucket {
         created: Timestamp::default(),
         settings: BucketSettings { extras: Arc::new(Extras { encryption, ..Extras::default() }), ..BucketSettings::default() },
         revision: Revision(1),
+        taken_in: None,
     }
 }
 

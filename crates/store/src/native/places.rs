@@ -1,0 +1,57 @@
+//! Where the content of a bucket's objects is, in a store with regions.
+
+use std::sync::Arc;
+
+use umbra_blob::BlobStore;
+use umbra_core::{Error, ErrorKind, Location, Narrowed, Result};
+
+use super::Native;
+use crate::{
+    Bucket,
+    placement::{PlacedBlobStore, Placement, decide},
+};
+
+impl Native {
+    /// The contents of all regions, in a store with regions.
+    pub const fn placed(&self) -> Option<&PlacedBlobStore> {
+        self.placed.as_ref()
+    }
+
+    /// Where the content of an object of `bucket` is to be that was `narrowed` by its writer or not. `None` in a store without regions.
+    pub fn placement(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Option<Placement> {
+        let placed = self.placed.as_ref()?;
+        Some(decide(&bucket.settings.location, narrowed, bucket.taken_in.as_ref(), placed.topology()))
+    }
+
+    /// Where the content of such an object is read and written: held to [`Native::placement`].
+    pub fn blobs_of(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Arc<dyn BlobStore> {
+        let is_usual = is_everywhere(bucket, narrowed) && bucket.taken_in.is_none();
+        match &self.placed {
+            Some(placed) if !is_usual => {
+                Arc::new(placed.by(decide(&bucket.settings.location, narrowed, bucket.taken_in.as_ref(), placed.topology())))
+            }
+            _ => Arc::clone(self.blobs()),
+        }
+    }
+
+    /// The most content that is kept in an object's record. The database is in no region, or in all: what is to be in some only is not kept there.
+    pub(super) fn inline_max(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> u64 {
+        let is_bound = self.placed.is_some() && !is_everywhere(bucket, narrowed);
+        if is_bound { 0 } else { umbra_core::limits::INLINE_BYTES_MAX as u64 }
+    }
+
+    /// Refuses content for which there is no region, before any of it is taken.
+    pub(super) fn check_homes(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Result<()> {
+        match self.placement(bucket, narrowed) {
+            Some(placement) if placement.homes().is_empty() => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("the bucket's location, {}, names no region of this store: it is to be changed", bucket.settings.location),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_everywhere(bucket: &Bucket, narrowed: Option<&Narrowed>) -> bool {
+    bucket.settings.location == Location::Global && narrowed.is_none()
+}
