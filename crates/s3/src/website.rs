@@ -27,7 +27,7 @@ use self::{
     routing::{Redirect, Visit},
 };
 use crate::{
-    access::Peer,
+    access::{Peer, TakenIn},
     access_log::{Answered, Asked, Entry},
     cors,
     error::Failure,
@@ -215,6 +215,7 @@ impl Reading<'_> {
         extensions.insert(self.scheme);
         extensions.insert(Arc::clone(self.progress));
         self.request.extensions().get::<Peer>().map(|peer| extensions.insert(*peer));
+        self.request.extensions().get::<TakenIn>().map(|taken_in| extensions.insert(taken_in.clone()));
         self.layer.ask(inner).await.unwrap_or_else(failed)
     }
 }

@@ -32,7 +32,7 @@ impl Shadow {
         let Some(stored) = self.alone(cx, bucket, key, options.version).await? else {
             return self.native().get(cx, bucket, key, options).await;
         };
-        match self.native().open(&stored, &options).await {
+        match self.native().open(bucket, &stored, &options).await {
             // It was overwritten long ago, or the store is damaged.
             Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => Err(for_another(cx)),
             Err(error) => Err(error),

@@ -84,6 +84,8 @@ pub struct PlacedBlobStore {
     shared: Arc<Shared>,
     /// `None`: bytes live in this region, and are copied wherever they are read.
     placement: Option<Placement>,
+    /// Whether what is read goes on to another region.
+    is_for_elsewhere: bool,
 }
 
 struct Shared {
@@ -106,12 +108,22 @@ impl PlacedBlobStore {
         let index = Arc::new(CopyIndex::new(meta, clock, region.to_string()));
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
         let health = Health::new(topology.regions().iter().cloned());
-        Self { shared: Arc::new(Shared { topology, region, own, others, health, first, index, copier, metrics }), placement: None }
+        Self {
+            shared: Arc::new(Shared { topology, region, own, others, health, first, index, copier, metrics }),
+            placement: None,
+            is_for_elsewhere: false,
+        }
     }
 
     /// The same store, held to a decision on where bytes are.
     pub fn by(&self, placement: Placement) -> Self {
-        Self { shared: Arc::clone(&self.shared), placement: Some(placement) }
+        Self { placement: Some(placement), ..self.clone() }
+    }
+
+    /// The same store, for requests that came in at `region`: what is read for another one leaves no copy here.
+    #[must_use]
+    pub fn for_region(self, region: Option<&Region>) -> Self {
+        Self { is_for_elsewhere: region.is_some_and(|region| *region != self.shared.region), ..self }
     }
 
     /// The regions there are.
@@ -126,7 +138,7 @@ impl PlacedBlobStore {
 
     /// Whether a copy of what is read may be kept in this region.
     fn keeps_copies(&self) -> bool {
-        self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
+        !self.is_for_elsewhere && self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
     }
 }
 
