@@ -14,6 +14,10 @@
 //! Blobs are immutable and their identifiers are never issued twice: a copy is right as long as it is there. An object that is overwritten
 //! has another blob, which has no copies yet. So nothing has to be invalidated; copies have to be reclaimed.
 //!
+//! # Homes that move
+//! A copy can become the home (`moving.rs`), which its row says then; the identifier stays. The bytes at the home before are reclaimed, as are
+//! those of copies that are dropped, by a row of their own that names nothing but them.
+//!
 //! # Deletes
 //! The home's blob goes first, then its copies. A copy that is being made has a row before its blob is opened at home: either the delete finds
 //! the row and takes it away, so that the copy is not kept, or the home does not have the blob any more. A region that does not
@@ -33,6 +37,7 @@ mod health;
 mod index;
 mod lately;
 mod metrics;
+mod moving;
 pub mod policy;
 mod reading;
 #[cfg(test)]
@@ -52,9 +57,11 @@ use umbra_meta::MetaStore;
 use self::{address::Address, copier::Copier, health::Health, index::CopyIndex};
 pub use self::{
     metrics::PlacementMetrics,
+    moving::Moved,
     policy::{Placement, decide},
     topology::Topology,
 };
+use crate::ReclaimHandle;
 
 /// How often the copies of a blob that is gone are looked for before its delete fails: each time all that were found are gone.
 const LOOKS_MAX: usize = 8;
@@ -66,6 +73,8 @@ pub struct PlacementParts {
     pub topology: Arc<Topology>,
     /// This region's store.
     pub own: Arc<dyn BlobStore>,
+    /// The same past whatever caches it has.
+    pub engine: Arc<dyn BlobStore>,
     /// The stores of the other regions.
     pub others: BTreeMap<Region, Arc<dyn BlobStore>>,
     /// The region that has what was written before there were regions, if anything was.
@@ -74,6 +83,8 @@ pub struct PlacementParts {
     pub meta: Arc<dyn MetaStore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Reclaims bytes that are dropped.
+    pub reclaimer: ReclaimHandle,
     /// What is counted.
     pub metrics: PlacementMetrics,
 }
@@ -92,6 +103,7 @@ struct Shared {
     topology: Arc<Topology>,
     region: Region,
     own: Arc<dyn BlobStore>,
+    engine: Arc<dyn BlobStore>,
     others: BTreeMap<Region, Arc<dyn BlobStore>>,
     health: Health,
     first: Option<Region>,
@@ -103,16 +115,13 @@ struct Shared {
 impl PlacedBlobStore {
     /// Puts the regions together. The topology must be of a store that has them.
     pub fn new(parts: PlacementParts) -> Self {
-        let PlacementParts { topology, own, others, first, meta, clock, metrics } = parts;
+        let PlacementParts { topology, own, engine, others, first, meta, clock, reclaimer, metrics } = parts;
         let region = topology.own().expect("a store with regions is seen from one of them").clone();
-        let index = Arc::new(CopyIndex::new(meta, clock, region.to_string()));
+        let index = Arc::new(CopyIndex::new(meta, clock, region.to_string(), reclaimer));
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
         let health = Health::new(topology.regions().iter().cloned());
-        Self {
-            shared: Arc::new(Shared { topology, region, own, others, health, first, index, copier, metrics }),
-            placement: None,
-            is_for_elsewhere: false,
-        }
+        let shared = Shared { topology, region, own, engine, others, health, first, index, copier, metrics };
+        Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
     }
 
     /// The same store, held to a decision on where bytes are.
@@ -170,6 +179,9 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
+        if let Some(left) = Address::decode_leftover(id) {
+            return self.shared.store(left.region.as_str())?.delete(&left.inner).await.map_err(|error| rename(id, error));
+        }
         let Some(address) = self.shared.address(id) else { return Ok(()) };
         let home = self.shared.store(address.region.as_str())?;
         home.delete(&address.inner).await.map_err(|error| rename(id, error))?;
@@ -188,6 +200,11 @@ impl fmt::Debug for PlacedBlobStore {
 impl Shared {
     fn address(&self, id: &BlobId) -> Option<Address> {
         Address::decode(id, self.first.as_ref())
+    }
+
+    /// The store of a region, past whatever caches it has.
+    fn engine(&self, region: &str) -> Result<&Arc<dyn BlobStore>> {
+        if region == self.region.as_str() { Ok(&self.engine) } else { self.store(region) }
     }
 
     fn store(&self, region: &str) -> Result<&Arc<dyn BlobStore>> {

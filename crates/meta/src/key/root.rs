@@ -9,6 +9,7 @@
 //! | `U/store` | the identity of this store | [`store`] |
 //! | `U/contents/` region | where the contents of that region are | [`contents`] |
 //! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
+//! | `g/` due:`u64` blob | bytes of a copy, or of a home that moved, to reclaim, not before `due` | [`super::reclaim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
 

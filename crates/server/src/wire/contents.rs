@@ -6,7 +6,7 @@ use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBl
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
 use umbra_core::{Clock, Random, Region};
 use umbra_meta::MetaStore;
-use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
+use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle};
 
 use super::StartError;
 use crate::{
@@ -21,27 +21,41 @@ const ATTEMPTS_MAX: u32 = 5;
 /// How often one to another region's is: whoever waits for it should soon hear that the region is away.
 const FAR_ATTEMPTS_MAX: u32 = 3;
 
+/// The store of contents.
+pub(super) struct Contents {
+    /// With a cache in front, if it has one.
+    pub(super) store: Arc<dyn BlobStore>,
+    /// Without.
+    pub(super) engine: Arc<dyn BlobStore>,
+}
+
 /// Opens the store of contents, with a cache in front where it is elsewhere.
-pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetrics) -> Result<Arc<dyn BlobStore>, StartError> {
+pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetrics) -> Result<Contents, StartError> {
     let place = BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)?;
     let name = place.name();
     dir.check_contents(&name)?;
-    let store: Arc<dyn BlobStore> = match place {
-        BlobPlace::Disk => Arc::new(DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?),
+    let contents = match place {
+        BlobPlace::Disk => {
+            let store = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
+            let store: Arc<dyn BlobStore> = Arc::new(store);
+            Contents { engine: Arc::clone(&store), store }
+        }
         BlobPlace::Bucket(place) => {
             let client = client(&place, &settings.blobs_key_file, settings, ATTEMPTS_MAX)?;
             let store = S3BlobStore::open(client, &place.prefix, RemoteSettings::default()).await.map_err(StartError::blobs)?;
-            let store = Arc::new(store);
+            let engine: Arc<dyn BlobStore> = Arc::new(store);
             let cache = CacheSettings { bytes: settings.blob_cache_bytes, ..CacheSettings::default() };
-            match cache.bytes {
-                0 => store,
-                _ => Arc::new(CachedBlobStore::open(store, dir.blob_cache(), cache, metrics).await.map_err(StartError::blobs)?),
-            }
+            let inner = Arc::clone(&engine);
+            let store = match cache.bytes {
+                0 => inner,
+                _ => Arc::new(CachedBlobStore::open(inner, dir.blob_cache(), cache, metrics).await.map_err(StartError::blobs)?),
+            };
+            Contents { engine, store }
         }
     };
     // Not before it has shown to be of use: what was mistyped may be mended.
     dir.claim_contents(&name)?;
-    Ok(store)
+    Ok(contents)
 }
 
 /// Holds that all who share a store keep the contents of a region at one place: elsewhere they would not find what others have written.
@@ -87,14 +101,21 @@ pub(super) async fn agree(
 pub(super) struct Surroundings {
     pub(super) meta: Arc<dyn MetaStore>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) reclaimer: ReclaimHandle,
     pub(super) metrics: PlacementMetrics,
     /// The region that has what was written before there were regions.
     pub(super) first: Option<Region>,
-    pub(super) topology: Arc<Topology>,
 }
 
-/// Puts `own`, this region's contents, among those of the other regions, if there are any.
-pub(super) fn place(settings: &Settings, own: &Arc<dyn BlobStore>, around: Surroundings) -> Result<Option<PlacedBlobStore>, StartError> {
+/// Tells `catalog` which regions there are, and puts this region's `contents` among those of the others, if there are any.
+pub(super) fn place(
+    settings: &Settings,
+    contents: &Contents,
+    catalog: &Catalog,
+    around: Surroundings,
+) -> Result<Option<PlacedBlobStore>, StartError> {
+    let topology = Arc::new(region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?);
+    catalog.set_topology(Arc::clone(&topology));
     let mut stores: BTreeMap<Region, Arc<dyn BlobStore>> = BTreeMap::new();
     for region in others(settings)? {
         let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
@@ -104,8 +125,9 @@ pub(super) fn place(settings: &Settings, own: &Arc<dyn BlobStore>, around: Surro
     if stores.is_empty() {
         return Ok(None);
     }
-    let Surroundings { meta, clock, metrics, first, topology } = around;
-    let parts = PlacementParts { topology, own: Arc::clone(own), others: stores, first, meta, clock, metrics };
+    let (own, engine) = (Arc::clone(&contents.store), Arc::clone(&contents.engine));
+    let Surroundings { meta, clock, reclaimer, metrics, first } = around;
+    let parts = PlacementParts { topology, own, engine, others: stores, first, meta, clock, reclaimer, metrics };
     Ok(Some(PlacedBlobStore::new(parts)))
 }
 

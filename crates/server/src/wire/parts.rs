@@ -27,7 +27,7 @@ use super::{
     duties::{Duties, PATIENCE},
     metadata::Metadata,
 };
-use crate::{data_dir::DataDir, kms_keys::KmsKey, region_blobs, settings::Settings};
+use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
 
 /// Buckets asked for at once.
 const PAGE: usize = 1000;
@@ -59,7 +59,7 @@ impl Parts {
         let metadata = Metadata::open(dir, settings, random.as_ref()).await?;
         let meta = metadata.store();
         let blob_cache = CacheMetrics::default();
-        let blobs = contents::open(dir, settings, blob_cache.clone()).await?;
+        let contents = contents::open(dir, settings, blob_cache.clone()).await?;
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
@@ -71,14 +71,12 @@ impl Parts {
         let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
-        let topology = region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?;
-        let topology = Arc::new(topology);
-        catalog.set_topology(Arc::clone(&topology));
-        let around = Surroundings { meta: Arc::clone(&meta), clock: Arc::clone(&clock), metrics: placement.clone(), first, topology };
-        let placed = contents::place(settings, &blobs, around)?;
-        let blobs = placed.as_ref().map_or(blobs, |placed| Arc::new(placed.clone()) as _);
-
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
+        let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
+        let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
+        let placed = contents::place(settings, &contents, &catalog, around)?;
+        let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
+
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native = Native::new(NativeParts {
@@ -255,7 +253,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
     WebHooks::parse(settings.webhook.iter().map(String::as_str)).map_err(StartError::store("set up web hooks"))
 }
 
-/// Every bucket's partition.
+/// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
 fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
@@ -263,7 +261,7 @@ fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
 
 fn list_partitions(catalog: Arc<Catalog>) -> BoxFuture<'static, Result<Vec<Partition>>> {
     async move {
-        let mut found = Vec::new();
+        let mut found = vec![Partition::ROOT];
         let mut after: Option<String> = None;
         loop {
             let page = catalog.buckets(None, after.as_deref(), PAGE).await?;

@@ -5,6 +5,8 @@
 //! ┌────┬────┬──────────┬──────────────────────────────┐
 //! │ 04 │ n  │  region  │  the engine's own identifier │   a blob at home in the region of that name, n bytes long
 //! └────┴────┴──────────┴──────────────────────────────┘
+//!
+//!  05   n    region     the engine's own identifier     those bytes alone, which are nobody's any more; there is nothing to read
 //! ```
 //!
 //! The tags 1, 2 and 3 are those of engines: an identifier that begins with one of them is from before the store had regions. These bytes are
@@ -14,6 +16,7 @@ use umbra_blob::BlobId;
 use umbra_core::Region;
 
 const TAG: u8 = 4;
+const LEFTOVER_TAG: u8 = 5;
 
 /// Where a blob is at home, and what it is called there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,23 +28,39 @@ pub(super) struct Address {
 impl Address {
     /// Writes the identifier of what the store of `region` calls `inner`.
     pub(super) fn encode(region: &Region, inner: &BlobId) -> BlobId {
-        let region = region.as_str();
-        let length = u8::try_from(region.len()).expect("names of regions are short");
-        BlobId::from_bytes(&[&[TAG, length], region.as_bytes(), inner.as_bytes()].concat())
+        tagged(TAG, region.as_str(), inner)
     }
 
     /// Reads an identifier; `None` for one that was never issued. One without a region is of the region `first`.
     pub(super) fn decode(id: &BlobId, first: Option<&Region>) -> Option<Self> {
         match id.as_bytes() {
-            [TAG, length, rest @ ..] => {
-                let (region, inner) = rest.split_at_checked(usize::from(*length))?;
-                let region = Region::parse(std::str::from_utf8(region).ok()?).ok()?;
-                Some(Self { region, inner: BlobId::from_bytes(inner) })
-            }
-            [TAG, ..] => None,
+            [TAG, rest @ ..] => Self::split(rest),
+            [LEFTOVER_TAG, ..] => None,
             _ => Some(Self { region: first?.clone(), inner: id.clone() }),
         }
     }
+
+    /// Reads what [`leftover`] wrote.
+    pub(super) fn decode_leftover(id: &BlobId) -> Option<Self> {
+        Self::split(id.as_bytes().strip_prefix(&[LEFTOVER_TAG])?)
+    }
+
+    fn split(rest: &[u8]) -> Option<Self> {
+        let (length, rest) = rest.split_first()?;
+        let (region, inner) = rest.split_at_checked(usize::from(*length))?;
+        let region = Region::parse(std::str::from_utf8(region).ok()?).ok()?;
+        Some(Self { region, inner: BlobId::from_bytes(inner) })
+    }
+}
+
+/// What a reclamation calls the bytes `inner` of `region` that are nobody's any more, although their blob may live elsewhere.
+pub(super) fn leftover(region: &str, inner: &BlobId) -> BlobId {
+    tagged(LEFTOVER_TAG, region, inner)
+}
+
+fn tagged(tag: u8, region: &str, inner: &BlobId) -> BlobId {
+    let length = u8::try_from(region.len()).expect("names of regions are short");
+    BlobId::from_bytes(&[&[tag, length], region.as_bytes(), inner.as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -49,7 +68,7 @@ mod tests {
     use umbra_blob::BlobId;
     use umbra_core::Region;
 
-    use super::Address;
+    use super::{Address, leftover};
 
     fn region(name: &str) -> Region {
         Region::parse(name).unwrap()
@@ -63,6 +82,10 @@ mod tests {
         assert_eq!(Address::decode(&id, None), Some(Address { region: region("fra"), inner: inner.clone() }));
         assert_eq!(Address::decode(&inner, Some(&region("iad"))), Some(Address { region: region("iad"), inner: inner.clone() }));
         assert_eq!(Address::decode(&inner, None), None);
+        let left = leftover("fra", &inner);
+        assert_eq!(left.as_bytes(), b"\x05\x03fra\x03inner");
+        assert_eq!(Address::decode_leftover(&left), Address::decode(&id, None));
+        assert_eq!((Address::decode_leftover(&id), Address::decode(&left, Some(&region("iad")))), (None, None));
     }
 
     #[test]

@@ -6,10 +6,13 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use umbra_blob::{BlobId, Error, Result};
 use umbra_core::{Clock, Timestamp};
-use umbra_meta::{Batch, Entry, Error as MetaError, Expect, MetaStore, Partition, Projection, Revision, key::root};
+use umbra_meta::{
+    Batch, Entry, Error as MetaError, Expect, MetaStore, Partition, Projection, Revision,
+    key::{self, root},
+};
 
-use super::lately::Lately;
-use crate::record::copy::CopyRecord;
+use super::{address, lately::Lately};
+use crate::{ReclaimHandle, record::copy::CopyRecord};
 
 /// After this long a copy that is still coming is taken for abandoned. If it comes all the same it is thrown away.
 const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -28,6 +31,8 @@ pub(super) struct CopyIndex {
     meta: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
     region: String,
+    /// Says how long those who read bytes that are reclaimed have to finish, and hears of such bytes.
+    reclaimer: ReclaimHandle,
     /// Copies of this region.
     known: Mutex<Lately<Copy>>,
     /// Where blobs were found that are not where their identifiers say.
@@ -81,14 +86,14 @@ pub(super) struct CopyRow {
 impl CopyRow {
     /// Where its bytes are, if they can be read.
     pub(super) fn place(&self) -> Option<Place> {
-        Some(Place { region: self.region.clone(), blob: self.record.readable()?.clone() })
+        Some(Place { region: self.region.clone(), blob: self.record.blob.clone()? })
     }
 }
 
 impl CopyIndex {
-    pub(super) fn new(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>, region: String) -> Self {
+    pub(super) fn new(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>, region: String, reclaimer: ReclaimHandle) -> Self {
         let (known, moved) = (Mutex::new(Lately::new(KNOWN_MAX)), Mutex::new(Lately::new(KNOWN_MAX)));
-        Self { meta, clock, region, known, moved }
+        Self { meta, clock, region, reclaimer, known, moved }
     }
 
     /// The copy of `id` in this region. Where that cannot be told, there is none.
@@ -97,7 +102,7 @@ impl CopyIndex {
             return Some(copy);
         }
         let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
-        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.readable()?.clone(), revision: row.revision };
+        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.blob?, revision: row.revision };
         self.known.lock().put(id, copy.clone());
         Some(copy)
     }
@@ -127,7 +132,7 @@ impl CopyIndex {
         let commit = |expect| self.meta.commit(Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone()));
         let committed = match commit(Expect::Absent).await {
             Err(MetaError::Conflict { current: Some(found), .. }) => match CopyRecord::decode(&found.body) {
-                Ok(record) if record.readable().is_some() => return Begin::There,
+                Ok(record) if record.blob.is_some() => return Begin::There,
                 Ok(record) if record.blob.is_none() && coming_for(&record, begun) < WAIT_MAX => return Begin::Elsewhere,
                 Ok(record) if is_abandoned(&record, begun) => commit(Expect::Revision(found.revision)).await,
                 _ => return Begin::No,
@@ -168,23 +173,62 @@ impl CopyIndex {
         }
     }
 
-    /// Says that the copy of `id` in this region is not to be read any more, unless it is the home or was changed. Tells the row's revision since.
-    pub(super) async fn doom(&self, id: &BlobId, copy: &Copy) -> Option<Revision> {
+    /// Has a copy of `id` in this region be none any more, unless it is the home or was changed. Tells whether it is none.
+    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &Copy) -> Result<bool> {
         self.known.lock().remove(id);
-        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
-        let record = CopyRecord::decode(&row.body).ok()?;
-        if row.revision != copy.revision || record.home.is_some() {
-            return None;
+        let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(false) };
+        let record = CopyRecord::decode(&row.body).map_err(failed)?;
+        if row.revision != copy.revision {
+            return Ok(false);
         }
-        let doomed = CopyRow { region: self.region.clone(), record: CopyRecord { is_going: true, ..record }, revision: row.revision };
-        self.change(id, &doomed).await.ok()
+        self.drop_row(id, &CopyRow { region: self.region.clone(), record, revision: row.revision }).await
     }
 
-    /// Writes what `row` says in place of what its revision said. Tells the revision since.
-    pub(super) async fn change(&self, id: &BlobId, row: &CopyRow) -> umbra_meta::Result<Revision> {
+    /// Has the copy that `row` tells of be none any more, unless it is the home or was changed: its bytes are reclaimed once those who read
+    /// them may have finished. Tells whether it is none.
+    pub(super) async fn drop_row(&self, id: &BlobId, row: &CopyRow) -> Result<bool> {
+        if row.record.home.is_some() {
+            return Ok(false);
+        }
         let key = root::copy(id.as_bytes(), &row.region);
-        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).put(key, "", row.record.encode());
-        Ok(self.meta.commit(batch).await?.revision)
+        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).delete(key);
+        let batch = row.place().into_iter().fold(batch, |batch, place| self.reclaim(batch, &place));
+        match self.meta.commit(batch).await {
+            Ok(_) => Ok(true),
+            Err(MetaError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Makes `region`, which has a copy, the home of `id`, which was `born` there, as long as `rows` are all copies there are, and has the bytes
+    /// at the home before reclaimed, unless they have to be there.
+    pub(super) async fn move_home(&self, id: &BlobId, born: &Place, rows: &[CopyRow], region: &str) -> umbra_meta::Result<()> {
+        let mut batch = Batch::new(Partition::ROOT);
+        // Others who move it to another region write the same rows: one of both finds another revision.
+        for row in rows.iter().filter(|row| row.record.blob.is_some()) {
+            let key = root::copy(id.as_bytes(), &row.region);
+            batch = batch.check(key.clone(), Expect::Revision(row.revision));
+            let (was_home, is_home) = (row.record.home.is_some(), row.region == region);
+            batch = match row.place().filter(|_| was_home && !row.record.is_required) {
+                Some(place) => self.reclaim(batch.delete(key), &place),
+                None => batch.put(key, "", CopyRecord { home: is_home.then(|| self.clock.now()), ..row.record.clone() }.encode()),
+            };
+        }
+        if rows.iter().all(|row| row.record.home.is_none()) {
+            batch = self.reclaim(batch, born);
+        }
+        self.meta.commit(batch).await.map(drop)
+    }
+
+    /// Has bytes that are nobody's any more reclaimed after the grace.
+    fn reclaim(&self, batch: Batch, place: &Place) -> Batch {
+        let due = self.clock.now().plus(self.reclaimer.grace());
+        self.reclaimer.nudge(Partition::ROOT, due);
+        batch.put(
+            key::reclaim(u64::try_from(due.as_millis()).unwrap_or_default(), address::leftover(&place.region, &place.blob).as_bytes()),
+            "",
+            "",
+        )
     }
 
     /// The copies of `id` in all regions, and those that are coming.
@@ -227,6 +271,6 @@ pub(super) fn is_abandoned(record: &CopyRecord, now: Timestamp) -> bool {
     record.blob.is_none() && coming_for(record, now) > ABANDONED_AFTER
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::Io { doing: "tell where the copies of a blob are", source: io::Error::other(error) }
 }

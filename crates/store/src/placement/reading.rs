@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use umbra_blob::{BlobId, Error, Result};
 use umbra_core::ByteRange;
 
 use super::{
     Shared,
-    address::Address,
     copier::{Admission, Content, Open, Opened},
     index::{Copy, Place},
     rename,
@@ -23,13 +23,17 @@ const LOOKS_MAX: usize = 3;
 impl Shared {
     /// Reads a range of `id`. Where it is not, a copy is kept if it `keeps` any.
     pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange, keeps: bool) -> Result<Content> {
-        let address = self.address(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        let content = self.read_anywhere(id, &address, range, keeps).await;
-        content.map(|content| renamed(id, content)).map_err(|error| rename(id, error))
+        let born = self.born(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+        match self.read_anywhere(id, born, range, keeps).await {
+            Ok(content) => {
+                let shared = Arc::clone(self);
+                Ok(Reading { shared, id: id.clone(), content, rest: range, keeps, may_go_on: true }.into_content())
+            }
+            Err(error) => Err(rename(id, error)),
+        }
     }
 
-    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, address: &Address, range: ByteRange, keeps: bool) -> Result<Content> {
-        let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
+    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange, keeps: bool) -> Result<Content> {
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
         if born.region == self.region.as_str() && !self.index.has_left(id) {
@@ -101,7 +105,19 @@ impl Shared {
 
     fn opening(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange) -> Open {
         let (shared, id, born) = (Arc::clone(self), id.clone(), born.clone());
-        async move { shared.open(&id, &born, range).await }.boxed()
+        async move { shared.open_to_copy(&id, &born, range).await }.boxed()
+    }
+
+    /// Opens `id` to copy it: only bytes that belong to it now. Those that it has left may outlive it, and its copy must not.
+    async fn open_to_copy(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
+        let is_elsewhere = self.index.moved(id).is_some();
+        if is_elsewhere && let Ok(content) = self.read_any_copy(id, range, Error::NotFound(id.clone())).await {
+            return Ok(content);
+        }
+        match self.open_at(born, range).await {
+            Err(error) => self.read_any_copy(id, range, error).await,
+            content => content,
+        }
     }
 
     /// Opens `id`, which was `born` there, where its bytes are now.
@@ -168,23 +184,59 @@ impl Shared {
 
     /// Drops a copy that cannot be read, so that the blob is fetched again. The home's bytes stay, whatever is wrong with them.
     async fn drop_copy(&self, id: &BlobId, copy: &Copy) {
-        let Some(doomed) = self.index.doom(id, copy).await else { return };
-        tracing::warn!(blob = ?id, "the copy of a blob of another region is lost; it is fetched again");
-        if let Err(error) = self.own.delete(&copy.blob).await {
-            return tracing::debug!(%error, "what is left of a lost copy stays for a while");
-        }
-        if let Err(error) = self.index.remove(id, self.region.as_str(), doomed).await {
-            tracing::debug!(%error, "the row of a lost copy stays for a while");
+        match self.index.drop_copy(id, copy).await {
+            Ok(true) => tracing::warn!(blob = ?id, "the copy of a blob of another region is lost; it is fetched again"),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "the row of a lost copy stays until it is found again"),
         }
     }
 }
 
 /// Whether the bytes are not there, or not what they were.
-const fn is_lost(error: &Error) -> bool {
+pub(super) const fn is_lost(error: &Error) -> bool {
     matches!(error, Error::NotFound(_) | Error::Corrupt { .. })
 }
 
-fn renamed(id: &BlobId, content: Content) -> Content {
-    let id = id.clone();
-    content.map_err(move |error| rename(&id, error)).boxed()
+/// A range that is being read.
+struct Reading {
+    shared: Arc<Shared>,
+    id: BlobId,
+    content: Content,
+    rest: ByteRange,
+    /// Whether a copy of it may be kept.
+    keeps: bool,
+    /// Whether it may be read on elsewhere, should its bytes go.
+    may_go_on: bool,
+}
+
+impl Reading {
+    fn into_content(self) -> Content {
+        stream::unfold(Some(self), |reading| async {
+            let mut reading = reading?;
+            match reading.next().await? {
+                Ok(chunk) => Some((Ok(chunk), Some(reading))),
+                Err(error) => Some((Err(rename(&reading.id, error)), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes>> {
+        loop {
+            match self.content.next().await? {
+                Ok(chunk) => {
+                    self.rest.start = self.rest.end.min(self.rest.start + chunk.len() as u64);
+                    return Some(Ok(chunk));
+                }
+                Err(Error::NotFound(_)) if self.may_go_on => self.may_go_on = false,
+                Err(error) => return Some(Err(error)),
+            }
+            // A slow reader of bytes whose blob has moved.
+            let born = self.shared.born(&self.id)?;
+            match self.shared.read_anywhere(&self.id, born, self.rest, self.keeps).await {
+                Ok(content) => self.content = content,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
 }

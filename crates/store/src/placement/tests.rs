@@ -1,16 +1,18 @@
 mod engine;
+mod moving;
 mod placed;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{TryStreamExt, stream::BoxStream};
+use futures::{FutureExt, TryStreamExt, stream::BoxStream};
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
 use umbra_core::{ByteRange, ErrorKind, ManualClock, Region, Timestamp};
 use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
 
 use self::engine::Engine;
 use super::{PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
+use crate::{ReclaimHandle, Reclaimer};
 
 fn named(region: &str) -> Region {
     Region::parse(region).unwrap()
@@ -37,10 +39,12 @@ impl World {
         let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
             topology: topology(region, [other.0]),
             own: Arc::new(own.clone()),
+            engine: Arc::new(own.clone()),
             others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
             first: None,
             meta: Arc::clone(&meta) as _,
             clock: Arc::clone(&clock) as _,
+            reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             metrics: PlacementMetrics::default(),
         };
         let in_fra = PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad)));
@@ -53,10 +57,12 @@ impl World {
         PlacedBlobStore::new(PlacementParts {
             topology: topology("iad", ["fra"]),
             own,
+            engine: Arc::new(self.iad.clone()),
             others: BTreeMap::from([(named("fra"), Arc::new(self.fra.clone()) as _)]),
             first: None,
             meta: Arc::clone(&self.meta) as _,
             clock: Arc::clone(&self.clock) as _,
+            reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             metrics: PlacementMetrics::default(),
         })
     }
@@ -66,11 +72,27 @@ impl World {
         self.meta.scan(Partition::ROOT, everything, 100, Projection::Full).await.unwrap().len()
     }
 
+    /// Reclaims what was dropped, as it is done once those who read it have finished.
+    async fn reclaim(&self) {
+        self.clock.advance(Duration::from_secs(3600));
+        reclaim(&self.meta, &self.clock, &self.in_fra).await;
+    }
+
     async fn assert_empty(&self) {
         idle(&self.in_fra).await;
         idle(&self.in_iad).await;
+        self.reclaim().await;
         assert_eq!((self.fra.len(), self.iad.len(), self.rows().await), (0, 0, 0), "blobs in fra, in iad, rows");
     }
+}
+
+/// Deletes the bytes that are due, by way of `store`.
+async fn reclaim(meta: &Arc<MemoryMetaStore>, clock: &Arc<ManualClock>, store: &PlacedBlobStore) {
+    let partitions = Box::new(|| std::future::ready(Ok(vec![Partition::ROOT])).boxed());
+    let (meta, clock, blobs) = (Arc::clone(meta), Arc::clone(clock), Arc::new(store.clone()));
+    let reclaimer = Reclaimer::new(meta, blobs, clock, ReclaimHandle::new(Duration::ZERO), partitions);
+    assert!(reclaimer.learn_partitions().await);
+    reclaimer.reclaim_due().await;
 }
 
 /// Waits until `store` makes no copy.
@@ -263,10 +285,12 @@ async fn a_home_that_is_away_is_no_absence() {
     let alone = PlacedBlobStore::new(PlacementParts {
         topology: topology("sin", []),
         own: Arc::new(Engine::default()),
+        engine: Arc::new(Engine::default()),
         others: BTreeMap::new(),
         first: None,
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
+        reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
         metrics: PlacementMetrics::default(),
     });
     assert_eq!(all(&alone, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -401,10 +425,12 @@ async fn what_was_written_before_there_were_regions_is_read() {
     let parts = |region: &str, own: &Engine, other: (&str, &Engine)| PlacementParts {
         topology: topology(region, [other.0]),
         own: Arc::new(own.clone()),
+        engine: Arc::new(own.clone()),
         others: BTreeMap::from([(named(other.0), Arc::new(other.1.clone()) as _)]),
         first: Some(named("fra")),
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
+        reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
         metrics: PlacementMetrics::default(),
     };
     let in_fra = PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad)));

@@ -21,8 +21,6 @@ pub(crate) struct CopyRecord {
     pub(crate) is_required: bool,
     /// When it was read, roughly; `None` for not since it was made.
     pub(crate) read: Option<Timestamp>,
-    /// Whether it is being dropped: its bytes may be gone.
-    pub(crate) is_going: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -37,8 +35,6 @@ struct V1 {
     required: Option<bool>,
     #[n(4)]
     read: Option<i64>,
-    #[n(5)]
-    going: Option<bool>,
 }
 
 impl CopyRecord {
@@ -50,7 +46,6 @@ impl CopyRecord {
             home: self.home.map(Timestamp::as_millis),
             required: self.is_required.then_some(true),
             read: self.read.map(Timestamp::as_millis),
-            going: self.is_going.then_some(true),
         };
         super::encode(VERSION, &record)
     }
@@ -59,7 +54,7 @@ impl CopyRecord {
     pub(crate) fn decode(body: &[u8]) -> Result<Self> {
         match super::split(WHAT, body)? {
             (VERSION, cbor) => {
-                let V1 { begun, blob, home, required, read, going } = super::decode(WHAT, cbor)?;
+                let V1 { begun, blob, home, required, read } = super::decode(WHAT, cbor)?;
                 if blob.as_ref().is_some_and(|blob| blob.len() > BlobId::BYTES_MAX) {
                     return Err(super::corrupt(WHAT, "its identifier is too long"));
                 }
@@ -69,16 +64,10 @@ impl CopyRecord {
                     home: home.map(Timestamp::from_millis),
                     is_required: required.unwrap_or(false),
                     read: read.map(Timestamp::from_millis),
-                    is_going: going.unwrap_or(false),
                 })
             }
             (version, _) => Err(super::unknown_version(WHAT, version)),
         }
-    }
-
-    /// What its region's store calls the copy, if it can be read.
-    pub(crate) fn readable(&self) -> Option<&BlobId> {
-        self.blob.as_ref().filter(|_| !self.is_going)
     }
 }
 
@@ -97,7 +86,7 @@ mod tests {
     /// One whose every field says something.
     fn full() -> CopyRecord {
         let at = |millis| Some(Timestamp::from_millis(millis));
-        CopyRecord { home: at(1_750_000_000_001), is_required: true, read: at(1_750_000_000_002), is_going: true, ..record() }
+        CopyRecord { home: at(1_750_000_000_001), is_required: true, read: at(1_750_000_000_002), ..record() }
     }
 
     #[test]

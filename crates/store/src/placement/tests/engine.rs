@@ -1,8 +1,11 @@
 //! A region's store, in memory, that counts, goes away, and waits where a test wants it to.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use async_trait::async_trait;
@@ -19,6 +22,7 @@ pub(super) struct Engine {
     blobs: MemoryBlobStore,
     state: Arc<State>,
     is_ungated: bool,
+    is_stepping: bool,
 }
 
 #[derive(Debug, Default)]
@@ -28,9 +32,12 @@ struct State {
     puts: AtomicUsize,
     away: AtomicBool,
     breaks_off: AtomicBool,
+    cuts: AtomicUsize,
     opening: Gate,
     finishing: Gate,
     written: Mutex<Vec<BlobId>>,
+    /// How large everything is that was ever here, which identifiers of real engines tell.
+    sizes: Mutex<HashMap<BlobId, u64>>,
 }
 
 /// A place where operations wait while it is shut.
@@ -107,6 +114,26 @@ impl Engine {
         Self { is_ungated: true, ..self.clone() }
     }
 
+    /// The same store, whose every operation others may come in before and after.
+    pub(super) fn stepping(&self) -> Self {
+        Self { is_stepping: true, ..self.clone() }
+    }
+
+    /// Has whoever reads now find out that what he reads is gone.
+    pub(super) fn cut_readers(&self) {
+        self.state.cuts.fetch_add(1, SeqCst);
+    }
+
+    fn note(&self, stored: &StoredBlob) {
+        self.state.sizes.lock().insert(stored.id.clone(), stored.size);
+    }
+
+    async fn step(&self) {
+        if self.is_stepping {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Loses everything that was streamed in.
     pub(super) async fn lose_all(&self) {
         let written: Vec<BlobId> = self.state.written.lock().drain(..).collect();
@@ -129,7 +156,7 @@ impl BlobStore for Engine {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
         self.state.puts.fetch_add(1, SeqCst);
         self.check()?;
-        self.blobs.put(content).await
+        self.blobs.put(content).await.inspect(|stored| self.note(stored))
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {
@@ -148,13 +175,17 @@ impl BlobStore for Engine {
         if self.state.breaks_off.load(SeqCst) {
             return Ok(content.take(1).chain(futures::stream::once(async { Err(gone()) })).boxed());
         }
+        self.step().await;
         // Readers take turns with everybody else.
-        Ok(content
-            .and_then(|chunk| async {
+        let (state, id, cuts) = (Arc::clone(&self.state), id.clone(), self.state.cuts.load(SeqCst));
+        let turns = content.and_then(move |chunk| {
+            let (state, id) = (Arc::clone(&state), id.clone());
+            async move {
                 tokio::task::yield_now().await;
-                Ok(chunk)
-            })
-            .boxed())
+                if state.cuts.load(SeqCst) == cuts { Ok(chunk) } else { Err(Error::NotFound(id)) }
+            }
+        });
+        Ok(turns.boxed())
     }
 
     async fn answers(&self) -> Result<()> {
@@ -162,12 +193,15 @@ impl BlobStore for Engine {
     }
 
     fn size_of(&self, id: &BlobId) -> Option<u64> {
-        self.blobs.size_of(id)
+        self.state.sizes.lock().get(id).copied()
     }
 
     async fn delete(&self, id: &BlobId) -> Result<()> {
+        self.step().await;
         self.check()?;
-        self.blobs.delete(id).await
+        self.blobs.delete(id).await?;
+        self.step().await;
+        Ok(())
     }
 }
 
@@ -189,6 +223,7 @@ impl BlobWriter for Writer {
         }
         self.engine.check()?;
         let stored = self.inner.finish().await?;
+        self.engine.note(&stored);
         self.engine.state.written.lock().push(stored.id.clone());
         Ok(stored)
     }

@@ -1,6 +1,6 @@
 //! Stores held to a decision on where bytes are.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use umbra_blob::{BlobStore, Result, StoredBlob, suite};
@@ -8,7 +8,10 @@ use umbra_core::{ErrorKind, Location, ManualClock, Narrowed, Region};
 use umbra_meta::MemoryMetaStore;
 
 use super::{all, engine::Engine, idle, named, topology};
-use crate::placement::{PlacedBlobStore, PlacementMetrics, PlacementParts, decide};
+use crate::{
+    ReclaimHandle,
+    placement::{PlacedBlobStore, PlacementMetrics, PlacementParts, decide},
+};
 
 const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
 
@@ -27,10 +30,12 @@ impl World {
             let parts = PlacementParts {
                 topology: topology(own, REGIONS),
                 own: Arc::new(engines[own].clone()),
+                engine: Arc::new(engines[own].clone()),
                 others: others.map(|name| (named(name), Arc::new(engines[name].clone()) as _)).collect(),
                 first: None,
                 meta: Arc::clone(&meta) as _,
                 clock: Arc::clone(&clock) as _,
+                reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
                 metrics: PlacementMetrics::default(),
             };
             (own, PlacedBlobStore::new(parts))
@@ -163,7 +168,7 @@ async fn a_home_that_is_down_leaves_it_to_the_next() {
     assert_eq!(world.kept(), [4, 0, 0]);
     // It is back: found out without giving it anything.
     world.engines["fra"].go_away(false);
-    tokio::time::advance(std::time::Duration::from_secs(10)).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
     let blob = stream(&store).await.unwrap();
     assert_eq!(home(&store, &blob), named("fra"));
 }

@@ -1,0 +1,81 @@
+//! Homes that move to a region that has a copy.
+//!
+//! One commit makes the copy the home and has the bytes at the home before reclaimed, once those who read them may have finished. So at every
+//! moment the home has all bytes, whoever dies when; and what a crash leaves is a row that says what is to be deleted.
+
+use std::future::ready;
+
+use futures::TryStreamExt;
+use umbra_blob::{BlobId, Result};
+use umbra_core::ByteRange;
+use umbra_meta::Error as MetaError;
+
+use super::{
+    PlacedBlobStore, Shared,
+    index::{CopyRow, Place, failed},
+};
+
+/// What became of a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The region is the home from now on.
+    Done,
+    /// It was before.
+    Already,
+    /// It has no copy that can be read, or the copies changed meanwhile.
+    NotNow,
+}
+
+impl PlacedBlobStore {
+    /// Makes `region` the home of `id`, if it has a copy of it.
+    pub async fn move_home(&self, id: &BlobId, region: &str) -> Result<Moved> {
+        let shared = &self.shared;
+        let Some(born) = shared.born(id) else { return Ok(Moved::NotNow) };
+        let rows = shared.index.all(id).await?;
+        if home_of(&rows).map_or(born.region == region, |home| home.region == region) {
+            return Ok(Moved::Already);
+        }
+        let Some(target) = rows.iter().find(|row| row.region == region) else { return Ok(Moved::NotNow) };
+        match target.place() {
+            Some(place) if shared.is_whole(&born, &place).await? => {}
+            _ => return Ok(Moved::NotNow),
+        }
+        match shared.index.move_home(id, &born, &rows, region).await {
+            Ok(()) => Ok(Moved::Done),
+            Err(MetaError::Conflict { .. }) => Ok(Moved::NotNow),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// The row of the home, if it is not where the identifier says.
+pub(super) fn home_of(rows: &[CopyRow]) -> Option<&CopyRow> {
+    rows.iter().find(|row| row.record.home.is_some())
+}
+
+impl Shared {
+    /// Where the identifier says that `id` is.
+    pub(super) fn born(&self, id: &BlobId) -> Option<Place> {
+        self.address(id).map(|address| Place { region: address.region.to_string(), blob: address.inner })
+    }
+
+    /// Whether the engine at `place` has a blob as long as the one that was `born`, from its first byte to its last.
+    pub(super) async fn is_whole(&self, born: &Place, place: &Place) -> Result<bool> {
+        let store = self.engine(&place.region)?;
+        let size = store.size_of(&place.blob);
+        if size.is_none() || size != self.engine(&born.region)?.size_of(&born.blob) {
+            return Ok(false);
+        }
+        let size = size.unwrap_or_default();
+        for end in [size.min(1), size] {
+            let range = ByteRange::new(end.saturating_sub(1), end);
+            let read = async { store.read(&place.blob, range).await?.try_for_each(|_| ready(Ok(()))).await };
+            match read.await {
+                Ok(()) => {}
+                Err(error) if super::reading::is_lost(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}

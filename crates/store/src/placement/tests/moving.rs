@@ -1,0 +1,371 @@
+//! Homes that move.
+
+use futures::poll;
+
+use super::*;
+use crate::placement::Moved;
+
+/// Three regions; what works on them takes turns at every step.
+struct Three {
+    meta: Arc<MemoryMetaStore>,
+    clock: Arc<ManualClock>,
+    engines: BTreeMap<&'static str, Engine>,
+}
+
+impl Three {
+    fn new() -> Self {
+        let engines = ["fra", "iad", "sin"].map(|region| (region, Engine::default())).into();
+        Self {
+            meta: Arc::new(MemoryMetaStore::new()),
+            clock: Arc::new(ManualClock::new(Timestamp::from_millis(1_750_000_000_000))),
+            engines,
+        }
+    }
+
+    /// A node that knows nothing yet.
+    fn node(&self, region: &str) -> PlacedBlobStore {
+        let stepping = |name: &str| Arc::new(self.engines[name].stepping()) as Arc<dyn BlobStore>;
+        let others = self.engines.keys().filter(|name| **name != region).map(|name| (named(name), stepping(name)));
+        let regions = self.engines.keys().filter(|name| **name != region).map(|name| named(name));
+        PlacedBlobStore::new(PlacementParts {
+            topology: Arc::new(Topology::new(named(region), regions, []).unwrap()),
+            own: stepping(region),
+            engine: stepping(region),
+            others: others.collect(),
+            first: None,
+            meta: Arc::new(Stepping(Arc::clone(&self.meta))),
+            clock: Arc::clone(&self.clock) as _,
+            reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+            metrics: PlacementMetrics::default(),
+        })
+    }
+
+    fn len(&self) -> [usize; 3] {
+        ["fra", "iad", "sin"].map(|region| self.engines[region].len())
+    }
+
+    /// A blob of fra, with copies in `regions`.
+    async fn blob(&self, regions: &[&str]) -> (StoredBlob, Vec<u8>) {
+        let (blob, bytes) = put(&self.node("fra"), 300_000).await;
+        for region in regions {
+            let node = self.node(region);
+            assert!(all(&node, &blob).await.unwrap() == bytes);
+            idle(&node).await;
+        }
+        (blob, bytes)
+    }
+
+    async fn reclaim(&self) {
+        self.clock.advance(Duration::from_secs(3600));
+        reclaim(&self.meta, &self.clock, &self.node("fra")).await;
+    }
+
+    /// Nodes of all regions read it, without that anything is copied.
+    async fn assert_readable(&self, blob: &StoredBlob, bytes: &[u8]) {
+        for region in ["fra", "iad", "sin"] {
+            let read = suite::read(&self.node(region), &blob.id, ByteRange::new(0, 0)).await;
+            assert!(read.is_ok(), "{region}: {read:?}");
+            let node = self.node(region);
+            assert!(all(&node, blob).await.unwrap() == bytes, "{region}");
+            idle(&node).await;
+        }
+    }
+
+    /// The home has all bytes, as whoever opens nothing but it sees.
+    async fn assert_whole_at_home(&self, blob: &StoredBlob) {
+        let node = self.node("fra");
+        let rows = node.shared.index.all(&blob.id).await.unwrap();
+        let born = node.shared.born(&blob.id).unwrap();
+        let home = crate::placement::moving::home_of(&rows).and_then(crate::placement::index::CopyRow::place);
+        assert!(node.shared.is_whole(&born, home.as_ref().unwrap_or(&born)).await.unwrap(), "{rows:?}");
+        assert!(rows.iter().filter(|row| row.record.home.is_some()).count() <= 1, "{rows:?}");
+    }
+
+    async fn assert_deleted(&self, blob: &StoredBlob) {
+        self.node("sin").delete(&blob.id).await.unwrap();
+        self.reclaim().await;
+        assert_eq!(self.len(), [0; 3]);
+        let everything = umbra_meta::KeyRange { start: Vec::new(), end: None };
+        assert_eq!(self.meta.scan(Partition::ROOT, everything, 10, Projection::Full).await.unwrap(), []);
+    }
+}
+
+/// Metadata whose every operation others may come in before and after.
+#[derive(Debug)]
+struct Stepping(Arc<MemoryMetaStore>);
+
+#[async_trait::async_trait]
+impl MetaStore for Stepping {
+    async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> umbra_meta::Result<Vec<Option<umbra_meta::Entry>>> {
+        tokio::task::yield_now().await;
+        let found = self.0.multi_get(partition, keys).await;
+        tokio::task::yield_now().await;
+        found
+    }
+
+    async fn multi_scan(
+        &self,
+        partition: Partition,
+        ranges: Vec<(umbra_meta::KeyRange, usize)>,
+        projection: Projection,
+    ) -> umbra_meta::Result<Vec<Vec<umbra_meta::Entry>>> {
+        tokio::task::yield_now().await;
+        let found = self.0.multi_scan(partition, ranges, projection).await;
+        tokio::task::yield_now().await;
+        found
+    }
+
+    async fn scan_delim(&self, partition: Partition, scan: umbra_meta::ScanDelim) -> umbra_meta::Result<umbra_meta::DelimPage> {
+        self.0.scan_delim(partition, scan).await
+    }
+
+    async fn commit(&self, batch: umbra_meta::Batch) -> umbra_meta::Result<umbra_meta::Committed> {
+        tokio::task::yield_now().await;
+        let committed = self.0.commit(batch).await;
+        tokio::task::yield_now().await;
+        committed
+    }
+}
+
+/// Goes `steps` with `work`. `None` if it has not come to its end then.
+async fn go<T>(work: &mut (impl Future<Output = T> + Unpin + ?Sized), steps: usize) -> Option<T> {
+    for _ in 0..steps {
+        if let std::task::Poll::Ready(done) = poll!(&mut *work) {
+            return Some(done);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_home_moves_to_its_readers() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let leader = world.node("fra");
+    assert_eq!(leader.move_home(&blob.id, "sin").await.unwrap(), Moved::NotNow, "it has no copy");
+    assert_eq!(leader.move_home(&blob.id, "fra").await.unwrap(), Moved::Already);
+    assert_eq!(leader.move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+    assert_eq!(leader.move_home(&blob.id, "iad").await.unwrap(), Moved::Already);
+    world.reclaim().await;
+    assert_eq!(world.len(), [0, 1, 0], "fra has nothing of it any more");
+    // Whoever knew it from before, and whoever did not.
+    assert!(all(&leader, &blob).await.unwrap() == bytes);
+    idle(&leader).await;
+    world.assert_readable(&blob, &bytes).await;
+    assert_eq!(world.len(), [1, 1, 1], "fra, too, keeps a copy of what it reads");
+    // Copies go, the home stays.
+    for region in ["fra", "sin"] {
+        world.engines[region].lose_all().await;
+    }
+    world.engines["fra"].go_away(true);
+    assert!(all(&world.node("sin"), &blob).await.unwrap() == bytes, "the region in its identifier need not be there");
+    world.engines["fra"].go_away(false);
+    world.assert_deleted(&blob).await;
+}
+
+#[tokio::test]
+async fn a_home_moves_on_and_back() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad", "sin"]).await;
+    // A node that remembers where it was.
+    let node = world.node("fra");
+    for (region, len) in [("iad", [0, 1, 1]), ("sin", [1, 0, 1]), ("fra", [1, 1, 0]), ("iad", [0, 1, 1])] {
+        assert_eq!(world.node("sin").move_home(&blob.id, region).await.unwrap(), Moved::Done, "{region}");
+        world.assert_whole_at_home(&blob).await;
+        world.reclaim().await;
+        assert_eq!(world.len(), len, "{region}");
+        assert!(all(&node, &blob).await.unwrap() == bytes);
+        idle(&node).await;
+        world.assert_readable(&blob, &bytes).await;
+    }
+    world.assert_deleted(&blob).await;
+}
+
+#[tokio::test]
+async fn a_home_does_not_move_to_a_copy_that_is_lost() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    world.engines["iad"].lose_all().await;
+    assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::NotNow);
+    world.engines["iad"].go_away(true);
+    assert!(world.node("fra").move_home(&blob.id, "iad").await.is_err(), "nobody knows");
+    world.engines["iad"].go_away(false);
+    world.reclaim().await;
+    world.assert_readable(&blob, &bytes).await;
+    world.assert_deleted(&blob).await;
+}
+
+#[tokio::test]
+async fn a_home_that_is_lost_is_not_dropped() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad", "sin"]).await;
+    assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+    world.reclaim().await;
+    world.engines["iad"].lose_all().await;
+    // It stays the home, so that nobody takes another for whole; the copy in sin is read meanwhile.
+    for region in ["iad", "fra"] {
+        assert!(all(&world.node(region), &blob).await.unwrap() == bytes);
+    }
+    let rows = world.node("fra").shared.index.all(&blob.id).await.unwrap();
+    assert_eq!(crate::placement::moving::home_of(&rows).unwrap().region, "iad");
+}
+
+#[tokio::test]
+async fn slow_readers_read_on_when_the_home_moves() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let mut content = world.node("fra").read(&blob.id, ByteRange::new(0, blob.size)).await.unwrap();
+    let first = content.try_next().await.unwrap().unwrap();
+    world.node("fra").move_home(&blob.id, "iad").await.unwrap();
+    world.engines["fra"].cut_readers();
+    world.reclaim().await;
+    let rest: Vec<Bytes> = content.try_collect().await.unwrap();
+    assert!([&first[..], &rest.concat()].concat() == bytes);
+    assert!(first.len() < bytes.len());
+}
+
+/// Whoever moves a home dies at any moment.
+#[tokio::test]
+async fn a_move_that_ends_anywhere_loses_and_leaves_nothing() {
+    let mut steps = 0;
+    loop {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&["iad"]).await;
+        let leader = world.node("sin");
+        let is_done = go(&mut Box::pin(leader.move_home(&blob.id, "iad")), steps).await.is_some();
+        world.assert_whole_at_home(&blob).await;
+        // So may whoever reclaims.
+        for reclaiming in [0, 1, 2, 3, 5, 8] {
+            world.clock.advance(Duration::from_secs(3600));
+            let deleting = world.node("fra");
+            go(&mut Box::pin(reclaim(&world.meta, &world.clock, &deleting)), reclaiming).await;
+            world.assert_whole_at_home(&blob).await;
+        }
+        let another = world.node("fra");
+        assert!(matches!(another.move_home(&blob.id, "iad").await.unwrap(), Moved::Done | Moved::Already));
+        world.reclaim().await;
+        assert_eq!(world.len(), [0, 1, 0]);
+        world.assert_readable(&blob, &bytes).await;
+        world.assert_deleted(&blob).await;
+        if is_done {
+            assert!(steps > 5, "{steps}");
+            return;
+        }
+        steps += 1;
+    }
+}
+
+/// An object is deleted, or overwritten, while its home moves.
+#[tokio::test]
+async fn a_delete_during_a_move_leaves_nothing() {
+    for is_delete_first in [false, true] {
+        let mut steps = 0;
+        loop {
+            let world = Three::new();
+            let (blob, _) = world.blob(&["iad", "sin"]).await;
+            let (mover, deleter) = (world.node("fra"), world.node("sin"));
+            let mut moving = Box::pin(async { mover.move_home(&blob.id, "iad").await.map(drop) });
+            let mut deleting = Box::pin(deleter.delete(&blob.id));
+            let (first, second) = if is_delete_first {
+                (
+                    &mut deleting as &mut (dyn Future<Output = Result<()>> + Unpin),
+                    &mut moving as &mut (dyn Future<Output = Result<()>> + Unpin),
+                )
+            } else {
+                (&mut moving as _, &mut deleting as _)
+            };
+            let is_done = go(&mut *first, steps).await.is_some();
+            second.await.unwrap();
+            if !is_done {
+                first.await.unwrap();
+            }
+            suite::assert_gone(&world.node("iad"), &blob.id).await;
+            world.assert_deleted(&blob).await;
+            if is_done {
+                assert!(steps > 5, "{steps}");
+                break;
+            }
+            steps += 1;
+        }
+    }
+}
+
+/// A reader makes a copy while the home moves and its old bytes go.
+#[tokio::test]
+async fn reads_during_a_move_see_every_byte() {
+    let mut steps = 0;
+    loop {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&["iad"]).await;
+        let reader = world.node("sin");
+        let mut reading = Box::pin(all(&reader, &blob));
+        let read = go(&mut reading, steps).await;
+        assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+        world.reclaim().await;
+        let is_done = read.is_some();
+        let read = match read {
+            Some(read) => read,
+            None => reading.await,
+        };
+        assert!(read.unwrap() == bytes);
+        idle(&reader).await;
+        world.assert_deleted(&blob).await;
+        if is_done {
+            assert!(steps > 5, "{steps}");
+            return;
+        }
+        steps += 1;
+    }
+}
+
+/// Two move the same home, to different regions, at any moments.
+#[tokio::test]
+async fn a_blob_has_one_home() {
+    let mut steps = 0;
+    loop {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&["iad", "sin"]).await;
+        let (one, other) = (world.node("fra"), world.node("fra"));
+        let mut moving = Box::pin(one.move_home(&blob.id, "iad"));
+        let moved = go(&mut moving, steps).await;
+        other.move_home(&blob.id, "sin").await.unwrap();
+        let is_done = moved.is_some();
+        if !is_done {
+            moving.await.unwrap();
+        }
+        world.assert_whole_at_home(&blob).await;
+        world.reclaim().await;
+        world.assert_readable(&blob, &bytes).await;
+        world.assert_deleted(&blob).await;
+        if is_done {
+            return;
+        }
+        steps += 1;
+    }
+}
+
+/// A copy must not be made of bytes that a blob has left, for they may outlive it.
+#[tokio::test]
+async fn what_a_blob_has_left_is_not_copied() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad", "fra"]).await;
+    world.node("fra").move_home(&blob.id, "iad").await.unwrap();
+    world.reclaim().await;
+    // It remembers iad, and has not copied anything.
+    let node = world.node("sin");
+    let part = suite::read(&node, &blob.id, ByteRange::new(0, 0)).await;
+    assert_eq!(part.unwrap(), b"");
+    assert!(node.shared.index.moved(&blob.id).is_some());
+    let reader = world.node("fra");
+    assert!(all(&reader, &blob).await.unwrap() == bytes);
+    idle(&reader).await;
+    world.node("fra").move_home(&blob.id, "fra").await.unwrap();
+    world.node("fra").delete(&blob.id).await.unwrap();
+    assert_eq!(world.len()[1], 1, "not reclaimed yet");
+    let late = all(&node, &blob).await;
+    idle(&node).await;
+    drop(late);
+    assert_eq!(world.len()[2], 0);
+    world.assert_deleted(&blob).await;
+}
