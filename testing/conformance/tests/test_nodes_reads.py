@@ -201,16 +201,12 @@ def test_websites_are_the_same_at_any_node(database, engine, tmp_path, request, 
         nodes.remove()
 
 
-@pytest.mark.parametrize("has_origin", [True, False])
-def test_a_slow_reader_at_any_node_gets_all_of_it(nodes, seaweed, has_origin):
+def test_a_slow_reader_at_any_node_gets_all_of_it(nodes, seaweed):
     """What is overwritten under it outlives the grace, and goes when it has read it."""
     leader, follower = nodes.leader(), nodes.others()[0]
-    pair = Shadowed(leader, seaweed).create() if has_origin else None
+    pair = Shadowed(leader, seaweed).create()
     try:
-        bucket = pair.name if pair else "plain"
-        c = s3(leader.endpoint, leader.access_key, leader.secret_key)
-        if not pair:
-            c.create_bucket(Bucket=bucket)
+        bucket, c = pair.name, s3(leader.endpoint, leader.access_key, leader.secret_key)
         parts = [content(5 * MIB, n) for n in range(16)]
         put_multipart(c, bucket, "large", parts)
         c.put_object(Bucket=bucket, Key="sentinel", Body=content(MIB, 99))
@@ -229,8 +225,7 @@ def test_a_slow_reader_at_any_node_gets_all_of_it(nodes, seaweed, has_origin):
         assert read(reader, bucket, "large") == b"new"
         until("nothing of it is left", lambda: kept() == 0, seconds=120)
     finally:
-        if pair:
-            pair.close()
+        pair.close()
 
 
 class Recorder(threading.Thread):
