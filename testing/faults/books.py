@@ -44,13 +44,15 @@ class Books:
     def __init__(self, store):
         self.store = store
         # Rows by the blob they name; copies by blob and region; what is to go.
-        self.named, self.copies, self.due = defaultdict(list), {}, set()
+        self.named, self.copies, self.due, self.partitions = defaultdict(list), {}, set(), {}
         for partition, key, head, body in self._rows():
             if partition == 0 and key.startswith(b"C/"):
                 length = key[2]
                 self.copies[blob_of(key[3 : 3 + length]), key[3 + length :].decode()] = Copy(body)
             elif key.startswith(b"g/"):
                 self.due.add(blob_of(key[10:]))
+            elif partition == 0 and key.startswith(b"B/"):
+                self.partitions[key[2:].decode()] = read(body)[1][0]
             elif partition != 0 and not key.startswith(b"c/"):
                 for value in (*strings(head), *strings(body)):
                     if blob := blob_of(value):
@@ -70,6 +72,16 @@ class Books:
         """Where a blob is at home now, and what it is called there."""
         moved = [(region, copy.nonce) for (of, region), copy in self.copies.items() if of == blob and copy.is_home]
         return moved[0] if moved else blob
+
+    def missing(self, bucket):
+        """Of the objects of a bucket, those that are not in every region."""
+        wrong = []
+        for blob, rows in self.named.items():
+            is_there = {self.home(blob)[0]} | {region for (of, region), copy in self.copies.items() if of == blob and copy.nonce}
+            keys = [key for partition, key in rows if partition == self.partitions[bucket] and key.startswith(b"o/")]
+            if keys and is_there != set(self.store.engines):
+                wrong.append(f"{bucket}, {keys}: {blob} is in {is_there} alone")
+        return wrong
 
     def accounted(self):
         """Every content that a row names, by region and nonce."""

@@ -104,6 +104,7 @@ class Campaign:
             if list_versions(reader, key) is None:
                 self.traffic.wrong(f"versioned/{key}: its versions are not listed")
         for judge in self.traffic.judges.values():
+            judge.settle()
             if judge.underway:
                 self.traffic.wrong(f"{judge.name}: {len(judge.underway)} operations never ended")
 
@@ -114,7 +115,7 @@ class Campaign:
         for page in client.get_paginator("list_objects_v2").paginate(Bucket="origin"):
             there |= {entry["Key"]: entry["ETag"] for entry in page.get("Contents", [])}
         for key in KEYS["shadowed"]:
-            states = set(self.traffic.judges["shadowed", key].likely())
+            states = self.traffic.judges["shadowed", key].settle()
             if there.get(key) not in states:
                 self.traffic.wrong(f"shadowed/{key}: the origin has {there.get(key)}, and here is {states}")
 
@@ -125,6 +126,8 @@ class Campaign:
         def closed():
             nonlocal wrong, stray, found
             wrong, stray, found = books.judge(self.store)
+            if self.store.places:
+                wrong += found.missing("dual")
             return not wrong and not found.due
 
         try:

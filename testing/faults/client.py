@@ -14,7 +14,12 @@ KEYS = {
     "plain": [f"{d}/k{n:02d}" for d in "abc" for n in range(12)],
     "versioned": [f"{d}/k{n:02d}" for d in "ab" for n in range(6)],
     "shadowed": [f"{d}/k{n:02d}" for d in "abc" for n in range(10)],
+    # In both regions.
+    "dual": [f"{d}/k{n:02d}" for d in "ab" for n in range(8)],
 }
+# A read from a replica of the metadata is not older than this (docs/decisions/0010), with what it takes to be answered.
+AGE = 1.5
+NEWEST = {"x-tigris-consistent": "true"}
 # So many may write one key at a time: more would only make the judge slow.
 WRITERS_MAX = 4
 WRONG_MAX = 10
@@ -78,7 +83,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True, name=f"client {number}")
         self.number, self.traffic, self.operations = number, traffic, operations
         self.rng = random.Random(f"{traffic.seed}/{number}")
-        self.connections = [Connection(node.server, traffic.store.keys) for node in traffic.store.nodes]
+        self.connections = [Connection(node, traffic.store.keys) for node in traffic.store.nodes]
         self.error = None
 
     def run(self):
@@ -101,7 +106,7 @@ class Client(threading.Thread):
     # -- what operations need ----------------------------------------------------------------------------------
 
     def bucket(self):
-        return self.rng.choice(["plain", "plain", "versioned", "shadowed", "shadowed"])
+        return self.rng.choice(["plain", "plain", "versioned", "shadowed", "shadowed", "dual"])
 
     def key(self, bucket=None, writes=False):
         """A bucket, one of its keys, and the key's judge."""
@@ -118,11 +123,11 @@ class Client(threading.Thread):
         low, high = (70, 4000) if lot < 0.5 else (4000, 100_000) if lot < 0.93 else (100_000, 1_500_000)
         return self.rng.randint(low, high)
 
-    def call(self, what, *args, **kwargs):
-        """Sends a request through any node that is reached; counts what came of it."""
-        for _ in range(20):
+    def call(self, what, *args, through=None, **kwargs):
+        """Sends a request through any node that is reached, or through that one; counts what came of it."""
+        for _ in range(1 if through else 20):
             try:
-                answer = self.rng.choice(self.connections).call(*args, **kwargs)
+                answer = (through or self.rng.choice(self.connections)).call(*args, **kwargs)
             except NotSent:
                 time.sleep(0.2)
                 continue
@@ -135,11 +140,20 @@ class Client(threading.Thread):
             return answer
         raise NotSent
 
-    def look(self, judge, what, *args, **kwargs):
+    def view(self, bucket):
+        """Through which node something is read, with which headers, and how old it may be."""
+        through = self.rng.choice(self.connections)
+        has_replica = self.traffic.store.has_replica(through.node) and bucket != "shadowed"
+        if not has_replica or self.rng.random() < 0.3:
+            return through, dict(NEWEST) if has_replica else {}, 0
+        return through, {}, AGE
+
+    def look(self, judge, what, *args, headers=None):
         """Asks something of a key that changes nothing; the operation, and an answer that can be judged."""
-        op = judge.begin(what)
+        through, more, age = self.view(args[1])
+        op = judge.begin(f"{what} at {through.node.name}{'' if age else ' now'}", region=through.node.region, age=age)
         try:
-            answer = self.call(what.split(" ")[0], *args, **kwargs)
+            answer = self.call(what.split(" ")[0], *args, through=through, headers={**(headers or {}), **more})
         except (Lost, NotSent):
             judge.forget(op)
             raise Undone from None
@@ -147,6 +161,10 @@ class Client(threading.Thread):
             judge.forget(op)
             raise Undone
         return op, answer
+
+    def is_blind(self, op):
+        """Whether it was read from a replica while that may have been all there was: then it may be as old as it likes."""
+        return not op.what.endswith(" now") and self.traffic.store.was_blind(op.begun)
 
     def change(self, judge, op, needs, puts, *args, **kwargs):
         """Sends a write; an answer that is certain. Otherwise the judge is told of the doubt."""

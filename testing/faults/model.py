@@ -18,16 +18,20 @@ LATE = 180
 CONFIGS_MAX = 20_000
 KEEP = object()
 STORY = 60
-TRIED = 100
+TRIED = 500
+# Judging waits for so long, because some reads may be of a while ago: they are put where they may have been.
+SLACK = 3
+# How long a copy without an answer waits for others, to know what it may have copied.
+COPIES = 50
 
 
 class Op:
     """Something done to a key. `needs` is ("in" or "out", ETags), or nothing; `puts` what the key holds afterwards."""
 
-    __slots__ = ("number", "what", "is_write", "begun", "ended", "needs", "puts", "is_known", "expires", "told")
+    __slots__ = ("number", "what", "is_write", "region", "begun", "ended", "needs", "puts", "is_known", "expires", "told")
 
-    def __init__(self, number, what, is_write):
-        self.number, self.what, self.is_write, self.begun, self.ended = number, what, is_write, time.monotonic(), None
+    def __init__(self, number, what, is_write, region):
+        self.number, self.what, self.is_write, self.region, self.begun, self.ended = number, what, is_write, region, time.monotonic(), None
         self.needs, self.puts, self.is_known, self.expires, self.told = None, [KEEP], False, None, ""
 
     def allows(self, state):
@@ -49,25 +53,31 @@ class Judge:
         self.name, self.on_wrong = name, on_wrong
         self.lock = threading.Lock()
         self.configs = {(holds, frozenset())}
+        # By time: (when, begins or ends, what).
         self.events, self.underway = deque(), {}
         self.pending, self.doubtful = {}, {}
         self.count = self.resets = self.writing = 0
         self.story = deque(maxlen=STORY)
-        # What somebody tried to write lately, and what was read.
-        self.tried = deque([holds], maxlen=TRIED)
+        # What somebody tried to write lately; what was seen last; when a write was last acknowledged in a region.
+        self.tried, self.latest, self.acknowledged = deque([holds], maxlen=TRIED), holds, {}
 
     # -- what clients tell -------------------------------------------------------------------------------------
 
-    def begin(self, what, tries=None):
-        """Something is about to be asked of the key; a write says what it tries to put."""
+    def begin(self, what, tries=None, region=None, age=0):
+        """Something is about to be asked of the key, in a region; a write says what it tries to put. A read may be `age` seconds old, but not older than
+        what was acknowledged in its region."""
         with self.lock:
             self.count += 1
-            op = Op(self.count, what, tries is not None)
+            op = Op(self.count, what, tries is not None, region)
             if tries is not None:
                 self.writing += 1
                 self.tried.extend(tries)
             self.underway[op.number] = op
-            self.events.append(("begin", op))
+            op.begun = max(op.begun - age, min(op.begun, self.acknowledged.get(region, 0)))
+            at = len(self.events)
+            while at and self.events[at - 1][0] > op.begun:
+                at -= 1
+            self.events.insert(at, (op.begun, True, op))
             self.story.append(op)
             return op
 
@@ -76,12 +86,19 @@ class Judge:
         with self.lock:
             op.needs, op.puts, op.is_known, op.told = needs, [puts], True, told
             self._ended(op)
+            if op.writes:
+                self.acknowledged[op.region] = op.ended
+                self.latest = puts
+                self.tried.append(puts)
+            elif needs and needs[0] == "in" and len(needs[1]) == 1:
+                (self.latest,) = needs[1]
 
     def doubt(self, op, told, needs=None, puts=()):
         """It was not answered; it may have led to any of `puts`."""
         with self.lock:
             op.needs, op.puts, op.told = needs, list(puts) or [KEEP], f"{told}?"
             op.expires = time.monotonic() + LATE
+            self.tried.extend(puts)
             self._ended(op)
 
     def forget(self, op):
@@ -91,34 +108,41 @@ class Judge:
             op.is_known = True
             self._ended(op)
 
-    def likely(self):
-        """What it may hold, as far as everything was looked at."""
-        with self.lock:
-            return [state for state, _ in self.configs]
-
     def candidates(self):
-        """What it may have held lately."""
+        """What it may have held lately. Waits for copies under way, of which nobody can tell yet what they put."""
+        with self.lock:
+            copies = [op for op in self.underway.values() if op.is_write and op.what.startswith("COPY")]
+        until = time.monotonic() + COPIES
+        while any(op.ended is None for op in copies) and time.monotonic() < until:
+            time.sleep(0.05)
         with self.lock:
             return {state for state, _ in self.configs} | set(self.tried)
+
+    def settle(self):
+        """Judges all there is; what the key may hold."""
+        with self.lock:
+            self._advance(0)
+            return {state for state, _ in self.configs}
 
     def _ended(self, op):
         op.ended = time.monotonic()
         self.writing -= op.is_write
         del self.underway[op.number]
-        self.events.append(("end", op))
-        self._advance()
+        self.events.append((op.ended, False, op))
+        self._advance(SLACK)
 
     # -- the search --------------------------------------------------------------------------------------------
 
-    def _advance(self):
-        """Looks at everything that began before what is still under way."""
-        while self.events:
-            kind, op = self.events[0]
+    def _advance(self, slack):
+        """Looks at everything that began before what is still under way, and that nothing can be put before any more."""
+        until = time.monotonic() - slack
+        while self.events and self.events[0][0] <= until:
+            when, begins, op = self.events[0]
             if op.number in self.underway:
                 return
             self.events.popleft()
-            self._expire(op.begun)
-            if kind == "begin":
+            self._expire(when)
+            if begins:
                 self._begun(op)
             elif op.is_known:
                 self._returned(op)

@@ -4,12 +4,13 @@ import random
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 
 from harness.faults import Fault
 from harness.wait import Timeout
 
 from .links import CUT, PASS, SILENT
-from .store import REGIONS
+from .store import FAR, REGIONS
 
 # A leader that was silent for longer is followed; see docs/decisions/0009.
 LEASE = 20
@@ -28,6 +29,8 @@ class Nemesis(threading.Thread):
             (self.cut_from_database, 4), (self.cut_from_engine, 4), (self.lose_engine, 2), (self.part_region, 3), (self.part_node, 2),
             (self.lose_origin, 2), (self.lose_answers_of_origin, 2),
         ]
+        if store.standby:
+            self.kinds += [(self.crash_standby, 2), (self.lag_standby, 2), (self.lose_standby, 2)]
 
     def run(self):
         try:
@@ -119,17 +122,36 @@ class Nemesis(threading.Thread):
     # -- the database ------------------------------------------------------------------------------------------
 
     def crash_database(self):
-        self.store.database.stop("immediate")
-        told = self.hold(0, 10)
-        self.store.database.resume()
+        with self.store.blind():
+            self.store.database.stop("immediate")
+            told = self.hold(0, 10)
+            self.store.database.resume()
         return f"crashed the database, started after {told}"
 
     def stop_database(self):
         """For longer than a leader lives without it."""
-        self.store.database.stop("fast")
-        told = self.hold(16, 25)
-        self.store.database.resume()
+        with self.store.blind():
+            self.store.database.stop("fast")
+            told = self.hold(16, 25)
+            self.store.database.resume()
         return f"stopped the database for {told}"
+
+    # -- the replica -------------------------------------------------------------------------------------------
+
+    def crash_standby(self):
+        self.store.standby.stop("immediate")
+        told = self.hold(0, 10)
+        self.store.standby.resume()
+        return f"crashed the replica, started after {told}"
+
+    def lag_standby(self):
+        self.store.standby.pause()
+        told = self.hold(1, 15)
+        self.store.standby.unpause()
+        return f"the replica shows nothing new for {told}"
+
+    def lose_standby(self):
+        return f"the replica away, {self._cut([f'{name}>standby' for name in REGIONS[FAR]], 1, 15)}"
 
     # -- links -------------------------------------------------------------------------------------------------
 
@@ -146,11 +168,12 @@ class Nemesis(threading.Thread):
         return f"the contents of {region} away, {self._cut([f'{node.name}>{region}' for node in self.store.nodes], 1, 15)}"
 
     def part_region(self):
-        """The nodes of a region reach what is in their region, and nothing of the other one does reach it; the database is in the first."""
+        """The nodes of a region reach what is in their region alone, and those of the other one nothing there. The database is in neither."""
         region = self.rng.choice(list(REGIONS))
         inside = REGIONS[region]
         outside = [node.name for node in self.store.nodes if node.name not in inside]
-        far = [name for name in self.store.links.ports if name.partition(">")[0] in inside and name.partition(">")[2] not in (region, *inside)]
+        near = (region, "standby")
+        far = [name for name in self.store.links.ports if name.partition(">")[0] in inside and name.partition(">")[2] not in near]
         far += [f">{name}" for name in inside] + [f"{name}>{region}" for name in outside]
         return f"{region} cut off, {self._cut(far, 3, 35)}"
 
@@ -160,9 +183,11 @@ class Nemesis(threading.Thread):
 
     def _cut(self, names, low, high):
         how = self.rng.choice([CUT, SILENT])
-        self.store.links.set(names, how)
-        told = self.hold(low, high)
-        self.store.links.set(names, PASS)
+        parts = self.store.blind() if any(name.endswith(">database") for name in names) else nullcontext()
+        with parts:
+            self.store.links.set(names, how)
+            told = self.hold(low, high)
+            self.store.links.set(names, PASS)
         return f"{how} for {told}"
 
     # -- the origin --------------------------------------------------------------------------------------------
@@ -176,7 +201,7 @@ class Nemesis(threading.Thread):
     def lose_answers_of_origin(self):
         """It does what it is asked, and nobody is told."""
         fault = Fault(drop_answer=True) if self.rng.random() < 0.5 else Fault(status=503)
-        rule = self.store.proxy.rule(fault, when=lambda exchange: exchange.bucket == "origin" and exchange.number % 3 == 0)
+        rule = self.store.proxy.rule(fault, when=lambda exchange: exchange.bucket == "origin" and self.rng.random() < 0.3)
         told = self.hold(2, 10)
         with self.store.proxy.lock:
             self.store.proxy.rules.remove(rule)

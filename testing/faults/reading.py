@@ -2,7 +2,7 @@
 
 import time
 
-from .client import KEYS, Undone
+from .client import KEYS, NEWEST, Undone
 from .wire import Lost, NotSent, query
 
 LAST = "\U0010ffff"
@@ -25,9 +25,11 @@ def check_content(traffic, where, answer, first=None):
         traffic.wrong(f"{where}: not the bytes of {content}: {len(answer.body)} bytes, {answer.headers}")
 
 
-def saw(judge, op, answer):
+def saw(client, judge, op, answer):
     """Tells the judge what was seen of the key."""
-    if answer.status == 404:
+    if client.is_blind(op):
+        judge.forget(op)
+    elif answer.status == 404:
         judge.end(op, "404", ("in", frozenset([None])))
     elif answer.status == 416:
         judge.end(op, "416", ("out", frozenset([None])))
@@ -38,7 +40,7 @@ def saw(judge, op, answer):
 def get(client):
     bucket, key, judge = client.key()
     op, answer = client.look(judge, "GET", "GET", bucket, key)
-    saw(judge, op, answer)
+    saw(client, judge, op, answer)
     if answer.status == 200:
         check_content(client.traffic, f"GET {bucket}/{key}", answer)
 
@@ -48,14 +50,14 @@ def get_range(client):
     first = client.rng.choice([0, client.rng.randint(0, 3000), client.rng.randint(0, 80_000)])
     last = first + client.rng.randint(0, 50_000)
     op, answer = client.look(judge, f"RANGE {first}-{last}", "GET", bucket, key, headers={"range": f"bytes={first}-{last}"})
-    saw(judge, op, answer)
+    saw(client, judge, op, answer)
     if answer.status == 206:
         check_content(client.traffic, f"GET {bucket}/{key} {first}-{last}", answer, first)
 
 
 def head(client):
     bucket, key, judge = client.key()
-    saw(judge, *client.look(judge, "HEAD", "HEAD", bucket, key))
+    saw(client, judge, *client.look(judge, "HEAD", "HEAD", bucket, key))
 
 
 def get_cold(client):
@@ -86,11 +88,14 @@ def list_objects(client):
     max_keys, token, after = client.rng.choice([2, 5, 1000]), None, ""
     keys = [key for key in KEYS[bucket] if key.startswith(prefix)]
     while True:
-        ops = {key: traffic.judges[bucket, key].begin(f"LIST {prefix} {max_keys}") for key in keys if key > after}
+        through, headers, age = client.view(bucket)
+        what = f"LIST {prefix} {max_keys} at {through.node.name}{'' if age else ' now'}"
+        ops = {key: traffic.judges[bucket, key].begin(what, region=through.node.region, age=age) for key in keys if key > after}
         page = None
         try:
             more = {"continuation-token": token} if token else {}
-            answer = client.call("LIST", "GET", bucket, query=query(**{"list-type": 2, "prefix": prefix, "max-keys": max_keys, **more}))
+            asked = query(**{"list-type": 2, "prefix": prefix, "max-keys": max_keys, **more})
+            answer = client.call("LIST", "GET", bucket, query=asked, through=through, headers=headers)
             page = answer.xml() if answer.status == 200 else None
         except (Lost, NotSent):
             pass
@@ -103,16 +108,17 @@ def list_objects(client):
         if list(shown) != sorted(shown) or len(shown) > max_keys or (is_truncated and not shown):
             traffic.wrong(f"LIST {bucket} {prefix} behind {after}: out of order, too long, or empty: {list(shown)}")
         end = max(shown) if is_truncated and shown else LAST
-        _tell(traffic, bucket, ops, shown, after, end)
+        _tell(client, bucket, ops, shown, after, end)
         token, after = page.findtext("NextContinuationToken"), end
         if not is_truncated:
             return
 
 
-def _tell(traffic, bucket, ops, shown, after, end):
+def _tell(client, bucket, ops, shown, after, end):
+    traffic = client.traffic
     for key, op in ops.items():
         judge = traffic.judges[bucket, key]
-        if key > end:
+        if key > end or client.is_blind(op):
             judge.forget(op)
         else:
             tag = shown.get(key)
@@ -134,7 +140,7 @@ def get_version(client):
         return
     was_deleted = version.deleted
     try:
-        answer = client.call("GETVERSION", "GET", "versioned", key, query(versionId=version.name))
+        answer = client.call("GETVERSION", "GET", "versioned", key, query(versionId=version.name), headers=NEWEST)
     except (Lost, NotSent):
         return
     where = f"GET versioned/{key}, version {version}"
@@ -152,7 +158,7 @@ def list_versions(client, key=None):
     begun, listed, marker = time.monotonic(), [], {}
     while True:
         try:
-            answer = client.call("VERSIONS", "GET", "versioned", query=query(versions="", prefix=key, **marker))
+            answer = client.call("VERSIONS", "GET", "versioned", query=query(versions="", prefix=key, **marker), headers=NEWEST)
         except (Lost, NotSent):
             return None
         if answer.status != 200:

@@ -2,23 +2,30 @@
 
 import secrets
 import shutil
+import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness import clients
+from harness import postgres as pg
 from harness.engine import Engine
 from harness.postgres import Postgres, open_to_others
 from harness.process import free_ports
 from harness.proxy import CountingProxy
 from harness.seaweed import SeaweedFS
-from harness.umbra import Umbra
+from harness.umbra import Umbra, binary
 from harness.wait import until
 
 from .links import PASS, Links
 
 REGIONS = {"fra": ["n0", "n1"], "iad": ["n2"]}
 ORG = "faults"
+# The region whose nodes have a replica of the metadata: not that of the database.
+FAR = "iad"
+# For so long after the database could not be reached a replica may be all that answers.
+BLIND = 3
 
 
 class Node:
@@ -47,12 +54,19 @@ class Store:
         self.origin = SeaweedFS(self.dir / "origin")
         self.prefix = {region: f"{region}-{secrets.token_hex(4)}" for region in REGIONS}
         self.nodes, self.links, self.proxy = [], None, None
-        self.buckets, self.keys = {}, None
+        self.buckets, self.keys = [], None
+        # What this server can do.
+        can = subprocess.run([binary(), "serve", "--help"], capture_output=True, text=True, check=True).stdout
+        self.places, self.moves = "--placement-audit" in can, "--home-window" in can
+        self.standby = pg.Standby(self.dir / "standby", self.database) if "--metadata-replica" in can else None
+        self._blind, self._blind_until = 0, 0
 
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self):
         self.database.start()
+        if self.standby:
+            self.standby.start()
         for engine in self.engines.values():
             engine.start()
         self.origin.start()
@@ -63,6 +77,8 @@ class Store:
         for name in names:
             targets |= {f"{name}>{region}": int(engine.seaweed.endpoint.rpartition(":")[2]) for region, engine in self.engines.items()}
         targets |= {f">{name}": inbound[name] for name in names}
+        if self.standby:
+            targets |= {f"{name}>standby": self.standby.port for name in REGIONS[FAR]}
         self.links = Links(targets).start()
         master_key, database = secrets.token_hex(32), self.database.database("faults")
         for region, members in REGIONS.items():
@@ -76,11 +92,18 @@ class Store:
         def place(of):
             return self.engines[of].url(self.prefix[of], f"http://127.0.0.1:{self.links.ports[f'{name}>{of}']}")
 
-        metadata = database.replace(f":{self.database.port}/", f":{self.links.ports[f'{name}>database']}/")
+        def through(link):
+            return database.replace(f":{self.database.port}/", f":{self.links.ports[f'{name}>{link}']}/")
+
+        metadata = through("database")
         env = {**self.engines[region].env(), "UMBRA_METADATA": metadata, "UMBRA_MASTER_KEY": master_key}
         flags = ["--region", region, "--blobs", place(region), "--reclaim-grace", "2", "--blob-cache-bytes", "0"]
         flags += [f for other in REGIONS if other != region for f in ("--region-blobs", f"{other}={place(other)}")]
         flags += ["--node-listen", f"127.0.0.1:{port}", "--node-url", f"http://127.0.0.1:{self.links.ports[f'>{name}']}"]
+        if self.standby and region == FAR:
+            flags += ["--metadata-replica", through("standby")]
+        if self.moves:
+            flags += ["--home-window", "15"]
         return Umbra(self.dir / name, *flags, env=env)
 
     def stop(self):
@@ -93,6 +116,8 @@ class Store:
             self.proxy.close()
         for engine in (*self.engines.values(), self.origin):
             engine.stop()
+        if self.standby:
+            self.standby.remove()
         self.database.remove()
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -127,8 +152,11 @@ class Store:
         self.proxy.clear_rules()
         if self.proxy.listener is None:
             self.proxy.start()
-        if not self.is_database_up():
-            self.database.resume()
+        for database in (self.database, self.standby):
+            if database and not self._is_up(database):
+                database.resume()
+        if self.standby:
+            self.standby.unpause()
         for node in self.nodes:
             node.is_meant_to_run = True
             with node.lock:
@@ -136,11 +164,31 @@ class Store:
                     node.server.process.thaw()
             self.revive(node)
 
-    def is_database_up(self):
+    @staticmethod
+    def _is_up(database):
         try:
-            return self.database.sql("SELECT 1") == "1"
-        except Exception:  # noqa: BLE001 - it is down
+            return database.sql("SELECT 1") == "1"
+        except subprocess.CalledProcessError:
             return False
+
+    # -- the replica -------------------------------------------------------------------------------------------
+
+    def has_replica(self, node):
+        return self.standby is not None and node.region == FAR
+
+    @contextmanager
+    def blind(self):
+        """Meanwhile nodes may not reach the database, and answer from the replica what they can."""
+        self._blind += 1
+        try:
+            yield
+        finally:
+            self._blind_until = time.monotonic() + BLIND
+            self._blind -= 1
+
+    def was_blind(self, since):
+        """Whether that may have been so at any time since then."""
+        return self._blind > 0 or self._blind_until > since
 
     def await_service(self, seconds=120):
         """Waits until every node answers for plain buckets and for those of the leader; nodes that end are started again."""
@@ -166,7 +214,7 @@ class Store:
     # -- buckets -----------------------------------------------------------------------------------------------
 
     def make_buckets(self):
-        """A plain bucket, one with versions, and one that shadows a bucket of the origin and writes through."""
+        """A plain bucket, one with versions, one in both regions, and one that shadows a bucket of the origin and writes through."""
         server = self.nodes[0].server
         self.keys = server.access_key, server.secret_key
         client = server.client(retries=True)
@@ -178,9 +226,10 @@ class Store:
             "access-key": self.origin.access_key, "secret-key": self.origin.secret_key,
         }
         flags = [part for key, value in origin.items() for part in (f"--shadow-{key}", value)]
+        server.storage("create", "-n", "dual", "-o", ORG, "--location", f"dual:{','.join(REGIONS)}", "-y")
         made = server.storage("create", "-n", "shadowed", "-o", ORG, "--shadow-write-through", *flags, "-y").values()
         assert made["AWS_ACCESS_KEY_ID"]
-        self.buckets = ["plain", "versioned", "shadowed"]
+        self.buckets = ["plain", "versioned", "dual", "shadowed"]
 
     def there(self):
         """A client of the origin, past the proxy."""

@@ -21,8 +21,8 @@ class Lost(Exception):
 class Answer:
     """An answer, read whole."""
 
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
+    def __init__(self, node, status, headers, body):
+        self.node, self.status, self.headers, self.body = node, status, headers, body
 
     @property
     def code(self):
@@ -44,8 +44,8 @@ class Answer:
 class Connection:
     """Speaks to one node."""
 
-    def __init__(self, server, keys):
-        self.server, self.keys = server, keys
+    def __init__(self, node, keys):
+        self.node, self.server, self.keys = node, node.server, keys
         self.http = None
 
     def call(self, method, bucket, key="", query="", body=b"", headers=None):
@@ -70,7 +70,7 @@ class Connection:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Lost(type(error).__name__) from None
-        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, found)
+        answer = Answer(self.node, response.status, {k.lower(): v for k, v in response.getheaders()}, found)
         if response.will_close:
             self.close()
         return answer

@@ -18,7 +18,7 @@ pub use access_keys::{AccessKeyList, AccessKeyView, CreateAccessKey, CreatedAcce
 pub use buckets::{BucketList, BucketView, CreateBucket, CreatedBucket, ShadowRequest, ShadowView, UpdateBucket};
 pub use doctor::{DoctorFindingView, DoctorReport};
 pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
-pub use nodes::{NodeList, NodeView};
+pub use nodes::{NodeList, NodeView, ReplicaView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
 pub use regions::{RegionList, RegionView};
 pub use secret_text::SecretText;

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use umbra_core::{Clock, Error, ErrorKind, Result};
-use umbra_meta::{Batch, Expect, Partition, Revision, SharedMetaStore, key::root};
+use umbra_meta::{Batch, Declaration, Expect, Neighbours, Partition, Revision, SharedMetaStore, key::root};
 
 use self::beat::Look;
 use crate::{
@@ -31,6 +31,8 @@ pub struct NodeSettings {
     /// Which start of which machine it runs on; empty where that cannot be told. An earlier life of this name on the same one has ended for
     /// certain, because its data directory was free.
     pub boot: String,
+    /// What the nodes tell one another of replicas of the metadata.
+    pub neighbours: Arc<Neighbours>,
     /// How often it tells that it lives. Default 1 s.
     pub heartbeat: Duration,
     /// How long a leader may be silent before another takes over. Default 20 s.
@@ -50,6 +52,7 @@ impl NodeSettings {
             url: None,
             region: String::new(),
             boot: String::new(),
+            neighbours: Arc::new(Neighbours::new("")),
             heartbeat: Duration::from_secs(1),
             lease: Duration::from_secs(20),
             resign_after: Duration::from_secs(15),
@@ -89,6 +92,8 @@ pub struct Member {
     pub leads: bool,
     /// For how long nothing was heard of it.
     pub silence: Duration,
+    /// What it tells of its replica of the metadata, if it has one.
+    pub replica: Option<Declaration>,
 }
 
 /// Who leads, as this node knows.
@@ -107,6 +112,9 @@ pub enum Leader {
         incarnation: String,
     },
 }
+
+/// Heartbeats that a node may miss before nobody is to be sent to it.
+const MISSED_MAX: u32 = 5;
 
 /// This process among those that share the store.
 pub struct Node {
@@ -202,6 +210,12 @@ impl Node {
     /// The nodes that are there, as of the last heartbeat.
     pub fn members(&self) -> Vec<Member> {
         self.state.lock().members.clone()
+    }
+
+    /// Whether a node in `region` was heard of just now.
+    pub fn lives_in(&self, region: &str) -> bool {
+        let limit = self.settings.heartbeat * MISSED_MAX;
+        self.state.lock().members.iter().any(|member| member.region == region && member.silence <= limit)
     }
 
     /// Tells that this node lives, and looks after the others, until it leaves.

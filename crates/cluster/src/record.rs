@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use umbra_core::{Error, ErrorKind, Result};
+use umbra_meta::Declaration;
 
 const VERSION: u8 = 1;
 
@@ -26,6 +27,35 @@ pub(crate) struct NodeRecord {
     /// Which start of which machine it runs on; empty where that cannot be told.
     #[n(5)]
     pub(crate) boot: String,
+    /// The replica of the metadata that it reads, if it is to.
+    #[n(6)]
+    pub(crate) replica: Option<ReplicaRecord>,
+}
+
+/// A replica of the metadata, as the node tells of it that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ReplicaRecord {
+    /// The server, by when it was started; nothing while there is none of use.
+    #[n(0)]
+    pub(crate) server: Option<i64>,
+    /// Whether it is read.
+    #[n(1)]
+    pub(crate) is_trusted: bool,
+    /// For how many milliseconds it has not been known to have everything.
+    #[n(2)]
+    pub(crate) behind_ms: u64,
+}
+
+impl From<Declaration> for ReplicaRecord {
+    fn from(Declaration { server, is_trusted, behind_ms }: Declaration) -> Self {
+        Self { server, is_trusted, behind_ms }
+    }
+}
+
+impl From<ReplicaRecord> for Declaration {
+    fn from(ReplicaRecord { server, is_trusted, behind_ms }: ReplicaRecord) -> Self {
+        Self { server, is_trusted, behind_ms }
+    }
 }
 
 /// Who leads.
@@ -58,13 +88,20 @@ pub(crate) fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LeaderRecord, NodeRecord, decode, encode};
+    use super::{LeaderRecord, NodeRecord, ReplicaRecord, decode, encode};
 
     /// What was released is read for ever.
     #[test]
     fn every_released_format_is_read() {
-        let node = NodeRecord { name: "a".into(), url: "http://h:1".into(), region: "fra".into(), turn: 7, since: 8, boot: "b".into() };
+        let (name, url, region, boot) = ("a".into(), "http://h:1".into(), "fra".into(), "b".into());
+        let node = NodeRecord { name, url, region, turn: 7, since: 8, boot, replica: None };
         let bytes = hex::decode("01866161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162").unwrap();
+        assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
+        assert_eq!(encode(&node), bytes);
+        let replica = Some(ReplicaRecord { server: Some(9), is_trusted: true, behind_ms: 250 });
+        let node = NodeRecord { replica, ..node };
+        let bytes =
+            hex::decode("01876161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162" + "8309f518fa").unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
         let leader = LeaderRecord { incarnation: "a-1".into(), turn: 3, is_ready: true };

@@ -16,6 +16,8 @@ pub struct RequestContext {
     pub shadow_path: Vec<String>,
     /// Whether another process has to answer it.
     pub elsewhere: Elsewhere,
+    /// Whether it only reads, and does not ask for the newest: then metadata may be read from a replica nearby.
+    pub reads_nearby: bool,
 }
 
 /// A sign that a request is for another process, from whoever finds that out below to whoever can pass the request on. Clones are the same sign.

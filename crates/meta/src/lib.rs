@@ -10,6 +10,7 @@ mod failing;
 pub mod key;
 mod memory;
 mod meta_store;
+mod neighbours;
 pub mod postgres;
 pub mod sqlite;
 #[cfg(feature = "testing")]
@@ -26,5 +27,6 @@ pub use memory::MemoryMetaStore;
 pub use meta_store::{
     Committed, DelimPage, Entry, KeyRange, MetaStore, Partition, Projection, Revision, ScanDelim, SharedMetaStore, successor,
 };
-pub use postgres::{PostgresMetaStore, PostgresSettings};
+pub use neighbours::{Declaration, Neighbours};
+pub use postgres::{Nearby, PostgresMetaStore, PostgresSettings, ReplicaMetrics, ReplicaSettings};
 pub use sqlite::{SqliteMetaStore, SqliteSettings};

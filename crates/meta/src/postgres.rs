@@ -56,8 +56,10 @@
 mod commit;
 mod dump;
 mod failure;
+mod nearby;
 mod node;
 mod pool;
+mod position;
 mod read;
 mod row;
 mod schema;
@@ -75,8 +77,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::{Batch, Committed, DelimPage, Entry, Error, KeyRange, MetaStore, Partition, Projection, Result, ScanDelim, SharedMetaStore};
 
+use commit::Landed;
 use failure::{Attempts, Failure};
-use pool::Pool;
+pub use nearby::{Nearby, ReplicaMetrics, ReplicaSettings};
+use pool::{Pool, Purpose};
+use position::Floor;
 use slots::Gates;
 use target::Target;
 
@@ -93,6 +98,8 @@ pub struct PostgresSettings {
     pub statement_timeout: Duration,
     /// How long the outcome of a commit that was cut off is looked for. Default 60 s.
     pub outcome_wait: Duration,
+    /// Whether a standby is read as well, see [`Nearby`]: then whatever is read or committed tells how far the database's log has come.
+    pub has_replica: bool,
 }
 
 impl Default for PostgresSettings {
@@ -103,6 +110,7 @@ impl Default for PostgresSettings {
             patience: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             outcome_wait: Duration::from_secs(60),
+            has_replica: false,
         }
     }
 }
@@ -120,6 +128,8 @@ struct Store {
     incarnation: String,
     gates: Gates,
     pool: Pool,
+    /// Up to where something was shown or acknowledged, where a standby is read as well.
+    floor: Option<Arc<Floor>>,
 }
 
 impl PostgresMetaStore {
@@ -135,18 +145,16 @@ impl PostgresMetaStore {
         while let Err(failure) = prepare(&target, &incarnation).await {
             attempts.next(failure).await?;
         }
-        let pool = Pool::new(target.clone(), incarnation.clone(), settings.connections_max, settings.statement_timeout, settings.patience);
-        let store = Arc::new(Store { settings, target, incarnation, gates: Gates::new(), pool });
-        Ok(Self { store, tasks: TaskTracker::new() })
+        Ok(Self { store: Arc::new(Store::new(settings, target, incarnation)), tasks: TaskTracker::new() })
     }
 
     /// The same store in the name of the same incarnation, with connections of its own: what must not wait for others goes there. It ends with
     /// what it was made from.
     pub fn beside(&self, connections_max: usize) -> Self {
         let Store { settings, target, incarnation, .. } = &*self.store;
-        let settings = PostgresSettings { connections_max, ..settings.clone() };
-        let pool = Pool::new(target.clone(), incarnation.clone(), connections_max, settings.statement_timeout, settings.patience);
-        let store = Store { target: target.clone(), incarnation: incarnation.clone(), settings, gates: Gates::new(), pool };
+        // What is told there is told to no client.
+        let settings = PostgresSettings { connections_max, has_replica: false, ..settings.clone() };
+        let store = Store::new(settings, target.clone(), incarnation.clone());
         Self { store: Arc::new(store), tasks: TaskTracker::new() }
     }
 
@@ -170,6 +178,11 @@ impl PostgresMetaStore {
     /// Fills the database at `url`, which holds no entry, with the rows that `next` answers: all of them, or none.
     pub async fn import(url: &str, password: Option<&str>, next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {
         Ok(dump::import(&Target::parse(url, password)?, next).await?)
+    }
+
+    /// Commits, and tells where in the log that is.
+    async fn commit_at(&self, batch: Batch) -> Result<Landed> {
+        self.on_a_task(move |store| async move { commit::commit(&store, &batch).await }).await
     }
 
     /// Runs `work` on a task of its own, so that it goes on when the caller does not: a read that is not polled keeps no connection, and a
@@ -250,7 +263,7 @@ impl MetaStore for PostgresMetaStore {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed> {
-        self.on_a_task(move |store| async move { commit::commit(&store, &batch).await }).await
+        Ok(self.commit_at(batch).await?.committed)
     }
 }
 
@@ -267,6 +280,13 @@ impl SharedMetaStore for PostgresMetaStore {
 }
 
 impl Store {
+    fn new(settings: PostgresSettings, target: Target, incarnation: String) -> Self {
+        let floor = settings.has_replica.then(Arc::default);
+        let purpose = Purpose::Commits { incarnation: incarnation.clone(), floor: floor.clone() };
+        let pool = Pool::new(target.clone(), purpose, settings.connections_max, settings.statement_timeout, settings.patience);
+        Self { settings, target, incarnation, gates: Gates::new(), pool, floor }
+    }
+
     /// Fences, on a connection of its own: those of the pool may be the ones that are waited for.
     async fn fence(&self, incarnation: &str) -> Result<()> {
         let mut attempts = Attempts::within(self.settings.patience);

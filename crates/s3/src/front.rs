@@ -18,10 +18,11 @@ use crate::{
     access::{Gate, Judge, Peer, TakenIn},
     access_log::{AccessLog, AccessLogDelivery},
     auth::Keys,
-    host,
-    layer::{Layer, NOT_LEADING, Scheme, Services, elsewhere},
+    host::Hosts,
+    layer::{Around, Layer, NOT_LEADING, Scheme, Services, elsewhere},
     lenient::Lenient,
     limits,
+    nearest::Nearest,
     operations::Operations,
     post::Forms,
     tigris::{Routes, Tigris},
@@ -45,7 +46,7 @@ impl S3Front {
     /// A front to `parts`. Fails when a setting makes no sense.
     pub fn new(settings: S3Settings, parts: S3Parts) -> Result<Self> {
         let settings = Arc::new(settings);
-        let S3Parts { shadow, catalog, clock, random, relay } = parts;
+        let S3Parts { shadow, catalog, clock, random, relay, nearest } = parts;
         let judge = Judge {
             catalog: Arc::clone(&catalog),
             objects: Arc::new(shadow.clone()),
@@ -56,11 +57,12 @@ impl S3Front {
         let log = AccessLog::new(settings.access_log_interval, Arc::clone(&catalog), Arc::clone(&clock));
         let access_logs =
             AccessLogDelivery { log: log.clone(), judge: judge.clone(), random: Arc::clone(&random), stop: CancellationToken::new() };
-        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, judge, random: Arc::clone(&random) };
+        let hosts = settings.domain.as_deref().map(|domain| Hosts::below(domain, nearest.clone())).transpose()?;
+        let parts = Parts { settings: Arc::clone(&settings), shadow, catalog, judge, random: Arc::clone(&random), hosts };
         // The inner s3s answers what the outer one has verified: see `lenient`.
         let inner = parts.builder()?.build();
         let mut outer = parts.builder()?;
-        let Parts { shadow, catalog, judge, .. } = parts;
+        let Parts { shadow, catalog, judge, hosts, .. } = parts;
         let forms = Forms {
             service: inner.clone(),
             catalog: Arc::clone(&catalog),
@@ -71,8 +73,8 @@ impl S3Front {
         let tigris = Tigris { settings: Arc::clone(&settings), shadow, catalog: Arc::clone(&catalog), judge, clock };
         outer.set_route(Routes { lenient: Lenient { service: inner }, tigris });
         let service: S3Service = outer.build();
-        let parser = settings.domain.as_deref().map(host::parser).transpose()?;
-        let layer = Layer::new(Services { s3s: service, forms }, parser, catalog, random, log, relay, &settings);
+        let around = Around { hosts, catalog, random, log, relay, nearest };
+        let layer = Layer::new(Services { s3s: service, forms }, around, &settings);
         let websites = Websites { domain: settings.website_domain.clone() };
         Ok(Self { settings, layer, websites, access_logs: Arc::new(access_logs) })
     }
@@ -119,6 +121,8 @@ pub struct S3Parts {
     pub random: Arc<dyn Random>,
     /// What has the node that leads answer, where there are several nodes.
     pub relay: Option<Relay>,
+    /// Which region is nearest to clients, where they are to be sent there.
+    pub nearest: Option<Arc<Nearest>>,
 }
 
 struct Parts {
@@ -127,11 +131,12 @@ struct Parts {
     catalog: Arc<Catalog>,
     judge: Judge,
     random: Arc<dyn Random>,
+    hosts: Option<Hosts>,
 }
 
 impl Parts {
     fn builder(&self) -> Result<S3ServiceBuilder> {
-        let Self { settings, shadow, catalog, judge, random } = self;
+        let Self { settings, shadow, catalog, judge, random, hosts } = self;
         let operations = Operations {
             settings: Arc::clone(settings),
             objects: Arc::new(shadow.clone()),
@@ -144,8 +149,8 @@ impl Parts {
         builder.set_config(limits::config(settings)?);
         builder.set_auth(Keys(Arc::clone(catalog)));
         builder.set_access(Gate(judge.clone()));
-        if let Some(domain) = &settings.domain {
-            builder.set_host(host::parser(domain)?);
+        if let Some(hosts) = hosts {
+            builder.set_host(hosts.clone());
         }
         Ok(builder)
     }

@@ -8,6 +8,7 @@ mod digests;
 pub(crate) mod elsewhere;
 mod finish;
 mod guard;
+mod nearer;
 mod old_signature;
 mod progress;
 mod query;
@@ -29,7 +30,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response,
     header::{AUTHORIZATION, CONNECTION, EXPECT, ORIGIN},
 };
-use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, host::SingleDomain, service::S3Service};
+use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, service::S3Service};
 use umbra_cluster::{Face, Relay};
 use umbra_core::{BucketName, Elsewhere, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
@@ -51,8 +52,10 @@ use crate::{
     S3Settings,
     access_log::{AccessLog, Answered, Asked, Entry},
     convert::hoisted,
-    cors, host,
+    cors, extensions,
+    host::{self, Hosts},
     metrics::Metrics,
+    nearest::Nearest,
     post::{self, Forms, Target},
     tigris,
 };
@@ -90,10 +93,21 @@ pub(crate) struct Services {
     pub(crate) forms: Forms,
 }
 
+/// What the outer layer works with.
+pub(crate) struct Around {
+    /// Buckets in host names, where there are any.
+    pub(crate) hosts: Option<Hosts>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) log: AccessLog,
+    pub(crate) relay: Option<Relay>,
+    pub(crate) nearest: Option<Arc<Nearest>>,
+}
+
 /// The outer layer.
 pub(crate) struct Layer {
     services: Services,
-    host: Option<SingleDomain>,
+    hosts: Option<Hosts>,
     catalog: Arc<Catalog>,
     random: Arc<dyn Random>,
     log: AccessLog,
@@ -102,22 +116,16 @@ pub(crate) struct Layer {
     body_timeout: Duration,
     metrics: Metrics,
     relay: Option<Relay>,
+    nearest: Option<Arc<Nearest>>,
 }
 
 impl Layer {
     /// Wraps `service`.
-    pub(crate) fn new(
-        services: Services,
-        host: Option<SingleDomain>,
-        catalog: Arc<Catalog>,
-        random: Arc<dyn Random>,
-        log: AccessLog,
-        relay: Option<Relay>,
-        settings: &S3Settings,
-    ) -> Self {
+    pub(crate) fn new(services: Services, around: Around, settings: &S3Settings) -> Self {
+        let Around { hosts, catalog, random, log, relay, nearest } = around;
         let host_id = BASE64.encode(random.array::<32>());
         let (region, body_timeout) = (settings.region.clone(), settings.body_timeout);
-        Self { services, host, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default(), relay }
+        Self { services, hosts, catalog, random, log, host_id, region, body_timeout, metrics: Metrics::default(), relay, nearest }
     }
 
     /// What was answered, and how soon.
@@ -131,7 +139,10 @@ impl Layer {
         B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
     {
         let begun = Instant::now();
-        let place = Place::of(&request, host::bucket(self.host.as_ref(), request.headers()));
+        let place = Place::of(&request, host::bucket(self.hosts.as_ref(), request.headers()));
+        if let Some(answer) = self.send_nearer(&request, &place, begun).await {
+            return answer;
+        }
         match self.whose(&request, &place).await {
             Whose::Ours => self.answer_here((scheme, begun), &place, request, Elsewhere::default()).await,
             Whose::Leaders(relay) => self.pass(relay, Face::S3, request).await,
@@ -268,7 +279,8 @@ impl Layer {
             chunks: is_chunked.then(Chunks::new),
             is_awaited: headers.contains_key(EXPECT),
         };
-        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)?, elsewhere: elsewhere.clone() };
+        let (reads_nearby, elsewhere) = (extensions::reads_nearby(method, headers), elsewhere.clone());
+        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)?, elsewhere, reads_nearby };
         Ok((Admitted { cx, operation }, checks))
     }
 
@@ -289,6 +301,9 @@ impl Layer {
         }
         if place.shape == Shape::Bucket && !place.is_in_host {
             old_signature::complete_path(&mut request);
+        }
+        if let Some(nearest) = &self.nearest {
+            nearer::name_as_signed(nearest, &mut request);
         }
         let is_upload = admitted.operation.is_none() && place.is_for_upload(&request);
         let extensions = request.extensions_mut();
@@ -370,7 +385,7 @@ fn shadow_path(headers: &HeaderMap) -> S3Result<Vec<String>> {
 
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layer").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Layer").field("hosts", &self.hosts).finish_non_exhaustive()
     }
 }
 

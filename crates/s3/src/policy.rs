@@ -10,7 +10,6 @@ mod document;
 mod effort;
 mod json;
 mod keys;
-mod network;
 mod pattern;
 mod principal;
 

@@ -116,7 +116,7 @@ const ABOUT_THE_REQUEST: [&str; 3] = ["referer", "user-agent", "x-amz-expected-b
 /// The fields that become headers of the same name.
 const STORED: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES];
 /// Those that S3 names with a prefix, and do the same.
-const PREFIXES: [&str; 8] = [
+const PREFIXES: [&str; 9] = [
     "x-amz-checksum-",
     "x-amz-grant-",
     "x-amz-meta-",
@@ -125,6 +125,7 @@ const PREFIXES: [&str; 8] = [
     "x-amz-server-side-encryption",
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
+    "x-tigris-regions",
 ];
 
 /// The headers of the PutObject that `form` amounts to.

@@ -210,6 +210,7 @@ impl Reading<'_> {
         extensions.insert(RequestContext {
             request_id: self.ids.request.clone(),
             elsewhere: self.elsewhere.clone(),
+            reads_nearby: true,
             ..RequestContext::default()
         });
         extensions.insert(self.scheme);

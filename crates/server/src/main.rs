@@ -10,6 +10,8 @@ mod master_key;
 mod open_files;
 mod private_file;
 mod region_blobs;
+mod region_map;
+mod reload;
 mod root_key;
 mod settings;
 mod shutdown;

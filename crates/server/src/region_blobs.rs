@@ -110,7 +110,7 @@ fn key_files(settings: &Settings) -> Result<BTreeMap<String, PathBuf>, (&'static
 mod tests {
     use std::path::PathBuf;
 
-    use super::parse;
+    use super::{parse, topology};
     use crate::settings::Settings;
 
     fn settings(region_blobs: &[&str]) -> Settings {
@@ -132,6 +132,36 @@ mod tests {
         assert_eq!(regions.iter().map(|region| region.name.as_str()).collect::<Vec<_>>(), ["iad", "sin"]);
         assert_eq!((regions[0].place.prefix.as_str(), &regions[0].key_file), ("iad", &PathBuf::new()));
         assert_eq!(regions[1].key_file, PathBuf::from("/etc/sin.json"));
+    }
+
+    #[test]
+    fn geographies_are_of_the_regions_there_are() {
+        let given = |geographies: &[&str], region_blobs: &[&str]| {
+            topology(&Settings { geography: geographies.iter().map(ToString::to_string).collect(), ..settings(region_blobs) })
+        };
+        let others = &["iad=s3://b/iad?region=a", "ams=s3://b/ams?region=a"];
+        let known = given(&["atlantic=iad,fra", "eur=fra"], others).unwrap();
+        assert_eq!(known.own().map(umbra_core::Region::as_str), Some("fra"));
+        let within =
+            |name: &str| known.within(&umbra_core::Geography::parse(name).unwrap()).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            (within("atlantic").join(","), within("eur").join(","), within("usa").join(",")),
+            ("iad,fra".into(), "fra".into(), "iad".into())
+        );
+        assert_eq!(given(&[], &[]).unwrap().own(), None);
+        for (geographies, told) in [
+            (&["eur"][..], "of the form"),
+            (&["eur="], "no name of a region"),
+            (&["e r=fra"], "no name of a geography"),
+            (&["eur=fra,fra"], "fra twice"),
+            (&["eur=fra", "eur=iad"], "eur twice"),
+            (&["eur=fra,sin"], "sin, which is no region"),
+            (&["iad=fra"], "name of a region"),
+        ] {
+            let (setting, why) = given(geographies, others).unwrap_err();
+            assert!(setting == "geography" && why.contains(told), "{geographies:?}: {why}");
+        }
+        assert_eq!(given(&["eur=fra"], &[]).unwrap_err().0, "geography");
     }
 
     #[test]

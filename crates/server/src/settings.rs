@@ -40,6 +40,14 @@ declare_settings! {
     /// How many connections to the database of `metadata` there are at most.
     metadata_connections: u32 = 24, [env = "UMBRA_METADATA_CONNECTIONS", value_name = "COUNT"];
 
+    /// A standby of the database of `metadata` in this region, which reads go to as long as nobody can tell the difference: `postgres://USER@HOST:PORT/DATABASE`.
+    ///
+    /// A streaming replica of PostgreSQL, one host. Every node of a region needs the same one. With it a read in a region that is far from the
+    /// database does not cross the distance, and what was written in a region is seen there at once. While it lags or is away reads go to
+    /// `metadata`; while that is away what the replica has is still answered. It takes the password of `metadata_password_file` or PGPASSWORD
+    /// if its URL has none, and as many connections as `metadata_connections` says.
+    metadata_replica: MetadataUrl = MetadataUrl::default(), [env = "UMBRA_METADATA_REPLICA", value_name = "URL", hide_env_values = true];
+
     /// Where contents are kept, if not in `blobs` in the data directory: `s3://BUCKET/PREFIX?endpoint=https://HOST:PORT&region=NAME`.
     ///
     /// The bucket must exist; any S3-compatible engine will do, and how durable an acknowledged write is, is then its word. PREFIX may be
@@ -90,6 +98,27 @@ declare_settings! {
 
     /// A file with the key for another region's contents, as NAME=FILE, of the form of `blobs_key_file`. Otherwise the key of `blobs` is used.
     region_blobs_key_file: Vec<String> = Vec::new(), [env = "UMBRA_REGION_BLOBS_KEY_FILE", value_name = "NAME=FILE", value_delimiter = ','];
+
+    /// Where clients reach a region, as NAME=https://HOST or NAME=http://HOST:PORT. Give it for every region, this one too. For `region_map`.
+    ///
+    /// Whoever says the host of a region is answered where it came in. So these are not the name that all clients begin with, but names below
+    /// it, as fra.s3.example below s3.example: then more kinds of clients go where they are sent.
+    region_url: Vec<String> = Vec::new(), [env = "UMBRA_REGION_URL", value_name = "NAME=URL", value_delimiter = ','];
+
+    /// A file that says which region is nearest to a client, which is then sent there: lines `NETWORK,REGION`, or a MaxMind database (.mmdb) that tells places.
+    ///
+    /// The smallest network that has a client's address says; a database wants `region_at`. Who asks is sent by S3's 307 `TemporaryRedirect`,
+    /// as far as it can go (`region_redirect`), and never to a region without a node that lives. The address is the one of the connection:
+    /// behind a balancer that hides it there is nothing to tell clients apart. Read again on SIGHUP.
+    region_map: PathBuf = PathBuf::new(), [env = "UMBRA_REGION_MAP", value_name = "FILE"];
+
+    /// Where on earth a region is, in degrees, as NAME=LATITUDE,LONGITUDE: for a `region_map` that tells places. May be given more than once.
+    region_at: Vec<String> = Vec::new(), [env = "UMBRA_REGION_AT", value_name = "NAME=LAT,LON", value_delimiter = ';'];
+
+    /// Which requests `region_map` sends elsewhere: reads without a signature (`unsigned`), or signed ones of all kinds too (`all`).
+    ///
+    /// Every client goes where a read without a signature is sent. Many that sign do not, and fail: see docs/operations.md for which.
+    region_redirect: RegionRedirect = RegionRedirect::Unsigned, [env = "UMBRA_REGION_REDIRECT", value_name = "WHICH"];
 
     /// A geography: several regions near each other, as NAME=REGION,REGION in order of preference. Several, in one variable, are parted by semicolons.
     ///
@@ -202,6 +231,16 @@ declare_settings! {
 
     /// How log lines look: `human`, or `json` for a collector.
     log_format: LogFormat = LogFormat::Human, [env = "UMBRA_LOG_FORMAT", value_name = "FORMAT"];
+}
+
+/// Which requests are sent to a region that is nearer to their client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RegionRedirect {
+    /// Reads without a signature.
+    Unsigned,
+    /// Signed ones too.
+    All,
 }
 
 /// How log lines look.

@@ -26,7 +26,8 @@ use parts::Parts;
 
 use crate::{
     data_dir::DataDir,
-    kms_keys, listen, master_key,
+    kms_keys, listen, master_key, region_map,
+    reload::Reload,
     root_key::{self, Origin, RootKey},
     settings::Settings,
     tls::Tls,
@@ -44,8 +45,8 @@ pub(crate) struct Server {
     pub(crate) root_key: RootKey,
     /// Where the root access key came from.
     pub(crate) root_key_origin: Origin,
-    /// The certificate, to be read again when asked.
-    pub(crate) tls: Option<Arc<Tls>>,
+    /// What is to be read again when asked.
+    pub(crate) reload: Reload,
     readiness: Readiness,
     parts: Parts,
     access_logs: parts::Logging,
@@ -65,6 +66,7 @@ impl Server {
     pub(crate) async fn start(settings: &Settings) -> Result<Self, StartError> {
         let policy = guard::policy(settings)?;
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
+        let region_map = region_map::read(settings)?;
         let data_dir = DataDir::open(&settings.data_dir)?;
         let kek = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
@@ -88,10 +90,11 @@ impl Server {
             }
         }
         let relay = company.as_ref().map(|company| company.relay.clone());
-        let front = parts.front(settings, relay)?;
+        let nodes = company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone()));
+        let nearest = region_map.zip(nodes.clone()).map(|(map, (node, _))| region_map::nearest(settings, map, node)).transpose()?;
+        let front = parts.front(settings, relay, nearest.clone())?;
         let access_logs = parts::Logging::start(&front);
         let readiness = Readiness::default();
-        let nodes = company.as_ref().map(|company| (Arc::clone(&company.node), company.relay.clone()));
         let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
         if let Some(company) = &mut company {
             let connections = settings.max_connections as usize;
@@ -113,7 +116,7 @@ impl Server {
             websites,
             root_key,
             root_key_origin,
-            tls,
+            reload: Reload { tls, nearest: nearest.map(|nearest| (nearest, settings.region_map.clone())) },
             readiness,
             parts,
             access_logs,

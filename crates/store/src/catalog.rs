@@ -16,7 +16,9 @@
 //!
 //! One process changes the catalog at a time: the only one that has the store open, or the one that leads among several. The rule that a
 //! deletion nobody is working on was abandoned relies on that. Those that do not lead believe what they have read for as long as
-//! [`AGE_MAX`]; whoever leads lets that time pass behind a change, so that everybody knows of it when it is answered.
+//! [`AGE_MAX`], and may have read it at a replica that was behind by as much as [`Neighbours`] say; whoever leads lets that time pass behind a
+//! change, so that everybody knows of it when it is answered. What a replica does not have is looked up at the primary: a bucket and a key can
+//! be used at once everywhere.
 
 mod access_keys;
 mod buckets;
@@ -38,7 +40,7 @@ use std::{
 use futures::{TryStreamExt, stream};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use umbra_core::{Clock, Error, ErrorKind, Random, Result};
-use umbra_meta::{Entry, KeyRange, MetaStore, Partition, Projection, key::root};
+use umbra_meta::{Entry, KeyRange, MetaStore, Neighbours, Partition, Projection, key::root};
 
 pub use self::{access_keys::NewKey, buckets::Usage, organizations::Organization};
 
@@ -79,6 +81,16 @@ struct Shared {
     leads: AtomicBool,
     /// When the last change was stored that others may not know of yet.
     stored: parking_lot::Mutex<Option<Instant>>,
+    nearby: Option<CatalogNearby>,
+}
+
+/// How processes that share a store and do not lead look buckets and keys up.
+#[derive(Clone, Debug)]
+pub struct CatalogNearby {
+    /// Where, before the primary is asked: a replica, where there is one.
+    pub meta: Option<Arc<dyn MetaStore>>,
+    /// Who knows how old that may be, anywhere.
+    pub neighbours: Arc<Neighbours>,
 }
 
 impl Catalog {
@@ -86,7 +98,7 @@ impl Catalog {
     ///
     /// Fails when `sealer` has another key-encryption key than the store was begun with.
     pub async fn open(meta: Arc<dyn MetaStore>, sealer: Arc<Sealer>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
-        let catalog = Self::begin(meta, sealer, clock, random, false).await?;
+        let catalog = Self::begin(meta, sealer, clock, random, (false, None)).await?;
         catalog.lead().await?;
         Ok(catalog)
     }
@@ -97,8 +109,9 @@ impl Catalog {
         sealer: Arc<Sealer>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        nearby: Option<CatalogNearby>,
     ) -> Result<Self> {
-        Self::begin(meta, sealer, clock, random, true).await
+        Self::begin(meta, sealer, clock, random, (true, nearby)).await
     }
 
     /// Takes changes from now on, and takes back deletions that were left half-done. No other process may be at it any more.
@@ -123,7 +136,7 @@ impl Catalog {
         sealer: Arc<Sealer>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
-        is_shared: bool,
+        (is_shared, nearby): (bool, Option<CatalogNearby>),
     ) -> Result<Self> {
         let store_id = store_identity::open(&*meta, &sealer, &*random).await?;
         let shared = Shared {
@@ -140,6 +153,7 @@ impl Catalog {
             is_shared,
             leads: AtomicBool::new(false),
             stored: parking_lot::Mutex::default(),
+            nearby,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -193,6 +207,12 @@ impl Shared {
         if self.leads.load(Ordering::SeqCst) { Ok(changing) } else { Err(conflict()) }
     }
 
+    /// Where what is there may be looked up, for a request.
+    fn nearby(&self) -> Option<&Arc<dyn MetaStore>> {
+        let leads = self.leads.load(Ordering::SeqCst);
+        self.nearby.as_ref().filter(|_| !leads).and_then(|nearby| nearby.meta.as_ref())
+    }
+
     /// How old may be what this process believes.
     fn age_max(&self) -> Option<Duration> {
         (self.is_shared && !self.leads.load(Ordering::SeqCst)).then_some(AGE_MAX)
@@ -207,7 +227,8 @@ impl Shared {
     /// for all.
     async fn spread(&self) {
         let age = self.stored.lock().map(|stored| stored.elapsed());
-        let Some(rest) = age.and_then(|age| AGE_MAX.checked_sub(age)).filter(|_| self.is_shared) else { return };
+        let age_max = AGE_MAX + self.nearby.as_ref().map_or(Duration::ZERO, |nearby| nearby.neighbours.lag_max());
+        let Some(rest) = age.and_then(|age| age_max.checked_sub(age)).filter(|_| self.is_shared) else { return };
         let nodes = self.meta.scan(Partition::ROOT, root::node_range(), 2, Projection::Head).await;
         // Who joins later has nothing to forget.
         if !nodes.is_ok_and(|nodes| nodes.len() < 2) {

@@ -9,6 +9,9 @@
 //! A read takes the record and then opens the content. An object that is overwritten in between stays readable for the grace
 //! period; when even that is over, the read begins anew with the record.
 //!
+//! Requests that only read may find records by another handle ([`Native::reading_nearby`]), which may be as old as its store lets it be. The
+//! content of a record that is gone is looked for with the record as it is now.
+//!
 //! # Cancellation
 //! Any future may be dropped at any point. From the moment content is to be published a task of its own sees it through, so that a
 //! client that goes away leaves either the object or nothing (`ingest.rs`, [`detached`]).
@@ -41,7 +44,7 @@ mod tags;
 mod upload;
 mod versions;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{borrow::Cow, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use tracing::Instrument as _;
@@ -94,6 +97,8 @@ pub struct NativeParts {
 pub struct Native {
     parts: Arc<NativeParts>,
     placed: Option<PlacedBlobStore>,
+    /// The same parts for requests that only read, where these find records elsewhere.
+    nearby: Option<Arc<NativeParts>>,
     bell: EventBell,
     order: EventOrder,
     md5s: Md5Pool,
@@ -103,7 +108,24 @@ impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
         let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        Self { parts: Arc::new(parts), placed: None, bell: EventBell::default(), order, md5s: Md5Pool::default() }
+        Self { parts: Arc::new(parts), placed: None, nearby: None, bell: EventBell::default(), order, md5s: Md5Pool::default() }
+    }
+
+    /// Has requests that only read find records in `meta`, where that is not the same.
+    #[must_use]
+    pub fn reading_nearby(self, meta: Option<Arc<dyn MetaStore>>) -> Self {
+        let nearby = meta.map(|meta| Arc::new(NativeParts { meta, ..NativeParts::clone(&self.parts) }));
+        Self { nearby, ..self }
+    }
+
+    /// This, as the request `cx` finds records of `bucket`. Those of a bucket with an origin go together with what its writes know.
+    fn of_request(&self, cx: &RequestContext, bucket: &Bucket) -> Cow<'_, Self> {
+        match &self.nearby {
+            Some(nearby) if cx.reads_nearby && bucket.settings.shadow.is_none() => {
+                Cow::Owned(Self { parts: Arc::clone(nearby), ..self.clone() })
+            }
+            _ => Cow::Borrowed(self),
+        }
     }
 
     /// Where records are.
@@ -111,9 +133,10 @@ impl Native {
         &self.parts.meta
     }
 
-    /// The same, in a store with regions: contents go where buckets want them.
-    pub fn in_regions(self, placed: PlacedBlobStore) -> Self {
-        Self { placed: Some(placed), ..self }
+    /// The same, in a store with regions, if it has some: contents go where buckets want them.
+    #[must_use]
+    pub fn in_regions(self, placed: Option<PlacedBlobStore>) -> Self {
+        Self { placed, ..self }
     }
 
     /// Where bytes are, for whoever deletes them. What is read and written goes by [`Native::blobs_of`].
@@ -175,13 +198,13 @@ impl fmt::Debug for Native {
 
 #[async_trait]
 impl Objects for Native {
-    async fn get(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
-        let stored = self.find_version(bucket, key, options.version).await?;
+    async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
+        let stored = self.of_request(cx, bucket).find_version(bucket, key, options.version).await?;
         self.open_current(bucket, key, stored, &options).await?.ok_or_else(|| Error::not_found(Entity::Object))
     }
 
-    async fn head(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
-        self.find_version(bucket, key, options.version).await?.judge(&options)
+    async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
+        self.of_request(cx, bucket).find_version(bucket, key, options.version).await?.judge(&options)
     }
 
     async fn put(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, body: Body, options: PutOptions) -> Result<PutObject> {
@@ -205,16 +228,16 @@ impl Objects for Native {
         }
     }
 
-    async fn list(&self, _: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
-        self.list_objects(bucket, options).await
+    async fn list(&self, cx: &RequestContext, bucket: &Bucket, options: ListOptions) -> Result<ListPage> {
+        self.of_request(cx, bucket).list_objects(bucket, options).await
     }
 
-    async fn list_versions(&self, _: &RequestContext, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
-        self.page_of_versions(bucket, options).await
+    async fn list_versions(&self, cx: &RequestContext, bucket: &Bucket, options: ListVersions) -> Result<VersionsPage> {
+        self.of_request(cx, bucket).page_of_versions(bucket, options).await
     }
 
-    async fn tags(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)> {
-        let object = self.find_version(bucket, key, version).await?.object;
+    async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)> {
+        let object = self.of_request(cx, bucket).find_version(bucket, key, version).await?.object;
         Ok((object.tags, object.version.id()))
     }
 
@@ -240,10 +263,11 @@ impl Objects for Native {
         self.change_lock(bucket, key, version, change).await
     }
 
-    async fn acl(&self, _: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+    async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        let here = self.of_request(cx, bucket);
         let stored = match version {
-            None => self.find(bucket, key).await?,
-            Some(version) => self.locate(commit::Fence::from(bucket), key, version).await?.map(|place| place.stored),
+            None => here.find(bucket, key).await?,
+            Some(version) => here.locate(commit::Fence::from(bucket), key, version).await?.map(|place| place.stored),
         };
         Ok(stored.and_then(|stored| stored.object.attributes.acl))
     }

@@ -8,6 +8,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -106,6 +107,61 @@ class Postgres:
             argv = [self.programs / program, *args]
             done = subprocess.run(argv, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **as_user)
         assert done.returncode == 0, f"{program} {args}: {(self.dir / 'out').read_text()[-2000:]}"
+
+
+    def log(self):
+        """What it has logged: with `log_statement=all` every statement, and what it was given."""
+        return (self.dir / "log").read_text(errors="replace")
+
+    def freeze(self):
+        """Stands still: connections stay open, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number):
+        postmaster = int((self.dir / "data" / "postmaster.pid").read_text().split()[0])
+        for pid in [postmaster, *_children(postmaster)]:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+
+class Standby(Postgres):
+    """A streaming replica of another server."""
+
+    def __init__(self, directory, primary):
+        super().__init__(directory, options=primary.options)
+        self.primary = primary
+
+    def start(self):
+        self.dir.mkdir(parents=True, exist_ok=True)
+        if self.user:
+            os.chown(self.dir, self.user.pw_uid, self.user.pw_gid)
+        self.run("pg_basebackup", "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", self.primary.url())
+        return self.resume()
+
+    def pause(self):
+        """Goes on to receive, and shows nothing new."""
+        self.sql("SELECT pg_wal_replay_pause()")
+
+    def unpause(self):
+        self.sql("SELECT pg_wal_replay_resume()")
+
+    def promote(self):
+        assert self.sql("SELECT pg_promote()") == "t"
+
+
+def _children(parent):
+    """The processes that `parent` has begun."""
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            if int(Path(stat).read_text().rpartition(")")[2].split()[1]) == parent:
+                yield int(stat.split("/")[2])
+        except OSError:
+            pass
 
 
 def wanted(directory):

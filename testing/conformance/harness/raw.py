@@ -92,9 +92,9 @@ def request(method, target, headers, body=b""):
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
-def send(address, data, seconds=15, close_write=False):
-    """Sends bytes as they are and reads the answer; an empty one when the server just closed."""
-    with socket.create_connection(address, seconds) as sock:
+def send(address, data, seconds=15, close_write=False, source=None):
+    """Sends bytes as they are, from an address of one's own choosing, and reads the answer; an empty one when the server just closed."""
+    with socket.create_connection(address, seconds, source and (source, 0)) as sock:
         try:
             sock.sendall(data)
             if close_write:

@@ -11,6 +11,7 @@ from .namespaces import Namespace, Speaker
 from .postgres import Postgres, open_to_others
 from .proxy import CountingProxy
 from .seaweed import SeaweedFS
+from .threads import at_once
 from .umbra import Umbra
 from .wait import until
 from .wires import Wires
@@ -92,7 +93,9 @@ class World:
         master_key = secrets.token_hex(32)
         for site in self.sites:
             site.node = self._node(site, url, master_key)
-            site.start()
+        # The first leads before the others come.
+        self.sites[0].start()
+        at_once(len(self.sites) - 1, lambda n: self.sites[n + 1].start())
         return self
 
     def _lay_links(self):

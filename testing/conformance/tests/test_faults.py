@@ -36,7 +36,8 @@ class Key:
 
 
 @pytest.fixture
-def key():
+def key(monkeypatch):
+    monkeypatch.setattr(model, "SLACK", 0)
     return Key()
 
 

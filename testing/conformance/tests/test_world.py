@@ -88,6 +88,7 @@ def test_a_far_object_crosses_once(world, bucket):
     assert syd.crossed() - before < TALK
 
 
+@pytest.mark.slow
 def test_two_regions_lose_sight_of_each_other(world, bucket):
     """Each serves what it has and what it reaches; what is in the other one alone is 503 and not absent; what is absent is, because the database says so."""
     _, iad, syd = world

@@ -22,4 +22,16 @@ pub struct NodeView {
     pub leads: bool,
     /// For how many seconds nothing was heard of it.
     pub silent_seconds: u64,
+    /// Its replica of the metadata; null where it has none.
+    #[serde(default)]
+    pub replica: Option<ReplicaView>,
+}
+
+/// The metadata replica of a node, as the node tells of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// Whether it is read.
+    pub trusted: bool,
+    /// For how many milliseconds it has not been known to have everything; 0 while it does not answer.
+    pub behind_ms: u64,
 }

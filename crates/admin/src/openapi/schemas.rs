@@ -105,6 +105,11 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("region", text("Its region.")),
         ("leads", flag("Whether it leads: it keeps the buckets with an origin, and changes buckets and keys.")),
         ("silent_seconds", count("For how many seconds nothing was heard of it.")),
+        ("replica", nullable(reference("ReplicaView"))),
+    ]);
+    let replica = object(&[
+        ("trusted", flag("Whether it is read.")),
+        ("behind_ms", count("For how many milliseconds it has not been known to have everything; 0 while it does not answer.")),
     ]);
     let region = object(&[
         ("name", text("Its name.")),
@@ -122,6 +127,7 @@ fn organizations_and_keys() -> Vec<(&'static str, Value)> {
         ("OrganizationList", object(&[("organizations", list("OrganizationView"))])),
         ("NodeList", object(&[("nodes", list("NodeView"))])),
         ("NodeView", node),
+        ("ReplicaView", replica),
         ("RegionList", object(&[("regions", list("RegionView"))])),
         ("RegionView", region),
         ("CreateAccessKey", create_key),

@@ -9,8 +9,8 @@ use crate::{
         AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
         JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
-        OriginRequestsView, RegionList, RegionView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView, TallyView,
-        UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        OriginRequestsView, RegionList, RegionView, ReplicaView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
+        TallyView, UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -110,7 +110,10 @@ fn every_field_of_the_rest_is_described() {
     check(&document, "DoctorReport", &DoctorReport { healthy: true, findings: vec![finding] });
     check(&document, "CreateOrganization", &CreateOrganization { name: String::new() });
     check(&document, "OrganizationView", &OrganizationView { name: String::new(), created: String::new() });
-    let node = NodeView { name: "n".into(), url: String::new(), region: "fra".into(), leads: true, silent_seconds: 0 };
+    let replica = ReplicaView { trusted: true, behind_ms: 0 };
+    check(&document, "ReplicaView", &replica);
+    let (name, url, region) = ("n".into(), String::new(), "fra".into());
+    let node = NodeView { name, url, region, leads: true, silent_seconds: 0, replica: Some(replica) };
     check(&document, "NodeView", &node);
     check(&document, "NodeList", &NodeList { nodes: vec![node] });
     let region = RegionView { name: "fra".into(), contents: String::new(), nodes: 1, is_own: true };

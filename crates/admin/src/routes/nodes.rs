@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 
 use crate::{
-    api::{NodeList, NodeView},
+    api::{NodeList, NodeView, ReplicaView},
     caller::Caller,
     error::ApiResult,
     state::AdminState,
@@ -21,6 +21,7 @@ pub(crate) async fn list(State(state): State<AdminState>, caller: Caller) -> Api
             region: member.region,
             leads: member.leads,
             silent_seconds: member.silence.as_secs(),
+            replica: member.replica.map(|replica| ReplicaView { trusted: replica.is_trusted, behind_ms: replica.behind_ms }),
         })
         .collect();
     Ok(Json(NodeList { nodes }))

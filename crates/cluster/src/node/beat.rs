@@ -30,6 +30,8 @@ impl Node {
         let is_shut_out = {
             let mut state = self.state.lock();
             state.watch.note(began, look.nodes.iter().map(|(who, node)| (who.as_str(), node.turn)));
+            let replicas = look.nodes.iter().map(|(who, node)| (&*node.region, state.watch.silence(who), node.replica.map(Into::into)));
+            self.settings.neighbours.note(began, replicas);
             state.members = members(&look.nodes, leader, &state.watch);
             state.turn.is_some() && !look.nodes.iter().any(|(who, _)| who == incarnation)
         };
@@ -70,9 +72,18 @@ impl Node {
             let state = self.state.lock();
             (state.turn, state.lease)
         };
-        let NodeSettings { name, url, region, boot, .. } = self.settings.clone();
+        let NodeSettings { name, url, region, boot, neighbours, .. } = self.settings.clone();
+        let declaration = neighbours.declaration();
         let turn_now = turn.map_or(1, |turn| turn + 1);
-        let ours = NodeRecord { name, url: url.unwrap_or_default(), region, turn: turn_now, since: self.since, boot };
+        let ours = NodeRecord {
+            name,
+            url: url.unwrap_or_default(),
+            region,
+            turn: turn_now,
+            since: self.since,
+            boot,
+            replica: declaration.map(Into::into),
+        };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));
         if let Some(lease) = lease {
@@ -81,6 +92,7 @@ impl Node {
         }
         match self.meta.commit(batch).await {
             Ok(committed) => {
+                neighbours.declared(declaration, began);
                 let mut state = self.state.lock();
                 state.turn = Some(ours.turn);
                 if let (Some(before), Some(lease)) = (lease, &mut state.lease) {
@@ -215,6 +227,7 @@ fn members(nodes: &[(String, NodeRecord)], leader: &str, watch: &Watch) -> Vec<M
         region: node.region.clone(),
         leads: incarnation == leader,
         silence: watch.silence(incarnation),
+        replica: node.replica.map(Into::into),
     };
     nodes.iter().map(member).collect()
 }

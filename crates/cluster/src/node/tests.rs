@@ -104,7 +104,8 @@ impl World {
     async fn try_join(&self, name: &str, url: Option<&str>) -> std::result::Result<Running, JoinError> {
         let handle = self.handle(name);
         let (url, boot) = (url.map(str::to_owned), self.boot.lock().clone());
-        let settings = NodeSettings { url, boot, ..NodeSettings::new(name) };
+        let region = format!("region of {name}");
+        let settings = NodeSettings { url, boot, region, ..NodeSettings::new(name) };
         let node = Node::join(handle.clone(), &ManualClock::default(), settings).await?;
         let runner = Arc::clone(&node);
         Ok(Running { handle, node, task: tokio::spawn(async move { runner.run().await }) })
@@ -281,6 +282,22 @@ async fn who_is_alone_outlasts_a_store_that_is_away() {
     a.sees(Leader::Us).await;
     sleep(Duration::from_secs(10)).await;
     assert!(a.node.leads() && world.fenced.lock().is_empty());
+}
+
+/// Nobody is sent to a region in which nobody answers; it is known again as soon as somebody does.
+#[tokio::test(start_paused = true)]
+async fn a_region_lives_as_long_as_one_of_its_nodes_is_heard_of() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    sleep(Duration::from_secs(2)).await;
+    assert!(a.node.lives_in("region of a") && a.node.lives_in("region of b") && !a.node.lives_in("nowhere"));
+    b.cut_off(true);
+    sleep(Duration::from_secs(10)).await;
+    assert!(a.node.lives_in("region of a") && !a.node.lives_in("region of b"));
+    b.cut_off(false);
+    sleep(Duration::from_secs(3)).await;
+    assert!(a.node.lives_in("region of b"));
 }
 
 #[tokio::test(start_paused = true)]

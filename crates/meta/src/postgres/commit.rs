@@ -18,6 +18,7 @@ use super::{
     Store,
     failure::{Attempts, Failure, text},
     pool::{Connection, LOCK_TIMEOUT, Lent},
+    position::Position,
     row,
     slots::{Run, Slots},
     sql::Sql,
@@ -37,9 +38,17 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_t
 /// What the writes of a batch come to, key by key: what is kept, or that nothing is.
 type Outcome<'a> = BTreeMap<&'a [u8], Option<(Bytes, Bytes)>>;
 
+/// A commit that took place.
+pub(super) struct Landed {
+    pub(super) committed: Committed,
+    /// Where in the log it is at the latest; nothing where that is not known.
+    pub(super) position: Option<Position>,
+}
+
 /// How the second flight ended.
 enum Landing {
-    Committed,
+    /// At this place in the log, if that is asked for.
+    Committed(Option<Position>),
     /// Nothing was written, for certain.
     Undone(Failure),
     /// The connection ended before it said.
@@ -47,20 +56,20 @@ enum Landing {
 }
 
 /// Commits `batch`. Runs to its end unless dropped, so it is given a task of its own.
-pub(super) async fn commit(store: &Store, batch: &Batch) -> Result<Committed> {
+pub(super) async fn commit(store: &Store, batch: &Batch) -> Result<Landed> {
     let slots = Slots::of(batch);
     let waited = timeout(store.settings.patience, store.gates.hold(&slots)).await;
     let _held = waited.map_err(|_| Error::Unavailable("the keys of a commit are being written by others".to_owned()))?;
     let mut attempts = Attempts::within(store.settings.patience);
     loop {
         match attempt(store, batch, &slots).await {
-            Ok(committed) => return Ok(committed),
+            Ok(landed) => return Ok(landed),
             Err(failure) => attempts.next(failure).await?,
         }
     }
 }
 
-async fn attempt(store: &Store, batch: &Batch, slots: &Slots) -> Result<Committed, Failure> {
+async fn attempt(store: &Store, batch: &Batch, slots: &Slots) -> Result<Landed, Failure> {
     let conn = store.pool.take().await?;
     let opened = match in_time(first_flight(&conn, batch, slots)).await {
         Ok(opened) => opened,
@@ -73,9 +82,10 @@ async fn attempt(store: &Store, batch: &Batch, slots: &Slots) -> Result<Committe
         Err(Refusal::Corrupt(error)) => return Err(undo(store, conn, error.into()).await),
     };
     match second_flight(&conn, batch.partition, revision, &changes).await {
-        Landing::Committed => {
+        Landing::Committed(position) => {
+            conn.committed(position);
             store.pool.give_back(conn);
-            Ok(Committed { revision })
+            Ok(Landed { committed: Committed { revision }, position })
         }
         Landing::Undone(failure) => Err(undo(store, conn, failure).await),
         Landing::Unclear(why) => {
@@ -83,7 +93,8 @@ async fn attempt(store: &Store, batch: &Batch, slots: &Slots) -> Result<Committe
             // Closed first: that is what ends the transaction, should it not have ended.
             drop(conn);
             tracing::warn!(why, "the connection to the metadata database was lost during a commit; its outcome is being found out");
-            if took_place(store, session, revision).await? { Ok(Committed { revision }) } else { Err(Failure::Again(why)) }
+            let took_place = took_place(store, session, revision).await?;
+            if took_place { Ok(Landed { committed: Committed { revision }, position: None }) } else { Err(Failure::Again(why)) }
         }
     }
 }
@@ -181,7 +192,7 @@ async fn write(conn: &Connection, partition: Partition, revision: Revision, chan
     };
     let delete = async { if removed.is_empty() { Ok(()) } else { conn.run(Sql::Delete, &[&p, &removed]).await } };
     // Polled in this order, hence sent in this order.
-    let (put, deleted, committed) = join!(put, delete, conn.batch("COMMIT"));
+    let (put, deleted, committed, position) = join!(put, delete, conn.batch("COMMIT"), conn.position());
     for result in [put, deleted] {
         if let Err(error) = result {
             // A statement that was refused has undone the transaction: what COMMIT then did was to roll it back.
@@ -189,12 +200,12 @@ async fn write(conn: &Connection, partition: Partition, revision: Revision, chan
             return if is_refused { Landing::Undone(error.into()) } else { Landing::Unclear(text(&error)) };
         }
     }
-    committed.map_or_else(|error| Landing::Unclear(text(&error)), |()| Landing::Committed)
+    committed.map_or_else(|error| Landing::Unclear(text(&error)), |()| Landing::Committed(position.ok().flatten()))
 }
 
 /// The conflict at `key`, with what it holds now.
 async fn conflict(store: &Store, conn: Lent, partition: Partition, key: &[u8]) -> Failure {
-    let read = async { conn.rows(Sql::Find, &[&row::column(partition), &key]).await.map_err(Failure::from) };
+    let read = async { conn.seen(Sql::Find, &[&row::column(partition), &key]).await.map_err(Failure::from) };
     let current = match in_time(read).await {
         Ok(rows) => rows.first().map(|row| row::decode(row, partition, Projection::Full)).transpose(),
         Err(failure) => Err(failure),

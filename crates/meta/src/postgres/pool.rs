@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::try_join_all;
+use futures::{future::try_join_all, join};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -10,7 +10,12 @@ use tokio::{
 };
 use tokio_postgres::{Client, NoTls, Row, Statement, types::ToSql};
 
-use super::{failure::Failure, sql::Sql, target::Target};
+use super::{
+    failure::Failure,
+    position::{Floor, Instance, Log, Position},
+    sql::Sql,
+    target::Target,
+};
 use crate::Error;
 
 /// How long connecting may take, with all that a new connection is asked first.
@@ -24,10 +29,19 @@ const IDLE_TRANSACTION_MAX: Duration = Duration::from_secs(10);
 /// to walk the primary key, however few rows the statistics remember.
 const PLANS: [&str; 3] = ["SET enable_seqscan = off", "SET enable_bitmapscan = off", "SET plan_cache_mode = force_generic_plan"];
 
+/// What connections are opened for.
+#[derive(Clone)]
+pub(super) enum Purpose {
+    /// To read, and to commit in the name of an incarnation. What is read raises the floor, where there is one.
+    Commits { incarnation: String, floor: Option<Arc<Floor>> },
+    /// To read at a standby.
+    Nearby,
+}
+
 /// Connections that wait for work, and the permits to have one.
 pub(super) struct Pool {
     target: Target,
-    incarnation: String,
+    purpose: Purpose,
     statement_timeout: Duration,
     wait_max: Duration,
     idle: Mutex<Vec<Connection>>,
@@ -38,8 +52,11 @@ pub(super) struct Pool {
 pub(super) struct Connection {
     client: Client,
     statements: Vec<Statement>,
-    /// The row of `umbra_session` that is this connection's.
+    /// The row of `umbra_session` that is this connection's; 0 at a standby, which has none.
     pub(super) session: i64,
+    /// How to ask for the log, and who writes or replays it: where that matters.
+    log: Option<(Statement, Instance)>,
+    floor: Option<Arc<Floor>>,
 }
 
 /// A connection that was taken. It is closed when dropped: whoever knows it to be in order gives it back.
@@ -49,9 +66,9 @@ pub(super) struct Lent {
 }
 
 impl Pool {
-    pub(super) fn new(target: Target, incarnation: String, size: usize, statement_timeout: Duration, wait_max: Duration) -> Self {
+    pub(super) fn new(target: Target, purpose: Purpose, size: usize, statement_timeout: Duration, wait_max: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(size.max(1)));
-        Self { target, incarnation, statement_timeout, wait_max, idle: Mutex::new(Vec::new()), permits }
+        Self { target, purpose, statement_timeout, wait_max, idle: Mutex::new(Vec::new()), permits }
     }
 
     /// A connection that is open as far as is known; waits for one to be given back when all are lent.
@@ -64,12 +81,15 @@ impl Pool {
         let idle = self.take_idle();
         let conn = match idle {
             Some(conn) => conn,
-            None => {
-                let connecting = timeout(CONNECT_MAX, Connection::open(&self.target, &self.incarnation, self.statement_timeout)).await;
-                connecting.map_err(|_| Failure::Lost("the metadata database does not answer".to_owned()))??
-            }
+            None => self.connect().await?,
         };
         Ok(Lent { conn, _permit: permit })
+    }
+
+    /// A connection beside those that are lent.
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        let connecting = timeout(CONNECT_MAX, Connection::open(&self.target, &self.purpose, self.statement_timeout)).await;
+        connecting.map_err(|_| Failure::Lost("the metadata database does not answer".to_owned()))?
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -108,8 +128,8 @@ impl std::ops::Deref for Lent {
 }
 
 impl Connection {
-    /// Connects, sets the session up, and enters it into `umbra_session`.
-    async fn open(target: &Target, incarnation: &str, statement_timeout: Duration) -> Result<Self, Failure> {
+    /// Connects, sets the session up, and enters it into `umbra_session` if it may commit.
+    async fn open(target: &Target, purpose: &Purpose, statement_timeout: Duration) -> Result<Self, Failure> {
         let client = connect(target).await?;
         let millis = |time: Duration| time.as_millis();
         let settings = format!(
@@ -119,7 +139,6 @@ impl Connection {
             millis(IDLE_TRANSACTION_MAX)
         );
         client.batch_execute(&settings).await?;
-        be_durable(&client).await?;
         for plan in PLANS {
             // Not every database of this wire knows them, and it works without.
             if let Err(error) = client.batch_execute(plan).await
@@ -129,21 +148,54 @@ impl Connection {
             }
         }
         let statements = try_join_all(Sql::ALL.map(|sql| client.prepare(sql.text()))).await?;
-        let session = rand::random::<i64>();
-        let entered = client
-            .execute(
-                "INSERT INTO umbra_session (id, node, rev, opened)
-                 SELECT $1::int8, $2::text, 0, now() FROM umbra_node WHERE id = $2::text FOR SHARE",
-                &[&session, &incarnation],
-            )
-            .await?;
-        if entered == 0 {
-            return Err(Error::Unavailable(
-                "this server was taken for dead by the others on its metadata database; it has to be started again".to_owned(),
-            )
-            .into());
+        let (session, floor) = match purpose {
+            Purpose::Nearby => (0, None),
+            Purpose::Commits { incarnation, floor } => {
+                be_durable(&client).await?;
+                (enter(&client, incarnation).await?, floor.clone())
+            }
+        };
+        let tells_log = floor.is_some() || matches!(purpose, Purpose::Nearby);
+        let log = if tells_log { Some((client.prepare(Log::SQL).await?, Instance::of(&client).await?)) } else { None };
+        Ok(Self { client, statements, session, log, floor })
+    }
+
+    /// Which start of which server it leads to; nothing where that does not matter.
+    pub(super) fn instance(&self) -> Option<Instance> {
+        self.log.as_ref().map(|(_, instance)| *instance)
+    }
+
+    /// How far the log has come: at a standby what is replayed, else what is durable; nothing where that does not matter.
+    pub(super) async fn log(&self) -> Result<Option<Log>, tokio_postgres::Error> {
+        let Some((statement, instance)) = &self.log else { return Ok(None) };
+        Log::read(&self.client.query_one(statement, &[]).await?, *instance).map(Some)
+    }
+
+    /// Where the log stands behind all that was asked on this connection before; nothing where that does not matter.
+    pub(super) async fn position(&self) -> Result<Option<Position>, tokio_postgres::Error> {
+        Ok(self.log().await?.map(|log| log.position))
+    }
+
+    /// Like [`Connection::rows`], for what somebody is going to be told: the floor rises to it.
+    pub(super) async fn seen(&self, sql: Sql, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let Some(floor) = &self.floor else { return self.rows(sql, values).await };
+        // Polled in this order, hence asked in this order: the log is not behind what was read.
+        let (rows, position) = join!(self.rows(sql, values), self.position());
+        let rows = rows?;
+        floor.raise(position?);
+        Ok(rows)
+    }
+
+    /// Raises the floor to what was committed, if that is known.
+    pub(super) fn committed(&self, position: Option<Position>) {
+        if let Some(floor) = &self.floor {
+            floor.raise(position);
         }
-        Ok(Self { client, statements, session })
+    }
+
+    /// Whether the commit that put the row of `session` is seen here.
+    pub(super) async fn shows(&self, session: i64) -> Result<bool, tokio_postgres::Error> {
+        Ok(!self.client.query("SELECT 1 FROM umbra_session WHERE id = $1", &[&session]).await?.is_empty())
     }
 
     /// Runs a statement that answers with rows.
@@ -160,6 +212,23 @@ impl Connection {
     pub(super) async fn batch(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute(sql).await
     }
+}
+
+/// Enters a new session of `incarnation`.
+async fn enter(client: &Client, incarnation: &str) -> Result<i64, Failure> {
+    let session = rand::random::<i64>();
+    let entered = client
+        .execute(
+            "INSERT INTO umbra_session (id, node, rev, opened)
+             SELECT $1::int8, $2::text, 0, now() FROM umbra_node WHERE id = $2::text FOR SHARE",
+            &[&session, &incarnation],
+        )
+        .await?;
+    if entered == 0 {
+        let refusal = "this server was taken for dead by the others on its metadata database; it has to be started again";
+        return Err(Error::Unavailable(refusal.to_owned()).into());
+    }
+    Ok(session)
 }
 
 /// A bare connection.

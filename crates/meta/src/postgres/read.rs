@@ -27,11 +27,11 @@ pub(super) async fn multi_get(conn: &Connection, partition: Partition, keys: &[V
     match keys {
         [] => Ok(Vec::new()),
         [key] => {
-            let rows = conn.rows(Sql::Find, &[&p, key]).await?;
+            let rows = conn.seen(Sql::Find, &[&p, key]).await?;
             Ok(vec![rows.first().map(decode).transpose()?])
         }
         keys => {
-            let rows = conn.rows(Sql::FindMany, &[&p, &keys]).await?;
+            let rows = conn.seen(Sql::FindMany, &[&p, &keys]).await?;
             let found: HashMap<_, _> =
                 rows.iter().map(|row| decode(row).map(|entry| (entry.key.clone(), entry))).collect::<Result<_, _>>()?;
             Ok(keys.iter().map(|key| found.get(key.as_slice()).cloned()).collect())
@@ -86,8 +86,8 @@ async fn rows(
         Projection::Full => (Sql::ScanFull, Sql::ScanFullTo),
     };
     Ok(match &range.end {
-        None => conn.rows(open, &[&p, &range.start, &limit]).await?,
-        Some(end) => conn.rows(bounded, &[&p, &range.start, &limit, end]).await?,
+        None => conn.seen(open, &[&p, &range.start, &limit]).await?,
+        Some(end) => conn.seen(bounded, &[&p, &range.start, &limit, end]).await?,
     })
 }
 
@@ -150,5 +150,5 @@ async fn jumps(
     // A key has a length that fits.
     let prefix = i32::try_from(scan.prefix.len()).unwrap_or(i32::MAX - 1);
     let sql = if range.end.is_some() { Sql::WalkTo } else { Sql::Walk };
-    Ok(conn.rows(sql, &[&p, &range.start, &range.end, &limit, &scan.delimiter, &prefix, &behind]).await?)
+    Ok(conn.seen(sql, &[&p, &range.start, &range.end, &limit, &scan.delimiter, &prefix, &behind]).await?)
 }

@@ -21,6 +21,16 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Reads the URL of a standby, which has one host: what is known of one standby is not true of another.
+    pub(super) fn parse_standby(text: &str, password: Option<&str>) -> Result<Self> {
+        let mut target = Self::parse(text, password)?;
+        if target.config.get_hosts().len() > 1 {
+            return Err(Error::Unavailable("the URL of the metadata replica names several hosts: name one".to_owned()));
+        }
+        target.config.target_session_attrs(TargetSessionAttrs::Any);
+        Ok(target)
+    }
+
     /// Reads `postgres://USER[:PASSWORD]@HOST[:PORT][,HOST...]/DATABASE[?...]`; `password` wins over the one in it.
     pub(super) fn parse(text: &str, password: Option<&str>) -> Result<Self> {
         // Whatever is wrong with it, the text may hold a password: it is not repeated.

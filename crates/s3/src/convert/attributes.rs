@@ -1,10 +1,11 @@
-//! What a request asks for of S3's optional features, for the object it writes: one file for each feature.
+//! What a request asks for of optional features, for the object it writes: one file for each feature.
 
 pub(crate) mod encryption;
 pub(crate) mod lock;
+pub(crate) mod narrowed;
 
 /// The attributes that the fields of `$input` ask for, for an object in `$bucket`, and how it is to be encrypted. Its ACL is for
-/// [`crate::acl::on_write`] to say.
+/// [`crate::acl::on_write`] to say, and the regions that it is narrowed to for [`narrowed::asked`].
 macro_rules! asked {
     ($input:expr, $bucket:expr) => {{
         let (input, bucket): (_, &umbra_store::Bucket) = (&$input, $bucket);

@@ -147,7 +147,8 @@ pub(super) fn again<B>(request: &Request<B>) -> Request<String> {
     again
 }
 
-fn is_passed<B>(request: &Request<B>) -> bool {
+/// Whether another node has passed `request` on.
+pub(super) fn is_passed<B>(request: &Request<B>) -> bool {
     request.extensions().get::<IsPassed>().is_some()
 }
 

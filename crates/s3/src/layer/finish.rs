@@ -48,7 +48,8 @@ pub(crate) fn complete(mut response: Response<Body>, ids: &Ids<'_>, resource: &s
     if response.extensions_mut().remove::<Shielded>().is_some() {
         change_document(&mut response, |document| Some(unshield(document)));
     }
-    if response.status().is_client_error() || response.status().is_server_error() {
+    let is_told_of = |status: StatusCode| status.is_client_error() || status.is_server_error() || status == StatusCode::TEMPORARY_REDIRECT;
+    if is_told_of(response.status()) {
         if let Some(code) = response.body().bytes().filter(|_| style.keeps_code).and_then(|document| code(&document)) {
             response.extensions_mut().insert(Code(code));
         }
@@ -128,7 +129,7 @@ fn unescape(text: &str) -> String {
     named.iter().fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character))
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

@@ -17,7 +17,7 @@ use crate::{
     access::{self, Need, Stated, TakenIn},
     acl,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, conditions, headers, tags, time, version},
+    convert::{attributes, attributes::encryption, attributes::narrowed, checksum, conditions, headers, tags, time, version},
     error::{Answer, Failure},
     expiration, extensions,
 };
@@ -26,11 +26,13 @@ use crate::{
 pub(super) async fn copy_object(operations: &Operations, request: S3Request<CopyObjectInput>) -> Answer<CopyObjectOutput> {
     let call = Call::of(&request)?;
     let moves = extensions::is_on(&request.headers, extensions::RENAME);
+    let narrowed = narrowed::asked(operations.catalog.topology(), &call, &request)?;
     let stated = stated!(request);
     let asked = acl::Asked::of(&stated);
     let mut input = request.input;
     let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
     operations.check_lock(&attributes)?;
+    attributes.narrowed = narrowed;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     let source_key = encryption::source_key!(input)?;
     let changes_encryption = input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
@@ -57,10 +59,10 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
         source_conditions,
         replace,
         replace_tags: replacement_tags(&input)?,
+        changes: changes_encryption || placement.is_some() || attributes.narrowed.is_some(),
         attributes,
         source_key,
         sealing,
-        changes: changes_encryption || placement.is_some(),
         checksum: input.checksum_algorithm.as_ref().map(|algorithm| ChecksumAlgorithm::parse(algorithm.as_str())).transpose()?,
         conditions: conditions::on_write(input.if_match.as_ref(), input.if_none_match.as_ref()),
     };
@@ -68,6 +70,9 @@ pub(super) async fn copy_object(operations: &Operations, request: S3Request<Copy
     let read = read_source(&*operations.objects, &call.cx, from, target, &options).await?;
     source.check(operations, &call, &read.info, !replaces_tags).await?;
     options.replace = options.replace.or(placement.map(|own| inherited(&read.info, own)));
+    if moves && options.attributes.narrowed.is_none() {
+        options.attributes.narrowed.clone_from(&read.info.attributes.narrowed);
+    }
     let etag = read.info.etag.clone();
     let Copied { target: copied, source: copied_version } = write_copy(&*operations.objects, &call.cx, from, target, read, options).await?;
     call.progress.trace.is_of_size(copied.size);

@@ -11,7 +11,7 @@ use super::{Operations, list_objects};
 use crate::{
     acl,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, encoding::KeyWriter, headers, tags},
+    convert::{attributes, attributes::encryption, attributes::narrowed, checksum, encoding::KeyWriter, headers, tags},
     error::Answer,
     expiration,
 };
@@ -23,10 +23,12 @@ pub(super) async fn create_multipart_upload(
 ) -> Answer<CreateMultipartUploadOutput> {
     let call = Call::of(&request)?;
     let asked = acl::Asked::of(&stated!(request));
+    let narrowed = narrowed::asked(operations.catalog.topology(), &call, &request)?;
     let mut input = request.input;
     let bucket = call.bucket()?;
     let (mut attributes, _) = attributes::asked!(input, bucket);
     operations.check_lock(&attributes)?;
+    attributes.narrowed = narrowed;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), bucket, &asked).await?;
     let key = ObjectKey::parse(&input.key)?;
     let wanted = checksum::of_upload(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;

@@ -11,7 +11,7 @@ use super::Operations;
 use crate::{
     acl, body,
     call::Call,
-    convert::{attributes, attributes::encryption, checksum, conditions, headers, integrity, tags, version},
+    convert::{attributes, attributes::encryption, attributes::narrowed, checksum, conditions, headers, integrity, tags, version},
     error::Answer,
     expiration,
     post::FormFile,
@@ -21,9 +21,11 @@ use crate::{
 pub(super) async fn put_object(operations: &Operations, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
     let call = Call::of(&request)?;
     let asked = acl::Asked::of(&stated!(request));
+    let narrowed = narrowed::asked(operations.catalog.topology(), &call, &request)?;
     let mut input = request.input;
     let (mut attributes, sealing) = attributes::asked!(input, call.bucket()?);
     operations.check_lock(&attributes)?;
+    attributes.narrowed = narrowed;
     attributes.acl = acl::on_write(&operations.catalog, call.key.as_deref(), call.bucket()?, &asked).await?;
     if input.write_offset_bytes.is_some() {
         return Err(Error::new(ErrorKind::Unsupported, "appending to objects is not supported").into());

@@ -8,7 +8,12 @@ use umbra_core::{
 use umbra_store::{Bucket, GetOptions};
 
 use super::Operations;
-use crate::{access::Stated, call::Call, convert::time, error::Failure};
+use crate::{
+    access::Stated,
+    call::Call,
+    convert::{attributes::narrowed, time},
+    error::Failure,
+};
 
 /// Tells readers that the origin answered; the name and the value are what Tigris's clients look for.
 const READ_SOURCE: HeaderName = HeaderName::from_static("x-tigris-read-source");
@@ -94,13 +99,14 @@ pub(super) fn parts_count(info: &ObjectInfo, options: &GetOptions) -> Option<i32
     i32::try_from(info.parts.len()).ok().filter(|count| *count > 0)
 }
 
-/// Says where the answer came from, and adds what the owner of the bucket wants every reader to get.
+/// Says where the answer came from and where the object is to live, and adds what the owner of the bucket wants every reader to get.
 pub(super) fn complete<T>(response: &mut S3Response<T>, info: &ObjectInfo, bucket: &Bucket) {
     for (name, value) in &bucket.settings.extras.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers.insert(name, value);
         }
     }
+    response.headers.extend(narrowed::shown(info));
     if info.source == ReadSource::Origin {
         response.headers.insert(READ_SOURCE, HeaderValue::from_static("block_shadow"));
     }

@@ -11,9 +11,9 @@ use super::{
     Malformed,
     effort::Effort,
     keys::{canonical, is_known, is_of_existing_tag},
-    network::Network,
     pattern::{Pattern, Style},
 };
+use crate::network::Network;
 
 /// One key that one operator holds against values.
 #[derive(Debug)]

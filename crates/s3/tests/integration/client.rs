@@ -36,6 +36,7 @@ pub(crate) struct Ask {
     presigned: Option<Presigned>,
     region: String,
     age: Duration,
+    host: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +60,7 @@ impl Ask {
             presigned: None,
             region: "us-east-1".to_owned(),
             age: Duration::ZERO,
+            host: None,
         }
     }
 
@@ -125,6 +127,12 @@ impl Ask {
         self.header("content-type", "application/json").header("accept", "application/json").region("auto")
     }
 
+    /// Asks `host`, by this name.
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        self.host = Some(host.to_owned());
+        self
+    }
+
     pub(crate) fn region(mut self, region: &str) -> Self {
         self.region = region.to_owned();
         self
@@ -185,7 +193,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn send(&self, ask: Ask) -> Reply {
-        let request = self.request(&ask);
+        self.send_request(self.request(&ask)).await
+    }
+
+    /// Sends `request` as it is.
+    pub(crate) async fn send_request(&self, request: Request<Bytes>) -> Reply {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let connection = tokio::spawn(connection);
@@ -215,11 +227,12 @@ impl Client {
 
     /// The signed request.
     pub(crate) fn request(&self, ask: &Ask) -> Request<Bytes> {
-        let mut headers = vec![("host".to_owned(), self.address.to_string())];
+        let host = ask.host.clone().unwrap_or_else(|| self.address.to_string());
+        let mut headers = vec![("host".to_owned(), host.clone())];
         headers.extend(ask.headers.iter().cloned());
         let mut uri = ask.uri.clone();
         if let Some((key, secret)) = &self.key {
-            self.sign(ask, key, secret, &mut uri, &mut headers);
+            self.sign(ask, (key, secret), &host, &mut uri, &mut headers);
         }
         headers.extend(ask.unsigned.iter().cloned());
         let mut request = Request::builder().method(ask.method.clone()).uri(uri);
@@ -229,7 +242,7 @@ impl Client {
         request.body(ask.body.clone()).unwrap()
     }
 
-    fn sign(&self, ask: &Ask, key: &str, secret: &str, uri: &mut String, headers: &mut Vec<(String, String)>) {
+    fn sign(&self, ask: &Ask, (key, secret): (&str, &str), host: &str, uri: &mut String, headers: &mut Vec<(String, String)>) {
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -250,7 +263,7 @@ impl Client {
         let identity = Credentials::new(key, secret, None, None, "test").into();
         let params = v4::SigningParams::builder().identity(&identity).region(&ask.region).name("s3").time(time).settings(settings);
         let params = params.build().unwrap().into();
-        let full = format!("http://{}{}", self.address, ask.uri);
+        let full = format!("http://{host}{}", ask.uri);
         let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let signable = SignableRequest::new(ask.method.as_str(), full, pairs, SignableBody::Precomputed(hash)).unwrap();
         let (instructions, _) = sign(signable, &params).unwrap().into_parts();

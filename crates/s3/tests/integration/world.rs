@@ -4,14 +4,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use umbra_blob::MemoryBlobStore;
-use umbra_core::{BucketName, Clock, Random, SeededRandom, SystemClock};
+use umbra_core::{BucketName, Clock, Random, Region, SeededRandom, SystemClock};
 use umbra_meta::{MemoryMetaStore, MetaStore};
-use umbra_s3::{S3Front, S3Parts, S3Settings, Transport, serve};
+use umbra_s3::{Nearest, S3Front, S3Parts, S3Settings, Transport, serve};
 use umbra_shadow::{
     Shadow, ShadowLimits, ShadowParts,
     origin::memory::{MemoryOrigin, OneOrigin},
 };
-use umbra_store::{Catalog, Native, NativeParts, NewKey, ReclaimHandle, Role, Sealer};
+use umbra_store::{Catalog, Native, NativeParts, NewKey, ReclaimHandle, Role, Sealer, Topology};
 
 use crate::client::{Ask, Client};
 
@@ -36,11 +36,28 @@ impl World {
     }
 
     pub(crate) async fn over(meta: Arc<dyn MetaStore>, settings: S3Settings) -> Self {
+        Self::made(meta, settings, Topology::default(), None).await
+    }
+
+    /// A server in one of several regions, which sends clients to those that are nearer.
+    pub(crate) async fn with_nearest(settings: S3Settings, nearest: Nearest) -> Self {
+        Self::made(Arc::new(MemoryMetaStore::new()), settings, Topology::default(), Some(Arc::new(nearest))).await
+    }
+
+    /// A server that knows of regions, of which it is in the first; all contents are in one place all the same.
+    pub(crate) async fn in_regions(names: &[&str]) -> Self {
+        let mut regions = names.iter().map(|name| Region::parse(name).unwrap());
+        let topology = Topology::new(regions.next().unwrap(), regions, []).unwrap();
+        Self::made(Arc::new(MemoryMetaStore::new()), S3Settings::default(), topology, None).await
+    }
+
+    async fn made(meta: Arc<dyn MetaStore>, settings: S3Settings, topology: Topology, nearest: Option<Arc<Nearest>>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
         let sealer = Arc::new(Sealer::new([7; 32], Arc::clone(&random)));
         let catalog = Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await.unwrap();
         let catalog = Arc::new(catalog);
+        catalog.set_topology(Arc::new(topology));
         let native = Native::new(NativeParts {
             meta,
             blobs: Arc::new(MemoryBlobStore::new()),
@@ -60,7 +77,7 @@ impl World {
         for organization in ["acme", "evil"] {
             catalog.create_organization(organization).await.unwrap();
         }
-        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random, relay: None };
+        let parts = S3Parts { shadow: shadow.clone(), catalog: Arc::clone(&catalog), clock, random, relay: None, nearest };
         let front = S3Front::new(settings, parts).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,6 +1,9 @@
 //! `umbra node`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use umbra_admin::api::ReplicaView;
 
 use super::{Outcome, out, table::table, target::Target};
 
@@ -29,9 +32,20 @@ impl Node {
         }
         let row = |node: umbra_admin::api::NodeView| {
             let seen = if node.silent_seconds < 5 { "now".to_owned() } else { format!("{} s ago", node.silent_seconds) };
-            vec![node.name, node.region, node.url, if node.leads { "leads" } else { "" }.to_owned(), seen]
+            let replica = replica(node.replica.as_ref());
+            vec![node.name, node.region, node.url, if node.leads { "leads" } else { "" }.to_owned(), replica, seen]
         };
         let rows: Vec<_> = list.nodes.into_iter().map(row).collect();
-        out::text_of(table(&["Name", "Region", "Address", "", "Last seen"], &rows))
+        out::text_of(table(&["Name", "Region", "Address", "", "Metadata", "Last seen"], &rows))
+    }
+}
+
+/// Where a node reads metadata, and why.
+fn replica(replica: Option<&ReplicaView>) -> String {
+    match replica {
+        None => String::new(),
+        Some(ReplicaView { trusted: true, .. }) => "read nearby".to_owned(),
+        Some(ReplicaView { behind_ms: 0, .. }) => "replica away".to_owned(),
+        Some(ReplicaView { behind_ms, .. }) => format!("replica {:.1} s behind", Duration::from_millis(*behind_ms).as_secs_f64()),
     }
 }

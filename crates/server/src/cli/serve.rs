@@ -1,6 +1,6 @@
 //! `umbra serve`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -8,9 +8,8 @@ use super::{Outcome, out};
 use crate::{
     root_key::Origin,
     settings::{Settings, SettingsLayer},
-    shutdown::{StopSignals, reload_signal},
+    shutdown::StopSignals,
     telemetry,
-    tls::Tls,
     wire::Server,
 };
 
@@ -34,9 +33,7 @@ impl Serve {
             started = Server::start(&settings) => started?,
             () = signals.received() => return Ok(()),
         };
-        if let Some(tls) = &server.tls {
-            reload_when_asked(Arc::clone(tls))?;
-        }
+        server.reload.clone().listen()?;
         out::text_of(greeting(&settings, &server))?;
         signals.received().await;
         tracing::info!("stopping");
@@ -45,19 +42,6 @@ impl Serve {
         tracing::info!("stopped");
         Ok(())
     }
-}
-
-fn reload_when_asked(tls: Arc<Tls>) -> Outcome {
-    let mut asked = reload_signal()?;
-    tokio::spawn(async move {
-        while asked.recv().await.is_some() {
-            match tls.reload() {
-                Ok(()) => tracing::info!("the certificate was read again"),
-                Err(error) => tracing::error!(?error, "the certificate cannot be read; the earlier one stays in use"),
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Where everything is, and what to try next.

@@ -3,7 +3,7 @@
 use umbra_s3::WebHooks;
 
 use super::{Settings, SettingsError};
-use crate::{blob_place::BlobPlace, region_blobs};
+use crate::{blob_place::BlobPlace, region_blobs, region_map};
 
 type Checked = Result<(), SettingsError>;
 
@@ -29,6 +29,12 @@ impl Settings {
         if self.metadata_connections == 0 {
             return wrong("metadata_connections", "must not be 0");
         }
+        if !self.metadata_replica.is_embedded() && !self.metadata_replica.is_database() {
+            return wrong("metadata_replica", "must be empty or begin with postgres://");
+        }
+        if !self.metadata_replica.is_embedded() && self.metadata.is_embedded() {
+            return wrong("metadata_replica", "needs the database that it is a replica of: give the setting metadata");
+        }
         Ok(())
     }
 
@@ -40,6 +46,9 @@ impl Settings {
             return wrong("blobs", &format!("cannot be used: {why}"));
         }
         if let Err((name, why)) = region_blobs::topology(self) {
+            return wrong(name, &why);
+        }
+        if let Err((name, why)) = region_map::addresses(self) {
             return wrong(name, &why);
         }
         if self.reclaim_grace == 0 {

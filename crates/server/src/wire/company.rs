@@ -14,13 +14,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Refusal, Relay};
 use umbra_core::Clock;
-use umbra_meta::{PostgresMetaStore, SharedMetaStore};
+use umbra_meta::SharedMetaStore;
 use umbra_s3::S3Front;
 use umbra_store::Catalog;
 
 pub(super) use self::news::Ears;
 use self::news::{NEWS, NEWS_BYTES_MAX, News};
-use super::{StartError, duties::Duties};
+use super::{StartError, duties::Duties, metadata::Database};
 use crate::{
     listen,
     root_key::{self, Origin, RootKey},
@@ -53,9 +53,9 @@ pub(super) struct Company {
 }
 
 impl Company {
-    /// Joins the nodes that share `meta`.
+    /// Joins the nodes that share `database`.
     pub(super) async fn join(
-        meta: &PostgresMetaStore,
+        database: &Database,
         name: String,
         settings: &Settings,
         address: Option<SocketAddr>,
@@ -66,9 +66,10 @@ impl Company {
             "" => address.map(|address| format!("http://{address}")),
             given => Some(given.trim_end_matches('/').to_owned()),
         };
-        let ours = NodeSettings { url: url.clone(), region: settings.region.clone(), boot: boot(), ..NodeSettings::new(&name) };
+        let (region, neighbours) = (settings.region.clone(), Arc::clone(&database.neighbours));
+        let ours = NodeSettings { url: url.clone(), region, boot: boot(), neighbours, ..NodeSettings::new(&name) };
         // A heartbeat never waits for the requests of users.
-        let meta = Arc::new(meta.beside(HEARTBEAT_CONNECTIONS));
+        let meta = Arc::new(database.store.beside(HEARTBEAT_CONNECTIONS));
         let incarnation = meta.incarnation().to_owned();
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
         let region = (!settings.region_blobs.is_empty()).then(|| settings.region.clone());

@@ -1,8 +1,9 @@
 //! Why a server does not start, each in one line.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use umbra_client::CidrError;
+use umbra_s3::RegionMapError;
 
 use crate::{
     blob_place::BlobKeyError, data_dir::DataDirError, kms_keys::KmsKeyError, master_key::MasterKeyError, private_file::FileError,
@@ -51,6 +52,12 @@ pub(crate) enum StartError {
         /// Where they are.
         found: String,
     },
+    /// A setting makes no sense.
+    #[error("the setting {0} {1}")]
+    Setting(&'static str, String),
+    /// What says which region is nearest cannot be used.
+    #[error("cannot use {0} for the setting region_map")]
+    RegionMap(PathBuf, #[source] RegionMapError),
     /// There is no key for the place of contents.
     #[error(transparent)]
     BlobKey(#[from] BlobKeyError),

@@ -3,19 +3,30 @@
 use std::{env, sync::Arc};
 
 use umbra_core::{ErrorKind, Random};
-use umbra_meta::{MetaStore, PostgresMetaStore, PostgresSettings, SqliteMetaStore, SqliteSettings};
+use umbra_meta::{
+    MetaStore, Nearby, Neighbours, PostgresMetaStore, PostgresSettings, ReplicaMetrics, ReplicaSettings, SqliteMetaStore, SqliteSettings,
+};
+use umbra_store::CatalogNearby;
 
 use super::StartError;
 use crate::{
     data_dir::DataDir,
     private_file::{self, FileError},
-    settings::Settings,
+    settings::{MetadataUrl, Settings},
 };
 
 /// The metadata, and what closes it.
 pub(super) enum Metadata {
     Embedded(Arc<SqliteMetaStore>),
-    Postgres(Arc<PostgresMetaStore>),
+    Postgres(Arc<Database>),
+}
+
+/// A database that other servers may have open too, and a replica of it in this region.
+pub(super) struct Database {
+    pub(super) store: Arc<PostgresMetaStore>,
+    pub(super) neighbours: Arc<Neighbours>,
+    nearby: Nearby,
+    metrics: ReplicaMetrics,
 }
 
 impl Metadata {
@@ -31,41 +42,87 @@ impl Metadata {
         let database = PostgresSettings {
             node: dir.node(random)?,
             connections_max: settings.metadata_connections as usize,
+            has_replica: !settings.metadata_replica.is_embedded(),
             ..PostgresSettings::default()
         };
         let password = database_password(settings)?;
         let opened = PostgresMetaStore::open(settings.metadata.expose(), password.as_deref(), database).await;
-        Ok(Self::Postgres(Arc::new(opened.map_err(StartError::meta)?)))
+        let store = Arc::new(opened.map_err(StartError::meta)?);
+        let replica = replica(settings)?;
+        let (neighbours, metrics) = (Arc::new(Neighbours::new(&settings.region)), ReplicaMetrics::default());
+        let nearby = Nearby::open(Arc::clone(&store), replica, Arc::clone(&neighbours), metrics.clone()).map_err(StartError::meta)?;
+        Ok(Self::Postgres(Arc::new(Database { store, neighbours, nearby, metrics })))
     }
 
+    /// For what works in the background: nobody waits to read what it commits.
     pub(super) fn store(&self) -> Arc<dyn MetaStore> {
         match self {
             Self::Embedded(store) => Arc::clone(store) as _,
-            Self::Postgres(store) => Arc::clone(store) as _,
+            Self::Postgres(database) => Arc::clone(&database.store) as _,
         }
     }
 
-    /// The same, if other servers may have it open too.
-    pub(super) fn shared(&self) -> Option<&Arc<PostgresMetaStore>> {
+    /// For requests that write.
+    pub(super) fn writes(&self) -> Arc<dyn MetaStore> {
+        self.shared().map_or_else(|| self.store(), |database| database.nearby.writes())
+    }
+
+    /// For requests that read and nothing else, where that is not the same.
+    pub(super) fn nearby(&self) -> Option<Arc<dyn MetaStore>> {
+        self.shared()?.nearby.reads()
+    }
+
+    /// How the catalog looks things up, where other servers change it.
+    pub(super) fn catalog_nearby(&self) -> Option<CatalogNearby> {
+        let database = self.shared()?;
+        Some(CatalogNearby { meta: self.nearby(), neighbours: Arc::clone(&database.neighbours) })
+    }
+
+    /// What is counted beside a replica: nothing where there is none.
+    pub(super) fn replica_metrics(&self) -> ReplicaMetrics {
+        self.shared().map(|database| database.metrics.clone()).unwrap_or_default()
+    }
+
+    /// The database, if other servers may have it open too.
+    pub(super) fn shared(&self) -> Option<&Arc<Database>> {
         match self {
             Self::Embedded(_) => None,
-            Self::Postgres(store) => Some(store),
+            Self::Postgres(database) => Some(database),
         }
     }
 
     pub(super) async fn shutdown(&self) -> umbra_meta::Result<()> {
         match self {
             Self::Embedded(store) => store.shutdown().await,
-            Self::Postgres(store) => store.shutdown().await,
+            Self::Postgres(database) => {
+                database.nearby.shutdown();
+                database.store.shutdown().await
+            }
         }
     }
 }
 
-/// The password for the database: from its file, else what the URL has, else as other clients of PostgreSQL are told.
+/// The standby that the settings name, if they do.
+fn replica(settings: &Settings) -> Result<Option<ReplicaSettings>, StartError> {
+    let url = &settings.metadata_replica;
+    if url.is_embedded() {
+        return Ok(None);
+    }
+    let password = password_for(url, settings)?;
+    let connections_max = settings.metadata_connections as usize;
+    Ok(Some(ReplicaSettings { url: url.expose().to_owned(), password, connections_max }))
+}
+
+/// The password for the database.
 pub(crate) fn database_password(settings: &Settings) -> Result<Option<String>, StartError> {
+    password_for(&settings.metadata, settings)
+}
+
+/// The password for the database at `url`: from its file, else what the URL has, else as other clients of PostgreSQL are told.
+fn password_for(url: &MetadataUrl, settings: &Settings) -> Result<Option<String>, StartError> {
     let path = &settings.metadata_password_file;
     if path.as_os_str().is_empty() {
-        return Ok(env::var("PGPASSWORD").ok().filter(|_| !settings.metadata.has_password()));
+        return Ok(env::var("PGPASSWORD").ok().filter(|_| !url.has_password()));
     }
     let absent = || FileError::Read(path.clone(), std::io::ErrorKind::NotFound.into());
     let bytes = private_file::read(path)?.ok_or_else(absent)?;

@@ -14,7 +14,7 @@ use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy};
 use umbra_cluster::{Node, Relay};
 use umbra_core::{Clock, Random, Result, SystemClock, SystemRandom};
 use umbra_meta::Partition;
-use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, S3Front, S3Parts, S3Settings, Transport, WebHooks};
+use umbra_s3::{AccessLogDelivery, EventDelivery, EventDeliveryParts, Nearest, S3Front, S3Parts, S3Settings, Transport, WebHooks};
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts, origin::s3::S3Origins};
 use umbra_store::{
     Catalog, Destroyer, Keyring, LifecycleDay, Native, NativeParts, PartitionSource, PlacementMetrics, ReclaimHandle, Reclaimer, Sealer,
@@ -64,7 +64,8 @@ impl Parts {
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
         let catalog = if is_shared {
-            Catalog::open_shared(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
+            let nearby = metadata.catalog_nearby();
+            Catalog::open_shared(metadata.writes(), sealer, Arc::clone(&clock), Arc::clone(&random), nearby).await
         } else {
             Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
         };
@@ -80,19 +81,16 @@ impl Parts {
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
         let destroyer = Arc::new(Destroyer::new(&catalog, Arc::clone(&blobs)));
         let native = Native::new(NativeParts {
-            meta,
+            meta: metadata.writes(),
             blobs,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             reclaimer: reclaim.clone(),
             keys,
         });
-        let native = match placed {
-            Some(placed) => native.in_regions(placed),
-            None => native,
-        };
+        let native = native.in_regions(placed).reading_nearby(metadata.nearby());
         let events = EventDeliveryParts {
-            meta: Arc::clone(native.meta()),
+            meta,
             catalog: Arc::clone(&catalog),
             bell: native.event_bell().clone(),
             clock: Arc::clone(&clock),
@@ -129,14 +127,19 @@ impl Parts {
         listener: Option<&TcpListener>,
         kek: &[u8; 32],
     ) -> std::result::Result<Option<Company>, StartError> {
-        let Some(meta) = self.metadata.shared() else { return Ok(None) };
+        let Some(database) = self.metadata.shared() else { return Ok(None) };
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
-        Company::join(meta, name, settings, address, kek, &self.clock).await.map(Some)
+        Company::join(database, name, settings, address, kek, &self.clock).await.map(Some)
     }
 
     /// The S3 API.
-    pub(super) fn front(&self, settings: &Settings, relay: Option<Relay>) -> std::result::Result<Arc<S3Front>, StartError> {
+    pub(super) fn front(
+        &self,
+        settings: &Settings,
+        relay: Option<Relay>,
+        nearest: Option<Arc<Nearest>>,
+    ) -> std::result::Result<Arc<S3Front>, StartError> {
         let front = S3Settings {
             region: settings.region.clone(),
             allow_sigv2: settings.allow_sigv2,
@@ -154,6 +157,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             relay,
+            nearest,
         };
         let front = S3Front::new(front, parts);
         Ok(Arc::new(front.map_err(StartError::store("set up the S3 API"))?))
@@ -173,6 +177,7 @@ impl Parts {
         self.events.register_metrics(&mut registry);
         self.blob_cache.register(&mut registry);
         self.placement.register(&mut registry);
+        self.metadata.replica_metrics().register(&mut registry);
         umbra_admin::router(AdminParts {
             catalog: Arc::clone(&self.catalog),
             shadow: self.shadow.clone(),

@@ -96,7 +96,7 @@ impl World {
         let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
         let as_meta: Arc<dyn MetaStore> = meta.clone();
         let catalog = match settings.is_shared {
-            true => Catalog::open_shared(as_meta.clone(), sealer, clock.clone(), random.clone()).await,
+            true => Catalog::open_shared(as_meta.clone(), sealer, clock.clone(), random.clone(), None).await,
             false => Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await,
         };
         let catalog = Arc::new(catalog.unwrap());

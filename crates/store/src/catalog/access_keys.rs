@@ -66,7 +66,16 @@ impl Catalog {
             Answer::Unknown => {}
         }
         let epoch = self.shared.keys.epoch();
-        let found = match self.shared.meta.get(Partition::ROOT, &root::access_key(access_key)).await? {
+        let row = root::access_key(access_key);
+        let nearby = match self.shared.nearby() {
+            Some(nearby) => nearby.get(Partition::ROOT, &row).await?,
+            None => None,
+        };
+        let found = match nearby {
+            Some(entry) => Some(entry),
+            None => self.shared.meta.get(Partition::ROOT, &row).await?,
+        };
+        let found = match found {
             Some(entry) => Some(Arc::new(self.shared.open_key(access_key, &entry.body)?)),
             None => None,
         };

@@ -40,14 +40,23 @@ impl Catalog {
         match self.shared.buckets.get(name.as_str(), self.shared.age_max()) {
             Answer::Known(bucket) => Ok(bucket),
             Answer::Absent => Err(no_bucket()),
-            Answer::Unknown => self.refresh(name).await,
+            Answer::Unknown => self.learn(name, true).await,
         }
     }
 
     /// The bucket `name` as it is stored now, whatever memory says.
     pub async fn refresh(&self, name: &BucketName) -> Result<Arc<Bucket>> {
+        self.learn(name, false).await
+    }
+
+    /// The bucket `name` as it is stored, or was a little ago if it may be read `nearby`.
+    async fn learn(&self, name: &BucketName, nearby: bool) -> Result<Arc<Bucket>> {
         let epoch = self.shared.buckets.epoch();
-        let found = self.shared.read_bucket(name).await?.map(|named| named.bucket);
+        let found = if nearby { self.shared.find_bucket(name).await? } else { None };
+        let found = match found {
+            Some(bucket) => Some(bucket),
+            None => self.shared.read_bucket(name).await?.map(|named| named.bucket),
+        };
         if found.as_ref().is_some_and(|bucket| bucket.settings.state == BucketState::Deleting) {
             return self.settle_deletion(name).await?.ok_or_else(no_bucket);
         }
@@ -172,6 +181,17 @@ impl Catalog {
 }
 
 impl Shared {
+    /// The bucket `name` as a replica has it, if it takes requests there. Everything else is for the primary to say.
+    async fn find_bucket(&self, name: &BucketName) -> Result<Option<Bucket>> {
+        let Some(nearby) = self.nearby() else { return Ok(None) };
+        let Some(row) = nearby.get(Partition::ROOT, &root::bucket(name)).await? else { return Ok(None) };
+        let BucketNameRecord { partition, organization, created } = BucketNameRecord::decode(&row.body)?;
+        let Some(entry) = nearby.get(partition, &key::settings()).await? else { return Ok(None) };
+        let settings = decode_settings(&entry.body)?;
+        let bucket = Bucket { name: name.clone(), partition, organization, created, settings, revision: entry.revision, taken_in: None };
+        Ok(Some(bucket).filter(|bucket| bucket.settings.state == BucketState::Active))
+    }
+
     /// The bucket `name` as it is stored, in whatever state.
     pub(super) async fn read_bucket(&self, name: &BucketName) -> Result<Option<NamedBucket>> {
         let mut seen = None;

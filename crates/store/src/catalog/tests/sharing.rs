@@ -12,7 +12,7 @@ use crate::{BucketSettings, Catalog, Sealer, catalog::AGE_MAX};
 async fn share(meta: &Arc<dyn MetaStore>, seed: u64) -> Catalog {
     let random = Arc::new(SeededRandom::new(seed));
     let sealer = Arc::new(Sealer::new(KEK, random.clone()));
-    Catalog::open_shared(Arc::clone(meta), sealer, Arc::new(ManualClock::new(NOW)), random).await.unwrap()
+    Catalog::open_shared(Arc::clone(meta), sealer, Arc::new(ManualClock::new(NOW)), random, None).await.unwrap()
 }
 
 /// Two processes as the nodes of a store; the first leads.

@@ -90,6 +90,12 @@ fn sealed_inline() -> ObjectRecord {
     ObjectRecord { size: 6, ..with(Encryption::Customer { key_md5: "DWygnHRtgiJ77HCm+1rvHw==".to_owned() }, content, plain()) }
 }
 
+/// To live in some regions only.
+fn narrowed(to: &str) -> ObjectRecord {
+    let narrowed = Some(umbra_core::Narrowed::parse(to).unwrap());
+    ObjectRecord { attributes: umbra_core::Attributes { narrowed, ..umbra_core::Attributes::default() }, ..full() }
+}
+
 fn entry(head: &[u8], body: &[u8]) -> Entry {
     Entry { key: "o/k".into(), revision: Revision(1), head: head.to_vec().into(), body: body.to_vec().into() }
 }
@@ -103,6 +109,8 @@ fn every_released_format_is_read() {
         ("object/v1-marker", null_marker()),
         ("object/v1-sealed", sealed()),
         ("object/v1-sealed-inline", sealed_inline()),
+        ("object/v1-narrowed", narrowed("fra,us-east-1")),
+        ("object/v1-narrowed-geography", narrowed("multi:eur")),
     ] {
         let (head, body) = encode(&object);
         let head = golden::check(&format!("{name}-head"), Some(&head));

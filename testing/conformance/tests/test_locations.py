@@ -1,0 +1,231 @@
+"""Three regions on one database, each with an engine of its own behind a proxy that counts: bytes are where their bucket and their writer want
+them, and nowhere else."""
+
+import pytest
+
+from harness import postgres as pg
+from harness.clients import headers, put_multipart, read, refused, s3
+from harness.data import MIB, content
+from harness.engine import Engine
+from harness.regions import Regions
+from harness.shadowed import Shadowed
+from harness.wait import until
+
+pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+
+NAMES = ("fra", "ams", "iad")
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """A SeaweedFS for each region."""
+    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in NAMES}
+    yield made
+    for engine in made.values():
+        engine.stop()
+
+
+@pytest.fixture
+def regions(database, engines, tmp_path, request):
+    made = Regions(tmp_path, database.database("l_" + request.node.name.split("[")[0][:50]), engines, ["--geography", "atlantic=iad,ams"])
+    yield made.start()
+    made.remove()
+
+
+def kept(regions):
+    """How many contents each region has: at home there, or as copies."""
+    return tuple(len(region.kept()) for region in regions)
+
+
+def create(regions, location, bucket="bucket"):
+    """A bucket by the command line, which all regions know of when it is answered; the clients of all regions."""
+    next(iter(regions)).node.run("storage", "create", "-n", bucket, "-o", "tests", "--location", location, "-y", check=True)
+    return [region.client() for region in regions]
+
+
+def narrowing(client, places):
+    """Has a client say where what it writes is to live."""
+    for operation in ("PutObject", "CreateMultipartUpload", "CopyObject"):
+        client.meta.events.register(f"before-sign.s3.{operation}", lambda request, **_: request.headers.add_header("X-Tigris-Regions", places))
+    return client
+
+
+def read_everywhere(clients, bodies, bucket="bucket"):
+    """Reads all objects through all regions, whole and in part, twice."""
+    for _ in range(2):
+        for client in clients:
+            for key, body in bodies.items():
+                assert read(client, bucket, key) == body
+                if len(body) > 200:
+                    assert read(client, bucket, key, Range="bytes=100-199") == body[100:200]
+
+
+def written(client, bucket="bucket"):
+    """Objects of all kinds, written through one region: of a few bytes, of one and of several requests to an engine, in parts, by a copy."""
+    bodies = {"small": b"small", "one": content(2 * MIB, 1), "large": content(12 * MIB, 2)}
+    for key, body in bodies.items():
+        client.put_object(Bucket=bucket, Key=key, Body=body)
+    parts = [content(5 * MIB, 3), content(MIB, 4)]
+    put_multipart(client, bucket, "parts", parts)
+    client.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "one"})
+    client.put_object(Bucket=bucket, Key="empty", Body=b"")
+    # Six contents: one for each object but the empty one, and two for the parts.
+    return {**bodies, "parts": b"".join(parts), "copy": bodies["one"], "empty": b""}
+
+
+def settled(regions):
+    """Waits until no node makes a copy, as far as its counts tell."""
+    counts = lambda: [(region.metric("umbra_placement_copies_total"), len(region.kept())) for region in regions]
+    seen = []
+
+    def same():
+        seen.append(counts())
+        return len(seen) > 3 and seen[-1] == seen[-2] == seen[-3]
+
+    until("nothing is copied any more", same, seconds=60)
+
+
+def test_single_is_in_its_region_only(regions):
+    """Written through another region and read in all of them: no other region is ever given a byte of it."""
+    fra, ams, iad = regions
+    clients = create(regions, "single:fra")
+    bodies = written(clients[2])
+    assert kept(regions) == (6, 0, 0)
+    regions.forget()
+    read_everywhere(clients, bodies)
+    settled(regions)
+    assert kept(regions) == (6, 0, 0)
+    assert ams.proxy.count("PUT") == iad.proxy.count("PUT") == 0
+    for key in bodies:
+        clients[1].delete_object(Bucket="bucket", Key=key)
+    until("nothing is left", lambda: kept(regions) == (0, 0, 0), seconds=60)
+
+
+def test_dual_is_in_both_and_nowhere_else(regions):
+    """At home where it was written if that is one of them, else in the first; read elsewhere without a copy."""
+    fra, ams, iad = regions
+    clients = create(regions, "dual:fra,iad")
+    clients[2].put_object(Bucket="bucket", Key="there", Body=content(MIB, 1))
+    assert len(iad.kept()) == 1
+    clients[1].put_object(Bucket="bucket", Key="elsewhere", Body=content(MIB, 2))
+    assert fra.kept()
+    read_everywhere(clients, {"there": content(MIB, 1), "elsewhere": content(MIB, 2)})
+    until("both have both", lambda: kept(regions) == (2, 0, 2), seconds=60)
+    settled(regions)
+    assert kept(regions) == (2, 0, 2) and ams.proxy.count("PUT") == 0
+
+
+def test_multi_is_within_its_geography(regions):
+    """Geographies are those that are known and those that settings name."""
+    fra, ams, iad = regions
+    clients = create(regions, "multi:eur")
+    for n, client in enumerate(clients):
+        client.put_object(Bucket="bucket", Key=f"k{n}", Body=content(MIB, n))
+    read_everywhere(clients, {f"k{n}": content(MIB, n) for n in range(3)})
+    until("both of eur have all", lambda: kept(regions) == (3, 3, 0), seconds=60)
+    settled(regions)
+    assert kept(regions) == (3, 3, 0) and iad.proxy.count("PUT") == 0
+    create(regions, "multi:atlantic", "ocean")
+    clients[0].put_object(Bucket="ocean", Key="k", Body=content(MIB, 9))
+    assert len(iad.kept()) == 1, "the first of the geography, for fra is not in it"
+
+
+def test_an_object_is_narrowed(regions):
+    """PUT, upload and copy with X-Tigris-Regions: kept, told, and held to, also by those who read."""
+    fra, ams, iad = regions
+    clients = create(regions, "global")
+    writer = narrowing(fra.client(), "iad")
+    bodies = written(writer)
+    assert kept(regions) == (0, 0, 6)
+    read_everywhere(clients, bodies)
+    settled(regions)
+    assert kept(regions) == (0, 0, 6)
+    for client in clients:
+        for key in bodies:
+            assert headers(client.head_object(Bucket="bucket", Key=key))["x-tigris-regions"] == "iad"
+            assert headers(client.get_object(Bucket="bucket", Key=key))["x-tigris-regions"] == "iad"
+    # An overwrite without it is where the bucket says.
+    clients[1].put_object(Bucket="bucket", Key="one", Body=content(MIB, 5))
+    assert len(ams.kept()) == 1 and "x-tigris-regions" not in headers(clients[0].head_object(Bucket="bucket", Key="one"))
+    for places in ("moon", "fra,moon", "fra,fra"):
+        error = refused(narrowing(fra.client(), places).put_object, Bucket="bucket", Key="bad", Body=b"x")
+        assert (error.status, error.code) == (400, "InvalidArgument"), places
+    assert refused(clients[0].head_object, Bucket="bucket", Key="bad").status == 404
+    create(regions, "dual:fra,iad", "two")
+    assert refused(narrowing(fra.client(), "ams").put_object, Bucket="two", Key="k", Body=b"x").code == "InvalidArgument"
+
+
+def test_locations_that_are_not_there_are_refused(regions):
+    """By the command line, by S3 and by Tigris's clients; nothing is created or changed."""
+    fra, ams, iad = regions
+    for location, told in (("single:moon", "moon"), ("dual:fra,moon", "moon"), ("multi:asia", "asia"), ("somewhere", "no such location")):
+        done = fra.node.run("storage", "create", "-n", "refused", "-o", "tests", "--location", location, "-y")
+        assert done.status != 0 and told in done.err, done.err
+    assert refused(fra.client().head_bucket, Bucket="refused").status == 404
+    clients = create(regions, "single:iad")
+    done = fra.node.run("storage", "update", "bucket", "--location", "single:moon")
+    assert done.status != 0 and "fra" in done.err and "moon" in done.err, done.err
+    creator = fra.client()
+    creator.meta.events.register("before-sign.s3.CreateBucket", lambda request, **_: request.headers.add_header("X-Tigris-Regions", "moon"))
+    assert refused(creator.create_bucket, Bucket="refused").code == "InvalidArgument"
+    clients[0].put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+    assert kept(regions) == (0, 0, 1)
+    fra.node.run("storage", "update", "bucket", "--location", "single:ams", check=True)
+    clients[0].put_object(Bucket="bucket", Key="k2", Body=content(MIB, 2))
+    assert len(ams.kept()) >= 1
+    assert read(clients[0], "bucket", "k") == content(MIB, 1)
+
+
+def test_a_home_that_is_down(regions):
+    """The next region of the location takes what is written; where there is none it is refused, and goes nowhere else."""
+    fra, ams, iad = regions
+    clients = create(regions, "multi:eur")
+    create(regions, "single:fra", "single")
+    client = s3(iad.node.endpoint, iad.node.access_key, iad.node.secret_key)
+    fra.proxy.stop()
+    bodies = {"one": content(MIB, 1), "large": content(12 * MIB, 2)}
+    for key, body in bodies.items():
+        clients[0].put_object(Bucket="bucket", Key=key, Body=body)
+        client.put_object(Bucket="bucket", Key=f"{key}-of-iad", Body=body)
+    parts = [content(5 * MIB, 3), content(MIB, 4)]
+    put_multipart(clients[0], "bucket", "parts", parts)
+    assert len(ams.kept()) == 6 and not iad.kept() and not fra.kept()
+    for key, body in bodies.items():
+        assert read(client, "bucket", key) == body == read(client, "bucket", f"{key}-of-iad")
+        assert refused(client.put_object, Bucket="single", Key=key, Body=body).status == 503
+        assert refused(client.head_object, Bucket="single", Key=key).status == 404
+    assert len(ams.kept()) == 6 and not iad.kept()
+    fra.proxy.start()
+    until("fra takes contents again", lambda: takes(clients[0], fra), seconds=60)
+    for key, body in bodies.items():
+        client.put_object(Bucket="single", Key=key, Body=body)
+        assert read(clients[1], "single", key) == body
+    assert not iad.kept()
+
+
+def takes(client, region):
+    """Whether what is written through a client comes to that region."""
+    before = len(region.kept())
+    client.put_object(Bucket="bucket", Key="again", Body=content(MIB, 7))
+    return len(region.kept()) > before
+
+
+@pytest.mark.parametrize("write_through", [False, True])
+def test_what_is_hydrated_is_where_the_bucket_wants_it(regions, seaweed, write_through):
+    fra, ams, iad = regions
+    pair = Shadowed(fra.node, seaweed).create(write_through=write_through)
+    try:
+        pair.update("--location", "single:ams")
+        cold, own = {"small": b"s" * 100, "cold": content(3 * MIB, 7), "large": content(20 * MIB, 8)}, content(2 * MIB, 9)
+        for key, body in cold.items():
+            pair.put_there(key, body)
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        clients = [s3(region.node.endpoint, *keys, retries=True) for region in regions]
+        clients[0].put_object(Bucket=pair.name, Key="own", Body=own)
+        read_everywhere(clients, {**cold, "own": own}, pair.name)
+        until("all of it is here", lambda: not any(pair.is_cold(key) for key in cold), seconds=60)
+        settled(regions)
+        assert ams.kept() and not fra.kept() and not iad.kept()
+        assert sum(pair.proxy.body_bytes(key) for key in cold) == sum(map(len, cold.values()))
+    finally:
+        pair.close()
