@@ -10,6 +10,7 @@ mod doctor;
 mod jobs;
 mod nodes;
 mod organizations;
+mod placement;
 mod regions;
 mod secret_text;
 mod status;
@@ -20,6 +21,7 @@ pub use doctor::{DoctorFindingView, DoctorReport};
 pub use jobs::{DifferenceView, FindingView, JobNote, JobNotes, JobSettings, JobView, OrderName, TallyView};
 pub use nodes::{NodeList, NodeView, ReplicaView};
 pub use organizations::{CreateOrganization, OrganizationList, OrganizationView};
+pub use placement::{AuditView, PlacementView, RegionUseView};
 pub use regions::{RegionList, RegionView};
 pub use secret_text::SecretText;
 pub use status::{

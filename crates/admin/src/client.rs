@@ -12,8 +12,8 @@ use url::Url;
 
 use crate::api::{
     AccessKeyList, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization, CreatedAccessKey,
-    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, NodeList, OrganizationList, OrganizationView, RegionList,
-    ShadowRequest, UncarriedList, UpdateBucket,
+    CreatedBucket, DoctorReport, ErrorBody, JobNotes, JobSettings, JobView, NodeList, OrganizationList, OrganizationView, PlacementView,
+    RegionList, ShadowRequest, UncarriedList, UpdateBucket,
 };
 
 use crate::error::LISTING_ORIGIN;
@@ -136,6 +136,16 @@ impl AdminClient {
     /// Destroys a bucket with everything in it.
     pub async fn destroy_bucket(&self, name: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, self.url(&["buckets", name]), NOTHING).await
+    }
+
+    /// Where a bucket's bytes are.
+    pub async fn placement(&self, name: &str) -> Result<PlacementView, ClientError> {
+        self.call(Method::GET, self.url(&["buckets", name, "placement"]), NOTHING).await
+    }
+
+    /// Has it put right.
+    pub async fn place(&self, name: &str) -> Result<PlacementView, ClientError> {
+        self.call(Method::POST, self.url(&["buckets", name, "placement"]), NOTHING).await
     }
 
     /// Looks at an origin from the server's network.

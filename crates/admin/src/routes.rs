@@ -10,6 +10,7 @@ pub(crate) mod extract;
 mod jobs;
 mod nodes;
 mod organizations;
+mod placement;
 mod regions;
 mod unsigned;
 mod update_bucket;
@@ -77,6 +78,8 @@ pub(crate) fn signed() -> Vec<Route> {
         route("patch", "/v1/buckets/{name}", patch(update_bucket::update)),
         route("delete", "/v1/buckets/{name}", delete(buckets::destroy)),
         route("get", "/v1/buckets/{name}/status", get(buckets::status)),
+        route("get", "/v1/buckets/{name}/placement", get(placement::get)),
+        route("post", "/v1/buckets/{name}/placement", post(placement::order)),
         route("post", "/v1/doctor", post(doctor::examine)),
         route("get", "/v1/buckets/{name}/uncarried", get(buckets::uncarried)),
         route("get", "/v1/buckets/{name}/jobs/{kind}", get(jobs::get)),

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use umbra_cluster::{Node, Relay};
 use umbra_core::{BucketName, Clock, Entity, Error, ErrorKind, Random, RequestContext};
 use umbra_shadow::Shadow;
-use umbra_store::{Bucket, Catalog};
+use umbra_store::{Auditor, Bucket, Catalog};
 
 use crate::{
     Readiness,
@@ -35,6 +35,8 @@ pub struct AdminParts {
     pub endpoint: String,
     /// The region S3 clients are told to sign for.
     pub region: String,
+    /// Holds where bytes are against the locations of buckets, in a store with regions.
+    pub auditor: Option<Arc<Auditor>>,
     /// This server among the nodes of the store, and what has the one that leads answer; `None` for one that is alone.
     pub nodes: Option<(Arc<Node>, Relay)>,
 }

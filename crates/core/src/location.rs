@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use crate::{Error, Fault, Geography, Region, Result};
 
 /// Where the objects of a bucket are to live. Its text, which records keep, is `global`, `multi:GEOGRAPHY`, `dual:A,B` or `single:REGION`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Location {
     /// In the region that takes them; read from anywhere, with copies where they are read.
     #[default]

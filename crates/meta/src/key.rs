@@ -27,6 +27,8 @@
 //! | `i/` key | the inventory: a key that lives only at the origin | [`inventory`] |
 //! | `e/` receiver⁺ at:`u64` salt:`u64` | an event that waits for its receiver | [`event`] |
 //! | `l` | where the pass of the lifecycle rules has got to | [`lifecycle`] |
+//! | `p` | where the audit of the placement has got to, and what the last one found | [`audit`] |
+//! | `r/` region⁺ at:`u64` blob | a copy of that blob that has to be made in that region, not before `at` (milliseconds since 1970) | [`due_copy`] |
 //! | `q/` kind:`u8` | a job: one of each kind | [`job::record`] |
 //! | `q/` kind:`u8` `n` run:`u64` key | what a run of a job noted of a key | [`job::note`] |
 //! | `v/` key⁺ | the history of a key: it has versions besides its current object | [`history`] |
@@ -73,6 +75,8 @@ const UPLOAD_INDEX: &[u8] = b"M/";
 const ORIGIN_UPLOAD: &[u8] = b"u/";
 const COUNTER: &[u8] = b"c/";
 const RECLAIM: &[u8] = b"g/";
+const AUDIT: &[u8] = b"p";
+const DUE_COPY: &[u8] = b"r/";
 const VERSION: &[u8] = b"v/";
 
 /// The bucket's settings and fence.
@@ -443,6 +447,44 @@ pub fn reclaim_range() -> KeyRange {
 pub fn parse_reclaim(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (due, blob) = bytes.strip_prefix(RECLAIM)?.split_first_chunk()?;
     Some((u64::from_be_bytes(*due), blob))
+}
+
+/// Where the audit of the placement has got to.
+pub fn audit() -> Vec<u8> {
+    AUDIT.to_vec()
+}
+
+/// The copy of `blob` that has to be made in `region`, not before `at_ms`. `blob` is the blob's id in its own bytes.
+pub fn due_copy(region: &str, at_ms: u64, blob: &[u8]) -> Vec<u8> {
+    [&closed::joined(DUE_COPY, region.as_bytes())[..], &at_ms.to_be_bytes(), blob].concat()
+}
+
+/// All copies that have to be made in `region`, the longest due first.
+pub fn due_copies_of(region: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(DUE_COPY, region.as_bytes()))
+}
+
+/// All copies that have to be made, by region.
+pub fn due_copies() -> KeyRange {
+    KeyRange::prefix(DUE_COPY)
+}
+
+/// What the key of a copy that has to be made says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueCopy {
+    /// Where it has to be made.
+    pub region: String,
+    /// Not before when, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The blob's id in its own bytes.
+    pub blob: Vec<u8>,
+}
+
+/// The copy to be made that `bytes` name.
+pub fn parse_due_copy(bytes: &[u8]) -> Option<DueCopy> {
+    let (region, rest) = closed::split(bytes.strip_prefix(DUE_COPY)?)?;
+    let (at, blob) = rest.split_first_chunk()?;
+    Some(DueCopy { region: String::from_utf8(region).ok()?, at_ms: u64::from_be_bytes(*at), blob: blob.to_vec() })
 }
 
 fn joined(family: &[u8], rest: &[u8]) -> Vec<u8> {

@@ -126,6 +126,17 @@ declare_settings! {
     /// of sjc, ord and iad, and eur, of ams, fra and lhr, as far as the store has these regions.
     geography: Vec<String> = Vec::new(), [env = "UMBRA_GEOGRAPHY", value_name = "NAME=REGION,REGION", value_delimiter = ';'];
 
+    /// How long reads are counted before a content's home may move to the region that reads it most, in seconds; 0: homes do not move.
+    ///
+    /// It moves to one that reads it at least 8 times in that time, and twice as often as every other region, when all have counted for two such
+    /// times; then it stays for at least 24. Contents of buckets with a location of their own do not move so. All nodes should be told the same.
+    home_window: u64 = 3600, [env = "UMBRA_HOME_WINDOW", value_name = "SECONDS"];
+
+    /// How long a copy of another region's contents stays that nobody reads, in seconds; 0: as long as its object.
+    ///
+    /// Copies that a bucket's location asks for stay. That one was read is noted at most once a day: a copy may go that much earlier.
+    copy_idle: u64 = 2_592_000, [env = "UMBRA_COPY_IDLE", value_name = "SECONDS"];
+
     /// The address at which the other nodes of a store reach this one; for several servers on one metadata database.
     ///
     /// It speaks HTTP without TLS: it belongs on a network of the nodes' own. Requests on it are known by the store's key-encryption key.
@@ -185,6 +196,12 @@ declare_settings! {
     /// Each takes a file descriptor, and up to a few MiB of memory while it carries a body. The server raises its own limit on open
     /// files as far as the system lets it, and takes no more connections than three quarters of what it then has.
     max_connections: u32 = 8192, [env = "UMBRA_MAX_CONNECTIONS", value_name = "COUNT"];
+
+    /// How often every bucket is looked through whether its bytes are in the regions that its location wants them in, in seconds; 0 for never.
+    ///
+    /// It finds copies that were lost at their engine, and drops what is where it may not be. A change of location is seen to at once, and so
+    /// is what `umbra storage place` asks for. It reads every record of a bucket, and one byte of each copy that has to be there.
+    placement_audit: u64 = 86400, [env = "UMBRA_PLACEMENT_AUDIT", value_name = "SECONDS"];
 
     /// How long content stays on the disk after it was overwritten or deleted, in seconds.
     ///

@@ -2,6 +2,7 @@
 
 mod company;
 mod contents;
+mod copies;
 mod duties;
 mod error;
 mod guard;
@@ -20,6 +21,7 @@ use umbra_admin::Readiness;
 use umbra_core::SystemRandom;
 
 use company::Company;
+use copies::Copies;
 pub(crate) use error::StartError;
 pub(crate) use metadata::database_password;
 use parts::Parts;
@@ -50,6 +52,7 @@ pub(crate) struct Server {
     readiness: Readiness,
     parts: Parts,
     access_logs: parts::Logging,
+    copies: Option<Copies>,
     company: Option<Company>,
     drain: Duration,
     stop_serving: watch::Sender<bool>,
@@ -94,6 +97,8 @@ impl Server {
         let nearest = region_map.zip(nodes.clone()).map(|(map, (node, _))| region_map::nearest(settings, map, node)).transpose()?;
         let front = parts.front(settings, relay, nearest.clone())?;
         let access_logs = parts::Logging::start(&front);
+        let copies = parts.regions.clone().map(|regions| Copies::start(regions, company.as_ref(), &parts.placement));
+        parts.duties.count_reads();
         let readiness = Readiness::default();
         let router = parts.admin(settings, &front, endpoint.clone(), readiness.clone(), nodes);
         if let Some(company) = &mut company {
@@ -120,6 +125,7 @@ impl Server {
             readiness,
             parts,
             access_logs,
+            copies,
             company,
             drain: Duration::from_secs(settings.drain_secs),
             stop_serving,
@@ -147,6 +153,9 @@ impl Server {
         }
         // It writes like a client.
         self.access_logs.end().await;
+        if let Some(copies) = self.copies {
+            copies.end().await;
+        }
         self.parts.close(company).await;
         // The admin API goes last, so that it can tell meanwhile that the server is alive and not ready.
         self.stop_admin.cancel();

@@ -74,6 +74,7 @@ struct Shared {
     /// Held from before a bucket or key is changed until the cache tells of it: changes reach the cache in their order.
     changes: Mutex<()>,
     destroyed: Arc<Notify>,
+    relocated: Arc<Notify>,
     topology: OnceLock<Arc<Topology>>,
     /// Whether other processes may have the store open too.
     is_shared: bool,
@@ -149,6 +150,7 @@ impl Catalog {
             keys: Cache::new(),
             changes: Mutex::new(()),
             destroyed: Arc::new(Notify::new()),
+            relocated: Arc::new(Notify::new()),
             topology: OnceLock::new(),
             is_shared,
             leads: AtomicBool::new(false),
@@ -182,6 +184,11 @@ impl Catalog {
     /// The metadata it lives in.
     pub(crate) fn meta(&self) -> &Arc<dyn MetaStore> {
         &self.shared.meta
+    }
+
+    /// Notified whenever the location of a bucket changed.
+    pub(crate) fn relocated(&self) -> &Arc<Notify> {
+        &self.shared.relocated
     }
 
     /// Notified whenever a bucket was destroyed or deleted.

@@ -3,7 +3,7 @@
 use umbra_core::{ETag, ObjectInfo, Result, Timestamp};
 use umbra_meta::{Check, Entry, Write};
 
-use crate::event::Telling;
+use crate::{event::Telling, placement::Placement};
 
 /// A wrapper's own terms for one commit. The default adds nothing: it is what a bucket without a shadow pays.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Terms {
     pub expires: bool,
     /// Whom to tell of the change.
     pub telling: Option<Telling>,
+    /// Where the content is to be, where it may not be everywhere. [`crate::Native`] sets it.
+    pub placement: Option<Placement>,
 }
 
 /// Counters by key, and what is to be added to each.

@@ -46,7 +46,10 @@ pub use objects::{
     Integrity, ListOptions, ListPage, ListSource, ListStart, ListUploads, ListVersions, ListedObject, ListedPart, ListedUpload,
     ListedVersion, LockChange, Objects, PartAddress, PartsPage, PutObject, PutOptions, UploadsPage, VersionsPage,
 };
-pub use placement::{Moved, PlacedBlobStore, Placement, PlacementMetrics, PlacementParts, Topology};
+pub use placement::{
+    Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DemandSettings, DueCopies, DuePointers, FinishedAudit, Homes, HomesCounter,
+    Moved, PlacedBlobStore, Placement, PlacementMetrics, PlacementParts, PlacementStatus, RegionSource, RegionUse, Topology,
+};
 pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};
 pub use seal::Sealer;

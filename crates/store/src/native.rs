@@ -69,9 +69,9 @@ pub use self::{
     upload::{part_integrity, upload_initiated},
 };
 use crate::{
-    AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, EventBell, EventKind, GetObject, GetOptions, Integrity,
-    Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, PlacedBlobStore,
-    PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
+    AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, DuePointers, EventBell, EventKind, GetObject, GetOptions,
+    Integrity, Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage,
+    PlacedBlobStore, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
 
@@ -97,6 +97,7 @@ pub struct NativeParts {
 pub struct Native {
     parts: Arc<NativeParts>,
     placed: Option<PlacedBlobStore>,
+    due: DuePointers,
     /// The same parts for requests that only read, where these find records elsewhere.
     nearby: Option<Arc<NativeParts>>,
     bell: EventBell,
@@ -108,7 +109,15 @@ impl Native {
     /// Puts a `Native` together.
     pub fn new(parts: NativeParts) -> Self {
         let order = EventOrder::new(Arc::clone(&parts.clock), Arc::clone(&parts.random));
-        Self { parts: Arc::new(parts), placed: None, nearby: None, bell: EventBell::default(), order, md5s: Md5Pool::default() }
+        Self {
+            parts: Arc::new(parts),
+            placed: None,
+            nearby: None,
+            due: DuePointers::default(),
+            bell: EventBell::default(),
+            order,
+            md5s: Md5Pool::default(),
+        }
     }
 
     /// Has requests that only read find records in `meta`, where that is not the same.
@@ -149,6 +158,11 @@ impl Native {
         &*self.parts.clock
     }
 
+    /// The same, to be kept.
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.parts.clock)
+    }
+
     /// Randomness.
     pub fn random(&self) -> &dyn Random {
         &*self.parts.random
@@ -162,6 +176,11 @@ impl Native {
     /// Rings when a bucket has something to tell.
     pub fn event_bell(&self) -> &EventBell {
         &self.bell
+    }
+
+    /// Whom to tell of copies that have to be made in other regions.
+    pub const fn due_pointers(&self) -> &DuePointers {
+        &self.due
     }
 
     /// Whom to tell of a change that is called `created` when it puts an object, and `removed` when it deletes one.
@@ -302,6 +321,7 @@ impl Objects for Native {
         let upload = self.find_upload(bucket, part.key, part.upload).await?;
         let integrity = part_integrity(&upload.record.options, integrity)?;
         let narrowed = upload.record.options.attributes.narrowed.as_ref();
+        self.check_homes(bucket, narrowed)?;
         let content = self.ingest_inlining(self.blobs_of(bucket, narrowed), body, integrity, 0).await?;
         self.publish_part(bucket, part, content).await
     }

@@ -32,10 +32,15 @@
 //! and take space, like those of any blob whose identifier was lost.
 
 mod address;
+mod audit;
 mod copier;
+mod demand;
+pub(crate) mod due;
 mod health;
+mod idle;
 mod index;
 mod lately;
+mod maker;
 mod metrics;
 mod moving;
 pub mod policy;
@@ -43,6 +48,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 mod topology;
+mod worker;
 mod writes;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
@@ -54,12 +60,16 @@ use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
 use umbra_core::{ByteRange, Clock, Region};
 use umbra_meta::MetaStore;
 
-use self::{address::Address, copier::Copier, health::Health, index::CopyIndex};
+use self::{address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex};
 pub use self::{
+    audit::{Audit, AuditFindings, Auditor, AuditorParts, DueCopies, FinishedAudit, PlacementStatus, RegionUse},
+    demand::{DemandSettings, Homes, HomesCounter},
+    due::DuePointers,
     metrics::PlacementMetrics,
     moving::Moved,
     policy::{Placement, decide},
     topology::Topology,
+    worker::{CopyWorker, RegionSource},
 };
 use crate::ReclaimHandle;
 
@@ -85,6 +95,8 @@ pub struct PlacementParts {
     pub clock: Arc<dyn Clock>,
     /// Reclaims bytes that are dropped.
     pub reclaimer: ReclaimHandle,
+    /// When homes move, and copies go.
+    pub demand: DemandSettings,
     /// What is counted.
     pub metrics: PlacementMetrics,
 }
@@ -109,18 +121,24 @@ struct Shared {
     first: Option<Region>,
     index: Arc<CopyIndex>,
     copier: Arc<Copier>,
+    meta: Arc<dyn MetaStore>,
+    clock: Arc<dyn Clock>,
+    demand: DemandSettings,
+    counter: Counter,
     metrics: PlacementMetrics,
 }
 
 impl PlacedBlobStore {
     /// Puts the regions together. The topology must be of a store that has them.
     pub fn new(parts: PlacementParts) -> Self {
-        let PlacementParts { topology, own, engine, others, first, meta, clock, reclaimer, metrics } = parts;
+        let PlacementParts { topology, own, engine, others, first, meta, clock, reclaimer, demand, metrics } = parts;
         let region = topology.own().expect("a store with regions is seen from one of them").clone();
-        let index = Arc::new(CopyIndex::new(meta, clock, region.to_string(), reclaimer));
+        let index =
+            Arc::new(CopyIndex::new(Arc::clone(&meta), Arc::clone(&clock), region.to_string(), reclaimer, touch_every(demand.copy_idle)));
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
         let health = Health::new(topology.regions().iter().cloned());
-        let shared = Shared { topology, region, own, engine, others, health, first, index, copier, metrics };
+        let counter = Counter::new(demand);
+        let shared = Shared { topology, region, own, engine, others, health, first, index, copier, meta, clock, demand, counter, metrics };
         Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
     }
 
@@ -166,6 +184,9 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if self.placement.as_ref().is_none_or(Placement::is_everywhere) {
+            self.shared.count_read(id);
+        }
         self.shared.read(id, range, self.keeps_copies()).await
     }
 
@@ -213,6 +234,17 @@ impl Shared {
         }
         let unknown = || io::Error::other(format!("this server does not know where the contents of region {region} are"));
         self.others.get(region).ok_or_else(|| Error::Io { doing: "reach another region", source: unknown() })
+    }
+
+    /// Counts a read for what is to be the home of a blob: of those that are not at home here, and of those that other regions claim.
+    fn count_read(&self, id: &BlobId) {
+        if !self.counter.is_on() {
+            return;
+        }
+        let Some(address) = self.address(id) else { return };
+        if address.region != self.region || self.counter.is_claimed(id) || self.index.has_left(id) {
+            self.counter.count(id, self.clock.now());
+        }
     }
 
     async fn delete_copies(&self, id: &BlobId) -> Result<()> {

@@ -15,10 +15,13 @@ use umbra_core::{Error, Result};
 
 pub(crate) mod access_key;
 mod attributes;
+pub(crate) mod audit;
 pub(crate) mod bucket;
 pub(crate) mod bucket_name;
+pub(crate) mod claim;
 pub(crate) mod copy;
 pub(crate) mod destruction;
+pub(crate) mod due_copy;
 mod encryption;
 mod extras;
 mod fields;

@@ -1,6 +1,8 @@
 """Three regions on one database, each with an engine of its own behind a proxy that counts: bytes are where their bucket and their writer want
 them, and nowhere else."""
 
+import zlib
+
 import pytest
 
 from harness import postgres as pg
@@ -27,8 +29,11 @@ def engines(tmp_path_factory):
 
 @pytest.fixture
 def regions(database, engines, tmp_path, request):
-    made = Regions(tmp_path, database.database("l_" + request.node.name.split("[")[0][:50]), engines, ["--geography", "atlantic=iad,ams"])
-    yield made.start()
+    made = Regions(tmp_path, database.database(f"l_{zlib.crc32(request.node.name.encode())}"), engines, ["--geography", "atlantic=iad,ams"])
+    made.start()
+    # What nodes try their engines with.
+    made.forget()
+    yield made
     made.remove()
 
 
@@ -91,7 +96,6 @@ def test_single_is_in_its_region_only(regions):
     clients = create(regions, "single:fra")
     bodies = written(clients[2])
     assert kept(regions) == (6, 0, 0)
-    regions.forget()
     read_everywhere(clients, bodies)
     settled(regions)
     assert kept(regions) == (6, 0, 0)
@@ -229,3 +233,29 @@ def test_what_is_hydrated_is_where_the_bucket_wants_it(regions, seaweed, write_t
         assert sum(pair.proxy.body_bytes(key) for key in cold) == sum(map(len, cold.values()))
     finally:
         pair.close()
+
+
+def test_a_location_from_before_there_were_regions(database, engines, tmp_path):
+    """Kept without effect. When the store has regions and that is none of them, writes are refused with the reason until it is changed; reads go on."""
+    regions = Regions(tmp_path, database.database("l_before"), engines)
+    fra, ams, iad = regions
+    try:
+        before = regions.make(fra, with_others=False, name="fra").start()
+        before.run("storage", "create", "-n", "bucket", "-o", "tests", "--location", "single:moon", "-y", check=True)
+        s3(before.endpoint, before.access_key, before.secret_key).put_object(Bucket="bucket", Key="old", Body=content(MIB, 1))
+        assert before.stop() == 0
+        regions.start()
+        client = iad.client()
+        assert read(client, "bucket", "old") == content(MIB, 1)
+        error = refused(client.put_object, Bucket="bucket", Key="new", Body=b"x")
+        assert error.code == "InvalidRequest" and "single:moon" in error.message, error
+        error = refused(put_multipart, client, "bucket", "new", [b"x"])
+        assert error.code == "InvalidRequest" and "single:moon" in error.message, error
+        assert kept(regions) == (1, 0, 0)
+        # Other settings can be changed meanwhile, and this one to what there is.
+        ams.node.run("storage", "update", "bucket", "--public", check=True)
+        ams.node.run("storage", "update", "bucket", "--location", "single:ams", check=True)
+        client.put_object(Bucket="bucket", Key="new", Body=b"x")
+        assert kept(regions) == (1, 1, 0)
+    finally:
+        regions.remove()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BucketView, JobView};
+use super::{BucketView, JobView, PlacementView};
 
 /// `GET /v1/buckets/{name}/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct BucketStatus {
     /// The latest job of each kind since the shadow was set.
     #[serde(default)]
     pub jobs: Vec<JobView>,
+    /// Where its bytes are; `null` in a store without regions.
+    #[serde(default)]
+    pub placement: Option<PlacementView>,
 }
 
 /// How the migration of a bucket is doing. Counts run since its generation began, restarts or not.

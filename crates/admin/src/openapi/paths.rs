@@ -18,6 +18,7 @@ struct Call {
 const CALL: Call = Call { method: "get", path: "", summary: "", query: &[], request: None, answer: (200, None), refusals: &[] };
 const INVALID: (u16, &str) = (400, "Something in the request is wrong.");
 const NO_BUCKET: (u16, &str) = (404, "There is no such bucket, or none this key may know of.");
+const NO_REGIONS: (u16, &str) = (501, "The store has no regions.");
 const NO_ORGANIZATION: (u16, &str) = (404, "There is no such organization, or none this key may know of.");
 const NO_JOB: (u16, &str) = (404, "There is no such bucket or job, or none this key may know of.");
 const ORIGIN_REFUSED: (u16, &str) = (422, "The origin refuses the credentials, or a right is missing.");
@@ -71,6 +72,21 @@ const SIGNED: &[Call] = &[
         summary: "Tell how a bucket and its migration are doing",
         answer: (200, Some("BucketStatus")),
         refusals: &[NO_BUCKET],
+        ..CALL
+    },
+    Call {
+        path: "/v1/buckets/{name}/placement",
+        summary: "Tell in which regions a bucket's bytes are",
+        answer: (200, Some("PlacementView")),
+        refusals: &[NO_BUCKET, NO_REGIONS],
+        ..CALL
+    },
+    Call {
+        method: "post",
+        path: "/v1/buckets/{name}/placement",
+        summary: "Have it looked through whether a bucket's bytes are where its location wants them, and put right",
+        answer: (200, Some("PlacementView")),
+        refusals: &[NO_BUCKET, NO_REGIONS],
         ..CALL
     },
     Call {

@@ -5,12 +5,13 @@ mod status;
 
 use serde_json::{Value, json};
 
-use status::status;
+use status::{placement, status};
 
 /// Every type of [`crate::api`], by name.
 pub(super) fn schemas() -> Value {
     let mut all = json!({});
-    let all_types = buckets().into_iter().chain(status()).chain(doctor()).chain(jobs::jobs()).chain(organizations_and_keys());
+    let all_types =
+        buckets().into_iter().chain(status()).chain(placement()).chain(doctor()).chain(jobs::jobs()).chain(organizations_and_keys());
     for (name, schema) in all_types {
         all[name] = schema;
     }

@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::document;
 use crate::{
     api::{
-        AccessKeyList, AccessKeyView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
+        AccessKeyList, AccessKeyView, AuditView, BucketList, BucketStatus, BucketView, CreateAccessKey, CreateBucket, CreateOrganization,
         CreatedAccessKey, CreatedBucket, DifferenceView, DoctorFindingView, DoctorReport, ErrorBody, ErrorDetail, FindingView, HealthView,
         JobNote, JobNotes, JobSettings, JobView, NodeList, NodeView, OrderName, OrganizationList, OrganizationView, OriginErrorView,
-        OriginRequestsView, RegionList, RegionView, ReplicaView, RoleName, SecretText, ShadowRequest, ShadowStatusView, ShadowView,
-        TallyView, UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
+        OriginRequestsView, PlacementView, RegionList, RegionUseView, RegionView, ReplicaView, RoleName, SecretText, ShadowRequest,
+        ShadowStatusView, ShadowView, TallyView, UncarriedList, UncarriedObjectView, UncarriedSummaryView, UpdateBucket,
     },
     routes,
 };
@@ -85,7 +85,35 @@ fn every_field_of_a_bucket_is_described() {
     check(&document, "UpdateBucket", &update);
     check(&document, "ShadowView", &shadow_view());
     check(&document, "BucketView", &bucket());
-    check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None, jobs: vec![] });
+    check(&document, "BucketStatus", &BucketStatus { bucket: bucket(), objects: 0, bytes: 0, shadow: None, jobs: vec![], placement: None });
+    let region = RegionUseView {
+        region: String::new(),
+        homes: 0,
+        home_bytes: 0,
+        copies: 0,
+        copy_bytes: 0,
+        due: 0,
+        due_since: None,
+        failing: 0,
+        failure: None,
+    };
+    check(&document, "RegionUseView", &region);
+    let audit = AuditView {
+        location: String::new(),
+        began: String::new(),
+        ended: String::new(),
+        missing: 0,
+        lost: 0,
+        removed: 0,
+        moved: 0,
+        pending: 0,
+        failed: 0,
+    };
+    check(&document, "AuditView", &audit);
+    let placement =
+        PlacementView { location: String::new(), regions: vec![region], audit: Some(audit), auditing_since: None, settled: true };
+    check(&document, "PlacementView", &placement);
+
     check(&document, "ShadowStatusView", &ShadowStatusView::default());
     check(&document, "HealthView", &HealthView::default());
     check(&document, "OriginRequestsView", &OriginRequestsView::default());

@@ -12,7 +12,7 @@ use crate::{
     api::{BucketList, BucketStatus, UncarriedList},
     caller::Caller,
     error::{ApiError, ApiResult},
-    routes::{convert, extract::Query, jobs, to_the_end},
+    routes::{convert, extract::Query, jobs, placement, to_the_end},
     state::AdminState,
 };
 
@@ -42,7 +42,8 @@ pub(crate) async fn status(State(state): State<AdminState>, caller: Caller, Path
     let price = bucket.settings.shadow.as_ref().and_then(|shadow| shadow.price_per_gb);
     let shadow = state.shadow.status(&bucket).await?.map(|status| convert::shadow_status(status, price));
     let jobs = state.shadow.jobs(&bucket).await?.iter().map(jobs::view).collect();
-    Ok(Json(BucketStatus { bucket: convert::bucket(&bucket), objects: usage.objects, bytes: usage.bytes, shadow, jobs }))
+    let placement = placement::of(&state, &bucket).await?;
+    Ok(Json(BucketStatus { bucket: convert::bucket(&bucket), objects: usage.objects, bytes: usage.bytes, shadow, jobs, placement }))
 }
 
 /// Where a page begins, and how long it may be.

@@ -81,6 +81,7 @@ impl World {
         let readiness = Readiness::default();
         let router = umbra_admin::router(AdminParts {
             nodes: None,
+            auditor: None,
             catalog,
             shadow,
             clock: clock.clone(),

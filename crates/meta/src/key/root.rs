@@ -9,13 +9,16 @@
 //! | `U/store` | the identity of this store | [`store`] |
 //! | `U/contents/` region | where the contents of that region are | [`contents`] |
 //! | `C/` length:`u8` blob, region | a copy of that blob in that region | [`copy`] |
+//! | `Q/` region⁺ partition:`u64` | that partition has copies to be made in that region | [`due_pointer`] |
+//! | `Q/` region⁺ partition:`u64` `l` | who makes them | [`due_lease`] |
 //! | `g/` due:`u64` blob | bytes of a copy, or of a home that moved, to reclaim, not before `due` | [`super::reclaim`] |
+//! | `W/` length:`u8` blob, region | a claim of that region to become the home of that blob | [`claim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
 
 use umbra_core::BucketName;
 
-use super::{joined, text_behind};
+use super::{closed, joined, text_behind};
 use crate::{KeyRange, Partition};
 
 const BUCKET: &[u8] = b"B/";
@@ -25,6 +28,9 @@ const ACCESS_KEY: &[u8] = b"A/";
 const STORE: &[u8] = b"U/store";
 const CONTENTS: &[u8] = b"U/contents/";
 const COPY: &[u8] = b"C/";
+const DUE: &[u8] = b"Q/";
+const LEASE: u8 = b'l';
+const CLAIM: &[u8] = b"W/";
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
 
@@ -115,22 +121,80 @@ pub fn parse_contents(bytes: &[u8]) -> Option<&str> {
 
 /// The copy of `blob` in `region`.
 pub fn copy(blob: &[u8], region: &str) -> Vec<u8> {
-    joined(&copies_prefix(blob), region.as_bytes())
+    joined(&blob_prefix(COPY, blob), region.as_bytes())
 }
 
 /// The copies of `blob` in all regions.
 pub fn copies_range(blob: &[u8]) -> KeyRange {
-    KeyRange::prefix(&copies_prefix(blob))
+    KeyRange::prefix(&blob_prefix(COPY, blob))
 }
 
 /// The region of the copy of `blob` that `bytes` name.
 pub fn parse_copy<'a>(blob: &[u8], bytes: &'a [u8]) -> Option<&'a str> {
-    text_behind(&copies_prefix(blob), bytes)
+    text_behind(&blob_prefix(COPY, blob), bytes)
 }
 
-fn copies_prefix(blob: &[u8]) -> Vec<u8> {
+/// All copies of all blobs.
+pub fn all_copies_range() -> KeyRange {
+    KeyRange::prefix(COPY)
+}
+
+/// The blob and the region of the copy that `bytes` name.
+pub fn parse_any_copy(bytes: &[u8]) -> Option<(&[u8], &str)> {
+    parse_blob(COPY, bytes)
+}
+
+/// The claim of `region` to `blob`.
+pub fn claim(blob: &[u8], region: &str) -> Vec<u8> {
+    joined(&blob_prefix(CLAIM, blob), region.as_bytes())
+}
+
+/// All claims to all blobs: those to one blob lie together.
+pub fn claims_range() -> KeyRange {
+    KeyRange::prefix(CLAIM)
+}
+
+/// The blob and the region of the claim that `bytes` name.
+pub fn parse_claim(bytes: &[u8]) -> Option<(&[u8], &str)> {
+    parse_blob(CLAIM, bytes)
+}
+
+fn blob_prefix(family: &[u8], blob: &[u8]) -> Vec<u8> {
     let length = u8::try_from(blob.len()).expect("identifiers of blobs are short");
-    [COPY, &[length], blob].concat()
+    [family, &[length], blob].concat()
+}
+
+fn parse_blob<'a>(family: &[u8], bytes: &'a [u8]) -> Option<(&'a [u8], &'a str)> {
+    let (length, rest) = bytes.strip_prefix(family)?.split_first()?;
+    let (blob, region) = rest.split_at_checked(usize::from(*length))?;
+    Some((blob, std::str::from_utf8(region).ok()?))
+}
+
+/// Says that `partition` has copies to be made in `region`.
+pub fn due_pointer(region: &str, partition: Partition) -> Vec<u8> {
+    [&closed::joined(DUE, region.as_bytes())[..], &partition.0.to_be_bytes()].concat()
+}
+
+/// Says who makes the copies of `partition` in `region`.
+pub fn due_lease(region: &str, partition: Partition) -> Vec<u8> {
+    joined(&due_pointer(region, partition), &[LEASE])
+}
+
+/// Which partitions have copies to be made in `region`, each followed by who makes them.
+pub fn due_range(region: &str) -> KeyRange {
+    KeyRange::prefix(&closed::joined(DUE, region.as_bytes()))
+}
+
+/// The partition that `bytes` name, which has copies to be made, and whether they say who makes them.
+pub fn parse_due(bytes: &[u8]) -> Option<(Partition, bool)> {
+    let (_, rest) = closed::split(bytes.strip_prefix(DUE)?)?;
+    let (partition, rest) = rest.split_first_chunk()?;
+    let is_lease = match rest {
+        [] => false,
+        [LEASE] => true,
+        _ => return None,
+    };
+    Some((Partition(u64::from_be_bytes(*partition)), is_lease))
 }
 
 /// A server among those that share the store, by its incarnation.

@@ -20,7 +20,7 @@ fn keys() -> impl Strategy<Value = String> {
 #[test]
 fn bytes_are_as_documented() {
     let (key, id) = (object_key("a\0b"), UploadId::parse("u"));
-    let cases: [(&str, Vec<u8>, &[u8]); 21] = [
+    let cases: [(&str, Vec<u8>, &[u8]); 26] = [
         ("settings", settings(), b"b"),
         ("object", object(&key), b"o/a\0b"),
         ("tombstone", tombstone(&key), b"s/a\0b"),
@@ -40,8 +40,13 @@ fn bytes_are_as_documented() {
         ("version", version(&key, 258), b"v/a\0\xffb\0\x01\xff\xff\xff\xff\xff\xff\xfe\xfd"),
         ("counter", counter("objects"), b"c/objects"),
         ("reclaim", reclaim(0x0102, b"blob"), b"g/\0\0\0\0\0\0\x01\x02blob"),
+        ("audit", audit(), b"p"),
+        ("due copy", due_copy("fra", 258, b"\x04blob"), b"r/fra\0\x01\0\0\0\0\0\0\x01\x02\x04blob"),
+        ("pointer", root::due_pointer("fra", Partition(258)), b"Q/fra\0\x01\0\0\0\0\0\0\x01\x02"),
+        ("lease", root::due_lease("fra", Partition(258)), b"Q/fra\0\x01\0\0\0\0\0\0\x01\x02l"),
         ("destroying", root::destroying(Partition(258)), b"D/\0\0\0\0\0\0\x01\x02"),
         ("copy", root::copy(b"\x04blob", "fra"), b"C/\x05\x04blobfra"),
+        ("claim", root::claim(b"\x04blob", "fra"), b"W/\x05\x04blobfra"),
     ];
     for (name, built, expected) in cases {
         assert_eq!(built, expected, "{name}");
@@ -57,6 +62,11 @@ fn root_keys_come_back() {
     assert!(contains(&root::destroying_range(), &root::destroying(Partition(u64::MAX))));
     assert_eq!(root::parse_copy(b"id", &root::copy(b"id", "fra")), Some("fra"));
     assert!(contains(&root::copies_range(b"id"), &root::copy(b"id", "fra")));
+    assert!(contains(&root::all_copies_range(), &root::copy(b"", "fra")));
+    assert_eq!(root::parse_any_copy(&root::copy(b"id", "fra")), Some((&b"id"[..], "fra")));
+    assert_eq!(root::parse_any_copy(b"C/\x03id"), None);
+    assert!(contains(&root::claims_range(), &root::claim(b"\xff", "fra")));
+    assert_eq!(root::parse_claim(&root::claim(b"id", "fra")), Some((&b"id"[..], "fra")));
     assert!(!contains(&root::copies_range(b"id"), &root::copy(b"idf", "ra")));
     assert_eq!(root::parse_contents(&root::contents("fra")), Some("fra"));
     assert!(contains(&root::contents_range(), &root::contents("")));
@@ -75,6 +85,21 @@ fn reclamations_are_due_up_to_and_including_now() {
     assert!(contains(&reclaim_due(u64::MAX), &reclaim(u64::MAX, &[0xff; 16])));
     assert_eq!(parse_reclaim(&reclaim(1000, b"blob")), Some((1000, &b"blob"[..])));
     assert_eq!(parse_reclaim(b"g/short"), None);
+}
+
+#[test]
+fn copies_to_be_made_are_ordered_by_region_and_time() {
+    let due = due_copy("fra", 1000, b"\0blob");
+    assert_eq!(parse_due_copy(&due), Some(DueCopy { region: "fra".to_owned(), at_ms: 1000, blob: b"\0blob".to_vec() }));
+    assert!(contains(&due_copies_of("fra"), &due) && contains(&due_copies(), &due));
+    assert!(!contains(&due_copies_of("fr"), &due) && !contains(&due_copies_of("fra1"), &due));
+    assert!(due < due_copy("fra", 1001, b""));
+    assert_eq!(parse_due_copy(b"r/fra"), None);
+    let (pointer, lease) = (root::due_pointer("fra", Partition(7)), root::due_lease("fra", Partition(7)));
+    assert!(contains(&root::due_range("fra"), &pointer) && contains(&root::due_range("fra"), &lease));
+    assert!(pointer < lease && lease < root::due_pointer("fra", Partition(8)));
+    assert_eq!((root::parse_due(&pointer), root::parse_due(&lease)), (Some((Partition(7), false)), Some((Partition(7), true))));
+    assert_eq!(root::parse_due(&[&lease[..], b"x"].concat()), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod doctor;
 mod job;
 mod list;
 mod migrate;
+mod place;
 mod progress;
 mod rollback;
 mod shadow_flags;
@@ -45,6 +46,8 @@ enum StorageCommand {
     Verify(verify::Verify),
     /// Bring what is newer here back to the origin, so that the application can be pointed back to it.
     Rollback(rollback::Rollback),
+    /// Hold where a bucket's bytes are against its location, and have it put right.
+    Place(place::Place),
     /// Destroy a bucket with everything in it. The origin is not touched.
     Destroy(destroy::Destroy),
 }
@@ -60,6 +63,7 @@ impl Storage {
             StorageCommand::Migrate(migrate) => migrate.run(&self.target).await,
             StorageCommand::Verify(verify) => verify.run(&self.target).await,
             StorageCommand::Rollback(rollback) => rollback.run(&self.target).await,
+            StorageCommand::Place(place) => place.run(&self.target).await,
             StorageCommand::Destroy(destroy) => destroy.run(&self.target).await,
         }
     }

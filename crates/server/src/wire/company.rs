@@ -154,6 +154,11 @@ impl Company {
         self.tasks.push(tokio::spawn(async move { ears.tell_for_ever(&node, &relay).await }));
     }
 
+    /// What this life of the node is called.
+    pub(super) fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
     /// Looks whether this node is reached where the others are told to reach it. Another node there is an error; nobody there is told of, for
     /// some networks do not lead back to where one is.
     pub(super) async fn check_address(&self) -> Result<(), StartError> {

@@ -1,12 +1,12 @@
 //! The store of contents, as the settings want it.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, RemoteSettings, S3BlobStore};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
 use umbra_core::{Clock, Random, Region};
 use umbra_meta::MetaStore;
-use umbra_store::{Catalog, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle};
+use umbra_store::{Catalog, DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle};
 
 use super::StartError;
 use crate::{
@@ -127,7 +127,8 @@ pub(super) fn place(
     }
     let (own, engine) = (Arc::clone(&contents.store), Arc::clone(&contents.engine));
     let Surroundings { meta, clock, reclaimer, metrics, first } = around;
-    let parts = PlacementParts { topology, own, engine, others: stores, first, meta, clock, reclaimer, metrics };
+    let demand = DemandSettings { window: Duration::from_secs(settings.home_window), copy_idle: Duration::from_secs(settings.copy_idle) };
+    let parts = PlacementParts { topology, own, engine, others: stores, first, meta, clock, reclaimer, demand, metrics };
     Ok(Some(PlacedBlobStore::new(parts)))
 }
 

@@ -7,9 +7,11 @@ use tokio::task::JoinHandle;
 use umbra_core::Result;
 use umbra_s3::EventDelivery;
 use umbra_shadow::Shadow;
-use umbra_store::{Catalog, Destroyer, LifecycleDay, NewKey, ReclaimHandle, Reclaimer, Role};
+use umbra_store::{
+    Auditor, Catalog, Destroyer, Homes, HomesCounter, LifecycleDay, NewKey, PlacedBlobStore, ReclaimHandle, Reclaimer, Role,
+};
 
-use super::StartError;
+use super::{StartError, copies::InRegions, parts::partitions};
 use crate::root_key::RootKey;
 
 /// How long each worker may take to come to an end.
@@ -24,12 +26,38 @@ pub(super) struct Duties {
     pub(super) destroyer: Arc<Destroyer>,
     pub(super) events: Arc<EventDelivery>,
     pub(super) lifecycle_day: LifecycleDay,
+    /// Where contents are at home, in a store with regions.
+    pub(super) homes: Option<HomeDuties>,
     /// Whether other servers share the store.
     pub(super) is_shared: bool,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
+    pub(super) auditor: Option<Arc<Auditor>>,
     pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// What has homes follow those who read.
+pub(super) struct HomeDuties {
+    /// At every node.
+    counter: Arc<HomesCounter>,
+    homes: Arc<Homes>,
+}
+
+impl HomeDuties {
+    pub(super) fn new(store: &PlacedBlobStore) -> Self {
+        Self { counter: Arc::new(HomesCounter::new(store.clone())), homes: Arc::new(Homes::new(store.clone())) }
+    }
+}
+
 impl Duties {
+    /// Has the reads of this node count for homes, whether it leads or not.
+    pub(super) fn count_reads(&self) {
+        if let Some(HomeDuties { counter, .. }) = &self.homes {
+            let counter = Arc::clone(counter);
+            self.workers.lock().push(tokio::spawn(async move { counter.run().await }));
+        }
+    }
+
     /// Begins. `root_key` is the one root key there is from now on.
     pub(super) async fn begin(&self, root_key: &RootKey) -> std::result::Result<(), StartError> {
         if self.is_shared {
@@ -45,7 +73,17 @@ impl Duties {
             tokio::spawn(async move { destroyer.run().await }),
             tokio::spawn(async move { events.run().await }),
         ];
-        self.workers.lock().extend(workers);
+        let homes = self.homes.as_ref().map(|duties| Arc::clone(&duties.homes));
+        let homes = homes.map(|homes| tokio::spawn(async move { homes.run().await }));
+        self.workers.lock().extend(workers.into_iter().chain(homes));
+        if let Some(InRegions { meta, pointers, .. }) = self.regions.clone() {
+            let partitions = partitions(&self.catalog);
+            let looking = tokio::spawn(async move { pointers.look_after(&*meta, &partitions).await });
+            self.workers.lock().push(looking);
+        }
+        if let Some(auditor) = self.auditor.clone() {
+            self.workers.lock().push(tokio::spawn(async move { auditor.run().await }));
+        }
         Ok(())
     }
 
@@ -80,6 +118,13 @@ impl Duties {
         self.reclaim.stop();
         self.destroyer.stop();
         self.events.stop();
+        if let Some(auditor) = &self.auditor {
+            auditor.stop();
+        }
+        if let Some(HomeDuties { counter, homes }) = &self.homes {
+            counter.stop();
+            homes.stop();
+        }
         let workers = std::mem::take(&mut *self.workers.lock());
         for worker in workers {
             let abort = worker.abort_handle();

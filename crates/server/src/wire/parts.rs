@@ -24,7 +24,8 @@ use super::{
     StartError,
     company::{Company, Ears},
     contents::{self, Surroundings},
-    duties::{Duties, PATIENCE},
+    copies::InRegions,
+    duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
 };
 use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
     pub(super) events: Arc<EventDelivery>,
+    /// In a store with regions.
+    pub(super) regions: Option<InRegions>,
 }
 
 impl Parts {
@@ -76,6 +79,7 @@ impl Parts {
         let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
         let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
         let placed = contents::place(settings, &contents, &catalog, around)?;
+        let homes = placed.as_ref().map(HomeDuties::new);
         let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
         let reclaimer = Reclaimer::new(Arc::clone(&meta), Arc::clone(&blobs), Arc::clone(&clock), reclaim.clone(), partitions(&catalog));
@@ -89,6 +93,9 @@ impl Parts {
             keys,
         });
         let native = native.in_regions(placed).reading_nearby(metadata.nearby());
+        let regions = InRegions::of(&native, &meta);
+        let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
+        let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
         let events = EventDeliveryParts {
             meta,
             catalog: Arc::clone(&catalog),
@@ -113,10 +120,13 @@ impl Parts {
             destroyer,
             events: Arc::clone(&events),
             lifecycle_day: LifecycleDay::of_secs(settings.lifecycle_day),
+            homes,
             is_shared,
+            regions: regions.clone(),
+            auditor,
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events })
+        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -187,6 +197,7 @@ impl Parts {
             metrics_name_buckets: settings.metrics_buckets,
             readiness,
             endpoint,
+            auditor: self.duties.auditor.clone(),
             region: settings.region.clone(),
             nodes,
         })
@@ -259,7 +270,7 @@ fn web_hooks(settings: &Settings) -> std::result::Result<WebHooks, StartError> {
 }
 
 /// Every bucket's partition, and that of the store, where dropped copies wait to be reclaimed.
-fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
+pub(super) fn partitions(catalog: &Arc<Catalog>) -> PartitionSource {
     let catalog = Arc::clone(catalog);
     Box::new(move || list_partitions(Arc::clone(&catalog)))
 }

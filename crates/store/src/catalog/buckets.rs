@@ -222,10 +222,14 @@ impl Shared {
         self.note_stored();
         match committed {
             Ok(committed) => {
+                let is_relocated = settings.location != bucket.settings.location;
                 let bucket = Arc::new(Bucket { settings, revision: committed.revision, ..bucket.clone() });
                 match bucket.settings.state {
                     BucketState::Active => self.buckets.change(bucket.name.as_str(), Some(Arc::clone(&bucket))),
                     BucketState::Deleting => self.buckets.forget(bucket.name.as_str()),
+                }
+                if is_relocated {
+                    self.relocated.notify_one();
                 }
                 Ok(Some(bucket))
             }

@@ -1,11 +1,17 @@
 //! Commits behind the bucket's fence.
 
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
 use bytes::Bytes;
-use umbra_core::{BucketName, Entity, Error, ErrorKind, ObjectKey, Result, Timestamp};
+use umbra_blob::BlobId;
+use umbra_core::{BucketName, Entity, Error, ErrorKind, Location, ObjectKey, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
-use crate::{Bucket, BucketSettings, BucketState, DefaultRetention, Removal, Terms, Versioning, record};
+use crate::{Bucket, BucketSettings, BucketState, DefaultRetention, Removal, Terms, Versioning, placement, record};
 
 /// The name of the counter of objects.
 const OBJECTS: &str = "objects";
@@ -13,12 +19,14 @@ const OBJECTS: &str = "objects";
 const BYTES: &str = "bytes";
 
 /// What a writer knows of its bucket: its settings must not have changed meanwhile, or at least it must not be going away nor have got
-/// another shadow or state of versioning, under which the write would mean something else.
+/// another shadow, location or state of versioning, under which the write would mean something else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fence {
     pub(super) partition: Partition,
     revision: Revision,
     generation: u64,
+    /// Tells its location from others.
+    location: u64,
     /// Whether its objects have versions.
     pub(super) versioning: Versioning,
     /// How new versions are kept that do not say so themselves.
@@ -40,6 +48,8 @@ pub(super) struct Changes {
     reclaims: Option<Timestamp>,
     /// The bucket, if somebody is to be told.
     told: Option<BucketName>,
+    /// The regions in which copies have to be made.
+    copies: BTreeSet<String>,
     /// Whether they were made with the fence's retention in mind.
     is_under_retention: bool,
 }
@@ -50,6 +60,7 @@ impl From<&Bucket> for Fence {
             partition: bucket.partition,
             revision: bucket.revision,
             generation: bucket.settings.generation,
+            location: mark(&bucket.settings.location),
             versioning: bucket.settings.versioning,
             retention: default_retention(&bucket.settings),
         }
@@ -58,6 +69,13 @@ impl From<&Bucket> for Fence {
 
 fn default_retention(settings: &BucketSettings) -> Option<DefaultRetention> {
     settings.extras.object_lock.and_then(|lock| lock.default)
+}
+
+/// Tells a location from others.
+fn mark(location: &Location) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    location.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Fence {
@@ -80,6 +98,9 @@ impl Fence {
         }
         if settings.versioning != self.versioning {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's versioning was just changed; please try again"));
+        }
+        if mark(&settings.location) != self.location {
+            return Err(Error::new(ErrorKind::Unavailable, "the bucket's location was just changed; please try again"));
         }
         self.retention = default_retention(&settings);
         self.revision = current.revision;
@@ -116,7 +137,7 @@ impl Changes {
     /// No changes, to a bucket behind `fence`.
     pub(super) fn behind(fence: Fence) -> Self {
         let batch = Batch { partition: fence.partition, checks: vec![fence.check()], writes: Vec::new() };
-        Self { batch, removal: None, reclaims: None, told: None, is_under_retention: false }
+        Self { batch, removal: None, reclaims: None, told: None, copies: BTreeSet::new(), is_under_retention: false }
     }
 
     /// Like [`Changes::behind`], for changes that have to be made anew when the retention of `fence` is another by then.
@@ -152,6 +173,12 @@ impl Changes {
             self.put(key::reclaim(due_ms, extent.blob.as_bytes()), Default::default());
             self.reclaims = Some(due);
         }
+    }
+
+    /// Says that copies of blobs have to be made in regions.
+    pub(super) fn require_copies(&mut self, copies: &BTreeSet<(String, BlobId)>, now: Timestamp) {
+        placement::due::enqueue(&mut self.batch.writes, copies, now);
+        self.copies.extend(copies.iter().map(|(region, _)| region.clone()));
     }
 
     /// Adds a wrapper's terms, behind everything else.
@@ -235,6 +262,9 @@ impl Native {
         }
         if let Some(bucket) = &changes.told {
             self.event_bell().ring(bucket);
+        }
+        for region in &changes.copies {
+            self.due_pointers().point(region, fence.partition);
         }
     }
 }

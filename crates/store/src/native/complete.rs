@@ -25,6 +25,7 @@ impl Native {
         mut terms: Terms,
     ) -> Result<PutObject> {
         terms.telling = self.telling(bucket, key, EventKind::CompleteUpload, EventKind::Delete);
+        terms.placement = self.bound(bucket, plan.narrowed());
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.complete(fence, &key, plan, &conditions, terms).await }).await
     }

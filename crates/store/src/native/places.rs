@@ -1,13 +1,13 @@
 //! Where the content of a bucket's objects is, in a store with regions.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use umbra_blob::BlobStore;
-use umbra_core::{Error, ErrorKind, Location, Narrowed, Result};
+use umbra_core::{Error, Fault, Location, Narrowed, Result};
 
-use super::Native;
+use super::{Native, ObjectRecord, commit::Changes};
 use crate::{
-    Bucket,
+    Bucket, Terms,
     placement::{PlacedBlobStore, Placement, decide},
 };
 
@@ -44,11 +44,34 @@ impl Native {
     /// Refuses content for which there is no region, before any of it is taken.
     pub(super) fn check_homes(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Result<()> {
         match self.placement(bucket, narrowed) {
-            Some(placement) if placement.homes().is_empty() => Err(Error::new(
-                ErrorKind::Unavailable,
+            Some(placement) if placement.homes().is_empty() => Err(Error::invalid(
+                Fault::InvalidRequest,
                 format!("the bucket's location, {}, names no region of this store: it is to be changed", bucket.settings.location),
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Native {
+    /// The same as [`Native::placement`], of content that may not be everywhere.
+    pub(super) fn bound(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Option<Placement> {
+        if is_everywhere(bucket, narrowed) { None } else { self.placement(bucket, narrowed) }
+    }
+
+    /// Adds to `changes` that the content of `object` has to be copied to where `terms` say.
+    pub(super) fn require_copies(&self, changes: &mut Changes, terms: &Terms, object: &ObjectRecord) {
+        let (Some(placed), Some(placement)) = (&self.placed, &terms.placement) else { return };
+        let mut copies = BTreeSet::new();
+        for extent in object.content.extents() {
+            let Some(home) = placed.home_of(&extent.blob) else { continue };
+            // What is at home where it may not be moves, once it is where it may.
+            let Some(settled) = Some(&home).filter(|home| placement.may_keep(home)).or(placement.homes().first()) else { continue };
+            let missing = placement.required(settled).into_iter().filter(|region| *region != home);
+            copies.extend(missing.map(|region| (region.to_string(), extent.blob.clone())));
+        }
+        if !copies.is_empty() {
+            changes.require_copies(&copies, self.clock().now());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use md5::{Digest as _, Md5};
 use umbra_core::{
-    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, ObjectKey, ObjectLock, PartInfo, PartNumber, Result,
+    Checksum, ChecksumAlgorithm, ChecksumType, ETag, Entity, Error, Fault, Narrowed, ObjectKey, ObjectLock, PartInfo, PartNumber, Result,
     SystemHeaders, Timestamp, UploadId, UserMetadata, check_write, limits,
 };
 use umbra_meta::{Partition, Revision, key};
@@ -58,6 +58,14 @@ impl CompletionPlan {
     pub fn metadata(&self) -> Option<&UserMetadata> {
         match &self.planned {
             Planned::Ready(ready) => Some(&ready.object.metadata),
+            Planned::Done(..) => None,
+        }
+    }
+
+    /// Where the object is to live, if its writer said so.
+    pub(super) fn narrowed(&self) -> Option<&Narrowed> {
+        match &self.planned {
+            Planned::Ready(ready) => ready.object.attributes.narrowed.as_ref(),
             Planned::Done(..) => None,
         }
     }

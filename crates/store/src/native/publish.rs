@@ -41,6 +41,7 @@ impl Native {
         mut terms: Terms,
     ) -> Result<PutObject> {
         terms.telling = self.telling(bucket, key, new.cause.into(), EventKind::Delete);
+        terms.placement = self.bound(bucket, new.attributes.narrowed.as_ref());
         let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
         detached(async move { native.publish_content(fence, &key, content, new, &conditions, &terms).await }).await
     }
@@ -95,6 +96,7 @@ impl Native {
             known.check(&mut changes, key);
             self.add_version(&mut changes, *fence, key, &known, object).await?;
             more(&mut changes);
+            self.require_copies(&mut changes, terms, object);
             changes.add_terms(terms);
             match self.commit(fence, changes).await? {
                 Ok(_) => return Ok(Ok(())),

@@ -37,8 +37,9 @@ impl Native {
         content: Content,
         identity: Identity,
         replaces: Option<Revision>,
-        terms: Terms,
+        mut terms: Terms,
     ) -> Result<()> {
+        terms.placement = self.bound(bucket, identity.info.attributes.narrowed.as_ref());
         let (native, mut fence, key) = (self.clone(), Fence::from(bucket), key.clone());
         if identity.info.size != content.size {
             content.discard().await;
@@ -73,6 +74,7 @@ impl Native {
                 copy.object.attributes.lock.retention = retention.map(|default| default.from(self.clock().now()));
                 self.add_version(&mut changes, *fence, copy.key, &known, &mut copy.object).await?;
             }
+            self.require_copies(&mut changes, &copy.terms, &copy.object);
             changes.add_terms(&copy.terms);
             match self.commit(fence, changes).await? {
                 Ok(_) => return Ok(()),

@@ -264,7 +264,8 @@ const fn is_waited_for(size: u64) -> bool {
     size <= WAITED_BYTES_MAX
 }
 
-async fn delete(own: &dyn BlobStore, blob: &BlobId) {
+/// Deletes a copy that is not kept, however long that takes.
+pub(super) async fn delete(own: &dyn BlobStore, blob: &BlobId) {
     let mut pause = DELETE_PAUSE;
     for _ in 1..DELETES_MAX {
         match own.delete(blob).await {

@@ -33,6 +33,8 @@ pub(super) struct CopyIndex {
     region: String,
     /// Says how long those who read bytes that are reclaimed have to finish, and hears of such bytes.
     reclaimer: ReclaimHandle,
+    /// How long after a read was noted of a copy another one is.
+    touch_every: Option<Duration>,
     /// Copies of this region.
     known: Mutex<Lately<Copy>>,
     /// Where blobs were found that are not where their identifiers say.
@@ -44,7 +46,9 @@ pub(super) struct CopyIndex {
 pub(super) struct Copy {
     /// What this region's store calls it.
     pub(super) blob: BlobId,
-    pub(super) revision: Revision,
+    revision: Revision,
+    /// When a read of it was noted; `None` where none need be, because it stays.
+    noted: Option<Timestamp>,
 }
 
 /// Where bytes are.
@@ -60,6 +64,7 @@ pub(super) struct Place {
 pub(super) struct Coming {
     begun: Timestamp,
     revision: Revision,
+    is_required: bool,
 }
 
 /// What became of the wish to make a copy.
@@ -73,6 +78,17 @@ pub(super) enum Begin {
     There,
     /// It cannot be made now.
     No,
+}
+
+/// What became of the wish to make a copy that has to be there.
+#[derive(Debug)]
+pub(super) enum Claim {
+    /// It is ours to make.
+    Ours(Coming),
+    /// It is there.
+    There(Copy),
+    /// Somebody else is making it.
+    Taken,
 }
 
 /// A row.
@@ -91,20 +107,70 @@ impl CopyRow {
 }
 
 impl CopyIndex {
-    pub(super) fn new(meta: Arc<dyn MetaStore>, clock: Arc<dyn Clock>, region: String, reclaimer: ReclaimHandle) -> Self {
+    pub(super) fn new(
+        meta: Arc<dyn MetaStore>,
+        clock: Arc<dyn Clock>,
+        region: String,
+        reclaimer: ReclaimHandle,
+        touch_every: Option<Duration>,
+    ) -> Self {
         let (known, moved) = (Mutex::new(Lately::new(KNOWN_MAX)), Mutex::new(Lately::new(KNOWN_MAX)));
-        Self { meta, clock, region, reclaimer, known, moved }
+        Self { meta, clock, region, reclaimer, touch_every, known, moved }
     }
 
     /// The copy of `id` in this region. Where that cannot be told, there is none.
-    pub(super) async fn find(&self, id: &BlobId) -> Option<Copy> {
-        if let Some(copy) = self.known.lock().get(id) {
-            return Some(copy);
+    pub(super) async fn find(self: &Arc<Self>, id: &BlobId) -> Option<Copy> {
+        let known = self.known.lock().get(id);
+        let copy = match known {
+            Some(copy) => copy,
+            None => {
+                let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
+                let record = CopyRecord::decode(&row.body).ok()?;
+                let noted = record.used().filter(|_| record.home.is_none() && !record.is_required);
+                let copy = Copy { blob: record.blob?, revision: row.revision, noted };
+                self.known.lock().put(id, copy.clone());
+                copy
+            }
+        };
+        if self.is_to_note(&copy) {
+            // The reader need not wait for it, nor others do it again.
+            self.known.lock().put(id, Copy { noted: Some(self.clock.now()), ..copy.clone() });
+            let (index, id, copy) = (Arc::clone(self), id.clone(), copy.clone());
+            tokio::spawn(async move { index.note_read(&id, &copy).await });
         }
-        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
-        let copy = Copy { blob: CopyRecord::decode(&row.body).ok()?.blob?, revision: row.revision };
-        self.known.lock().put(id, copy.clone());
         Some(copy)
+    }
+
+    fn is_to_note(&self, copy: &Copy) -> bool {
+        let (Some(noted), Some(every)) = (copy.noted, self.touch_every) else { return false };
+        u128::try_from(self.clock.now().as_millis().saturating_sub(noted.as_millis())).is_ok_and(|since| since > every.as_millis())
+    }
+
+    /// Says that a copy of `id` in this region is read.
+    async fn note_read(&self, id: &BlobId, copy: &Copy) {
+        let (key, now) = (self.row(id), self.clock.now());
+        let row = self.meta.get(Partition::ROOT, &key).await.ok().flatten().filter(|row| row.revision == copy.revision);
+        let record = row.and_then(|row| CopyRecord::decode(&row.body).ok());
+        let noted = match record {
+            Some(record) => {
+                let body = CopyRecord { read: Some(now), ..record }.encode();
+                let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(copy.revision)).put(key, "", body);
+                self.meta.commit(batch).await.ok()
+            }
+            None => None,
+        };
+        match noted {
+            Some(committed) => self.known.lock().put(id, Copy { revision: committed.revision, noted: Some(now), ..copy.clone() }),
+            // It has changed: what it is now the next reader finds out.
+            None => self.known.lock().remove(id),
+        }
+    }
+
+    /// Whether this region has a copy of `id` and is not its home.
+    pub(super) async fn is_copied(&self, id: &BlobId) -> Result<bool> {
+        let row = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)?;
+        let record = row.map(|row| CopyRecord::decode(&row.body).map_err(failed)).transpose()?;
+        Ok(record.is_some_and(|record| record.blob.is_some() && record.home.is_none()))
     }
 
     /// Where `id` was found lately, if not where its identifier says.
@@ -139,7 +205,74 @@ impl CopyIndex {
             },
             other => other,
         };
-        committed.map_or(Begin::No, |committed| Begin::Coming(Coming { begun, revision: committed.revision }))
+        committed.map_or(Begin::No, |committed| Begin::Coming(Coming { begun, revision: committed.revision, is_required: false }))
+    }
+
+    /// The same of another region.
+    pub(super) fn of_region(&self, region: &str) -> Self {
+        Self::new(Arc::clone(&self.meta), Arc::clone(&self.clock), region.to_owned(), self.reclaimer.clone(), self.touch_every)
+    }
+
+    /// The region it is of.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Says that a copy of `id` that has to be in this region is coming, unless there is one, or somebody makes one and was heard of within `silence`.
+    pub(super) async fn claim(&self, id: &BlobId, silence: Duration) -> Result<Claim> {
+        let (row, begun) = (self.row(id), self.clock.now());
+        let body = CopyRecord { until: Some(begun.plus(silence)), begun, is_required: true, ..CopyRecord::default() }.encode();
+        let mut expect = Expect::Absent;
+        loop {
+            let batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone());
+            let found = match self.meta.commit(batch).await {
+                Ok(committed) => return Ok(Claim::Ours(Coming { begun, revision: committed.revision, is_required: true })),
+                Err(MetaError::Conflict { current, .. }) => current,
+                Err(error) => return Err(failed(error)),
+            };
+            // What is gone again, or abandoned, is ours after all.
+            let Some(found) = found else {
+                expect = Expect::Absent;
+                continue;
+            };
+            let record = CopyRecord::decode(&found.body).map_err(failed)?;
+            match record.blob.clone() {
+                Some(blob) => {
+                    let copy = Copy { blob, revision: found.revision, noted: None };
+                    return self.require(id, copy, record).await.map(Claim::There);
+                }
+                None if is_abandoned(&record, begun) => expect = Expect::Revision(found.revision),
+                None => return Ok(Claim::Taken),
+            }
+        }
+    }
+
+    /// Says that a copy which is there has to be there, if its `record` does not.
+    async fn require(&self, id: &BlobId, copy: Copy, record: CopyRecord) -> Result<Copy> {
+        if record.is_required {
+            return Ok(copy);
+        }
+        let row = CopyRow { region: self.region.clone(), record: CopyRecord { is_required: true, ..record }, revision: copy.revision };
+        match self.change(id, &row).await {
+            Ok(revision) => Ok(Copy { revision, ..copy }),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes what `row` says in place of what its revision said. Tells the revision since.
+    async fn change(&self, id: &BlobId, row: &CopyRow) -> umbra_meta::Result<Revision> {
+        let key = root::copy(id.as_bytes(), &row.region);
+        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).put(key, "", row.record.encode());
+        Ok(self.meta.commit(batch).await?.revision)
+    }
+
+    /// Says that a copy of `id` is still coming.
+    pub(super) async fn renew(&self, id: &BlobId, coming: &mut Coming, silence: Duration) -> Result<()> {
+        let until = Some(self.clock.now().plus(silence));
+        let record = CopyRecord { begun: coming.begun, is_required: coming.is_required, until, ..CopyRecord::default() };
+        let row = CopyRow { region: self.region.clone(), record, revision: coming.revision };
+        coming.revision = self.change(id, &row).await.map_err(failed)?;
+        Ok(())
     }
 
     /// Waits a while for the copy of `id` that another node of this region makes.
@@ -159,10 +292,11 @@ impl CopyIndex {
     /// Says that the copy of `id` which was coming is there, as `blob`.
     pub(super) async fn keep(&self, id: &BlobId, coming: Coming, blob: BlobId) -> umbra_meta::Result<()> {
         let row = self.row(id);
-        let body = CopyRecord { begun: coming.begun, blob: Some(blob.clone()), ..CopyRecord::default() }.encode();
+        let Coming { begun, is_required, .. } = coming;
+        let body = CopyRecord { begun, blob: Some(blob.clone()), is_required, ..CopyRecord::default() }.encode();
         let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
         let revision = self.meta.commit(batch).await?.revision;
-        self.known.lock().put(id, Copy { blob, revision });
+        self.known.lock().put(id, Copy { blob, revision, noted: (!is_required).then_some(begun) });
         Ok(())
     }
 
@@ -233,14 +367,19 @@ impl CopyIndex {
 
     /// The copies of `id` in all regions, and those that are coming.
     pub(super) async fn all(&self, id: &BlobId) -> Result<Vec<CopyRow>> {
-        let range = root::copies_range(id.as_bytes());
-        let rows = self.meta.scan(Partition::ROOT, range, ROWS_MAX, Projection::Full).await.map_err(failed)?;
-        let read = |row: Entry| {
+        Ok(self.all_of(&[id]).await?.pop().unwrap_or_default())
+    }
+
+    /// The same of several blobs, in their order.
+    pub(super) async fn all_of(&self, ids: &[&BlobId]) -> Result<Vec<Vec<CopyRow>>> {
+        let ranges = ids.iter().map(|id| (root::copies_range(id.as_bytes()), ROWS_MAX)).collect();
+        let found = self.meta.multi_scan(Partition::ROOT, ranges, Projection::Full).await.map_err(failed)?;
+        let read = |id: &BlobId, row: Entry| {
             let region = root::parse_copy(id.as_bytes(), &row.key).unwrap_or_default().to_owned();
             let record = CopyRecord::decode(&row.body).map_err(failed)?;
             Ok(CopyRow { region, record, revision: row.revision })
         };
-        rows.into_iter().map(read).collect()
+        ids.iter().zip(found).map(|(id, rows)| rows.into_iter().map(|row| read(id, row)).collect()).collect()
     }
 
     /// Takes a row away if it is what it was.
@@ -268,7 +407,7 @@ fn coming_for(record: &CopyRecord, now: Timestamp) -> Duration {
 
 /// Whether whoever makes the copy that `record` tells of has had more than the time for it.
 pub(super) fn is_abandoned(record: &CopyRecord, now: Timestamp) -> bool {
-    record.blob.is_none() && coming_for(record, now) > ABANDONED_AFTER
+    record.blob.is_none() && record.until.map_or_else(|| coming_for(record, now) > ABANDONED_AFTER, |until| until < now)
 }
 
 pub(super) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

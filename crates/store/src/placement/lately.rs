@@ -28,10 +28,16 @@ impl<V: Clone> Lately<V> {
     }
 
     pub(super) fn put(&mut self, id: &BlobId, value: V) {
-        if self.young.len() >= self.max {
+        if self.young.len() >= self.max && !self.young.contains_key(id) {
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(id.clone(), value);
+    }
+
+    /// All that is remembered.
+    pub(super) fn into_all(mut self) -> HashMap<BlobId, V> {
+        self.old.extend(self.young);
+        self.old
     }
 
     pub(super) fn remove(&mut self, id: &BlobId) {

@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// Opens `id`, which was `born` there, where its bytes are now.
-    async fn open(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
+    pub(super) async fn open(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
         let moved = self.index.moved(id);
         let failure = match self.open_at(moved.as_ref().unwrap_or(born), range).await {
             Err(error) => error,

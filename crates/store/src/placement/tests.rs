@@ -1,4 +1,7 @@
+mod audit;
+mod due;
 mod engine;
+mod following;
 mod moving;
 mod placed;
 
@@ -11,7 +14,7 @@ use umbra_core::{ByteRange, ErrorKind, ManualClock, Region, Timestamp};
 use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
 
 use self::engine::Engine;
-use super::{PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
+use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
 use crate::{ReclaimHandle, Reclaimer};
 
 fn named(region: &str) -> Region {
@@ -45,6 +48,7 @@ impl World {
             meta: Arc::clone(&meta) as _,
             clock: Arc::clone(&clock) as _,
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+            demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
         };
         let in_fra = PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad)));
@@ -63,6 +67,7 @@ impl World {
             meta: Arc::clone(&self.meta) as _,
             clock: Arc::clone(&self.clock) as _,
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+            demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
         })
     }
@@ -291,6 +296,7 @@ async fn a_home_that_is_away_is_no_absence() {
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
         reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+        demand: DemandSettings::default(),
         metrics: PlacementMetrics::default(),
     });
     assert_eq!(all(&alone, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -431,6 +437,7 @@ async fn what_was_written_before_there_were_regions_is_read() {
         meta: Arc::clone(&world.meta) as _,
         clock: Arc::clone(&world.clock) as _,
         reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+        demand: DemandSettings::default(),
         metrics: PlacementMetrics::default(),
     };
     let in_fra = PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad)));

@@ -21,6 +21,8 @@ pub(crate) struct CopyRecord {
     pub(crate) is_required: bool,
     /// When it was read, roughly; `None` for not since it was made.
     pub(crate) read: Option<Timestamp>,
+    /// Until when it is taken to be coming, where whoever makes it says again and again that it does.
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Encode, Decode)]
@@ -35,6 +37,8 @@ struct V1 {
     required: Option<bool>,
     #[n(4)]
     read: Option<i64>,
+    #[n(5)]
+    until: Option<i64>,
 }
 
 impl CopyRecord {
@@ -46,6 +50,7 @@ impl CopyRecord {
             home: self.home.map(Timestamp::as_millis),
             required: self.is_required.then_some(true),
             read: self.read.map(Timestamp::as_millis),
+            until: self.until.map(Timestamp::as_millis),
         };
         super::encode(VERSION, &record)
     }
@@ -54,7 +59,7 @@ impl CopyRecord {
     pub(crate) fn decode(body: &[u8]) -> Result<Self> {
         match super::split(WHAT, body)? {
             (VERSION, cbor) => {
-                let V1 { begun, blob, home, required, read } = super::decode(WHAT, cbor)?;
+                let V1 { begun, blob, home, required, read, until } = super::decode(WHAT, cbor)?;
                 if blob.as_ref().is_some_and(|blob| blob.len() > BlobId::BYTES_MAX) {
                     return Err(super::corrupt(WHAT, "its identifier is too long"));
                 }
@@ -64,10 +69,16 @@ impl CopyRecord {
                     home: home.map(Timestamp::from_millis),
                     is_required: required.unwrap_or(false),
                     read: read.map(Timestamp::from_millis),
+                    until: until.map(Timestamp::from_millis),
                 })
             }
             (version, _) => Err(super::unknown_version(WHAT, version)),
         }
+    }
+
+    /// When it was used, as far as is known: made, or read.
+    pub(crate) fn used(&self) -> Option<Timestamp> {
+        self.blob.as_ref().map(|_| self.read.map_or(self.begun, |read| read.max(self.begun)))
     }
 }
 
@@ -93,8 +104,8 @@ mod tests {
     fn every_released_format_is_read() {
         let golden = golden::check("copy/v1", Some(&record().encode()));
         assert_eq!(CopyRecord::decode(&golden).unwrap(), record());
-        let coming = CopyRecord { blob: None, ..record() };
-        assert_eq!(CopyRecord::decode(&coming.encode()).unwrap(), coming);
+        let coming = CopyRecord { blob: None, until: Some(Timestamp::from_millis(1_750_000_060_000)), ..record() };
+        assert_eq!(CopyRecord::decode(&golden::check("copy/v1-coming", Some(&coming.encode()))).unwrap(), coming);
         let golden = golden::check("copy/v1-full", Some(&full().encode()));
         assert_eq!(CopyRecord::decode(&golden).unwrap(), full());
     }

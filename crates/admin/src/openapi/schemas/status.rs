@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use umbra_shadow::UncarriedReason;
 
-use super::{count, list, nullable, object, reference, text, time};
+use super::{count, flag, list, nullable, object, reference, text, time};
 
 pub(super) fn status() -> Vec<(&'static str, Value)> {
     let status = object(&[
@@ -12,6 +12,7 @@ pub(super) fn status() -> Vec<(&'static str, Value)> {
         ("bytes", count("How many bytes they hold.")),
         ("shadow", nullable(reference("ShadowStatusView"))),
         ("jobs", list("JobView")),
+        ("placement", nullable(reference("PlacementView"))),
     ]);
     let error = object(&[("at", time()), ("doing", text("What was being done.")), ("message", text("What went wrong."))]);
     let health = object(&[
@@ -47,6 +48,39 @@ pub(super) fn status() -> Vec<(&'static str, Value)> {
         ("UncarriedList", page),
         ("UncarriedObjectView", uncarried),
     ]
+}
+
+pub(super) fn placement() -> Vec<(&'static str, Value)> {
+    let placement = object(&[
+        ("location", text("Where objects are to live.")),
+        ("regions", list("RegionUseView")),
+        ("audit", nullable(reference("AuditView"))),
+        ("auditing_since", nullable(time())),
+        ("settled", flag("Whether the last audit was by this location, left nothing to be done, and no copy is due.")),
+    ]);
+    let region = object(&[
+        ("region", text("The region.")),
+        ("homes", count("Contents that are at home there, as the last audit counted them.")),
+        ("home_bytes", count("Their bytes.")),
+        ("copies", count("Copies of others.")),
+        ("copy_bytes", count("Their bytes.")),
+        ("due", count("Copies that have to be made there.")),
+        ("due_since", nullable(time())),
+        ("failing", count("How many of them failed before.")),
+        ("failure", nullable(text("Why one of them failed last."))),
+    ]);
+    let audit = object(&[
+        ("location", text("The location it judged by.")),
+        ("began", time()),
+        ("ended", time()),
+        ("missing", count("Copies that were missing, and were queued to be made.")),
+        ("lost", count("How many of them had been there.")),
+        ("removed", count("Copies that were where they may not be, and were dropped.")),
+        ("moved", count("Homes that were where they may not be, and moved.")),
+        ("pending", count("Contents of which something is still to be done, once copies are made.")),
+        ("failed", count("Contents of which something could not be told or done.")),
+    ]);
+    vec![("PlacementView", placement), ("RegionUseView", region), ("AuditView", audit)]
 }
 
 fn shadow() -> Value {

@@ -8,7 +8,7 @@ use umbra_admin::{
     api::{BucketStatus, JobView, OriginRequestsView, PendingRepairView, ShadowStatusView, UncarriedSummaryView},
 };
 
-use super::progress;
+use super::{place, progress};
 use crate::cli::{
     Outcome, interval, out,
     table::{bytes, counted, objects, vertical, yes_no},
@@ -120,6 +120,10 @@ pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
     }
     for job in &status.jobs {
         row(&progress::title(job), progress::summary(job, with_bars));
+    }
+    if let Some(placement) = &status.placement {
+        row("Placement", place::summary(placement));
+        place::rows(placement).into_iter().for_each(|(region, what)| row(&format!("  {region}"), what));
     }
     status.shadow.iter().for_each(|shadow| rows.extend(migration(shadow)));
     vertical("Status", &rows)
@@ -267,7 +271,7 @@ mod tests {
             uncarried: vec![UncarriedSummaryView { reason: "archived".into(), objects: 7, keys: vec!["a\nb".into(), "c".into()] }],
             ..ShadowStatusView::default()
         };
-        BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow), jobs: vec![] }
+        BucketStatus { bucket, objects: 9, bytes: 2048, shadow: Some(shadow), jobs: vec![], placement: None }
     }
 
     #[test]

@@ -6,14 +6,14 @@ use super::*;
 use crate::placement::Moved;
 
 /// Three regions; what works on them takes turns at every step.
-struct Three {
-    meta: Arc<MemoryMetaStore>,
-    clock: Arc<ManualClock>,
-    engines: BTreeMap<&'static str, Engine>,
+pub(super) struct Three {
+    pub(super) meta: Arc<MemoryMetaStore>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) engines: BTreeMap<&'static str, Engine>,
 }
 
 impl Three {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let engines = ["fra", "iad", "sin"].map(|region| (region, Engine::default())).into();
         Self {
             meta: Arc::new(MemoryMetaStore::new()),
@@ -23,7 +23,7 @@ impl Three {
     }
 
     /// A node that knows nothing yet.
-    fn node(&self, region: &str) -> PlacedBlobStore {
+    pub(super) fn node(&self, region: &str) -> PlacedBlobStore {
         let stepping = |name: &str| Arc::new(self.engines[name].stepping()) as Arc<dyn BlobStore>;
         let others = self.engines.keys().filter(|name| **name != region).map(|name| (named(name), stepping(name)));
         let regions = self.engines.keys().filter(|name| **name != region).map(|name| named(name));
@@ -36,16 +36,17 @@ impl Three {
             meta: Arc::new(Stepping(Arc::clone(&self.meta))),
             clock: Arc::clone(&self.clock) as _,
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+            demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
         })
     }
 
-    fn len(&self) -> [usize; 3] {
+    pub(super) fn len(&self) -> [usize; 3] {
         ["fra", "iad", "sin"].map(|region| self.engines[region].len())
     }
 
     /// A blob of fra, with copies in `regions`.
-    async fn blob(&self, regions: &[&str]) -> (StoredBlob, Vec<u8>) {
+    pub(super) async fn blob(&self, regions: &[&str]) -> (StoredBlob, Vec<u8>) {
         let (blob, bytes) = put(&self.node("fra"), 300_000).await;
         for region in regions {
             let node = self.node(region);
@@ -55,7 +56,7 @@ impl Three {
         (blob, bytes)
     }
 
-    async fn reclaim(&self) {
+    pub(super) async fn reclaim(&self) {
         self.clock.advance(Duration::from_secs(3600));
         reclaim(&self.meta, &self.clock, &self.node("fra")).await;
     }
@@ -81,7 +82,7 @@ impl Three {
         assert!(rows.iter().filter(|row| row.record.home.is_some()).count() <= 1, "{rows:?}");
     }
 
-    async fn assert_deleted(&self, blob: &StoredBlob) {
+    pub(super) async fn assert_deleted(&self, blob: &StoredBlob) {
         self.node("sin").delete(&blob.id).await.unwrap();
         self.reclaim().await;
         assert_eq!(self.len(), [0; 3]);

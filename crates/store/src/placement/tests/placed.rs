@@ -10,7 +10,7 @@ use umbra_meta::MemoryMetaStore;
 use super::{all, engine::Engine, idle, named, topology};
 use crate::{
     ReclaimHandle,
-    placement::{PlacedBlobStore, PlacementMetrics, PlacementParts, decide},
+    placement::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, decide},
 };
 
 const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
@@ -36,6 +36,7 @@ impl World {
                 meta: Arc::clone(&meta) as _,
                 clock: Arc::clone(&clock) as _,
                 reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
+                demand: DemandSettings::default(),
                 metrics: PlacementMetrics::default(),
             };
             (own, PlacedBlobStore::new(parts))

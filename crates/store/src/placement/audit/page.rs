@@ -1,0 +1,283 @@
+//! One page of an audit.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures::{StreamExt, stream};
+use umbra_blob::{BlobId, Error as BlobError};
+use umbra_core::{Narrowed, Region, Result, Timestamp};
+use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, key};
+
+use super::{Audit, AuditFindings, Auditor};
+use crate::{
+    Bucket, Extent,
+    placement::{
+        Moved, Placement, decide,
+        due::{self, row},
+        index::CopyRow,
+        moving::home_of,
+    },
+    record,
+};
+
+/// Rows that a step reads.
+const ROWS: usize = 64;
+/// Blobs whose copies are looked up by one scan.
+const BLOBS: usize = 128;
+/// Blobs that are looked after at once.
+const AT_ONCE: usize = 8;
+/// Rows queued by one commit.
+const QUEUED: usize = 256;
+/// While so many copies are due in a region no more are queued there.
+const DUE_MAX: usize = 4096;
+
+/// What a row of the bucket names.
+struct Named {
+    extents: Vec<Extent>,
+    narrowed: Option<Narrowed>,
+    /// Whether it is an object. What is on its way to become one is counted, and judged when it has.
+    is_object: bool,
+}
+
+/// What is to be done about a blob.
+#[derive(Default)]
+struct Verdict {
+    findings: AuditFindings,
+    /// The regions in which a copy is to be made.
+    wanted: Vec<String>,
+}
+
+impl Auditor {
+    /// Walks through the next page. Tells whether it was the last.
+    pub(super) async fn walk(&self, bucket: &Bucket, audit: &mut Audit) -> Result<bool> {
+        let families = [key::all_pieces(), key::all_uploads(), key::object_range(""), key::version_range("")];
+        let Some(range) = families.into_iter().find_map(|family| rest_of(family, &audit.after)) else { return Ok(true) };
+        let end = range.end.clone();
+        let rows = self.parts.meta.scan(bucket.partition, range, ROWS, Projection::Full).await?;
+        let next = match (rows.last(), end) {
+            (Some(last), _) if rows.len() == ROWS => last.key.to_vec(),
+            (_, Some(end)) => end,
+            (_, None) => vec![0xff],
+        };
+        let (mut findings, mut wanted) = (audit.findings.clone(), BTreeSet::new());
+        for entry in &rows {
+            let Some(named) = Named::of(entry)? else { continue };
+            for extents in named.extents.chunks(BLOBS) {
+                self.judge_all(bucket, &named, extents, &mut findings, &mut wanted).await?;
+            }
+        }
+        self.queue(bucket, wanted, &mut findings).await?;
+        (audit.findings, audit.after) = (findings, next);
+        Ok(false)
+    }
+
+    async fn judge_all(
+        &self,
+        bucket: &Bucket,
+        named: &Named,
+        extents: &[Extent],
+        findings: &mut AuditFindings,
+        wanted: &mut BTreeSet<(String, BlobId)>,
+    ) -> Result<()> {
+        let ids: Vec<_> = extents.iter().map(|extent| &extent.blob).collect();
+        let copies = self.parts.blobs.copies_of_all(&ids).await?;
+        let judging: Vec<_> = extents.iter().zip(copies).map(|(extent, copies)| self.judge(bucket, named, extent, copies)).collect();
+        let verdicts: Vec<Verdict> = stream::iter(judging).buffered(AT_ONCE).collect().await;
+        for (extent, verdict) in extents.iter().zip(verdicts) {
+            findings.add(verdict.findings);
+            wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
+        }
+        Ok(())
+    }
+
+    /// Holds the copies of a blob against what its bucket's location asks for, does what can be done at once, and counts what is there then.
+    async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Verdict {
+        let (blobs, id, mut verdict) = (&self.parts.blobs, &extent.blob, Verdict::default());
+        let moved = home_of(&copies).and_then(|copy| Region::parse(&copy.region).ok());
+        let Some(home) = moved.or_else(|| blobs.home_of(id)) else { return verdict };
+        let after = match self.put_right(bucket, named, id, (&home, &copies), &mut verdict).await {
+            Ok(Some(home)) => blobs.copies(id).await.map(|copies| Some((home, copies))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match after {
+            Ok(Some((home, copies))) => verdict.count(&home, &copies, extent.size),
+            Ok(None) => verdict.count(&home, &copies, extent.size),
+            Err(error) => {
+                tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
+                verdict.findings.failed += 1;
+                verdict.count(&home, &copies, extent.size);
+            }
+        }
+        verdict
+    }
+
+    /// Does what can be done at once about a blob. Tells its home then if anything changed.
+    async fn put_right(
+        &self,
+        bucket: &Bucket,
+        named: &Named,
+        id: &BlobId,
+        (home, copies): (&Region, &[CopyRow]),
+        verdict: &mut Verdict,
+    ) -> Result<Option<Region>, BlobError> {
+        let blobs = &self.parts.blobs;
+        let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
+        if placement.is_everywhere() || !named.is_object {
+            return Ok(None);
+        }
+        let is_home_allowed = placement.may_keep(home);
+        let settled = if is_home_allowed { Some(home) } else { placement.homes().first() };
+        let Some(settled) = settled else { return Ok(None) };
+        for region in placement.required(settled).iter().filter(|region| *region != home) {
+            verdict.require(self, region, copies).await?;
+        }
+        if !is_home_allowed {
+            let is_there = !verdict.wanted.iter().any(|region| region == settled.as_str());
+            if !is_there || blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
+                verdict.findings.pending += 1;
+                return Ok(None);
+            }
+            verdict.findings.moved += 1;
+        }
+        self.drop_others(&placement, id, verdict).await?;
+        let is_changed = verdict.findings.moved > 0 || verdict.findings.removed > 0;
+        Ok(is_changed.then(|| settled.clone()))
+    }
+
+    /// Drops copies that are where they may not be, as they are now.
+    async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<(), BlobError> {
+        let copies = self.parts.blobs.copies(id).await?;
+        for copy in copies.iter().filter(|copy| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))) {
+            // One that is coming may be dropped once it is there.
+            if copy.record.blob.is_some() && self.parts.blobs.drop_copy(id, copy).await? {
+                verdict.findings.removed += 1;
+            } else {
+                verdict.findings.pending += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues copies to be made, but for those that are queued.
+    async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<(String, BlobId)>, findings: &mut AuditFindings) -> Result<()> {
+        let mut queued: BTreeMap<&str, Option<HashSet<Vec<u8>>>> = BTreeMap::new();
+        let mut fresh = Vec::new();
+        for (region, blob) in &wanted {
+            if !queued.contains_key(region.as_str()) {
+                queued.insert(region, self.queued(bucket.partition, region).await?);
+            }
+            match queued.get(region.as_str()) {
+                Some(Some(known)) if known.contains(blob.as_bytes()) => {}
+                Some(Some(_)) => fresh.push((region.clone(), blob.clone())),
+                // It comes again when there are fewer.
+                _ => findings.pending += 1,
+            }
+        }
+        for some in fresh.chunks(QUEUED) {
+            self.enqueue(bucket.partition, some.iter().cloned().collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// The blobs that are queued to be copied to `region`; `None`: they are many.
+    async fn queued(&self, partition: Partition, region: &str) -> Result<Option<HashSet<Vec<u8>>>> {
+        let rows = self.parts.meta.scan(partition, key::due_copies_of(region), DUE_MAX, Projection::Head).await?;
+        let blobs = rows.iter().filter_map(|row| key::parse_due_copy(&row.key)).map(|due| due.blob).collect();
+        Ok((rows.len() < DUE_MAX).then_some(blobs))
+    }
+
+    async fn enqueue(&self, partition: Partition, copies: BTreeSet<(String, BlobId)>) -> Result<()> {
+        let mut now = self.parts.clock.now();
+        loop {
+            let mut batch = Batch::new(partition).check(key::settings(), Expect::Exists);
+            for (region, blob) in &copies {
+                batch = batch.check(row(region, now, blob), Expect::Absent);
+            }
+            due::enqueue(&mut batch.writes, &copies, now);
+            match self.parts.meta.commit(batch).await {
+                Ok(_) => break,
+                Err(MetaError::Conflict { key: found, .. }) if found != key::settings() => {
+                    // A row of this very moment: another moment will do.
+                    now = Timestamp::from_millis(now.as_millis() + 1);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        copies.iter().for_each(|(region, _)| self.parts.pointers.point(region, partition));
+        Ok(())
+    }
+}
+
+impl Verdict {
+    fn count(&mut self, home: &Region, copies: &[CopyRow], size: u64) {
+        let used = self.findings.regions.entry(home.to_string()).or_default();
+        (used.homes, used.home_bytes) = (1, size);
+        for copy in copies.iter().filter(|copy| copy.record.blob.is_some() && copy.region != home.as_str()) {
+            let used = self.findings.regions.entry(copy.region.clone()).or_default();
+            (used.copies, used.copy_bytes) = (1, size);
+        }
+    }
+
+    /// Has a copy be in `region` that can be read.
+    async fn require(&mut self, auditor: &Auditor, region: &Region, copies: &[CopyRow]) -> Result<(), BlobError> {
+        let known = copies.iter().find(|copy| copy.region == region.as_str());
+        let known = known.filter(|copy| copy.record.is_required && copy.record.blob.is_some());
+        match known {
+            Some(copy) if auditor.parts.blobs.answers_in(copy).await? => return Ok(()),
+            // It is found lost, and made again, in its turn.
+            Some(_) => self.findings.lost += 1,
+            // One that did not have to be there is made one that has to, too.
+            None => {}
+        }
+        self.findings.missing += 1;
+        self.wanted.push(region.to_string());
+        Ok(())
+    }
+}
+
+impl AuditFindings {
+    fn add(&mut self, other: Self) {
+        let Self { regions, missing, lost, removed, moved, pending, failed } = other;
+        for (region, other) in regions {
+            let used = self.regions.entry(region).or_default();
+            used.homes += other.homes;
+            used.home_bytes += other.home_bytes;
+            used.copies += other.copies;
+            used.copy_bytes += other.copy_bytes;
+        }
+        self.missing += missing;
+        self.lost += lost;
+        self.removed += removed;
+        self.moved += moved;
+        self.pending += pending;
+        self.failed += failed;
+    }
+}
+
+impl Named {
+    /// What `entry` names, if anything.
+    fn of(entry: &Entry) -> Result<Option<Self>> {
+        let key = &entry.key[..];
+        if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
+            let object = record::object::decode(entry)?;
+            let extents = object.content.extents().to_vec();
+            return Ok(Some(Self { extents, narrowed: object.attributes.narrowed, is_object: true }));
+        }
+        let extents = if key::parse_part(key).is_some() {
+            record::part::decode(entry)?.extents
+        } else if key::parse_piece(key).is_some() {
+            vec![record::piece::decode_piece(&entry.body)?.0]
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self { extents, narrowed: None, is_object: false }))
+    }
+}
+
+/// What of `family` lies behind `after`.
+fn rest_of(family: KeyRange, after: &[u8]) -> Option<KeyRange> {
+    if family.end.as_ref().is_some_and(|end| end.as_slice() <= after) {
+        return None;
+    }
+    if family.start.as_slice() > after { Some(family) } else { Some(family.after(after)) }
+}

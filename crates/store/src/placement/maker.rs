@@ -1,0 +1,213 @@
+//! Makes copies that have to be, in any region.
+//!
+//! The order is that of the copies that readers leave (`copier.rs`): the row first, then the bytes, then the row says where they are.
+//! Whoever makes such a copy says again and again that it still does, so that one whose maker died is soon made by another.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::TryStreamExt;
+use tokio::time::sleep;
+use umbra_blob::{BlobId, BlobStore, Error, Result};
+use umbra_core::ByteRange;
+
+use super::{
+    PlacedBlobStore, Shared,
+    address::Address,
+    copier::{Content, delete},
+    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place},
+    moving::home_of,
+    reading::is_lost,
+};
+
+/// For how long a copy is taken to be coming whose maker says nothing, and how often it says something.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const RENEW_EVERY: Duration = Duration::from_secs(15);
+
+/// How it went with a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    /// It was made.
+    Now,
+    /// It was there, or the region is the blob's home.
+    Before,
+    /// Somebody else is making it.
+    Coming,
+    /// There is no blob any more to make one of.
+    Gone,
+}
+
+/// Why a copy could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct MakeError {
+    /// Whether the region where it was to be made is to blame, and not that of the blob.
+    pub(super) is_there: bool,
+    #[source]
+    pub(super) error: Error,
+}
+
+fn here(error: Error) -> MakeError {
+    MakeError { is_there: false, error }
+}
+
+fn there(error: Error) -> MakeError {
+    MakeError { is_there: true, error }
+}
+
+impl PlacedBlobStore {
+    /// Makes the copy of `id` in `region`, unless it is there and can be read.
+    pub(super) async fn make_copy(&self, region: &str, id: &BlobId) -> std::result::Result<Made, MakeError> {
+        let shared = &self.shared;
+        let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
+        // Its home, unless that has moved.
+        if address.region.as_str() == region && home_of(&shared.index.all(id).await.map_err(here)?).is_none() {
+            return Ok(Made::Before);
+        }
+        let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
+        let coming = loop {
+            match index.claim(id, SILENCE_MAX).await.map_err(here)? {
+                Claim::There(copy) if answers(shared.engine(region).map_err(there)?.as_ref(), &copy.blob).await.map_err(there)? => {
+                    return Ok(Made::Before);
+                }
+                Claim::There(copy) => shared.lose_copy(&index, id, &copy).await.map_err(there)?,
+                Claim::Taken => return Ok(Made::Coming),
+                Claim::Ours(coming) => break coming,
+            }
+        };
+        let making = Making { target, index: &index, id };
+        making.run(shared, &address, coming).await
+    }
+
+    /// Whether the bytes of a copy answer. Where that cannot be told, that is an error.
+    pub(super) async fn answers_in(&self, copy: &CopyRow) -> Result<bool> {
+        match copy.place() {
+            Some(Place { region, blob }) => answers(self.shared.engine(&region)?.as_ref(), &blob).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The copies of a blob in all regions, and those that are coming.
+    pub(super) async fn copies(&self, id: &BlobId) -> Result<Vec<CopyRow>> {
+        self.shared.index.all(id).await
+    }
+
+    /// The same of several blobs, in their order.
+    pub(super) async fn copies_of_all(&self, ids: &[&BlobId]) -> Result<Vec<Vec<CopyRow>>> {
+        self.shared.index.all_of(ids).await
+    }
+
+    /// Has a copy be none any more, unless it is the home or was changed. Tells whether it is none.
+    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<bool> {
+        self.shared.index.drop_row(id, copy).await
+    }
+}
+
+impl Shared {
+    /// The index of the copies in `region`.
+    pub(super) fn index_of(&self, region: &str) -> Arc<CopyIndex> {
+        if region == self.region.as_str() { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
+    }
+
+    /// Drops a copy in any region that cannot be read. A home's bytes stay, whatever is wrong with them.
+    async fn lose_copy(&self, index: &CopyIndex, id: &BlobId, copy: &Copy) -> Result<()> {
+        if !index.drop_copy(id, copy).await? {
+            return Err(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) });
+        }
+        tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there is lost; it is made again");
+        Ok(())
+    }
+
+    /// Opens all bytes of a blob where they are, but in the region `except`. `None` where they are nowhere.
+    async fn open_elsewhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
+        let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
+        let size = self.store(&born.region)?.size_of(&born.blob);
+        // Of what is gone some do not know how long it was.
+        let range = ByteRange::new(0, size.unwrap_or(1));
+        if except != self.region.as_str()
+            && let Some(copy) = self.index.find(id).await
+            && let Ok(content) = self.own.read(&copy.blob, range).await
+        {
+            return Ok(Some(content));
+        }
+        match self.open(id, &born, range).await {
+            Ok(content) if size.is_some() => Ok(Some(content)),
+            Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A copy being made.
+struct Making<'a> {
+    target: &'a Arc<dyn BlobStore>,
+    index: &'a CopyIndex,
+    id: &'a BlobId,
+}
+
+impl Making<'_> {
+    async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
+        let stored = match shared.open_elsewhere(self.id, address, self.index.region()).await {
+            Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
+            Ok(None) => {
+                self.index.abandon(self.id, coming).await;
+                return Ok(Made::Gone);
+            }
+            Err(error) => Err(here(error)),
+        };
+        let blob = match stored {
+            Ok(blob) => blob,
+            Err(error) => {
+                self.index.abandon(self.id, coming).await;
+                return Err(error);
+            }
+        };
+        match self.index.keep(self.id, coming, blob.clone()).await {
+            Ok(()) => {
+                shared.metrics.count_copy();
+                Ok(Made::Now)
+            }
+            Err(error) => {
+                // It was deleted meanwhile, or somebody took it over. If the row says otherwise all the same, the copy is found lost.
+                delete(self.target.as_ref(), &blob).await;
+                self.index.abandon(self.id, coming).await;
+                Err(here(Error::Io { doing: "note where a copy is", source: std::io::Error::other(error) }))
+            }
+        }
+    }
+
+    async fn store(&self, shared: &Shared, mut content: Content) -> std::result::Result<BlobId, MakeError> {
+        let mut writer = self.target.create().await.map_err(there)?;
+        while let Some(chunk) = content.try_next().await.map_err(here)? {
+            shared.metrics.count_fetched(chunk.len());
+            writer.write(chunk).await.map_err(there)?;
+        }
+        Ok(writer.finish().await.map_err(there)?.id)
+    }
+
+    /// Says that the copy is coming for as long as `work` takes.
+    async fn renewing<T>(&self, coming: &mut Coming, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = sleep(RENEW_EVERY) => {}
+            }
+            // Should somebody have taken it over, that is found out at the end.
+            if let Err(error) = self.index.renew(self.id, coming, SILENCE_MAX).await {
+                tracing::debug!(%error, "it cannot be said that a copy is still coming");
+            }
+        }
+    }
+}
+
+/// Whether the first byte of a copy can be read. It is lost where it is known not to be.
+async fn answers(store: &dyn BlobStore, blob: &BlobId) -> Result<bool> {
+    let read = async { store.read(blob, ByteRange::new(0, 1)).await?.try_for_each(|_| std::future::ready(Ok(()))).await };
+    match read.await {
+        Ok(()) => Ok(true),
+        Err(error) if is_lost(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

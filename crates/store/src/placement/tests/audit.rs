@@ -1,0 +1,411 @@
+//! A store of three regions as users see it: whatever its location becomes, a bucket's bytes end up where they may be, and all of them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use umbra_blob::{BlobStore, suite};
+use umbra_core::{
+    Body, BucketName, Clock, ErrorKind, Location, ManualClock, ObjectKey, PartNumber, RequestContext, SeededRandom, Timestamp,
+};
+use umbra_meta::{Batch, MemoryMetaStore, MetaStore, Partition, Projection, key};
+
+use super::{engine::Engine, idle, named, topology};
+use crate::{
+    Bucket, BucketSettings, Catalog, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, GetOptions, Integrity, Native,
+    NativeParts, Objects, PartAddress, PutOptions, ReclaimHandle, Reclaimer, Sealer, Versioning,
+    placement::{
+        Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts,
+        PlacementStatus,
+    },
+};
+
+const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
+const GRACE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Three regions with a node each, and what the leader does.
+struct World {
+    meta: Arc<MemoryMetaStore>,
+    clock: Arc<ManualClock>,
+    catalog: Arc<Catalog>,
+    engines: BTreeMap<&'static str, Engine>,
+    natives: BTreeMap<&'static str, Native>,
+    workers: Vec<(&'static str, CopyWorker)>,
+    auditor: Auditor,
+    reclaim: ReclaimHandle,
+    bucket: BucketName,
+}
+
+impl World {
+    async fn new(location: &str) -> Self {
+        let (meta, engines) = (Arc::new(MemoryMetaStore::new()), BTreeMap::from(REGIONS.map(|name| (name, Engine::default()))));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_750_000_000_000)));
+        let random = Arc::new(SeededRandom::new(3));
+        let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
+        let catalog = Catalog::open(meta.clone(), sealer, clock.clone(), random.clone()).await.unwrap();
+        catalog.set_topology(topology("ams", ["fra", "iad"]));
+        catalog.create_organization("acme").await.unwrap();
+        let (catalog, reclaim) = (Arc::new(catalog), ReclaimHandle::new(GRACE));
+        let stores = REGIONS.map(|own| {
+            let others = REGIONS.iter().filter(|name| **name != own);
+            let parts = PlacementParts {
+                topology: topology(own, REGIONS),
+                own: Arc::new(engines[own].clone()),
+                engine: Arc::new(engines[own].clone()),
+                others: others.map(|name| (named(name), Arc::new(engines[name].clone()) as _)).collect(),
+                first: None,
+                meta: meta.clone(),
+                clock: clock.clone(),
+                reclaimer: reclaim.clone(),
+                demand: DemandSettings::default(),
+                metrics: PlacementMetrics::default(),
+            };
+            (own, PlacedBlobStore::new(parts))
+        });
+        let natives = stores.clone().map(|(own, store)| {
+            let parts = NativeParts {
+                meta: meta.clone(),
+                blobs: Arc::new(store.clone()),
+                clock: clock.clone(),
+                random: random.clone(),
+                reclaimer: reclaim.clone(),
+                keys: Arc::new(crate::Keyring::new([7; 32], [], random.clone())),
+            };
+            (own, Native::new(parts).in_regions(Some(store)))
+        });
+        let workers = stores.clone().map(|(own, store)| {
+            let (meta, clock) = (meta.clone() as _, clock.clone() as _);
+            (own, CopyWorker::new(meta, clock, store, own.to_owned(), Box::new(Vec::new), PlacementMetrics::default()))
+        });
+        let [(_, leading), ..] = stores;
+        let auditor = Auditor::new(AuditorParts {
+            meta: meta.clone(),
+            catalog: catalog.clone(),
+            blobs: leading,
+            clock: clock.clone(),
+            pointers: DuePointers::default(),
+            interval: Some(DAY),
+        });
+        let bucket = BucketName::parse("bucket").unwrap();
+        let settings = BucketSettings { location: Location::parse(location).unwrap(), ..BucketSettings::default() };
+        catalog.create_bucket(&bucket, "acme", settings).await.unwrap();
+        Self { meta, clock, catalog, engines, natives: natives.into(), workers: workers.into(), auditor, reclaim, bucket }
+    }
+
+    async fn bucket(&self) -> Arc<Bucket> {
+        self.catalog.bucket(&self.bucket).await.unwrap()
+    }
+
+    async fn relocate(&self, location: &str) {
+        let location = Location::parse(location).unwrap();
+        let change = &mut |settings: &mut BucketSettings| {
+            settings.location = location.clone();
+            Ok(())
+        };
+        self.catalog.update_bucket(&*self.bucket().await, change).await.unwrap();
+    }
+
+    async fn put(&self, region: &str, key: &str, size: usize) {
+        let body = Body::from_bytes(suite::content(size as u64, size));
+        let options = PutOptions::default();
+        self.natives[region].put(&cx(), &*self.bucket().await, &object(key), body, options).await.unwrap();
+    }
+
+    async fn get(&self, region: &str, key: &str) -> umbra_core::Result<Vec<u8>> {
+        let got = self.natives[region].get(&cx(), &*self.bucket().await, &object(key), GetOptions::default()).await?;
+        got.body.collect(1 << 30).await.map(|bytes| bytes.to_vec())
+    }
+
+    async fn delete(&self, region: &str, key: &str) {
+        self.natives[region].delete(&cx(), &*self.bucket().await, &object(key), DeleteOptions::default()).await.unwrap();
+    }
+
+    /// What is due of copies, made by the workers of all regions; what can be reclaimed is.
+    async fn work(&self) {
+        for native in self.natives.values() {
+            native.due_pointers().put_gathered(&*self.meta).await.unwrap();
+        }
+        self.auditor.parts.pointers.put_gathered(&*self.meta).await.unwrap();
+        for (region, worker) in &self.workers {
+            while worker.serve(region).await.unwrap() > 0 {}
+        }
+    }
+
+    async fn reclaim(&self) {
+        self.clock.advance(GRACE * 2);
+        let bucket = self.bucket().await.partition;
+        let partitions = Box::new(move || Box::pin(async move { Ok(vec![Partition::ROOT, bucket]) }) as _);
+        let blobs: Arc<dyn BlobStore> = self.natives["fra"].blobs().clone();
+        let reclaimer = Reclaimer::new(self.meta.clone(), blobs, self.clock.clone(), self.reclaim.clone(), partitions);
+        reclaimer.learn_partitions().await;
+        reclaimer.reclaim_due().await;
+    }
+
+    /// Audits until nothing is left to be done.
+    async fn settle(&self) -> FinishedAudit {
+        for _ in 0..8 {
+            self.auditor.order(&*self.bucket().await).await.unwrap();
+            while self.auditor.step(&self.bucket).await.unwrap() {}
+            self.work().await;
+            let status = self.status().await;
+            let last = status.audit.and_then(|audit| audit.last).unwrap();
+            if last.findings.is_settled() && status.due.is_empty() && last.findings.missing == 0 {
+                self.reclaim().await;
+                return last;
+            }
+            self.clock.advance(Duration::from_secs(10));
+        }
+        panic!("it does not settle: {:?}", self.status().await);
+    }
+
+    async fn status(&self) -> PlacementStatus {
+        self.auditor.status(&*self.bucket().await).await.unwrap()
+    }
+
+    /// How many blobs there are in ams, fra and iad.
+    async fn kept(&self) -> [usize; 3] {
+        for native in self.natives.values() {
+            idle(native.placed().unwrap()).await;
+        }
+        REGIONS.map(|name| self.engines[name].len())
+    }
+}
+
+fn cx() -> RequestContext {
+    RequestContext::default()
+}
+
+fn object(key: &str) -> ObjectKey {
+    ObjectKey::parse(key).unwrap()
+}
+
+fn content(size: usize) -> Vec<u8> {
+    suite::content(size as u64, size)
+}
+
+#[tokio::test]
+async fn what_is_written_is_copied_to_where_its_bucket_wants_it() {
+    for (location, region, expected) in [
+        ("dual:fra,iad", "fra", [0, 1, 1]),
+        ("dual:fra,iad", "ams", [0, 1, 1]),
+        ("single:iad", "fra", [0, 0, 1]),
+        ("global", "fra", [0, 1, 0]),
+    ] {
+        let world = World::new(location).await;
+        world.put(region, "k", 9000).await;
+        world.work().await;
+        assert_eq!(world.kept().await, expected, "{location} {region}");
+        // What was overwritten goes, and what is there now is copied.
+        world.put("iad", "k", 8000).await;
+        world.work().await;
+        world.reclaim().await;
+        assert_eq!(world.kept().await.iter().sum::<usize>(), expected.iter().sum::<usize>());
+        assert_eq!(world.get("ams", "k").await.unwrap(), content(8000));
+        idle(world.natives["ams"].placed().unwrap()).await;
+        world.delete("fra", "k").await;
+        world.work().await;
+        world.reclaim().await;
+        assert_eq!(world.kept().await, [0, 0, 0]);
+        assert!(world.status().await.due.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_overwritten_while_its_copy_is_due_is_not_copied() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.put("fra", "k", 8000).await;
+    world.put("fra", "gone", 7000).await;
+    world.delete("fra", "gone").await;
+    world.reclaim().await;
+    world.work().await;
+    assert_eq!((world.kept().await, world.engines["iad"].created()), ([0, 1, 1], 1));
+    assert!(world.status().await.due.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_by_parts_is_copied_whole() {
+    let world = World::new("dual:fra,iad").await;
+    let (native, bucket, key) = (&world.natives["fra"], world.bucket().await, object("k"));
+    let upload = native.create_upload(&cx(), &bucket, &key, CreateUpload::default()).await.unwrap();
+    let mut parts = Vec::new();
+    for (number, size) in [(1, 5 << 20), (2, 6 << 20), (3, 1000)] {
+        let number = PartNumber::new(number).unwrap();
+        let part = PartAddress { key: &key, upload: &upload, number };
+        let put = native.put_part(&cx(), &bucket, part, Body::from_bytes(content(size)), Integrity::default()).await.unwrap();
+        parts.push(CompletedPart { number, etag: put.etag, checksum: None });
+    }
+    let options = CompleteUpload { parts, ..CompleteUpload::default() };
+    native.complete_upload(&cx(), &bucket, &key, &upload, options).await.unwrap();
+    world.work().await;
+    assert_eq!(world.kept().await, [0, 3, 3]);
+    world.engines["fra"].go_away(true);
+    assert_eq!(world.get("iad", "k").await.unwrap(), [content(5 << 20), content(6 << 20), content(1000)].concat());
+}
+
+/// Between the commit of an object and its pointer the writer dies.
+#[tokio::test]
+async fn a_commit_whose_pointer_is_lost_has_its_copies_made() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    for (region, worker) in &world.workers {
+        assert_eq!(worker.serve(region).await.unwrap(), 0);
+    }
+    let partition = world.bucket().await.partition;
+    let pointers = DuePointers::default();
+    let partitions: crate::PartitionSource = Box::new(move || Box::pin(async move { Ok(vec![partition]) }));
+    pointers.look(&*world.meta, &partitions).await.unwrap();
+    pointers.put_gathered(&*world.meta).await.unwrap();
+    for (region, worker) in &world.workers {
+        worker.serve(region).await.unwrap();
+    }
+    assert_eq!(world.kept().await, [0, 1, 1]);
+}
+
+#[tokio::test]
+async fn bytes_follow_the_location_of_their_bucket() {
+    let world = World::new("global").await;
+    for (region, key) in [("fra", "of-fra"), ("iad", "of-iad"), ("ams", "of-ams")] {
+        world.put(region, key, 9000).await;
+    }
+    // A version before the newest, and a copy that a reader left.
+    let versioned = &mut |settings: &mut BucketSettings| {
+        settings.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    world.catalog.update_bucket(&*world.bucket().await, versioned).await.unwrap();
+    world.put("iad", "of-iad", 8000).await;
+    world.get("ams", "of-fra").await.unwrap();
+    assert_eq!(world.kept().await, [2, 1, 2]);
+    let last = world.settle().await;
+    assert_eq!(world.kept().await, [2, 1, 2], "a global bucket is only counted");
+    let uses = |last: &FinishedAudit, region: &str| {
+        let used = last.findings.regions.get(region).copied().unwrap_or_default();
+        (used.homes, used.home_bytes, used.copies, used.copy_bytes)
+    };
+    assert_eq!((uses(&last, "fra"), uses(&last, "iad"), uses(&last, "ams")), ((1, 9000, 0, 0), (2, 17_000, 0, 0), (1, 9000, 1, 9000)));
+    for (location, expected, read_in) in [
+        ("dual:fra,iad", [0, 4, 4], "ams"),
+        ("single:ams", [4, 0, 0], "iad"),
+        ("multi:eur", [4, 4, 0], "iad"),
+        ("dual:iad,ams", [4, 0, 4], "fra"),
+        ("single:fra", [0, 4, 0], "ams"),
+        ("global", [0, 4, 0], "fra"),
+    ] {
+        world.relocate(location).await;
+        let last = world.settle().await;
+        assert_eq!(world.kept().await, expected, "{location}");
+        let counted: Vec<_> = REGIONS.iter().map(|region| uses(&last, region)).map(|(homes, _, copies, _)| homes + copies).collect();
+        assert_eq!(counted, expected.map(|count| count as u64), "{location}");
+        for (key, size) in [("of-fra", 9000), ("of-iad", 8000), ("of-ams", 9000)] {
+            assert_eq!(world.get(read_in, key).await.unwrap(), content(size), "{location} {key}");
+        }
+        if location != "global" {
+            assert_eq!(world.kept().await, expected, "what is read elsewhere leaves nothing there: {location}");
+        }
+    }
+    for key in ["of-fra", "of-iad", "of-ams"] {
+        world.get("fra", key).await.unwrap();
+    }
+    let destroyer = crate::Destroyer::new(&world.catalog, Arc::clone(world.natives["fra"].blobs()));
+    world.catalog.destroy_bucket(&*world.bucket().await).await.unwrap();
+    destroyer.destroy_all().await.unwrap();
+    assert_eq!(world.kept().await, [0, 0, 0]);
+}
+
+/// Somebody deletes blobs at the engine, behind our back.
+#[tokio::test]
+async fn copies_that_are_lost_are_made_again() {
+    let world = World::new("dual:fra,iad").await;
+    for key in ["a", "b"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.work().await;
+    assert_eq!(world.kept().await, [0, 2, 2]);
+    world.engines["iad"].lose_all().await;
+    assert_eq!(world.kept().await, [0, 2, 0]);
+    // Nobody asked for it: it is due a day after the bucket was made.
+    world.clock.advance(DAY + Duration::from_secs(1));
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    let last = world.status().await.audit.unwrap().last.unwrap();
+    assert_eq!((last.findings.lost, last.findings.missing, world.status().await.due["iad"].count), (2, 2, 2));
+    // Audited again before they are made, they are not queued twice.
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    assert_eq!(world.status().await.due["iad"].count, 2);
+    world.work().await;
+    assert_eq!(world.kept().await, [0, 2, 2]);
+    world.engines["fra"].go_away(true);
+    assert_eq!(world.get("iad", "b").await.unwrap(), content(9000));
+    world.engines["fra"].go_away(false);
+    let last = world.settle().await;
+    assert_eq!((last.findings.lost, last.findings.missing), (0, 0));
+}
+
+/// While a region is away it cannot be told what is there: nothing is taken for lost, and it is looked at again.
+#[tokio::test]
+async fn a_region_that_is_away_has_lost_nothing() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["iad"].go_away(true);
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    let audit = world.status().await.audit.unwrap();
+    let last = audit.last.clone().unwrap();
+    assert_eq!((last.findings.lost, last.findings.missing, last.findings.failed), (0, 0, 1));
+    let due = audit.next_due(&Location::parse("dual:fra,iad").unwrap(), Some(DAY)).unwrap();
+    assert!(due < world.clock.now().plus(Duration::from_secs(60)), "soon again");
+    world.engines["iad"].go_away(false);
+    assert!(world.settle().await.findings.is_settled());
+    assert_eq!(world.kept().await, [0, 1, 1]);
+}
+
+/// A copy that was asked for by an earlier location is not made where it may not be any more.
+#[tokio::test]
+async fn copies_that_are_not_wanted_any_more_are_not_made() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.relocate("single:fra").await;
+    world.work().await;
+    assert_eq!((world.kept().await, world.engines["iad"].created()), ([0, 1, 0], 0));
+    assert!(world.status().await.due.is_empty());
+}
+
+/// A writer that looked its bucket up before its location changed does not store by the old one.
+#[tokio::test]
+async fn a_write_by_an_old_location_is_refused() {
+    let world = World::new("dual:fra,iad").await;
+    let before = world.bucket().await;
+    world.relocate("single:ams").await;
+    let put = world.natives["fra"].put(&cx(), &before, &object("k"), Body::from_bytes(content(9000)), PutOptions::default()).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(world.kept().await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn audits_come_when_they_are_due() {
+    let world = World::new("global").await;
+    world.put("fra", "k", 9000).await;
+    assert!(!world.auditor.step(&world.bucket).await.unwrap(), "nothing is due in a new bucket");
+    assert_eq!(world.status().await.audit, None);
+    world.relocate("single:fra").await;
+    let last = world.settle().await;
+    assert_eq!(last.location, Location::parse("single:fra").unwrap());
+    let location = last.location.clone();
+    let audit = world.status().await.audit.unwrap();
+    let next = audit.next_due(&location, Some(DAY)).unwrap();
+    assert!(next < last.ended.plus(Duration::from_secs(3600)) || !audit.settles, "once more after a change");
+    assert_eq!(audit.next_due(&Location::Global, Some(DAY)), Some(Timestamp::default()), "at once after another");
+    // A restart goes on where it was.
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    assert!(world.auditor.step(&world.bucket).await.unwrap());
+    let row = world.meta.get(world.bucket().await.partition, &key::audit()).await.unwrap().unwrap();
+    let under_way = crate::record::audit::decode(&row.body).unwrap();
+    assert!(under_way.is_running() && !under_way.after.is_empty());
+    // One whose record is of no use begins anew.
+    let broken = Batch::new(world.bucket().await.partition).put(key::audit(), "", "broken");
+    world.meta.commit(broken).await.unwrap();
+    world.settle().await;
+    let rows = world.meta.scan(world.bucket().await.partition, key::due_copies(), 10, Projection::Head).await.unwrap();
+    assert!(rows.is_empty());
+}
