@@ -184,7 +184,7 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
-        if self.placement.as_ref().is_none_or(Placement::is_everywhere) {
+        if !self.is_for_elsewhere && self.placement.as_ref().is_none_or(Placement::is_everywhere) {
             self.shared.count_read(id);
         }
         self.shared.read(id, range, self.keeps_copies()).await
