@@ -2,12 +2,12 @@
 
 use http::{
     HeaderMap, Method, Request, StatusCode, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-use super::query::Shape;
+use super::query::{self, Shape};
 use crate::{error::custom, post::is_form};
 
 /// The longest URI: a key of 1,024 bytes, every one escaped, and a long signature fit several times.
@@ -21,6 +21,7 @@ pub(super) fn check<B>(request: &Request<B>, shape: Shape) -> S3Result<()> {
     check_method(request.method(), shape)?;
     check_extensions(request.headers())?;
     check_length(request.method(), request.headers())?;
+    check_mechanisms(request)?;
     check_presigned(request.uri().query().unwrap_or_default())
 }
 
@@ -102,6 +103,22 @@ fn check_length(method: &Method, headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
+/// A request is signed in one way. One signature is verified, and what another one claims to cover would be believed unverified.
+fn check_mechanisms<B>(request: &Request<B>) -> S3Result<()> {
+    let is_in_header = request.headers().get_all(AUTHORIZATION).iter().any(|value| !value.is_empty());
+    let (mut is_in_url, mut is_old) = (false, false);
+    for name in query::names(request.uri().query()) {
+        is_in_url |= ["x-amz-algorithm", "x-amz-signature", "x-amz-signedheaders"].contains(&&*name);
+        is_old |= ["awsaccesskeyid", "signature"].contains(&&*name);
+    }
+    if [is_in_header, is_in_url, is_old].into_iter().filter(|is_used| *is_used).count() <= 1 {
+        return Ok(());
+    }
+    let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the \
+                   Authorization header should be specified";
+    Err(S3Error::with_message(S3ErrorCode::InvalidArgument, message))
+}
+
 /// Presigned URLs that s3s would call malformed, and S3 expired or wrongly signed.
 fn check_presigned(query: &str) -> S3Result<()> {
     for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
@@ -167,6 +184,12 @@ mod tests {
             (Method::GET, "/b/k?X-Amz-Expires=0", &[], "AccessDenied"),
             (Method::GET, "/b/k?X-Amz-Expires=60", &[], "passes"),
             (Method::GET, "/b/k?X-Amz-Signature=00", &[], "SignatureDoesNotMatch"),
+            (Method::GET, "/b/k?X-Amz-Signature=00", &[("authorization", "")], "SignatureDoesNotMatch"),
+            (Method::GET, "/b/k?X-Amz-Signature=00", &[("authorization", "any")], "InvalidArgument"),
+            (Method::GET, "/b/k?x-amz-signedheaders=a", &[("authorization", "AWS a:b")], "InvalidArgument"),
+            (Method::GET, "/b/k?AWSAccessKeyId=a&Signature=b&Expires=9", &[], "passes"),
+            (Method::GET, "/b/k?AWSAccessKeyId=a&Signature=b&Expires=9", &[("authorization", "AWS a:b")], "InvalidArgument"),
+            (Method::GET, "/b/k?AWSAccessKeyId=a&Signature=b&Expires=9&X-Amz-SignedHeaders=c", &[], "InvalidArgument"),
         ];
         for (method, uri, headers, expected) in cases {
             assert_eq!(code(method.clone(), uri, headers), *expected, "{method} {:.60} {:.80?}", uri, headers);
