@@ -142,6 +142,11 @@ impl PlacedBlobStore {
         Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
     }
 
+    /// Has copies looked for in `meta`, a replica of where they are remembered.
+    pub(crate) fn look_nearby(&self, meta: Arc<dyn MetaStore>) {
+        self.shared.index.look_nearby(meta);
+    }
+
     /// The same store, held to a decision on where bytes are.
     pub fn by(&self, placement: Placement) -> Self {
         Self { placement: Some(placement), ..self.clone() }
