@@ -96,6 +96,7 @@ impl Server {
             None => parts.duties.begin(&root_key).await?,
             Some(company) => {
                 company.take_part(Arc::clone(&parts.duties), &mut root_key, &root_key_origin, parts.catalog.as_ref()).await?;
+                parts.shadow.serve_beside();
             }
         }
         let relay = company.as_ref().map(|company| company.relay.clone());
