@@ -79,10 +79,7 @@ impl Server {
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
         let listeners = Listeners::bind(settings).await?;
         let websites = listeners.websites.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
-        let endpoint = match settings.public_url.as_str() {
-            "" => url(&listeners.s3, tls.is_some())?,
-            given => given.trim_end_matches('/').to_owned(),
-        };
+        let endpoint = endpoint(settings, &listeners, tls.is_some())?;
         let admin = url(&listeners.admin, tls.is_some())?;
 
         let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await.inspect_err(|error| {
@@ -207,6 +204,14 @@ async fn bind_if(what: &'static str, address: Option<SocketAddr>) -> Result<Opti
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+}
+
+/// Where clients reach the S3 API.
+fn endpoint(settings: &Settings, listeners: &Listeners, has_tls: bool) -> Result<String, StartError> {
+    match settings.public_url.as_str() {
+        "" => url(&listeners.s3, has_tls),
+        given => Ok(given.trim_end_matches('/').to_owned()),
+    }
 }
 
 /// Where a listener is reached; from this machine when it listens on every address.
