@@ -104,8 +104,13 @@ pub enum Leader {
     Nobody,
     /// This node.
     Us,
-    /// The node at this address.
-    At(String),
+    /// Another node.
+    At {
+        /// Where it is reached.
+        url: String,
+        /// This life of it.
+        incarnation: String,
+    },
 }
 
 /// Heartbeats that a node may miss before nobody is to be sent to it.

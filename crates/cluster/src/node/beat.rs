@@ -212,7 +212,7 @@ impl Node {
             (Some(false), _) | (None, None) => Leader::Nobody,
             (None, Some((leader, _))) => {
                 let ready = look.nodes.iter().find(|(who, _)| leader.is_ready && *who == leader.incarnation);
-                ready.map_or(Leader::Nobody, |(_, node)| Leader::At(node.url.clone()))
+                ready.map_or(Leader::Nobody, |(who, node)| Leader::At { url: node.url.clone(), incarnation: who.clone() })
             }
         };
         self.leader.send_if_modified(|known| {

@@ -132,7 +132,7 @@ impl Running {
     }
 
     fn at(&self) -> Leader {
-        Leader::At(self.node.settings.url.clone().unwrap())
+        Leader::At { url: self.node.settings.url.clone().unwrap(), incarnation: self.node.meta.incarnation().to_owned() }
     }
 
     fn cut_off(&self, is_cut_off: bool) {
