@@ -148,8 +148,9 @@ impl Auditor {
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<(), BlobError> {
         let copies = self.parts.blobs.copies(id).await?;
         for copy in copies.iter().filter(|copy| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))) {
-            // One that is coming may be dropped once it is there.
-            if copy.record.blob.is_some() && self.parts.blobs.drop_copy(id, copy).await? {
+            // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
+            let may_go = copy.record.blob.is_some() && self.parts.blobs.is_needless(id, copy).await?;
+            if may_go && self.parts.blobs.drop_copy(id, copy).await? {
                 verdict.findings.removed += 1;
             } else {
                 verdict.findings.pending += 1;
