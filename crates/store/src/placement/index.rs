@@ -300,6 +300,18 @@ impl CopyIndex {
         Ok(())
     }
 
+    /// Whether the row of `id` may say that `blob` is the copy, although saying so ended with `error`: then the bytes stay, for the row may be
+    /// the home's by now.
+    pub(super) async fn may_name(&self, id: &BlobId, blob: &BlobId, error: &MetaError) -> bool {
+        if matches!(error, MetaError::Conflict { .. }) {
+            return false;
+        }
+        match self.meta.get(Partition::ROOT, &self.row(id)).await {
+            Ok(row) => row.is_some_and(|row| CopyRecord::decode(&row.body).map_or(true, |record| record.blob.as_ref() == Some(blob))),
+            Err(_) => true,
+        }
+    }
+
     /// Says that the copy of `id` does not come.
     pub(super) async fn abandon(&self, id: &BlobId, coming: Coming) {
         if let Err(error) = self.remove(id, &self.region, coming.revision).await {
