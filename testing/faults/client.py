@@ -68,7 +68,7 @@ class Traffic:
                 self.judges[bucket, key] = Judge(f"{bucket}/{key}", tag, self.wrong)
         for n in range(cold):
             key = f"cold/{n:05d}"
-            self.cold[key] = self._put_there(there, key, rng.choice([200, 3000, 60_000, 300_000, 300_000, 1_500_000, 5_000_000]))
+            self.cold[key] = self._put_there(there, key, rng.choice([200, 3000, 60_000, 60_000, 300_000, 300_000, 300_000, 1_500_000, 1_500_000, 5_000_000]))
 
     def _put_there(self, there, key, size):
         content, tag = self.contents.make("shadowed", key, size)

@@ -112,7 +112,7 @@ def upload(client):
     """An upload in parts, each through another node; some are given up, and some completions asked for again when no answer came."""
     bucket, key, judge = client.key(writes=True)
     traffic, rng = client.traffic, client.rng
-    sizes = [5 * MIB, rng.randint(100, 100_000)] if rng.random() < 0.25 else [rng.randint(100, 200_000)]
+    sizes = [5 * MIB, rng.randint(100, 100_000)] if rng.random() < 0.06 else [rng.randint(100, 200_000)]
     content, tag = traffic.contents.make(bucket, key, *sizes, in_parts=True)
     answer = _insist(client, "CREATE", "POST", bucket, key, "uploads=", headers={"x-amz-meta-write": content.name})
     name = answer.xml().findtext("UploadId")

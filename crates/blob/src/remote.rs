@@ -178,8 +178,24 @@ impl Engine {
 /// Says what a failed request was for.
 fn failed(doing: &'static str) -> impl FnOnce(umbra_client::Error) -> Error {
     move |error| match error.s3() {
-        Some(told) if told.status == 507 => Error::Full(format!("{doing}: {error}")),
-        _ => Error::Io { doing, source: io::Error::other(error) },
+        Some(told) if told.status == 507 => Error::Full(format!("{doing}: {}", OfEngine(error))),
+        _ => Error::Io { doing, source: io::Error::other(OfEngine(error)) },
+    }
+}
+
+/// An error of the client, which calls an origin whomever it asks: here that is the bucket for contents.
+#[derive(Debug)]
+struct OfEngine(umbra_client::Error);
+
+impl fmt::Display for OfEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string().replace("the origin", "the bucket for contents"))
+    }
+}
+
+impl std::error::Error for OfEngine {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }
 

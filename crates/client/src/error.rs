@@ -15,7 +15,7 @@ pub(crate) type Cause = Box<dyn error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The guard refuses the endpoint's address. See [`GuardError`](crate::GuardError), which is among the causes.
-    #[error("the origin's address is not allowed")]
+    #[error("the address of the origin is not allowed")]
     Blocked(#[source] Cause),
     /// No connection was made; the origin has seen nothing of the request.
     #[error("cannot connect to the origin")]
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("the origin throttles: {0}")]
     Throttled(Box<S3Error>),
     /// The origin's answer is not what the protocol says.
-    #[error("the origin's answer cannot be used: {why}")]
+    #[error("the answer of the origin cannot be used: {why}")]
     BadResponse {
         /// What is wrong with it.
         why: String,

@@ -63,7 +63,7 @@ impl ResponseBody {
                         Some(Ok(Ok(bytes))) => return Poll::Ready(self.count(bytes)),
                         // Trailers are of no interest.
                         Some(Ok(Err(_))) => {}
-                        Some(Err(error)) => return Poll::Ready(Some(Err(broken("the origin's answer broke off").because(error)))),
+                        Some(Err(error)) => return Poll::Ready(Some(Err(broken("the answer of the origin broke off").because(error)))),
                         None if self.remaining.is_some_and(|remaining| remaining > 0) => {
                             return Poll::Ready(Some(Err(broken("the origin sent fewer bytes than it announced"))));
                         }

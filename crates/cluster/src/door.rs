@@ -1,27 +1,44 @@
 //! How nodes know requests of one another: a header that only who has the store's key-encryption key can make.
 //!
 //! ```text
-//! x-umbra-relay: 1 <unix seconds> <face> <client> <HMAC-SHA256 in hexadecimal>
+//! x-umbra-relay: 1 <unix seconds> <to> <from> <number> <face> <region> <client> <HMAC-SHA256 in hexadecimal>
 //!
 //! key      = HKDF-SHA256(key-encryption key, salt = none, info = "umbra/node/1"), 32 bytes
-//! message  = "1 <unix seconds> <face> <client>\n<method> <path and query>"
+//! message  = everything before the HMAC, without the space in between, then "\n<method> <path and query>"
 //! ```
 //!
-//! `client` is what the node that passes a request on says of its client, in the words of the front; it has no spaces. Bodies are not
-//! covered: those of requests that matter carry signatures of their own.
+//! `to` and `from` are incarnations of nodes; `*` is whoever is there. `number` grows with each request of a node. `region` is where the client came in;
+//! `*` in a store without regions. `client` is what the node that passes a request on says of its client, in the words of the front; it has no
+//! spaces.
+//!
+//! A request is taken once: by the life of the node that it names, within the time that clocks may be apart, and by its number ([`Seen`]). So who listens on
+//! the way and sends it again is refused. Bodies are not covered: those of requests that matter carry signatures of their own.
 
-use std::{fmt, sync::Arc};
+mod seen;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use parking_lot::Mutex;
 use ring::{
     hkdf::{HKDF_SHA256, Salt},
     hmac,
 };
 use umbra_core::{Clock, Error, Result};
 
+use self::seen::Seen;
+
 pub(crate) const RELAY: HeaderName = HeaderName::from_static("x-umbra-relay");
 /// How far the clocks of nodes may be apart.
 const SKEW_MAX_SECS: i64 = 300;
+/// No node, or no region, in particular.
+const ANYONE: &str = "*";
 
 /// Which address of a node a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,50 +72,90 @@ pub struct IsPassed;
 /// A request that another node has passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
+    /// The life of the node that passed it on.
+    pub from: String,
     /// Where it came in.
     pub face: Face,
+    /// In which region, where the store has regions.
+    pub region: Option<String>,
     /// What the other node says of its client.
     pub client: String,
 }
 
-/// Marks requests for other nodes, and knows theirs. Cheap to clone.
+/// Why a request is not taken for one of another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No node made it, or not lately.
+    Stranger,
+    /// It is for another node, or for an earlier life of this one; or it came before.
+    Astray,
+}
+
+/// Marks requests for other nodes, and knows theirs. Clones are the same door.
 #[derive(Clone)]
-pub struct Door {
+pub struct Door(Arc<Shared>);
+
+struct Shared {
     key: hmac::Key,
     clock: Arc<dyn Clock>,
+    incarnation: String,
+    region: Option<String>,
+    sent: AtomicU64,
+    seen: Mutex<Seen>,
 }
 
 impl Door {
-    /// A door for the nodes of the store with the key-encryption key `kek`.
-    pub fn new(kek: &[u8; 32], clock: Arc<dyn Clock>) -> Self {
+    /// The door of the node `incarnation`, in `region` where the store has regions, for the nodes of the store with the key-encryption key `kek`.
+    pub fn new(kek: &[u8; 32], clock: Arc<dyn Clock>, incarnation: &str, region: Option<String>) -> Self {
         let secret = Salt::new(HKDF_SHA256, b"").extract(kek);
         let key = secret.expand(&[b"umbra/node/1"], hmac::HMAC_SHA256).expect("it is as long as one hash").into();
-        Self { key, clock }
+        let (sent, seen) = (AtomicU64::default(), Mutex::default());
+        Self(Arc::new(Shared { key, clock, incarnation: incarnation.to_owned(), region, sent, seen }))
     }
 
-    /// Marks a request.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap, method: &Method, uri: &Uri, passed: &Passed) -> Result<()> {
-        let head = format!("1 {} {} {}", self.now(), passed.face.name(), passed.client);
-        let tag = hmac::sign(&self.key, message(&head, method, uri).as_bytes());
+    /// Marks a request for `to`, or for whoever is there.
+    pub(crate) fn mark(
+        &self,
+        headers: &mut HeaderMap,
+        (method, uri): (&Method, &Uri),
+        to: Option<&str>,
+        face: Face,
+        client: &str,
+    ) -> Result<()> {
+        let Shared { key, incarnation, region, sent, .. } = &*self.0;
+        let (to, region) = (to.unwrap_or(ANYONE), region.as_deref().unwrap_or(ANYONE));
+        let number = sent.fetch_add(1, Ordering::Relaxed) + 1;
+        let head = format!("1 {} {to} {incarnation} {number} {} {region} {client}", self.now(), face.name());
+        let tag = hmac::sign(key, message(&head, method, uri).as_bytes());
         let value = HeaderValue::try_from(format!("{head} {}", hex::encode(tag)));
         headers.insert(RELAY, value.map_err(|_| Error::internal("a client cannot be told of to another node"))?);
         Ok(())
     }
 
-    /// What another node says of a request that it passed on; `None` when no other node did.
-    pub fn open(&self, headers: &HeaderMap, method: &Method, uri: &Uri) -> Option<Passed> {
+    /// What another node says of a request that it passed on to this one. It is taken once.
+    pub fn open(&self, headers: &HeaderMap, method: &Method, uri: &Uri) -> std::result::Result<Passed, Refusal> {
+        let (passed, to, number) = self.read(headers, method, uri).ok_or(Refusal::Stranger)?;
+        let is_meant = to == ANYONE || to == self.0.incarnation;
+        let is_taken = is_meant && self.0.seen.lock().is_first(&passed.from, number, self.now(), 2 * SKEW_MAX_SECS);
+        if is_taken { Ok(passed) } else { Err(Refusal::Astray) }
+    }
+
+    fn read<'a>(&self, headers: &'a HeaderMap, method: &Method, uri: &Uri) -> Option<(Passed, &'a str, u64)> {
         let (head, tag) = headers.get(RELAY)?.to_str().ok()?.rsplit_once(' ')?;
-        hmac::verify(&self.key, message(head, method, uri).as_bytes(), &hex::decode(tag).ok()?).ok()?;
+        hmac::verify(&self.0.key, message(head, method, uri).as_bytes(), &hex::decode(tag).ok()?).ok()?;
         let mut words = head.split(' ');
-        let (version, secs, face, client) = (words.next()?, words.next()?, words.next()?, words.next()?);
+        let mut word = || words.next();
+        let (version, secs, to, from, number) = (word()?, word()?, word()?, word()?, word()?.parse().ok()?);
+        let (face, region, client) = (Face::parse(word()?)?, word()?, word()?.to_owned());
         let age = self.now().checked_sub(secs.parse().ok()?)?;
         let is_fresh = (-SKEW_MAX_SECS..=SKEW_MAX_SECS).contains(&age);
         (version == "1" && is_fresh).then_some(())?;
-        Some(Passed { face: Face::parse(face)?, client: client.to_owned() })
+        let region = (region != ANYONE).then(|| region.to_owned());
+        Some((Passed { from: from.to_owned(), face, region, client }, to, number))
     }
 
     fn now(&self) -> i64 {
-        self.clock.now().as_millis() / 1000
+        self.0.clock.now().as_millis() / 1000
     }
 }
 
@@ -119,25 +176,75 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
     use umbra_core::{ManualClock, Timestamp};
 
-    use super::{Door, Face, Passed, RELAY};
+    use super::{Door, Face, Passed, RELAY, Refusal};
+
+    const CLIENT: &str = "10.0.0.1,1.3,X";
+
+    struct Doors {
+        clock: Arc<ManualClock>,
+        ours: Door,
+        theirs: Door,
+    }
+
+    fn doors() -> Doors {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000_000)));
+        let door = |incarnation: &str, region: &str| Door::new(&[1; 32], clock.clone(), incarnation, Some(region.to_owned()));
+        Doors { ours: door("ours-1", "fra"), theirs: door("theirs-1", "iad"), clock }
+    }
+
+    fn marked(door: &Door, to: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        door.mark(&mut headers, (&Method::GET, &uri()), to, Face::Websites, CLIENT).unwrap();
+        headers
+    }
+
+    fn uri() -> Uri {
+        Uri::from_static("/bucket/key?acl")
+    }
 
     #[test]
     fn a_request_of_another_node_is_known() {
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000)));
-        let (door, stranger) = (Door::new(&[1; 32], clock.clone()), Door::new(&[2; 32], clock.clone()));
-        let passed = Passed { face: Face::Websites, client: "10.0.0.1,1.3,X".to_owned() };
-        let uri = Uri::from_static("/bucket/key?acl");
-        let mut headers = HeaderMap::new();
-        assert_eq!(door.open(&headers, &Method::GET, &uri), None);
-        door.mark(&mut headers, &Method::GET, &uri, &passed).unwrap();
-        assert_eq!(door.open(&headers, &Method::GET, &uri), Some(passed.clone()));
-        assert_eq!(stranger.open(&headers, &Method::GET, &uri), None);
-        assert_eq!(door.open(&headers, &Method::PUT, &uri), None);
-        assert_eq!(door.open(&headers, &Method::GET, &Uri::from_static("/bucket/key")), None);
-        let forged = headers[&RELAY].to_str().unwrap().replace("10.0.0.1", "10.0.0.2");
-        let forged = HeaderMap::from_iter([(RELAY, HeaderValue::try_from(forged).unwrap())]);
-        assert_eq!(door.open(&forged, &Method::GET, &uri), None);
+        let Doors { clock, ours, theirs } = doors();
+        let stranger = Door::new(&[2; 32], clock.clone(), "ours-1", None);
+        assert_eq!(ours.open(&HeaderMap::new(), &Method::GET, &uri()), Err(Refusal::Stranger));
+        let headers = marked(&theirs, Some("ours-1"));
+        let refused = |door: &Door, headers: &HeaderMap, method, uri| {
+            assert_eq!(door.open(headers, &method, &uri), Err(Refusal::Stranger), "{headers:?} {method} {uri}");
+        };
+        refused(&stranger, &headers, Method::GET, uri());
+        refused(&ours, &headers, Method::PUT, uri());
+        refused(&ours, &headers, Method::GET, Uri::from_static("/bucket/key"));
+        for (word, forged) in [("10.0.0.1", "10.0.0.2"), ("iad", "fra"), ("websites", "admin"), (" 1 websites", " 2 websites")] {
+            let forged = headers[&RELAY].to_str().unwrap().replace(word, forged);
+            refused(&ours, &HeaderMap::from_iter([(RELAY, HeaderValue::try_from(forged).unwrap())]), Method::GET, uri());
+        }
+        let expected =
+            Passed { from: "theirs-1".to_owned(), face: Face::Websites, region: Some("iad".to_owned()), client: CLIENT.to_owned() };
+        assert_eq!(ours.open(&headers, &Method::GET, &uri()), Ok(expected));
+        let headers = marked(&theirs, Some("ours-1"));
         clock.advance(Duration::from_secs(301));
-        assert_eq!(door.open(&headers, &Method::GET, &uri), None, "it is old");
+        refused(&ours, &headers, Method::GET, uri());
+    }
+
+    #[test]
+    fn a_request_is_taken_once_by_whom_it_is_for() {
+        let Doors { clock, ours, theirs } = doors();
+        let (headers, later) = (marked(&theirs, Some("ours-1")), marked(&theirs, Some("ours-1")));
+        let restarted = Door::new(&[1; 32], clock, "ours-2", None);
+        assert_eq!(restarted.open(&headers, &Method::GET, &uri()), Err(Refusal::Astray), "it is not for this life");
+        assert!(ours.open(&later, &Method::GET, &uri()).is_ok() && ours.open(&headers, &Method::GET, &uri()).is_ok());
+        for headers in [&headers, &later] {
+            assert_eq!(ours.open(headers, &Method::GET, &uri()), Err(Refusal::Astray), "it came before");
+        }
+        let anyone = marked(&theirs, None);
+        assert!(ours.open(&anyone, &Method::GET, &uri()).is_ok() && restarted.open(&anyone, &Method::GET, &uri()).is_ok());
+        assert_eq!(ours.open(&anyone, &Method::GET, &uri()), Err(Refusal::Astray));
+    }
+
+    #[test]
+    fn a_store_without_regions_names_none() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
+        let [ours, theirs] = ["ours-1", "theirs-1"].map(|incarnation| Door::new(&[1; 32], clock.clone(), incarnation, None));
+        assert_eq!(ours.open(&marked(&theirs, Some("ours-1")), &Method::GET, &uri()).unwrap().region, None);
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use umbra_core::{Clock, Error, ErrorKind, Result};
-use umbra_meta::{Batch, Declaration, Expect, Neighbours, Partition, Revision, SharedMetaStore, key::root};
+use umbra_meta::{Batch, Declaration, Expect, Neighbours, Partition, Revision, SharedMetaStore, is_fenced, key::root};
 
 use self::beat::Look;
 use crate::{
@@ -104,8 +104,13 @@ pub enum Leader {
     Nobody,
     /// This node.
     Us,
-    /// The node at this address.
-    At(String),
+    /// Another node.
+    At {
+        /// Where it is reached.
+        url: String,
+        /// This life of it.
+        incarnation: String,
+    },
 }
 
 /// Heartbeats that a node may miss before nobody is to be sent to it.
@@ -218,8 +223,10 @@ impl Node {
         let beating = async {
             loop {
                 sleep(self.settings.heartbeat).await;
-                if let Err(error) = self.beat().await {
-                    tracing::warn!(%error, "this node cannot tell the others that it lives");
+                match self.beat().await {
+                    Ok(()) => {}
+                    Err(error) if is_fenced(&error) => self.take_for_dead(),
+                    Err(error) => tracing::warn!(%error, "this node cannot tell the others that it lives"),
                 }
             }
         };

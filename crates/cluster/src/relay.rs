@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Door, Face, Leader, Passed};
+use crate::{Door, Face, Leader};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -95,8 +95,8 @@ impl Relay {
 
     /// Has the node that leads answer `request`. While there is none, or it cannot be reached, waits for one to come.
     ///
-    /// A request of which nothing was sent is sent again; one without a body, to read, also when its answer got lost.
-    pub async fn pass<B>(&self, request: Request<B>, passed: &Passed) -> Result<Response<Incoming>, RelayError>
+    /// `face` is where it came in, `client` what this node says of its client. A request of which nothing was sent is sent again; one without a body, to read, also when its answer got lost.
+    pub async fn pass<B>(&self, request: Request<B>, face: Face, client: &str) -> Result<Response<Incoming>, RelayError>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
@@ -106,19 +106,19 @@ impl Relay {
         let slot: Slot = Arc::new(Mutex::new(Some(Box::pin(Plain(Box::pin(body))))));
         let until = Instant::now() + PATIENCE;
         loop {
-            let url = self.await_leader(until).await?;
+            let (url, incarnation) = self.await_leader(until).await?;
             let mut onward = Request::new(Sent::of(&slot).ok_or_else(|| RelayError::Lost("its body was sent".to_owned()))?);
             (*onward.method_mut(), *onward.headers_mut()) = (head.method.clone(), head.headers.clone());
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             let uri = format!("{url}{target}").parse::<Uri>();
             *onward.uri_mut() = uri.map_err(|error| RelayError::Lost(format!("its address makes no sense: {error}")))?;
             drop_of_the_connection(onward.headers_mut(), has_body);
-            let marked = self.door.mark(onward.headers_mut(), &head.method, &head.uri, passed);
+            let marked = self.door.mark(onward.headers_mut(), (&head.method, &head.uri), Some(&incarnation), face, client);
             marked.map_err(|error| RelayError::Lost(error.to_string()))?;
             let answered = tokio::select! {
                 answered = self.client.request(onward) => answered.map_err(|error| (error.is_connect(), told(&error))),
                 // One that stands still would never say so.
-                () = self.followed(&url) => Err((false, "another node leads meanwhile".to_owned())),
+                () = self.followed(&incarnation) => Err((false, "another node leads meanwhile".to_owned())),
             };
             match answered {
                 Ok(mut answer) => {
@@ -143,8 +143,7 @@ impl Relay {
         let uri = format!("{url}{path}").parse::<Uri>().map_err(|error| lost(error.to_string()))?;
         let nothing: BoxBody = Box::pin(Plain(Box::pin(String::new())));
         let mut request = Request::new(Sent::of(&Arc::new(Mutex::new(Some(nothing)))).ok_or_else(|| lost("it has no body".to_owned()))?);
-        let passed = Passed { face: Face::Node, client: "-".to_owned() };
-        let marked = self.door.mark(request.headers_mut(), &Method::GET, &uri, &passed);
+        let marked = self.door.mark(request.headers_mut(), (&Method::GET, &uri), None, Face::Node, "-");
         marked.map_err(|error| lost(error.to_string()))?;
         *request.uri_mut() = uri;
         let asked = async {
@@ -157,11 +156,11 @@ impl Relay {
         timeout(ASK_MAX, asked).await.unwrap_or_else(|_| Err(lost("no answer in time".to_owned())))
     }
 
-    /// Waits until another node leads than the one at `url`.
-    async fn followed(&self, url: &str) {
+    /// Waits until another node leads than `former`, or another life of it.
+    async fn followed(&self, former: &str) {
         let mut leader = self.leader.clone();
         let is_other = |leader: &Leader| match leader {
-            Leader::At(now) => now != url,
+            Leader::At { incarnation, .. } => incarnation != former,
             Leader::Us => true,
             Leader::Nobody => false,
         };
@@ -171,12 +170,12 @@ impl Relay {
         }
     }
 
-    /// Where the node is that leads.
-    async fn await_leader(&self, until: Instant) -> Result<String, RelayError> {
+    /// Where the node is that leads, and which life of it that is.
+    async fn await_leader(&self, until: Instant) -> Result<(String, String), RelayError> {
         let mut leader = self.leader.clone();
         let known = timeout(until.saturating_duration_since(Instant::now()), leader.wait_for(|leader| *leader != Leader::Nobody)).await;
         match known.map(|known| known.map(|leader| leader.clone())) {
-            Ok(Ok(Leader::At(url))) => Ok(url),
+            Ok(Ok(Leader::At { url, incarnation })) => Ok((url, incarnation)),
             Ok(Ok(Leader::Us)) => Err(RelayError::Ours),
             _ => Err(RelayError::NoLeader),
         }

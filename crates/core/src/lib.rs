@@ -40,7 +40,7 @@ pub use object_meta::{ObjectInfo, PartInfo, ReadSource, SystemHeaders, Tags, Use
 pub use precondition::{Found, Matches, Preconditions, check_delete, check_read, check_write};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use region::{Geography, Region};
-pub use request::RequestContext;
+pub use request::{Elsewhere, RequestContext};
 pub use shadow_settings::{HydratePolicy, SealedSecret, ShadowSettings};
 pub use upload::{PartNumber, UploadId};
 pub use version_id::{MarkerFound, VersionId};

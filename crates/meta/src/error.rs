@@ -21,6 +21,9 @@ pub enum Error {
     /// The engine cannot answer now. For a commit: nothing was written.
     #[error("the metadata store is unavailable: {0}")]
     Unavailable(String),
+    /// The others that share the database took this process for dead: it is kept out of it for good, and has to be started again.
+    #[error("this server was taken for dead by the others on its metadata database; it has to be started again")]
+    Fenced,
     /// A commit failed in a way that does not tell whether it was written, now or after a restart: whatever it names must be kept.
     #[error("the outcome of a commit is not known: {0}")]
     Unknown(String),
@@ -47,7 +50,7 @@ impl Error {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Conflict { .. } => ErrorKind::Conflict,
-            Self::Unavailable(_) | Self::Unknown(_) => ErrorKind::Unavailable,
+            Self::Unavailable(_) | Self::Fenced | Self::Unknown(_) => ErrorKind::Unavailable,
             Self::Full(_) => ErrorKind::DiskFull,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
         }
@@ -56,9 +59,18 @@ impl Error {
 
 /// Whether `error` comes from a commit that may have been written all the same.
 pub fn is_outcome_unknown(error: &umbra_core::Error) -> bool {
+    is_because(error, |cause| matches!(cause, Error::Unknown(_)))
+}
+
+/// Whether `error` says that this process was taken for dead by those that it shares the database with.
+pub fn is_fenced(error: &umbra_core::Error) -> bool {
+    is_because(error, |cause| matches!(cause, Error::Fenced))
+}
+
+fn is_because(error: &umbra_core::Error, is_it: impl Fn(&Error) -> bool) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if matches!(error.downcast_ref(), Some(Error::Unknown(_))) {
+        if error.downcast_ref().is_some_and(&is_it) {
             return true;
         }
         cause = error.source();
@@ -70,7 +82,7 @@ impl From<Error> for umbra_core::Error {
     fn from(error: Error) -> Self {
         let message = match &error {
             Error::Conflict { .. } => "a conflicting operation is in progress; please try again",
-            Error::Unavailable(_) | Error::Unknown(_) => "metadata storage cannot answer now; please try again",
+            Error::Unavailable(_) | Error::Fenced | Error::Unknown(_) => "metadata storage cannot answer now; please try again",
             Error::Full(_) => "there is not enough free space",
             Error::Corrupt { .. } => "stored metadata is damaged",
         };

@@ -20,7 +20,7 @@ mod sums;
 pub use batch::{Batch, Check, Expect, Write};
 pub use counter::{counter_head, counter_value};
 pub use dump::{DumpReader, DumpWriter};
-pub use error::{Error, Result, is_outcome_unknown};
+pub use error::{Error, Result, is_fenced, is_outcome_unknown};
 #[cfg(feature = "testing")]
 pub use failing::{CommitFault, FailingMetaStore};
 pub use memory::MemoryMetaStore;

@@ -131,9 +131,14 @@ impl Neighbours {
     }
 
     /// What a commit has to wait for that is stored `now`.
+    ///
+    /// A node that has no replica, in a region where none was seen, waits for nothing also when it has not looked for long: all nodes of a region are
+    /// to have one or none.
     pub(crate) fn duty(&self, now: Instant) -> Duty {
-        match &self.state.lock().look {
+        let state = self.state.lock();
+        match &state.look {
             None => Duty::Nothing,
+            Some(look) if state.own.is_none() && look.near.is_empty() => Duty::Nothing,
             Some(look) if now.saturating_duration_since(look.began) >= DECLARED_AHEAD => Duty::Time,
             Some(look) => match look.near[..] {
                 [] => Duty::Nothing,
@@ -141,6 +146,11 @@ impl Neighbours {
                 _ => Duty::Time,
             },
         }
+    }
+
+    /// The servers that are read in this region, by the last look.
+    pub(crate) fn servers(&self) -> Vec<i64> {
+        self.state.lock().look.as_ref().map(|look| look.near.clone()).unwrap_or_default()
     }
 
     /// Whether this node may read `server` at `now`, by what it learned from `checked` on.

@@ -16,7 +16,7 @@ use s3s::{
     S3Error, S3ErrorCode, S3Request, S3Result,
     access::{S3Access, S3AccessContext},
 };
-use umbra_core::{BucketName, Entity, Error, ErrorKind, Fault, ObjectKey, Permission, RequestContext};
+use umbra_core::{BucketName, Entity, Error, ErrorKind, Fault, ObjectKey, Permission, Region, RequestContext};
 use umbra_store::{AccessKey, Action, Bucket, Catalog, GetOptions};
 
 pub(crate) use self::{
@@ -33,6 +33,20 @@ use crate::{
 };
 
 use self::needs::ByAcl;
+
+/// The region where a request came in that was passed on from another.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TakenIn(pub(crate) Option<Region>);
+
+impl TakenIn {
+    /// A bucket as the request sees it.
+    pub(crate) fn bucket(&self, bucket: Arc<Bucket>) -> Arc<Bucket> {
+        match &self.0 {
+            None => bucket,
+            taken_in => Arc::new(Bucket { taken_in: taken_in.clone(), ..(*bucket).clone() }),
+        }
+    }
+}
 
 /// The access check.
 #[derive(Debug)]
@@ -81,6 +95,7 @@ impl Gate {
         let extensions = cx.extensions_mut();
         let verified = extensions.get::<Verified>().map(|verified| verified.key.clone());
         let progress = extensions.get::<Arc<Progress>>().cloned().unwrap_or_default();
+        let taken_in = extensions.get::<TakenIn>().cloned().unwrap_or_default();
         let (request, way) = (extensions.get::<RequestContext>().cloned().unwrap_or_default(), Way::of(extensions));
         let name = cx.s3_op().name();
         let in_bucket = needs::is_in_bucket(name).ok_or(S3ErrorCode::NotImplemented)?;
@@ -97,7 +112,7 @@ impl Gate {
             return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message).into());
         }
         let bucket = match cx.s3_path().get_bucket_name() {
-            Some(name) if in_bucket => Some(judge.catalog.bucket(&BucketName::parse(name)?).await?),
+            Some(name) if in_bucket => Some(taken_in.bucket(judge.catalog.bucket(&BucketName::parse(name)?).await?)),
             _ => None,
         };
         let mut call = Call { cx: request, key, bucket, hides_absence: false, by_object: Vec::new(), progress };

@@ -9,13 +9,13 @@ use prometheus_client::registry::Registry;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio_util::sync::CancellationToken;
 use umbra_cluster::{Face, IsPassed, Passed, Relay};
-use umbra_core::{Clock, Random, Result};
+use umbra_core::{Clock, Random, Region, Result};
 use umbra_shadow::Shadow;
 use umbra_store::Catalog;
 
 use crate::{
     S3Settings,
-    access::{Gate, Judge, Peer},
+    access::{Gate, Judge, Peer, TakenIn},
     access_log::{AccessLog, AccessLogDelivery},
     auth::Keys,
     host::Hosts,
@@ -88,6 +88,7 @@ impl S3Front {
         };
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(IsPassed);
+        request.extensions_mut().insert(TakenIn(passed.region.as_deref().and_then(|region| Region::parse(region).ok())));
         let scheme = if peer.tls.is_some() { Scheme::Https } else { Scheme::Http };
         match passed.face {
             Face::Websites => self.websites.answer(&self.layer, scheme, request).await,

@@ -32,11 +32,11 @@ use http::{
 };
 use s3s::{Body, S3Error, S3ErrorCode, S3Result, StdError, service::S3Service};
 use umbra_cluster::{Face, Relay};
-use umbra_core::{BucketName, Random, RequestContext};
+use umbra_core::{BucketName, Elsewhere, Random, RequestContext};
 use umbra_store::{Catalog, CorsRule};
 
 pub(crate) use self::{
-    elsewhere::NOT_LEADING,
+    elsewhere::{NOT_LEADING, Whose},
     finish::{Ids, Status, Style, complete, told},
     progress::{Progress, Stage},
     query::{Shape, names as query_names},
@@ -143,9 +143,28 @@ impl Layer {
         if let Some(answer) = self.send_nearer(&request, &place, begun).await {
             return answer;
         }
-        if let Some(relay) = self.elsewhere(&request, &place).await {
-            return self.pass(relay, Face::S3, request).await;
+        match self.whose(&request, &place).await {
+            Whose::Ours => self.answer_here((scheme, begun), &place, request, Elsewhere::default()).await,
+            Whose::Leaders(relay) => self.pass(relay, Face::S3, request).await,
+            Whose::OursIfAlone(relay) => {
+                let (again, elsewhere) = (elsewhere::again(&request), Elsewhere::watched());
+                let answer = self.answer_here((scheme, begun), &place, request, elsewhere.clone()).await;
+                if elsewhere.is_said() { self.pass(relay, Face::S3, again).await } else { answer }
+            }
         }
+    }
+
+    /// Answers a request that is for this node. If it turns out to be `elsewhere`, which is said there, the answer counts for nothing.
+    async fn answer_here<B>(
+        &self,
+        (scheme, begun): (Scheme, Instant),
+        place: &Place,
+        request: Request<B>,
+        elsewhere: Elsewhere,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Sync + Unpin + 'static,
+    {
         let ids = self.ids();
         let resource = request.uri().path().to_owned();
         let entry = Entry::begin(&self.log, place.asked(), &request, begun).await;
@@ -158,7 +177,7 @@ impl Layer {
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, ());
         let crossing = request.headers().contains_key(ORIGIN).then(|| (request.method().clone(), request.headers().clone()));
-        let (admitted, checks) = match self.admit(&request, &place, &ids.request) {
+        let (admitted, checks) = match self.admit(&request, place, &ids.request, &elsewhere) {
             Ok((admitted, checks)) => (Ok(admitted), checks),
             Err(error) => (Err(error), Checks { is_awaited: request.headers().contains_key(EXPECT), ..Checks::default() }),
         };
@@ -174,18 +193,22 @@ impl Layer {
         let response = match admitted {
             Ok(_) if request.method() == Method::OPTIONS => {
                 drop(body);
-                let answer = cors::preflight(&self.cors_rules(&place).await, request.headers());
+                let answer = cors::preflight(&self.cors_rules(place).await, request.headers());
                 answer.or_else(|error| error.to_http_response())
             }
-            Ok(admitted) => self.forward(scheme, &place, request.map(|()| body), admitted, &progress).await,
+            Ok(admitted) => self.forward(scheme, place, request.map(|()| body), admitted, &progress).await,
             Err(error) => {
                 drop(body);
                 error.to_http_response()
             }
         };
-        let mut response = complete(response.unwrap_or_else(|error| last_resort(&error)), &ids, &resource, style);
+        let response = response.unwrap_or_else(|error| last_resort(&error));
+        if elsewhere.is_said() {
+            return response;
+        }
+        let mut response = complete(response, &ids, &resource, style);
         if let Some((method, headers)) = crossing.filter(|(method, _)| *method != Method::OPTIONS) {
-            cors::expose(&self.cors_rules(&place).await, &headers, method.as_str(), response.headers_mut());
+            cors::expose(&self.cors_rules(place).await, &headers, method.as_str(), response.headers_mut());
         }
         if progress.ends_connection() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -236,7 +259,7 @@ impl Layer {
     }
 
     /// What goes on with a request that may pass, and what to check of its body.
-    fn admit(&self, request: &Request<()>, place: &Place, id: &str) -> S3Result<(Admitted, Checks)> {
+    fn admit(&self, request: &Request<()>, place: &Place, id: &str, elsewhere: &Elsewhere) -> S3Result<(Admitted, Checks)> {
         let shape = place.shape;
         guard::check(request, shape)?;
         region::check(request, &self.region)?;
@@ -256,8 +279,8 @@ impl Layer {
             chunks: is_chunked.then(Chunks::new),
             is_awaited: headers.contains_key(EXPECT),
         };
-        let reads_nearby = extensions::reads_nearby(method, headers);
-        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)?, reads_nearby };
+        let (reads_nearby, elsewhere) = (extensions::reads_nearby(method, headers), elsewhere.clone());
+        let cx = RequestContext { request_id: id.to_owned(), shadow_path: shadow_path(headers)?, elsewhere, reads_nearby };
         Ok((Admitted { cx, operation }, checks))
     }
 

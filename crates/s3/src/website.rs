@@ -19,7 +19,7 @@ use percent_encoding::percent_decode_str;
 use s3s::Body;
 use umbra_client::encode_path;
 use umbra_cluster::Face;
-use umbra_core::{BucketName, Entity, ErrorKind, RequestContext};
+use umbra_core::{BucketName, Elsewhere, Entity, ErrorKind, RequestContext};
 use umbra_store::{Bucket, Website};
 
 use self::{
@@ -27,11 +27,11 @@ use self::{
     routing::{Redirect, Visit},
 };
 use crate::{
-    access::Peer,
+    access::{Peer, TakenIn},
     access_log::{Answered, Asked, Entry},
     cors,
     error::Failure,
-    layer::{Ids, Layer, Progress, Scheme, Shape, Style, complete, last_resort},
+    layer::{Ids, Layer, Progress, Scheme, Shape, Style, Whose, complete, last_resort},
 };
 
 /// What a reader says that changes what is read.
@@ -55,20 +55,27 @@ impl Websites {
         let request = Request::from_parts(head, ());
         let bucket = self.bucket(layer, request.headers()).await;
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-        if let Some(relay) = layer.relay_for(&request, bucket.as_deref().ok()).filter(|_| is_read) {
-            return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await;
-        }
+        let whose = if is_read { layer.whose_page(&request, bucket.as_deref().ok()).await } else { Whose::Ours };
+        let (relay, elsewhere) = match whose {
+            Whose::Ours => (None, Elsewhere::default()),
+            Whose::OursIfAlone(relay) => (Some(relay), Elsewhere::watched()),
+            Whose::Leaders(relay) => return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await,
+        };
         let name = bucket.as_ref().ok().map(|bucket| bucket.name.as_str());
         let asked = Asked { bucket: name, is_in_host: true, shape: Shape::Object, family: Some("WEBSITE") };
         let entry = Entry::begin(layer.log(), asked, &request, begun).await;
         let progress = Arc::new(Progress::default());
         let (rules, answer) = match bucket {
             Ok(bucket) => {
-                let reading = Reading { layer, scheme, request: &request, bucket: &bucket, progress: &progress, ids: &ids };
+                let reading =
+                    Reading { layer, scheme, request: &request, bucket: &bucket, progress: &progress, ids: &ids, elsewhere: &elsewhere };
                 (bucket.settings.extras.cors.clone(), reading.answer().await)
             }
             Err(fault) => (Vec::new(), Answer::fault(fault, &ids)),
         };
+        if let Some(relay) = relay.filter(|_| elsewhere.is_said()) {
+            return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await;
+        }
         let style = Style { is_head: request.method() == Method::HEAD, ..Style::default() };
         let mut response = complete(answer.response, &ids, request.uri().path(), style);
         cors::expose(&rules, request.headers(), request.method().as_str(), response.headers_mut());
@@ -116,6 +123,7 @@ struct Reading<'a> {
     bucket: &'a Bucket,
     progress: &'a Arc<Progress>,
     ids: &'a Ids<'a>,
+    elsewhere: &'a Elsewhere,
 }
 
 impl Reading<'_> {
@@ -199,10 +207,16 @@ impl Reading<'_> {
             inner.headers_mut().extend(self.request.headers().get(name).map(|value| (name.clone(), value.clone())));
         }
         let extensions = inner.extensions_mut();
-        extensions.insert(RequestContext { request_id: self.ids.request.clone(), reads_nearby: true, ..RequestContext::default() });
+        extensions.insert(RequestContext {
+            request_id: self.ids.request.clone(),
+            elsewhere: self.elsewhere.clone(),
+            reads_nearby: true,
+            ..RequestContext::default()
+        });
         extensions.insert(self.scheme);
         extensions.insert(Arc::clone(self.progress));
         self.request.extensions().get::<Peer>().map(|peer| extensions.insert(*peer));
+        self.request.extensions().get::<TakenIn>().map(|taken_in| extensions.insert(taken_in.clone()));
         self.layer.ask(inner).await.unwrap_or_else(failed)
     }
 }

@@ -106,6 +106,11 @@ impl DataDir {
         Ok(node)
     }
 
+    /// Whether the server of the directory `path` keeps its metadata in a database, as far as it has ever been there.
+    pub(crate) fn has_database_in(path: &Path) -> bool {
+        path.join("node").exists() && !Self::metadata_in(path).exists()
+    }
+
     /// The file of the metadata.
     pub(crate) fn metadata(&self) -> PathBuf {
         Self::metadata_in(&self.path)
@@ -133,30 +138,38 @@ impl DataDir {
 
     /// Holds that the contents of this directory's metadata are at `place`, if they are anywhere. Elsewhere none of them would be found.
     pub(crate) fn check_contents(&self, place: &str) -> Result<(), DataDirError> {
-        let path = self.contents();
+        Self::check_contents_in(&self.path, place)
+    }
+
+    /// The same of the directory `dir`, which another process may hold.
+    pub(crate) fn check_contents_in(dir: &Path, place: &str) -> Result<(), DataDirError> {
+        let path = dir.join("contents");
         let found = match fs::read_to_string(&path) {
             Ok(found) => found.trim().to_owned(),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::Read(path, error).into()),
             // Before places were remembered there was one.
-            Err(_) if self.blobs().join("lock").exists() => "disk".to_owned(),
+            Err(_) if Self::blobs_in(dir).join("lock").exists() => "disk".to_owned(),
             Err(_) => return Ok(()),
         };
-        if found == place { Ok(()) } else { Err(DataDirError::Elsewhere { dir: self.path.clone(), found, place: place.to_owned() }) }
+        if found == place { Ok(()) } else { Err(DataDirError::Elsewhere { dir: dir.to_owned(), found, place: place.to_owned() }) }
     }
 
     /// Remembers that the contents are at `place`.
     pub(crate) fn claim_contents(&self, place: &str) -> Result<(), DataDirError> {
-        let path = self.contents();
+        let path = self.path.join("contents");
         if path.exists() { Ok(()) } else { Ok(private_file::create(&path, format!("{place}\n").as_bytes())?) }
-    }
-
-    fn contents(&self) -> PathBuf {
-        self.path.join("contents")
     }
 
     /// The file of the key-encryption key.
     pub(crate) fn secret_key(&self) -> PathBuf {
         self.path.join("secret.key")
+    }
+
+    /// Takes away the key-encryption key of a store that was never begun with it.
+    pub(crate) fn forget_secret_key(&self) {
+        if let Err(error) = fs::remove_file(self.secret_key()) {
+            tracing::warn!(file = %self.secret_key().display(), %error, "a key that nothing is encrypted with cannot be removed");
+        }
     }
 }
 

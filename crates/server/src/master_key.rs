@@ -36,14 +36,23 @@ pub(crate) enum MasterKeyError {
     Lost(PathBuf),
 }
 
+/// The key-encryption key of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct MasterKey {
+    pub(crate) key: [u8; 32],
+    /// Whether it was made just now.
+    pub(crate) is_new: bool,
+}
+
 /// The key from the environment or from `file`, else from the data directory; made there at the first start.
-pub(crate) fn obtain(dir: &DataDir, file: &Path, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
-    let given = env::var(VARIABLE).ok().filter(|value| !value.is_empty());
+pub(crate) fn obtain(dir: &DataDir, file: &Path, random: &dyn Random) -> Result<MasterKey, MasterKeyError> {
+    let given = |key| MasterKey { key, is_new: false };
+    let variable = env::var(VARIABLE).ok().filter(|value| !value.is_empty());
     if !file.as_os_str().is_empty() {
-        return if given.is_some() { Err(MasterKeyError::Twice) } else { named(file) };
+        return if variable.is_some() { Err(MasterKeyError::Twice) } else { named(file).map(given) };
     }
-    if let Some(given) = given {
-        return parse(given.as_bytes()).ok_or_else(|| MasterKeyError::Form(VARIABLE.to_owned()));
+    if let Some(variable) = variable {
+        return parse(variable.as_bytes()).map(given).ok_or_else(|| MasterKeyError::Form(VARIABLE.to_owned()));
     }
     kept(dir, random)
 }
@@ -53,17 +62,18 @@ fn named(file: &Path) -> Result<[u8; 32], MasterKeyError> {
     parse(&bytes).ok_or_else(|| MasterKeyError::Form(file.display().to_string()))
 }
 
-fn kept(dir: &DataDir, random: &dyn Random) -> Result<[u8; 32], MasterKeyError> {
+fn kept(dir: &DataDir, random: &dyn Random) -> Result<MasterKey, MasterKeyError> {
     let path = dir.secret_key();
     if let Some(bytes) = private_file::read(&path)? {
-        return parse(&bytes).ok_or_else(|| MasterKeyError::Form(path.display().to_string()));
+        let key = parse(&bytes).ok_or_else(|| MasterKeyError::Form(path.display().to_string()))?;
+        return Ok(MasterKey { key, is_new: false });
     }
     if dir.metadata().exists() {
         return Err(MasterKeyError::Lost(path));
     }
     let key = random.array::<32>();
     private_file::create(&path, format!("{}\n", hex::encode(key)).as_bytes())?;
-    Ok(key)
+    Ok(MasterKey { key, is_new: true })
 }
 
 fn parse(text: &[u8]) -> Option<[u8; 32]> {
@@ -84,8 +94,8 @@ mod tests {
     fn the_key_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let dir = DataDir::open(dir.path()).unwrap();
-        let key = kept(&dir, &SystemRandom).unwrap();
-        assert_eq!(kept(&dir, &SystemRandom).unwrap(), key);
+        let (made, again) = (kept(&dir, &SystemRandom).unwrap(), kept(&dir, &SystemRandom).unwrap());
+        assert_eq!((again.key, made.is_new, again.is_new), (made.key, true, false));
         assert_eq!(fs::metadata(dir.secret_key()).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(dir.secret_key(), fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(kept(&dir, &SystemRandom), Err(MasterKeyError::File(_))));

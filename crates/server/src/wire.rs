@@ -28,7 +28,9 @@ use parts::Parts;
 
 use crate::{
     data_dir::DataDir,
-    kms_keys, listen, master_key, region_map,
+    kms_keys, listen,
+    master_key::{self, MasterKey},
+    region_map,
     reload::Reload,
     root_key::{self, Origin, RootKey},
     settings::Settings,
@@ -71,24 +73,27 @@ impl Server {
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let region_map = region_map::read(settings)?;
         let data_dir = DataDir::open(&settings.data_dir)?;
-        let kek = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
+        let MasterKey { key: kek, is_new } = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
         // Taken before the stores are opened: that may take a while, and a port that is taken should be told at once.
         let listeners = Listeners::bind(settings).await?;
         let websites = listeners.websites.as_ref().map(|listener| url(listener, tls.is_some())).transpose()?;
-        let endpoint = match settings.public_url.as_str() {
-            "" => url(&listeners.s3, tls.is_some())?,
-            given => given.trim_end_matches('/').to_owned(),
-        };
+        let endpoint = endpoint(settings, &listeners, tls.is_some())?;
         let admin = url(&listeners.admin, tls.is_some())?;
 
-        let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await?;
+        let parts = Parts::open(&data_dir, settings, kek, kms_keys, policy).await.inspect_err(|error| {
+            // The store has another: this one was made in vain.
+            if is_new && matches!(error, StartError::OtherMasterKey(_)) {
+                data_dir.forget_secret_key();
+            }
+        })?;
         let mut company = parts.join(&data_dir, settings, listeners.nodes.as_ref(), &kek).await?;
         match &company {
             None => parts.duties.begin(&root_key).await?,
             Some(company) => {
                 company.take_part(Arc::clone(&parts.duties), &mut root_key, &root_key_origin, parts.catalog.as_ref()).await?;
+                parts.shadow.serve_beside();
             }
         }
         let relay = company.as_ref().map(|company| company.relay.clone());
@@ -134,6 +139,13 @@ impl Server {
             admin_task,
             _data_dir: data_dir,
         })
+    }
+
+    /// Where the other nodes reach this one, if they do, whether it leads, and how many others there are; nothing where there can be none.
+    pub(crate) fn among_nodes(&self) -> Option<(Option<&str>, bool, usize)> {
+        let company = self.company.as_ref()?;
+        let others = company.node.members().len().saturating_sub(1);
+        Some((company.url.as_deref(), company.node.leads(), others))
     }
 
     /// Stops: no new requests, as long as was set for those under way, then everything behind them in turn.
@@ -192,6 +204,14 @@ async fn bind_if(what: &'static str, address: Option<SocketAddr>) -> Result<Opti
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+}
+
+/// Where clients reach the S3 API.
+fn endpoint(settings: &Settings, listeners: &Listeners, has_tls: bool) -> Result<String, StartError> {
+    match settings.public_url.as_str() {
+        "" => url(&listeners.s3, has_tls),
+        given => Ok(given.trim_end_matches('/').to_owned()),
+    }
 }
 
 /// Where a listener is reached; from this machine when it listens on every address.

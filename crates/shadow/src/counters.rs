@@ -1,9 +1,13 @@
 //! Counts that survive restarts: rows `c/shadow/<generation>/<name>`, added to in the background.
 //!
 //! Counting itself only adds in memory. Every second what has grown is added to the rows of its bucket, in one batch behind the bucket's fence,
-//! and once more when the server stops. A crash forgets what was counted in its last second.
+//! and once more when the server stops. A crash forgets what was counted in its last second. Of several processes that share the store each adds
+//! what it has counted to the same rows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use umbra_core::{BucketName, ErrorKind, Result};
 use umbra_meta::{Batch, Entry, Expect, KeyRange, Partition, Projection, counter_value, is_outcome_unknown, key};
@@ -40,12 +44,18 @@ pub(crate) fn row(generation: u64, name: &str) -> Vec<u8> {
 }
 
 impl Shadow {
-    /// Saves counts until the server stops. What is counted while it stops is saved by [`Shadow::save_counts`] at its end.
-    pub(crate) async fn save_counts_for_ever(&self) {
-        loop {
-            tokio::time::sleep(SAVE_INTERVAL).await;
-            self.save_counts().await;
+    /// Saves counts until the server stops, if that was not begun before. What is counted while it stops is saved by [`Shadow::save_counts`] at its end.
+    pub(crate) fn save_counts_in_the_background(&self) {
+        if self.0.saves.swap(true, Ordering::SeqCst) {
+            return;
         }
+        let shadow = self.clone();
+        self.work(async move {
+            loop {
+                tokio::time::sleep(SAVE_INTERVAL).await;
+                shadow.save_counts().await;
+            }
+        });
     }
 
     /// Saves what every bucket has counted. What cannot be saved now is left for the next time.

@@ -37,6 +37,7 @@ mod ancestor;
 mod arriving;
 mod attach;
 mod backfill;
+mod beside;
 mod both;
 mod cold_parts;
 mod compare;

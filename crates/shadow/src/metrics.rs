@@ -3,7 +3,10 @@
 //! They are put together when they are asked for, from the same counters as the status, so that they too outlive restarts.
 //! However many buckets there are, at most [`BUCKETS_MAX`] of them have series, the first by name; a gauge tells how many there are.
 
-use std::{fmt, sync::atomic::AtomicU64};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -171,7 +174,8 @@ impl Shadow {
     /// Writes the metrics of all shadows. With `by_bucket` false only how many there are: names of buckets are not for everyone.
     pub async fn write_metrics(&self, out: &mut String, by_bucket: bool) -> Result<()> {
         let metrics = Metrics::default();
-        let all = self.0.stats.all();
+        // Whoever keeps the buckets tells of all of them: a sum over several processes must not count twice.
+        let all = if self.0.keeps.load(Ordering::SeqCst) { self.0.stats.all() } else { Vec::new() };
         metrics.buckets.set(i64::try_from(all.len()).unwrap_or(i64::MAX));
         for (name, stats) in all.into_iter().take(if by_bucket { BUCKETS_MAX } else { 0 }) {
             let shown = async {

@@ -66,8 +66,7 @@ impl Shadow {
         }
         let shadow = self.clone();
         self.work(async move { shadow.repair_for_ever().await });
-        let shadow = self.clone();
-        self.work(async move { shadow.save_counts_for_ever().await });
+        self.save_counts_in_the_background();
         let shadow = self.clone();
         self.work(async move { shadow.sweep_for_ever().await });
         Ok(())
@@ -94,7 +93,7 @@ impl Shadow {
     }
 
     /// Runs `worker` until the server stops.
-    fn work(&self, worker: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn work(&self, worker: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.0.stopping.clone();
         self.0.tasks.spawn(async move {
             tokio::select! {

@@ -246,7 +246,8 @@ impl Shadow {
     }
 }
 
-fn interval_of(bucket: &Bucket) -> Option<Duration> {
+/// How old a copy may be before the origin is asked about it, if it ever is.
+pub(crate) fn interval_of(bucket: &Bucket) -> Option<Duration> {
     bucket.settings.shadow.as_ref()?.revalidate
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) job_retry_delay: Duration,
     /// Whether buckets with an origin are kept here.
     pub(crate) keeps: AtomicBool,
+    /// Whether what is counted here is saved in the background.
+    pub(crate) saves: AtomicBool,
     pub(crate) schedule: Schedule,
     pub(crate) revalidations: Revalidations,
     /// Everything that outlives a request: hydrations, writes in progress, repairs.
@@ -114,6 +116,7 @@ impl Shadow {
             jobs: Jobs::new(&settings.node, native.random().array()),
             job_retry_delay: settings.job_retry_delay,
             keeps: AtomicBool::new(!settings.is_shared),
+            saves: AtomicBool::default(),
             users: Arc::default(),
             native,
             origins: Origins::new(origins, catalog.clone()),
@@ -193,7 +196,7 @@ impl Shadow {
     }
 
     /// Counts what of an object is sent, as it is sent.
-    fn counted(&self, bucket: &Bucket, mut object: GetObject) -> GetObject {
+    pub(crate) fn counted(&self, bucket: &Bucket, mut object: GetObject) -> GetObject {
         let (stats, source) = (self.stats(bucket), object.info.source);
         object.body = object.body.map_stream(|stream| {
             stream.inspect_ok(move |chunk| {
@@ -232,6 +235,9 @@ impl fmt::Debug for Shadow {
 #[async_trait]
 impl Objects for Shadow {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
+        if self.is_beside(bucket) {
+            return self.get_beside(cx, bucket, key, options).await;
+        }
         match self.origin_for(bucket, key)? {
             Some(_) if self.is_version_here(bucket, key, options.version).await? => self.native().get(cx, bucket, key, options).await,
             None => self.native().get(cx, bucket, key, options).await,
@@ -259,6 +265,9 @@ impl Objects for Shadow {
     }
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {
+        if self.is_beside(bucket) {
+            return self.head_beside(cx, bucket, key, options).await;
+        }
         match self.origin_for(bucket, key)? {
             Some(_) if self.is_version_here(bucket, key, options.version).await? => self.native().head(cx, bucket, key, options).await,
             None => self.native().head(cx, bucket, key, options).await,
@@ -318,6 +327,9 @@ impl Objects for Shadow {
     }
 
     async fn tags(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<(Tags, VersionId)> {
+        if self.is_beside(bucket) {
+            return self.tags_beside(cx, bucket, key, version).await;
+        }
         let _user = self.user(bucket, Some(key));
         match self.origin_for(bucket, key)? {
             Some(origin) if !self.is_version_here(bucket, key, version).await? => {
@@ -368,6 +380,9 @@ impl Objects for Shadow {
     }
 
     async fn acl(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, version: Option<VersionId>) -> Result<Option<Acl>> {
+        if self.is_beside(bucket) {
+            return self.acl_beside(cx, bucket, key, version).await;
+        }
         let acl = self.native().acl(cx, bucket, key, version).await?;
         // After a write whose end only the origin knows, the ACL here may be another object's.
         let is_of_key = acl.is_some() && !matches!(version, Some(VersionId::Named { .. }));
@@ -463,7 +478,7 @@ impl Objects for Shadow {
 }
 
 /// The error of a node that must not touch a bucket with an origin, because another one keeps it.
-fn kept_elsewhere() -> Error {
+pub(crate) fn kept_elsewhere() -> Error {
     Error::new(ErrorKind::Unavailable, "another node answers for this bucket; please try again")
 }
 

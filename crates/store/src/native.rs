@@ -120,9 +120,12 @@ impl Native {
         }
     }
 
-    /// Has requests that only read find records in `meta`, where that is not the same.
+    /// Has requests that only read find records in `meta`, and copies of contents be looked for there, where that is not the same.
     #[must_use]
     pub fn reading_nearby(self, meta: Option<Arc<dyn MetaStore>>) -> Self {
+        if let (Some(placed), Some(meta)) = (&self.placed, &meta) {
+            placed.look_nearby(Arc::clone(meta));
+        }
         let nearby = meta.map(|meta| Arc::new(NativeParts { meta, ..NativeParts::clone(&self.parts) }));
         Self { nearby, ..self }
     }

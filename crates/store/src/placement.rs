@@ -107,6 +107,8 @@ pub struct PlacedBlobStore {
     shared: Arc<Shared>,
     /// `None`: bytes live in this region, and are copied wherever they are read.
     placement: Option<Placement>,
+    /// Whether what is read goes on to another region.
+    is_for_elsewhere: bool,
 }
 
 struct Shared {
@@ -137,12 +139,23 @@ impl PlacedBlobStore {
         let health = Health::new(topology.regions().iter().cloned());
         let counter = Counter::new(demand);
         let shared = Shared { topology, region, own, engine, others, health, first, index, copier, meta, clock, demand, counter, metrics };
-        Self { shared: Arc::new(shared), placement: None }
+        Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
+    }
+
+    /// Has copies looked for in `meta`, a replica of where they are remembered.
+    pub(crate) fn look_nearby(&self, meta: Arc<dyn MetaStore>) {
+        self.shared.index.look_nearby(meta);
     }
 
     /// The same store, held to a decision on where bytes are.
     pub fn by(&self, placement: Placement) -> Self {
-        Self { shared: Arc::clone(&self.shared), placement: Some(placement) }
+        Self { placement: Some(placement), ..self.clone() }
+    }
+
+    /// The same store, for requests that came in at `region`: what is read for another one leaves no copy here.
+    #[must_use]
+    pub fn for_region(self, region: Option<&Region>) -> Self {
+        Self { is_for_elsewhere: region.is_some_and(|region| *region != self.shared.region), ..self }
     }
 
     /// The regions there are.
@@ -157,7 +170,7 @@ impl PlacedBlobStore {
 
     /// Whether a copy of what is read may be kept in this region.
     fn keeps_copies(&self) -> bool {
-        self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
+        !self.is_for_elsewhere && self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
     }
 }
 
@@ -176,7 +189,7 @@ impl BlobStore for PlacedBlobStore {
     }
 
     async fn read(&self, id: &BlobId, range: ByteRange) -> Result<BoxStream<'static, Result<Bytes>>> {
-        if self.placement.as_ref().is_none_or(Placement::is_everywhere) {
+        if !self.is_for_elsewhere && self.placement.as_ref().is_none_or(Placement::is_everywhere) {
             self.shared.count_read(id);
         }
         self.shared.read(id, range, self.keeps_copies()).await

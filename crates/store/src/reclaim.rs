@@ -3,7 +3,7 @@
 //! Whoever drops the last reference to a blob writes a row `g/<due><blob>` in the same batch ([`umbra_meta::key::reclaim`]). Once it is
 //! due the [`Reclaimer`] deletes the blob, then the row: a crash in between repeats the delete, which is no error. The grace period
 //! lets readers finish who took the record before it changed; content that is being read from several blobs is left alone however
-//! long that takes. The worker learns of rows by [`ReclaimHandle::nudge`] and, at its start and now and then, by looking into every partition:
+//! long that takes, also in another process that tells of it ([`ReclaimHandle::note_pinned`]). The worker learns of rows by [`ReclaimHandle::nudge`] and, at its start and now and then, by looking into every partition:
 //! other processes may have written some, and ended before they said so.
 
 mod handle;
@@ -64,6 +64,10 @@ impl Reclaimer {
     pub async fn run(self) {
         let (mut known, mut looked) = (false, Instant::now());
         while !self.handle.is_stopping() {
+            if let Some(rest) = self.handle.listens_for() {
+                self.handle.wait(rest).await;
+                continue;
+            }
             if !known || looked.elapsed() > LOOK_EVERY {
                 (known, looked) = (self.learn_partitions().await, Instant::now());
             }
@@ -148,7 +152,7 @@ impl Reclaimer {
 
     /// Deletes the blobs of `rows` that nobody reads. Gives the rows that are done with, and the first failure.
     async fn delete_blobs(&self, rows: Vec<Entry>) -> (Vec<Entry>, Option<Error>) {
-        let pinned = self.handle.pinned();
+        let pinned = self.handle.left_alone();
         let outcomes = stream::iter(rows).map(|row| {
             let blob = key::parse_reclaim(&row.key).map(|(_, blob)| blob).filter(|blob| blob.len() <= BlobId::BYTES_MAX);
             let blob = blob.map(BlobId::from_bytes).filter(|blob| !pinned.contains(blob));

@@ -23,7 +23,7 @@ _shared = None
 def programs():
     """The directory with `initdb` and `pg_ctl`, which Debian keeps away from the path; nothing when there is none."""
     found = [*os.environ.get("PATH", "").split(":"), *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
-    return next((Path(d) for d in found if all((Path(d) / p).exists() for p in ("initdb", "pg_ctl", "postgres", "psql"))), None)
+    return next((Path(d) for d in found if all((Path(d) / p).exists() for p in ("initdb", "pg_ctl", "postgres", "psql", "pg_basebackup"))), None)
 
 
 def open_to_others(directory):
@@ -132,8 +132,8 @@ class Postgres:
 class Standby(Postgres):
     """A streaming replica of another server."""
 
-    def __init__(self, directory, primary):
-        super().__init__(directory, options=primary.options)
+    def __init__(self, directory, primary, host="127.0.0.1"):
+        super().__init__(directory, options=primary.options, host=host)
         self.primary = primary
 
     def start(self):

@@ -8,7 +8,7 @@ from pathlib import Path
 from . import clients, namespaces
 from .engine import Engine
 from .namespaces import Namespace, Speaker
-from .postgres import Postgres, open_to_others
+from .postgres import Postgres, Standby, open_to_others
 from .proxy import CountingProxy
 from .seaweed import SeaweedFS
 from .threads import at_once
@@ -18,17 +18,18 @@ from .wires import Wires
 
 # 80 ms there and back.
 ONE_WAY = 0.04
+DATABASE, NO_TLS = "world", "?sslmode=disable"
 
 
 class Site:
-    """A region: its namespace, its engine, its node."""
+    """A region: its namespace, its engine, its node, and perhaps a standby of the database."""
 
     def __init__(self, world, name, number):
         self.world, self.name = world, name
         self.space = Namespace(name, number)
         self.engine = Engine(world.dir / f"engine-{name}", self.space.address)
         self.prefix = f"{name}-{secrets.token_hex(4)}"
-        self.node = None
+        self.node = self.standby = None
 
     def inside(self):
         return self.space.inside()
@@ -65,12 +66,15 @@ class Site:
 class World:
     """Regions, all of them `ONE_WAY` seconds from one another; the node of the first leads at first."""
 
-    def __init__(self, directory, names=("fra", "iad", "syd"), flags=()):
+    def __init__(self, directory, names=("fra", "iad", "syd"), standbys=("syd",), flags=()):
         self.dir = open_to_others(Path(directory))
         self.flags = list(flags)
         self.sites = [Site(self, name, number) for number, name in enumerate(names, 1)]
         self.database_space, self.origin_space = Namespace("db", 101), Namespace("origin", 102)
         self.database = Postgres(self.dir / "postgres", host=self.database_space.address)
+        for site in self.sites:
+            if site.name in standbys:
+                site.standby = Standby(self.dir / f"standby-{site.name}", self.database, site.space.address)
         self.origin = SeaweedFS(self.dir / "origin", self.origin_space.address)
         self.proxy, self.wires = None, Wires()
 
@@ -85,14 +89,16 @@ class World:
         self._lay_links()
         with self.database_space.inside():
             self.database.start()
-            url = self.database.database("world") + "?sslmode=disable"
+            self.database.database(DATABASE)
         for site in self.sites:
             with site.inside():
                 site.engine.start()
+                if site.standby:
+                    site.standby.start()
         self._start_origin()
         master_key = secrets.token_hex(32)
         for site in self.sites:
-            site.node = self._node(site, url, master_key)
+            site.node = self._node(site, master_key)
         # The first leads before the others come.
         self.sites[0].start()
         at_once(len(self.sites) - 1, lambda n: self.sites[n + 1].start())
@@ -119,14 +125,16 @@ class World:
             self.proxy = CountingProxy(self.origin.endpoint, self.origin_space.address).start()
             self.there().create_bucket(Bucket="origin")
 
-    def _node(self, site, url, master_key):
+    def _node(self, site, master_key):
         def place(of):
             return of.engine.url(of.prefix)
 
         others = [f for other in self.sites if other is not site for f in ("--region-blobs", f"{other.name}={place(other)}")]
         flags = ["--node-listen", f"{site.space.address}:9003", "--region", site.name, "--blobs", place(site), *others]
         flags += ["--blob-cache-bytes", "0", "--reclaim-grace", "1", "--shadow-allow-cidr", "10.77.0.0/16", *self.flags]
-        env = {**site.engine.env(), "UMBRA_METADATA": url, "UMBRA_MASTER_KEY": master_key}
+        env = {**site.engine.env(), "UMBRA_METADATA": self.database.url(DATABASE) + NO_TLS, "UMBRA_MASTER_KEY": master_key}
+        if site.standby:
+            env["UMBRA_METADATA_REPLICA"] = site.standby.url(DATABASE) + NO_TLS
         return Umbra(self.dir / site.name, *flags, env=env)
 
     def remove(self):
@@ -134,6 +142,8 @@ class World:
             if site.node and site.node.process:
                 site.node.process.kill()
             site.engine.stop()
+            if site.standby:
+                site.standby.remove()
         if self.proxy:
             self.proxy.close()
         self.origin.stop()
@@ -164,6 +174,19 @@ class World:
     def heal(self):
         for a, b in itertools.combinations(self.sites, 2):
             self.wires.set(self._link(a, b), True)
+
+    def revive(self):
+        """Everything is whole again, and every node serves. One that was silent for long has been shut out, and ends once it learns that."""
+        self.heal()
+        for site in self.sites:
+            until(f"the node of {site.name} serves", lambda: self._serves(site), 90, 0.5)
+
+    @staticmethod
+    def _serves(site):
+        if not site.node.process.running():
+            site.start()
+        # Not at the first word: what it does not know yet, another node may have decided.
+        return site.speaking().is_ready() and site.speaking().run("node", "list", "--json").status == 0
 
     def there(self):
         """A client at the origin."""

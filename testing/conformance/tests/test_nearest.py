@@ -88,6 +88,7 @@ def is_sent(answer, region, target="/bucket/k"):
 def test_who_is_nearer_to_another_region_is_sent_there(pair):
     """Told apart by address, sent by S3's redirect, and answered where it is sent, whatever the map there says."""
     fra, iad = pair.start().regions
+    assert f"fra, beside iad; clients are sent to the nearest by {fra.map}" in fra.node.stdout()
     assert pair.ask(fra, source=NEAR).body == BODY
     answer = pair.ask(fra)
     assert is_sent(answer, iad) and answer.code == "TemporaryRedirect"

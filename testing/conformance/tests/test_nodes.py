@@ -278,6 +278,9 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert "kept at" in start("disk", *listen, "--blobs", "")
     assert "kept at" in start("elsewhere", *listen, "--blobs", engine.url("other"))
     assert "key-encryption key" in start("key", *there, *listen, UMBRA_MASTER_KEY="00" * 32)
+    # A key that it made for itself before it knew of the store's is not left behind.
+    assert "key-encryption key" in start("fresh", *there, *listen, UMBRA_MASTER_KEY="")
+    assert not (tmp_path / "fresh" / "data" / "secret.key").exists()
     assert "another root key" in start("root", *there, *listen, UMBRA_ROOT_ACCESS_KEY="OTHERROOT", UMBRA_ROOT_SECRET_KEY="otherrootsecret")
     another = nodes.members()[0]["url"]
     assert f"another node answers at {another}" in start("address", *there, *listen, "--node-url", another)

@@ -101,6 +101,7 @@ def test_a_region_that_is_away_gets_its_copies_later(regions):
     until("nothing is due any more", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 0, seconds=60)
 
 
+@pytest.mark.timeout(240)
 def test_a_node_that_is_killed_with_copies_due(regions):
     """The node that leads makes the copies of a region without nodes, once it is known to have none."""
     fra, ams, iad = regions
@@ -114,6 +115,7 @@ def test_a_node_that_is_killed_with_copies_due(regions):
     become(regions, [5, 5, 0], seconds=150)
 
 
+@pytest.mark.timeout(240)
 def test_the_writer_is_killed_at_once(regions):
     """What was acknowledged has its copies made, whether or not the writer could tell anybody."""
     fra, ams, iad = regions
@@ -159,6 +161,7 @@ def test_copies_that_are_lost_are_made_again(regions):
     assert "Placement" in shown and "everything is where it has to be" in shown and "at home" in shown
 
 
+@pytest.mark.timeout(300)
 def test_bytes_follow_the_location(regions):
     """From everywhere to two regions to one: readable all the while, and in the end exactly where they may be."""
     fra, ams, iad = regions

@@ -1,5 +1,7 @@
 """Two regions on one database, each with an engine of its own: bytes live where they were written, and are copied where they are read."""
 
+import threading
+
 import pytest
 
 from harness import postgres as pg
@@ -133,18 +135,80 @@ def test_overwrites_and_deletes_hold_in_all_regions(regions):
 
 
 def test_a_cold_object_leaves_the_origin_once(regions, seaweed):
-    """Whichever region is asked: the node that leads brings it in, and its region has the bytes."""
+    """And lives in the region that asked first, though the node that leads brings it in: the second read there costs neither the origin nor another region."""
     fra, iad = regions
     pair = Shadowed(iad.node, seaweed).create()
     try:
         keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
-        clients = [s3(region.node.endpoint, *keys, retries=True) for region in (iad, fra)]
-        body = content(3 * MIB, 7)
+        here, there = (s3(region.node.endpoint, *keys, retries=True) for region in (iad, fra))
+        bodies = {"cold": content(3 * MIB, 7), "large": content(24 * MIB, 8), "range": content(20 * MIB, 9)}
+        for key, body in bodies.items():
+            pair.put_there(key, body)
+        assert read(here, pair.name, "cold") == bodies["cold"] and read(here, pair.name, "large") == bodies["large"]
+        assert read(here, pair.name, "range", Range="bytes=10000000-10000999") == bodies["range"][10_000_000:10_001_000]
+        until("all is here", lambda: not any(pair.is_cold(key) for key in bodies), seconds=60)
+        assert iad.kept() and not fra.kept()
+        regions.forget()
+        before = pair.proxy.body_bytes()
+        for key, body in bodies.items():
+            assert read(here, pair.name, key) == body
+        assert fra.proxy.exchanges == [] and iad.gets() > 0
+        # What is read elsewhere leaves its copy there, and the origin is asked no more.
+        for key, body in bodies.items():
+            assert read(there, pair.name, key) == body
+        until("copies are there", lambda: len(fra.kept()) == len(iad.kept()), seconds=60)
+        assert pair.proxy.body_bytes() == before
+        assert all(pair.proxy.body_bytes(key) == len(body) for key, body in bodies.items())
+    finally:
+        pair.close()
+
+
+def test_readers_in_two_regions_pull_a_cold_object_once(regions, seaweed):
+    """At the same time: one transfer, and the bytes live in one of them."""
+    fra, iad = regions
+    pair = Shadowed(iad.node, seaweed).create()
+    try:
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        body = content(6 * MIB, 3)
         pair.put_there("cold", body)
-        for client in clients * 2:
-            assert read(client, pair.name, "cold") == body
+        held = pair.fault(method="GET", key="cold", times=1, hold_at=MIB)
+        got = []
+        readers = [threading.Thread(target=lambda c=s3(r.node.endpoint, *keys): got.append(read(c, pair.name, "cold"))) for r in (iad, fra)]
+        readers[0].start()
+        until("the origin is asked", lambda: held.hits)
+        readers[1].start()
+        held.release()
+        [reader.join() for reader in readers]
+        assert got == [body] * 2
+        until("it is here", lambda: not pair.is_cold("cold"))
+        assert pair.proxy.body_bytes("cold") == len(body) and iad.kept()
+        assert read(s3(iad.node.endpoint, *keys), pair.name, "cold") == body
         assert pair.proxy.body_bytes("cold") == len(body)
-        assert fra.kept() and not iad.kept()
+    finally:
+        pair.close()
+
+
+def test_what_is_written_through_lives_where_it_was_taken(regions, seaweed):
+    """Whole, in parts and as a copy; what a backfill brings lives in the region of the node that leads."""
+    fra, iad = regions
+    pair = Shadowed(iad.node, seaweed).create(write_through=True)
+    try:
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        here = s3(iad.node.endpoint, *keys, retries=True)
+        bodies = {"whole": content(2 * MIB, 1), "copied": content(2 * MIB, 2)}
+        here.put_object(Bucket=pair.name, Key="whole", Body=bodies["whole"])
+        put_multipart(here, pair.name, "parts", parts := [content(5 * MIB, 3), content(MIB, 4)])
+        bodies["parts"] = b"".join(parts)
+        pair.put_there("source", bodies["copied"])
+        here.copy_object(Bucket=pair.name, Key="copied", CopySource={"Bucket": pair.name, "Key": "source"})
+        assert iad.kept() and not fra.kept()
+        regions.forget()
+        for key, body in bodies.items():
+            assert read(here, pair.name, key) == body == pair.read_there(key)
+        assert fra.proxy.exchanges == [] and iad.gets() > 0
+        pair.put_there("rest", content(2 * MIB, 5))
+        iad.node.storage("migrate", pair.name, "--wait")
+        assert len(fra.kept()) == 1
     finally:
         pair.close()
 

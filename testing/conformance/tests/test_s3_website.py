@@ -1,6 +1,5 @@
 """Buckets as websites: index and error documents, redirects, and nothing that is not public."""
 
-import http.client
 import json
 import re
 
@@ -8,28 +7,11 @@ import pytest
 
 from harness.organizations import Org
 from harness.shadowed import Shadowed, name
+from harness.site import Site
 from harness.umbra import Umbra
 from harness.wait import until
 
 INDEX = {"IndexDocument": {"Suffix": "index.html"}}
-
-
-class Site(Umbra):
-    """A server that shows websites too."""
-
-    def await_ready(self):
-        super().await_ready()
-        self.web = until("the address of websites", lambda: re.search(r"websites +http://(127\.0\.0\.1:\d+)", self.stdout()))[1]
-
-    def ask(self, host, path="/", method="GET", body=None, **headers):
-        """What the website of `host` answers: status, headers in lower case, body."""
-        connection = http.client.HTTPConnection(self.web, timeout=20)
-        try:
-            connection.request(method, path, body=body, headers={"Host": host, **headers})
-            answer = connection.getresponse()
-            return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
-        finally:
-            connection.close()
 
 
 @pytest.fixture(scope="module")

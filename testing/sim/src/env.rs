@@ -65,6 +65,8 @@ pub(crate) struct Dials {
     pub(crate) slow: f64,
     pub(crate) hides_length: bool,
     pub(crate) ignores_range: bool,
+    /// Whether some reads go to a process first that does not keep the bucket.
+    pub(crate) beside: bool,
     pub(crate) mutation: Option<Mutation>,
 }
 
@@ -105,6 +107,7 @@ impl Dials {
             ignores_range: rng.random_bool(0.1),
             versions: rng.random_bool(0.4) || keeps_versions,
             piece_bytes: piece_bytes(&mut rng, if big { BIG_MAX } else { size_max }),
+            beside: rng.random_bool(0.3) || mutation == Some(Mutation::HideIntentsBeside),
             mutation,
         }
     }

@@ -16,13 +16,14 @@
 //! - `writes.rs` makes content, headers and metadata name the write they came of, so that nothing mixed or altered passes.
 //! - `mutation.rs` breaks the product through its seams, to show that all this notices.
 //!
+//! In some worlds reads are sent first to a process that does not keep the bucket, which answers them or leaves them to the one that does.
 //! In some worlds cold objects are cut so small that they reach far behind the first request for them.
 //!
 //! What actors there are says `run.rs`: clients, an administrator, an owner, one who starts and stops jobs, and one who turns versions on.
 //!
 //! # What is not simulated
 //! The wire (the `client` crate), SQLite and segments on disk: they have suites and crash tests of their own. An origin that applies a write
-//! long after it failed to answer. More than one node. Uploads of several parts, for a part but the last has at least 5 MiB. Retentions and
+//! long after it failed to answer. More than one node, but for reads. Uploads of several parts, for a part but the last has at least 5 MiB. Retentions and
 //! lifecycle rules. What a listing of versions shows of a key that changes meanwhile is not judged.
 
 mod admin;

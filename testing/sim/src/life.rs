@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{BucketName, ByteRange, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, Random, RequestContext, Result, VersionId};
+use umbra_core::{
+    BucketName, ByteRange, Clock, Elsewhere, Error, ErrorKind, ObjectInfo, ObjectKey, Random, RequestContext, Result, VersionId,
+};
 use umbra_meta::MetaStore;
 use umbra_shadow::{Shadow, ShadowLimits, ShadowParts};
 use umbra_store::{Bucket, BucketSettings, Catalog, Native, NativeParts, ReclaimHandle, Reclaimer, Sealer, Versioning};
@@ -34,6 +36,8 @@ pub(crate) struct Life {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) native: Native,
     pub(crate) shadow: Shadow,
+    /// Another process over the same stores, which does not keep the bucket.
+    pub(crate) beside: Option<Shadow>,
     pub(crate) cx: RequestContext,
     reclaim: ReclaimHandle,
 }
@@ -119,15 +123,30 @@ impl Life {
             reclaimer: reclaim.clone(),
             keys,
         };
-        let native = Native::new(parts);
+        let native = Native::new(parts.clone());
         let shadow = Shadow::new(ShadowParts {
             native: native.clone(),
             catalog: catalog.clone(),
             origins: Arc::new(TheOrigin(world.origin.clone())),
-            clock,
+            clock: clock.clone(),
             settings: ShadowLimits { piece_bytes: world.env.dials.piece_bytes, ..ShadowLimits::default() },
         });
-        Ok(Self { world, catalog, native, shadow, cx: RequestContext::default(), reclaim })
+        let beside = world.env.dials.beside.then(|| {
+            Shadow::new(ShadowParts {
+                native: Native::new(NativeParts { meta: Arc::new(world.meta.beside()), ..parts }),
+                catalog: catalog.clone(),
+                origins: Arc::new(TheOrigin(world.origin.clone())),
+                clock,
+                settings: ShadowLimits { is_shared: true, ..ShadowLimits::default() },
+            })
+        });
+        Ok(Self { world, catalog, native, shadow, beside, cx: RequestContext::default(), reclaim })
+    }
+
+    /// The process that a read is sent to first, if that is to be another than the one that keeps the bucket, and what it comes with.
+    pub(crate) fn asked_first(&self) -> Option<(&Shadow, RequestContext)> {
+        let beside = self.beside.as_ref().filter(|_| self.world.env.chance(0.5))?;
+        Some((beside, RequestContext { elsewhere: Elsewhere::watched(), ..RequestContext::default() }))
     }
 
     /// Makes the bucket, in the first life.

@@ -33,11 +33,13 @@ pub enum Mutation {
     LoseVersions,
     /// The metadata store forgets that versions were deleted.
     KeepVersions,
+    /// The metadata store shows no intents to a process that does not keep the bucket.
+    HideIntentsBeside,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::DropTombstones,
         Self::DropIntents,
         Self::LoseWrites,
@@ -52,6 +54,7 @@ impl Mutation {
         Self::WriteOnRead,
         Self::LoseVersions,
         Self::KeepVersions,
+        Self::HideIntentsBeside,
     ];
 
     /// What the complaint says that this one is made for.
@@ -63,6 +66,7 @@ impl Mutation {
             | Self::DropIntents
             | Self::GuessAbsence
             | Self::ShortListings
+            | Self::HideIntentsBeside
             | Self::LoseWrites => "no order of events explains",
             Self::RefuseCopies | Self::ForgetPieces => "left the origin",
             Self::DropReclaims => "blobs belong to nothing",

@@ -13,7 +13,7 @@ use umbra_meta::{
     ScanDelim,
 };
 
-use crate::env::Env;
+use crate::{env::Env, mutation::Mutation};
 
 /// The metadata store of a world.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub(crate) struct SimMeta {
     inner: Arc<FailingMetaStore>,
     /// The store itself, for those who look at it from outside.
     pub(crate) truth: Arc<MemoryMetaStore>,
+    hides_intents: bool,
 }
 
 impl SimMeta {
@@ -36,7 +37,13 @@ impl SimMeta {
             }
             if chance.loses_answer(rate) { CommitFault::LostAcknowledgement } else { CommitFault::None }
         });
-        Self { env, inner, truth }
+        Self { env, inner, truth, hides_intents: false }
+    }
+
+    /// The same store, for a process that does not keep the bucket.
+    pub(crate) fn beside(&self) -> Self {
+        let hides_intents = self.env.dials.mutation == Some(Mutation::HideIntentsBeside);
+        Self { env: self.env.clone(), inner: self.inner.clone(), truth: self.truth.clone(), hides_intents }
     }
 }
 
@@ -44,7 +51,12 @@ impl SimMeta {
 impl MetaStore for SimMeta {
     async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> umbra_meta::Result<Vec<Option<Entry>>> {
         self.env.step().await;
-        let found = self.inner.multi_get(partition, keys).await;
+        let mut found = self.inner.multi_get(partition, keys).await;
+        if let Ok(found) = &mut found
+            && self.hides_intents
+        {
+            keys.iter().zip(found).filter(|(key, _)| key.starts_with(b"w/")).for_each(|(_, row)| *row = None);
+        }
         self.env.step().await;
         found
     }

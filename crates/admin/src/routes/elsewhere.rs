@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use umbra_cluster::{Face, IsPassed, Passed, Relay};
+use umbra_cluster::{Face, IsPassed, Relay};
 use umbra_core::{Error, ErrorKind};
 
 use crate::{error::ApiError, state::AdminState};
@@ -29,8 +29,7 @@ pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next
 }
 
 async fn ask(relay: &Relay, request: Request) -> Response {
-    let passed = Passed { face: Face::Admin, client: "-".to_owned() };
-    match relay.pass(request, &passed).await {
+    match relay.pass(request, Face::Admin, "-").await {
         Ok(answer) => answer.map(Body::new),
         Err(error) => unanswered(&error.to_string()),
     }

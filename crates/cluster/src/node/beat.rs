@@ -36,8 +36,7 @@ impl Node {
             state.turn.is_some() && !look.nodes.iter().any(|(who, _)| who == incarnation)
         };
         if is_shut_out {
-            tracing::error!("the other nodes took this one for dead");
-            self.deposed.cancel();
+            self.take_for_dead();
             return Ok(());
         }
         self.renew(began).await?;
@@ -102,14 +101,19 @@ impl Node {
                 Ok(())
             }
             Err(MetaError::Conflict { .. }) if turn.is_some() => {
-                tracing::error!("the other nodes took this one for dead");
-                self.deposed.cancel();
+                self.take_for_dead();
                 Ok(())
             }
             // The row may be there: the next beat would find it in its way.
             Err(error @ MetaError::Unknown(_)) => self.find_own_rows(began, error).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The other nodes have shut this one out.
+    pub(super) fn take_for_dead(&self) {
+        tracing::error!("the other nodes took this one for dead");
+        self.deposed.cancel();
     }
 
     /// After a renewal whose outcome nobody knows.
@@ -208,7 +212,7 @@ impl Node {
             (Some(false), _) | (None, None) => Leader::Nobody,
             (None, Some((leader, _))) => {
                 let ready = look.nodes.iter().find(|(who, _)| leader.is_ready && *who == leader.incarnation);
-                ready.map_or(Leader::Nobody, |(_, node)| Leader::At(node.url.clone()))
+                ready.map_or(Leader::Nobody, |(who, node)| Leader::At { url: node.url.clone(), incarnation: who.clone() })
             }
         };
         self.leader.send_if_modified(|known| {

@@ -33,7 +33,11 @@ struct Handle {
 
 impl Handle {
     fn check(&self) -> Result<()> {
-        if self.is_cut_off.load(Ordering::SeqCst) { Err(Error::Unavailable("cut off".to_owned())) } else { Ok(()) }
+        if self.is_cut_off.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("cut off".to_owned()));
+        }
+        // Its connections were ended, and it gets no other.
+        if self.fenced.lock().contains(&self.incarnation) { Err(Error::Fenced) } else { Ok(()) }
     }
 }
 
@@ -56,9 +60,6 @@ impl MetaStore for Handle {
 
     async fn commit(&self, batch: Batch) -> Result<Committed> {
         self.check()?;
-        if self.fenced.lock().contains(&self.incarnation) {
-            return Err(Error::Unavailable("fenced".to_owned()));
-        }
         self.store.commit(batch).await
     }
 }
@@ -131,7 +132,7 @@ impl Running {
     }
 
     fn at(&self) -> Leader {
-        Leader::At(self.node.settings.url.clone().unwrap())
+        Leader::At { url: self.node.settings.url.clone().unwrap(), incarnation: self.node.meta.incarnation().to_owned() }
     }
 
     fn cut_off(&self, is_cut_off: bool) {

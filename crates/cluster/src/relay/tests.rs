@@ -17,7 +17,7 @@ use tokio::{
 use umbra_core::SystemClock;
 
 use super::{Relay, RelayError};
-use crate::{Door, Face, Leader, Passed};
+use crate::{Door, Face, Leader};
 
 /// A node that leads, and answers as it is told.
 struct Leading {
@@ -51,6 +51,10 @@ impl Leading {
         Self { url, asked }
     }
 
+    fn leader(&self) -> Leader {
+        at(self.url.clone())
+    }
+
     fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -78,12 +82,14 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
 
 fn relay(leader: Leader) -> (Relay, watch::Sender<Leader>) {
     let (sender, receiver) = watch::channel(leader);
-    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock)), receiver), sender)
+    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None), receiver), sender)
 }
 
-fn passed() -> Passed {
-    Passed { face: Face::S3, client: "192.0.2.1,-,-".to_owned() }
+fn at(url: String) -> Leader {
+    Leader::At { incarnation: format!("life-of-{url}"), url }
 }
+
+const CLIENT: &str = "192.0.2.1,-,-";
 
 fn put(body: &'static str) -> Request<Full<Bytes>> {
     let request = Request::put("/bucket/a%2Fb?x-id=PutObject").header("host", "bucket.example").header(CONNECTION, "keep-alive");
@@ -93,8 +99,8 @@ fn put(body: &'static str) -> Request<Full<Bytes>> {
 #[tokio::test]
 async fn a_request_goes_on_as_it_came() {
     let leading = Leading::start(Manner::Echo).await;
-    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
-    let answer = relay.pass(put("body!"), &passed()).await.unwrap();
+    let (relay, _sender) = relay(leading.leader());
+    let answer = relay.pass(put("body!"), Face::S3, CLIENT).await.unwrap();
     assert_eq!((answer.status(), answer.headers().get(CONNECTION)), (StatusCode::OK, None));
     let echo = answer.into_body().collect().await.unwrap().to_bytes();
     let echo = std::str::from_utf8(&echo).unwrap();
@@ -107,16 +113,16 @@ async fn a_request_goes_on_as_it_came() {
 #[tokio::test]
 async fn a_request_of_which_nothing_was_sent_waits_for_the_next_leader() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (relay, sender) = relay(Leader::At(format!("http://{}", gone.local_addr().unwrap())));
+    let (relay, sender) = relay(at(format!("http://{}", gone.local_addr().unwrap())));
     drop(gone);
     let waiting = {
         let relay = relay.clone();
-        tokio::spawn(async move { relay.pass(put("body!"), &passed()).await })
+        tokio::spawn(async move { relay.pass(put("body!"), Face::S3, CLIENT).await })
     };
     tokio::time::sleep(Duration::from_millis(50)).await;
     sender.send(Leader::Nobody).unwrap();
     let leading = Leading::start(Manner::Echo).await;
-    sender.send(Leader::At(leading.url.clone())).unwrap();
+    sender.send(leading.leader()).unwrap();
     let answer = waiting.await.unwrap().unwrap();
     assert!(answer.into_body().collect().await.unwrap().to_bytes().ends_with(b"body!"));
 }
@@ -125,10 +131,10 @@ async fn a_request_of_which_nothing_was_sent_waits_for_the_next_leader() {
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_not_repeated() {
     let leading = Leading::start(Manner::Cut).await;
-    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
-    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::Lost(_))));
+    let (relay, _sender) = relay(leading.leader());
+    assert!(matches!(relay.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
     let delete = Request::delete("/bucket/key").body(Empty::<Bytes>::new()).unwrap();
-    assert!(matches!(relay.pass(delete, &passed()).await, Err(RelayError::Lost(_))));
+    assert!(matches!(relay.pass(delete, Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
     assert_eq!(leading.asked(), 2);
 }
 
@@ -136,16 +142,16 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
 #[tokio::test]
 async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
     let (frozen, next) = (Leading::start(Manner::Freeze).await, Leading::start(Manner::Echo).await);
-    let (relay, sender) = relay(Leader::At(frozen.url.clone()));
+    let (relay, sender) = relay(frozen.leader());
     let ask = |method: Method| {
         let (relay, request) = (relay.clone(), Request::builder().method(method).uri("/b/k").body(Empty::<Bytes>::new()).unwrap());
-        tokio::spawn(async move { relay.pass(request, &passed()).await.map(|answer| answer.status()) })
+        tokio::spawn(async move { relay.pass(request, Face::S3, CLIENT).await.map(|answer| answer.status()) })
     };
     let (read, write) = (ask(Method::GET), ask(Method::DELETE));
     while frozen.asked() < 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    sender.send(Leader::At(next.url.clone())).unwrap();
+    sender.send(next.leader()).unwrap();
     assert_eq!(read.await.unwrap().unwrap(), StatusCode::OK);
     assert!(matches!(write.await.unwrap(), Err(RelayError::Lost(_))));
     assert_eq!((frozen.asked(), next.asked()), (2, 1));
@@ -155,10 +161,10 @@ async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
 #[tokio::test]
 async fn what_belongs_to_a_connection_stays_there() {
     let leading = Leading::start(Manner::Echo).await;
-    let (relay, _sender) = relay(Leader::At(leading.url.clone()));
+    let (relay, _sender) = relay(leading.leader());
     let request = Request::get("/page").header(CONNECTION, "close, X-Own").header("x-own", "1").header("content-length", "5");
     let request = request.header("keep-alive", "timeout=5").header("x-kept", "1").body(Empty::<Bytes>::new()).unwrap();
-    let answer = relay.pass(request, &passed()).await.unwrap();
+    let answer = relay.pass(request, Face::S3, CLIENT).await.unwrap();
     let echo = answer.into_body().collect().await.unwrap().to_bytes();
     let echo = std::str::from_utf8(&echo).unwrap();
     assert!(echo.contains("content-length: 0\r\n") && echo.contains("x-kept: 1"), "{echo}");
@@ -169,13 +175,13 @@ async fn what_belongs_to_a_connection_stays_there() {
 async fn without_a_leader_a_request_is_given_up_in_the_end() {
     let (relay, _sender) = relay(Leader::Nobody);
     assert!(relay.is_wanted());
-    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::NoLeader)));
+    assert!(matches!(relay.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::NoLeader)));
 }
 
 #[tokio::test]
 async fn who_leads_itself_needs_no_relay() {
     let (relay, sender) = relay(Leader::Us);
     assert!(!relay.is_wanted());
-    assert!(matches!(relay.pass(put("body!"), &passed()).await, Err(RelayError::Ours)));
+    assert!(matches!(relay.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::Ours)));
     drop(sender);
 }

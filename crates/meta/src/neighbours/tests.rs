@@ -38,11 +38,16 @@ async fn a_commit_waits_for_those_who_read_near() {
 
 #[tokio::test(start_paused = true)]
 async fn who_has_not_looked_for_long_knows_nothing() {
-    let neighbours = seeing(&[]);
+    let (neighbours, without) = (seeing(&[]), seeing(&[]));
+    neighbours.tell(reading(7).unwrap());
     advance(DECLARED_AHEAD - SECOND).await;
     assert_eq!((neighbours.duty(Instant::now()), neighbours.lag_max()), (Duty::Nothing, Duration::ZERO));
     advance(SECOND).await;
     assert_eq!((neighbours.duty(Instant::now()), neighbours.lag_max()), (Duty::Time, TRUST + MARGIN));
+    assert_eq!((without.duty(Instant::now()), without.lag_max()), (Duty::Nothing, TRUST + MARGIN), "it has none, and saw none");
+    let without = seeing(&[("fra", SECOND, reading(7))]);
+    advance(DECLARED_AHEAD).await;
+    assert_eq!(without.duty(Instant::now()), Duty::Time);
 }
 
 #[tokio::test(start_paused = true)]

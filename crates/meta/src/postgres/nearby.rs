@@ -63,6 +63,9 @@ use crate::{
 /// How long a read waits for a standby that is behind the floor, before it goes to the primary.
 const FLOOR_WAIT: Duration = Duration::from_millis(50);
 
+/// For how long nodes may read different servers before that is told: one that is started again is another.
+const DISAGREED_MAX: Duration = Duration::from_secs(15);
+
 /// Where a standby is, and how it is used.
 #[derive(Clone)]
 pub struct ReplicaSettings {
@@ -92,6 +95,8 @@ struct Shared {
     waiting: AtomicUsize,
     wanted: Notify,
     is_cut_off: channel::Sender<bool>,
+    /// Since when the nodes of this region disagree, and whether that was told.
+    disagreement: Mutex<Option<(Instant, bool)>>,
     metrics: ReplicaMetrics,
 }
 
@@ -120,6 +125,7 @@ impl Nearby {
             waiting: AtomicUsize::new(0),
             wanted: Notify::new(),
             is_cut_off: channel::Sender::default(),
+            disagreement: Mutex::default(),
             metrics,
         });
         let watched = Arc::clone(&shared);
@@ -298,14 +304,37 @@ impl Shared {
                     && timeout_at(until, self.replayed(standby, place.lsn)).await.is_ok()
                 {
                     self.metrics.count_wait(REPLAYED);
+                    *self.disagreement.lock() = None;
                     return Ok(landed.committed);
                 }
             }
             Duty::Time => {}
         }
+        self.complain();
         sleep_until(until).await;
         self.metrics.count_wait(TIME);
         Ok(landed.committed)
+    }
+
+    /// Says that the nodes of this region read different servers, if that is why commits take long, and has been for a while.
+    fn complain(&self) {
+        let own = self.trusted().map(|standby| standby.0);
+        let is_disagreed = match self.neighbours.servers()[..] {
+            [] => false,
+            [server] => self.replica.is_none() || own.is_some_and(|own| own != server),
+            _ => true,
+        };
+        let mut disagreement = self.disagreement.lock();
+        let Some((since, is_told)) = disagreement.filter(|_| is_disagreed) else {
+            *disagreement = is_disagreed.then(|| (Instant::now(), false));
+            return;
+        };
+        if !is_told && since.elapsed() > DISAGREED_MAX {
+            *disagreement = Some((since, true));
+            tracing::warn!(
+                "the nodes of this region do not all read the same metadata replica, so every commit takes a second longer: give all of them the same"
+            );
+        }
     }
 
     /// Waits until `standby` has replayed everything up to `lsn`.

@@ -225,8 +225,7 @@ async fn enter(client: &Client, incarnation: &str) -> Result<i64, Failure> {
         )
         .await?;
     if entered == 0 {
-        let refusal = "this server was taken for dead by the others on its metadata database; it has to be started again";
-        return Err(Error::Unavailable(refusal.to_owned()).into());
+        return Err(Error::Fenced.into());
     }
     Ok(session)
 }

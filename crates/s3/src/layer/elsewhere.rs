@@ -2,17 +2,40 @@
 //!
 //! Whoever does not lead serves the objects of plain buckets and reads what there is to know of them. What changes buckets, and everything of
 //! buckets with an origin, is passed on whole: the other node judges it, logs it and counts it as if it had come there.
+//!
+//! But for plain reads of objects of buckets with an origin: they are answered here where what is stored here alone answers them. Whether it
+//! does is found out on the way ([`umbra_core::Elsewhere`]); if it does not, nothing of the answer counts, and the request is passed on after all.
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use percent_encoding::percent_decode_str;
 use s3s::{Body, S3Error, S3ErrorCode, StdError};
-use umbra_cluster::{Face, IsPassed, Passed, Relay, RelayError};
+use umbra_cluster::{Face, IsPassed, Relay, RelayError};
 use umbra_core::{BucketName, ErrorKind};
 use umbra_store::Bucket;
 
 use super::{Layer, Place, Shape, Style, complete, last_resort, query::names};
-use crate::access::Peer;
+use crate::{access::Peer, extensions::SCHEDULE_MIGRATION};
+
+/// Who is to answer a request.
+pub(crate) enum Whose<'a> {
+    /// This node.
+    Ours,
+    /// This node, unless it turns out that it cannot; then the one that leads.
+    OursIfAlone(&'a Relay),
+    /// The node that leads.
+    Leaders(&'a Relay),
+}
+
+/// What of a bucket is for the node that leads.
+enum Kept {
+    /// Nothing but changes of the bucket.
+    No,
+    /// The objects, for it has an origin.
+    Objects,
+    /// Every request.
+    All,
+}
 
 /// Why a node refuses what another has passed on.
 pub(crate) const NOT_LEADING: &str = "this node does not lead; please try again";
@@ -24,38 +47,55 @@ impl Layer {
         self.relay.as_ref().is_none_or(|relay| !relay.is_wanted())
     }
 
-    /// The relay for a request that is not for this node.
-    pub(super) async fn elsewhere<B>(&self, request: &Request<B>, place: &Place) -> Option<&Relay> {
-        let relay = self.relay.as_ref().filter(|relay| relay.is_wanted() && !is_passed(request))?;
-        let is_for_leader = match (place.shape, request.method()) {
-            (Shape::Root, &Method::GET | &Method::HEAD | &Method::OPTIONS) => false,
-            (Shape::Root, _) => true,
-            (Shape::Bucket, &Method::GET | &Method::HEAD | &Method::OPTIONS | &Method::POST) => self.is_kept(place.bucket.as_deref()).await,
-            (Shape::Bucket, _) => true,
-            (Shape::Object, _) => self.is_kept(place.bucket.as_deref()).await || self.is_kept(source(request).as_deref()).await,
-        };
-        is_for_leader.then_some(relay)
-    }
-
-    /// The relay for a read of `bucket`, should it not be for this node.
-    pub(crate) fn relay_for<B>(&self, request: &Request<B>, bucket: Option<&Bucket>) -> Option<&Relay> {
-        let is_kept = bucket.is_some_and(|bucket| bucket.settings.shadow.is_some());
-        self.relay.as_ref().filter(|relay| is_kept && relay.is_wanted() && !is_passed(request))
-    }
-
-    /// Whether the bucket of this name is for the node that leads: one with an origin, or whose access log goes to such a one; and one that is
-    /// being deleted, which that node alone can tell of.
-    async fn is_kept(&self, name: Option<&str>) -> bool {
-        let Some(name) = name.map(|name| percent_decode_str(name).decode_utf8_lossy()) else { return false };
-        let Ok(name) = BucketName::parse(&name) else { return false };
-        let bucket = match self.catalog.bucket(&name).await {
-            Ok(bucket) => bucket,
-            Err(error) => return error.kind() == ErrorKind::Conflict,
-        };
-        if bucket.settings.shadow.is_some() {
-            return true;
+    /// Who answers a request.
+    pub(super) async fn whose<B: http_body::Body>(&self, request: &Request<B>, place: &Place) -> Whose<'_> {
+        let Some(relay) = self.relay_of(request) else { return Whose::Ours };
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match (place.shape, request.method()) {
+            (Shape::Root, &Method::GET | &Method::HEAD | &Method::OPTIONS) => Whose::Ours,
+            (Shape::Bucket, &Method::GET | &Method::HEAD | &Method::OPTIONS | &Method::POST) => {
+                match self.kept(place.bucket.as_deref()).await {
+                    Kept::No => Whose::Ours,
+                    Kept::Objects | Kept::All => Whose::Leaders(relay),
+                }
+            }
+            (Shape::Root | Shape::Bucket, _) => Whose::Leaders(relay),
+            (Shape::Object, _) => match (self.kept(place.bucket.as_deref()).await, self.kept(source(request).as_deref()).await) {
+                (Kept::No, Kept::No) => Whose::Ours,
+                (Kept::Objects, Kept::No) if is_read && is_plain_read(request) => Whose::OursIfAlone(relay),
+                _ => Whose::Leaders(relay),
+            },
         }
-        // Whoever answers writes what it has answered into the access log.
+    }
+
+    /// Who answers a read of `bucket` as a website.
+    pub(crate) async fn whose_page<B>(&self, request: &Request<B>, bucket: Option<&Bucket>) -> Whose<'_> {
+        match (self.relay_of(request), bucket.filter(|bucket| bucket.settings.shadow.is_some())) {
+            (Some(relay), Some(bucket)) if self.logs_to_kept(bucket).await => Whose::Leaders(relay),
+            (Some(relay), Some(_)) => Whose::OursIfAlone(relay),
+            _ => Whose::Ours,
+        }
+    }
+
+    /// The relay, should `request` not be for this node.
+    fn relay_of<B>(&self, request: &Request<B>) -> Option<&Relay> {
+        self.relay.as_ref().filter(|relay| relay.is_wanted() && !is_passed(request))
+    }
+
+    /// What of the bucket of this name is for the node that leads. One that is being deleted that node alone can tell of.
+    async fn kept(&self, name: Option<&str>) -> Kept {
+        let Some(name) = name.map(|name| percent_decode_str(name).decode_utf8_lossy()) else { return Kept::No };
+        let Ok(name) = BucketName::parse(&name) else { return Kept::No };
+        match self.catalog.bucket(&name).await {
+            Ok(bucket) if self.logs_to_kept(&bucket).await => Kept::All,
+            Ok(bucket) if bucket.settings.shadow.is_some() => Kept::Objects,
+            Err(error) if error.kind() == ErrorKind::Conflict => Kept::All,
+            Ok(_) | Err(_) => Kept::No,
+        }
+    }
+
+    /// Whether the access log of `bucket` goes to a bucket with an origin: whoever answers writes what it has answered there.
+    async fn logs_to_kept(&self, bucket: &Bucket) -> bool {
         let target = bucket.settings.extras.logging.as_ref().map(|logging| BucketName::parse(&logging.bucket));
         let Some(Ok(target)) = target else { return false };
         self.catalog.bucket(&target).await.is_ok_and(|target| target.settings.shadow.is_some())
@@ -68,7 +108,7 @@ impl Layer {
     {
         let client = request.extensions().get::<Peer>().map_or_else(|| "127.0.0.1,-,-".to_owned(), Peer::told);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let failure = match relay.pass(request, &Passed { face, client }).await {
+        let failure = match relay.pass(request, face, &client).await {
             Ok(answer) => return answer.map(Body::from),
             Err(failure) => failure,
         };
@@ -88,6 +128,23 @@ fn refused(layer: &Layer, method: &Method, path: &str, why: &'static str) -> Res
     let error = S3Error::with_message(S3ErrorCode::ServiceUnavailable, why);
     let answer = error.to_http_response().unwrap_or_else(|error| last_resort(&error));
     complete(answer, &layer.ids(), path, Style { is_head: method == Method::HEAD, ..Style::default() })
+}
+
+/// Whether `request`, a GET or HEAD of an object, reads the object and nothing else, and orders nothing. One with a body could not be passed on later.
+fn is_plain_read<B: http_body::Body>(request: &Request<B>) -> bool {
+    const PARAMETERS: [&str; 6] = ["awsaccesskeyid", "expires", "partnumber", "signature", "versionid", "x-id"];
+    let is_harmless =
+        |name: &str| name.is_empty() || PARAMETERS.contains(&name) || name.starts_with("x-amz-") || name.starts_with("response-");
+    let orders = request.headers().contains_key(SCHEDULE_MIGRATION);
+    request.body().is_end_stream() && !orders && names(request.uri().query()).all(|name| is_harmless(&name))
+}
+
+/// The head of `request`, to be passed on should it turn out to be for another node.
+pub(super) fn again<B>(request: &Request<B>) -> Request<String> {
+    let mut again = Request::new(String::new());
+    (*again.method_mut(), *again.uri_mut()) = (request.method().clone(), request.uri().clone());
+    (*again.headers_mut(), *again.extensions_mut()) = (request.headers().clone(), request.extensions().clone());
+    again
 }
 
 /// Whether another node has passed `request` on.
@@ -114,7 +171,20 @@ fn source<B>(request: &Request<B>) -> Option<String> {
 mod tests {
     use http::Request;
 
-    use super::source;
+    use super::{is_plain_read, source};
+
+    #[test]
+    fn what_is_a_plain_read_is_told() {
+        let is_plain = |uri: &str, body: &str| is_plain_read(&Request::get(uri).body(body.to_owned()).unwrap());
+        assert!(is_plain("/b/k", "") && is_plain("/b/k?versionId=null&partNumber=1&x-id=GetObject&response-expires=x", ""));
+        assert!(is_plain("/b/k?X-Amz-Signature=0&X-Amz-Expires=5", "") && is_plain("/b/k?AWSAccessKeyId=a&Expires=1&Signature=s", ""));
+        for other in ["acl", "tagging", "attributes", "retention", "legal-hold", "uploadId=1", "torrent", "versionid=1&aCl"] {
+            assert!(!is_plain(&format!("/b/k?{other}"), ""), "{other}");
+        }
+        assert!(!is_plain("/b/k", "body"));
+        let ordering = Request::head("/b/k").header("x-tigris-schedule-migration", "true").body(String::new()).unwrap();
+        assert!(!is_plain_read(&ordering));
+    }
 
     #[test]
     fn the_source_of_a_copy_is_found_wherever_it_is_named() {

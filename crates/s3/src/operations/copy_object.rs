@@ -14,7 +14,7 @@ use umbra_store::{Bucket, Copied, CopyOptions, DeleteOptions, read_source, write
 
 use super::Operations;
 use crate::{
-    access::{self, Need, Stated},
+    access::{self, Need, Stated, TakenIn},
     acl,
     call::Call,
     convert::{attributes, attributes::encryption, attributes::narrowed, checksum, conditions, headers, tags, time, version},
@@ -122,7 +122,8 @@ pub(super) async fn source<'a>(
         return Err(Error::new(ErrorKind::Unsupported, "copy sources are named as bucket/key").into());
     };
     let version = version::asked(version_id.as_deref())?;
-    let bucket = operations.catalog.bucket(&BucketName::parse(bucket)?).await?;
+    let taken_in = TakenIn(call.bucket()?.taken_in.clone());
+    let bucket = taken_in.bucket(operations.catalog.bucket(&BucketName::parse(bucket)?).await?);
     let request = access::Request { version, ..access::Request::new(call, &bucket, Some(key.as_ref()), stated) };
     let by_object = operations.judge.admit_source(request, version_id.is_some()).await?;
     access::refuse_reflection(&call.cx, operations.catalog.store_id(), &bucket)?;

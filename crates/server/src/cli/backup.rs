@@ -43,16 +43,18 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) fn run(self) -> Outcome {
         let settings = Settings::load(*self.layer, self.config.as_deref())?;
-        if !settings.metadata.is_embedded() {
+        if !settings.metadata.is_embedded() || DataDir::has_database_in(&settings.data_dir) {
             return Err(Failure::new(
                 "the metadata is in a database, which has to be backed up by its own means, before the contents: see docs/operations.md",
             ));
         }
-        let has_blobs = matches!(BlobPlace::parse(&settings.blobs).map_err(Failure::new)?, BlobPlace::Disk);
+        let place = BlobPlace::parse(&settings.blobs).map_err(Failure::new)?;
+        let has_blobs = place == BlobPlace::Disk;
         let to = self.to.display();
         if !DataDir::metadata_in(&settings.data_dir).exists() {
             return Err(Failure::new(format!("there is no store in {}", settings.data_dir.display())));
         }
+        DataDir::check_contents_in(&settings.data_dir, &place.name())?;
         if self.to.exists() {
             return Err(Failure::new(format!("{to} is there already")));
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use umbra_admin::api::ReplicaView;
+use umbra_admin::api::{NodeList, NodeView, ReplicaView};
 
 use super::{Outcome, out, table::table, target::Target};
 
@@ -30,14 +30,21 @@ impl Node {
         if self.target.json {
             return out::json(&list);
         }
-        let row = |node: umbra_admin::api::NodeView| {
-            let seen = if node.silent_seconds < 5 { "now".to_owned() } else { format!("{} s ago", node.silent_seconds) };
-            let replica = replica(node.replica.as_ref());
-            vec![node.name, node.region, node.url, if node.leads { "leads" } else { "" }.to_owned(), replica, seen]
-        };
-        let rows: Vec<_> = list.nodes.into_iter().map(row).collect();
-        out::text_of(table(&["Name", "Region", "Address", "", "Metadata", "Last seen"], &rows))
+        out::text_of(text(list))
     }
+}
+
+/// What a person knows a node by comes first: where it is.
+fn text(list: NodeList) -> String {
+    let row = |node: NodeView| {
+        let seen = if node.silent_seconds < 5 { "now".to_owned() } else { format!("{} s ago", node.silent_seconds) };
+        let address = if node.url.is_empty() { "none".to_owned() } else { node.url };
+        let replica = replica(node.replica.as_ref());
+        vec![node.region, address, if node.leads { "leads" } else { "" }.to_owned(), replica, seen, node.name]
+    };
+    let mut rows: Vec<_> = list.nodes.into_iter().map(row).collect();
+    rows.sort();
+    table(&["Region", "Address", "", "Metadata", "Last seen", "Name"], &rows)
 }
 
 /// Where a node reads metadata, and why.
@@ -47,5 +54,34 @@ fn replica(replica: Option<&ReplicaView>) -> String {
         Some(ReplicaView { trusted: true, .. }) => "read nearby".to_owned(),
         Some(ReplicaView { behind_ms: 0, .. }) => "replica away".to_owned(),
         Some(ReplicaView { behind_ms, .. }) => format!("replica {:.1} s behind", Duration::from_millis(*behind_ms).as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_admin::api::{NodeList, NodeView, ReplicaView};
+
+    use super::text;
+
+    #[test]
+    fn nodes_are_shown_by_where_they_are() {
+        let node = |name: &str, url: &str, region: &str, leads, silent_seconds| NodeView {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            region: region.to_owned(),
+            leads,
+            silent_seconds,
+            replica: (name == "0a").then_some(ReplicaView { trusted: true, behind_ms: 0 }),
+        };
+        let nodes = vec![
+            node("0a", "http://10.2.0.1:9003", "iad", false, 7),
+            node("0b", "http://10.1.0.2:9003", "fra", true, 1),
+            node("0c", "", "fra", false, 0),
+        ];
+        let shown = "REGION  ADDRESS                      METADATA     LAST SEEN  NAME\n\
+                     fra     http://10.1.0.2:9003  leads               now        0b\n\
+                     fra     none                                      now        0c\n\
+                     iad     http://10.2.0.1:9003         read nearby  7 s ago    0a\n";
+        assert_eq!(text(NodeList { nodes }), shown);
     }
 }

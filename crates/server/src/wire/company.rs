@@ -1,5 +1,7 @@
 //! This server among the nodes of a store: it joins them, answers what they pass on, and tells the one that leads what to look at.
 
+mod news;
+
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
@@ -8,15 +10,16 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Passed, Relay};
-use umbra_core::{BucketName, Clock};
-use umbra_meta::{Partition, SharedMetaStore};
+use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Refusal, Relay};
+use umbra_core::Clock;
+use umbra_meta::SharedMetaStore;
 use umbra_s3::S3Front;
-use umbra_store::{Catalog, EventBell, ReclaimHandle};
+use umbra_store::Catalog;
 
+pub(super) use self::news::Ears;
+use self::news::{NEWS, NEWS_BYTES_MAX, News};
 use super::{StartError, duties::Duties, metadata::Database};
 use crate::{
     listen,
@@ -26,12 +29,8 @@ use crate::{
 
 /// Connections to the database that are for the nodes alone.
 const HEARTBEAT_CONNECTIONS: usize = 2;
-/// How often the node that leads is told what to look at.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// The largest message of that kind. Whoever has more to tell tells it next time.
-const NEWS_BYTES_MAX: usize = 1024 * 1024;
-const NEWS_MAX: usize = 4096;
-const NEWS: &str = "/news";
+/// How long a node that comes to lead beside others listens to what they read before it reclaims anything. They tell it each second, once they know of it.
+const LISTEN_FIRST: Duration = Duration::from_secs(10);
 /// What a node answers with its incarnation.
 const WHO: &str = "/who";
 /// The exit status of a server that the others took for dead: it is to be started again.
@@ -47,27 +46,10 @@ pub(super) struct Company {
     door: Door,
     incarnation: String,
     /// Where the others are told to reach this node.
-    url: Option<String>,
+    pub(super) url: Option<String>,
     tasks: Vec<JoinHandle<()>>,
     listening: Option<JoinHandle<()>>,
     stop: CancellationToken,
-}
-
-/// What a node tells the one that leads: where it has left work.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct News {
-    /// Buckets with events to deliver.
-    events: Vec<String>,
-    /// Partitions with blobs to reclaim.
-    reclaim: Vec<u64>,
-}
-
-/// Where news come from, and go to.
-#[derive(Clone)]
-pub(super) struct Ears {
-    pub(super) bell: EventBell,
-    pub(super) reclaim: ReclaimHandle,
-    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Company {
@@ -90,7 +72,8 @@ impl Company {
         let meta = Arc::new(database.store.beside(HEARTBEAT_CONNECTIONS));
         let incarnation = meta.incarnation().to_owned();
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
-        let door = Door::new(kek, Arc::clone(clock));
+        let region = (!settings.region_blobs.is_empty()).then(|| settings.region.clone());
+        let door = Door::new(kek, Arc::clone(clock), &incarnation, region);
         let relay = Relay::new(door.clone(), node.leader());
         let (beating, deposed) = (Arc::clone(&node), Arc::clone(&node));
         let tasks = vec![
@@ -118,6 +101,7 @@ impl Company {
             adopt_root_key(root_key, origin, known_root_key(catalog).await?)?;
             let is_settled = tokio::select! {
                 () = self.node.elected() => {
+                    listen_first(&self.node, &duties);
                     duties.begin(root_key).await?;
                     self.node.lead().await.map_err(StartError::store("lead the nodes of the store"))?;
                     return Ok(());
@@ -141,6 +125,7 @@ impl Company {
                     Some(given) => given,
                     None => known_root_key(&duties.catalog).await?.ok_or(StartError::NoRootKey)?,
                 };
+                listen_first(&node, &duties);
                 duties.begin(&root_key).await?;
                 node.lead().await.map_err(StartError::store("lead the nodes of the store"))
             };
@@ -205,6 +190,13 @@ impl Company {
     }
 }
 
+/// Has what other nodes read be told before anything is reclaimed.
+fn listen_first(node: &Node, duties: &Duties) {
+    if node.members().len() > 1 {
+        duties.reclaim.listen_first(LISTEN_FIRST);
+    }
+}
+
 /// Which start of which machine this is; empty where that cannot be told.
 fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
@@ -243,8 +235,12 @@ struct Desk {
 
 impl Desk {
     async fn answer(&self, mut request: Request<Incoming>) -> Answer {
-        let Some(passed) = self.door.open(request.headers(), request.method(), request.uri()) else {
-            return plain(StatusCode::FORBIDDEN, "this address is for the nodes of the store alone");
+        let passed = match self.door.open(request.headers(), request.method(), request.uri()) {
+            Ok(passed) => passed,
+            Err(Refusal::Stranger) => return plain(StatusCode::FORBIDDEN, "this address is for the nodes of the store alone"),
+            Err(Refusal::Astray) => {
+                return plain(StatusCode::SERVICE_UNAVAILABLE, "this is for another node, or came before; please try again");
+            }
         };
         request.extensions_mut().insert(IsPassed);
         match passed.face {
@@ -255,73 +251,24 @@ impl Desk {
                 answer.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)))
             }
             Face::Node if request.uri().path() == WHO => plain(StatusCode::OK, self.incarnation.clone()),
-            Face::Node if request.method() == Method::POST && request.uri().path() == NEWS => self.hear(request).await,
+            Face::Node if request.method() == Method::POST && request.uri().path() == NEWS => self.hear(&passed.from, request).await,
             Face::Node => plain(StatusCode::NOT_FOUND, "there is nothing here"),
         }
     }
 
-    async fn hear(&self, request: Request<Incoming>) -> Answer {
+    async fn hear(&self, from: &str, request: Request<Incoming>) -> Answer {
         if !self.node.leads() {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "this node does not lead");
         }
         let body = Limited::new(request.into_body(), NEWS_BYTES_MAX).collect().await.map(|body| body.to_bytes());
-        match body.ok().and_then(|body| serde_json::from_slice(&body).ok()) {
+        match body.ok().and_then(|body| serde_json::from_slice::<News>(&body).ok()) {
             Some(news) => {
-                self.ears.take(&news);
+                self.ears.hear(from, news);
                 plain(StatusCode::OK, "")
             }
             None => plain(StatusCode::BAD_REQUEST, "these are no news"),
         }
     }
-}
-
-impl Ears {
-    /// What is to be told.
-    fn news(&self) -> News {
-        let events = self.bell.take().into_iter().map(|bucket| bucket.to_string()).collect();
-        let reclaim = self.reclaim.take_due(self.clock.now()).into_iter().map(|partition| partition.0).collect();
-        News { events, reclaim }
-    }
-
-    /// Has what was told looked at, here.
-    fn take(&self, news: &News) {
-        news.events.iter().filter_map(|bucket| BucketName::parse(bucket).ok()).for_each(|bucket| self.bell.ring(&bucket));
-        let now = self.clock.now();
-        news.reclaim.iter().for_each(|partition| self.reclaim.nudge(Partition(*partition), now));
-    }
-
-    async fn tell_for_ever(&self, node: &Node, relay: &Relay) {
-        let mut leader = node.leader();
-        loop {
-            // Whoever leads has workers of its own that listen.
-            let known = leader.wait_for(|leader| matches!(leader, Leader::At(_))).await.map(drop);
-            if known.is_err() {
-                return;
-            }
-            tokio::time::sleep(TELL_EVERY).await;
-            if node.leads() {
-                continue;
-            }
-            let mut news = self.news();
-            // The rest is left for the next time.
-            let rest = News {
-                events: news.events.split_off(news.events.len().min(NEWS_MAX)),
-                reclaim: news.reclaim.split_off(news.reclaim.len().min(NEWS_MAX)),
-            };
-            self.take(&rest);
-            let has_news = !news.events.is_empty() || !news.reclaim.is_empty();
-            if has_news && !tell(relay, &news).await {
-                self.take(&news);
-            }
-        }
-    }
-}
-
-async fn tell(relay: &Relay, news: &News) -> bool {
-    let Ok(body) = serde_json::to_vec(news) else { return true };
-    let Ok(request) = Request::builder().method(Method::POST).uri(NEWS).body(Full::new(Bytes::from(body))) else { return true };
-    let told = relay.pass(request, &Passed { face: Face::Node, client: "-".to_owned() }).await;
-    told.is_ok_and(|answer| answer.status() == StatusCode::OK)
 }
 
 fn plain(status: StatusCode, text: impl Into<Bytes>) -> Answer {

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use umbra_client::CidrError;
+use umbra_core::ErrorKind;
 use umbra_s3::RegionMapError;
 
 use crate::{
@@ -107,6 +108,9 @@ pub(crate) enum StartError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The store was begun with another key-encryption key.
+    #[error("cannot open the catalog")]
+    OtherMasterKey(#[source] umbra_core::Error),
     /// A store cannot be worked with.
     #[error("cannot {doing}")]
     Store {
@@ -126,6 +130,14 @@ impl StartError {
 }
 
 impl StartError {
+    /// The catalog does not open. What it refuses is the key-encryption key.
+    pub(super) fn catalog(error: umbra_core::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Invalid(_) => Self::OtherMasterKey(error),
+            _ => Self::store("open the catalog")(error),
+        }
+    }
+
     /// This server cannot join the others.
     pub(super) fn company(error: umbra_cluster::JoinError) -> Self {
         Self::Engine { doing: "join the nodes of the store", source: Box::new(error) }

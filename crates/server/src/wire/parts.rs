@@ -72,7 +72,7 @@ impl Parts {
         } else {
             Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
         };
-        let catalog = Arc::new(catalog.map_err(StartError::store("open the catalog"))?);
+        let catalog = Arc::new(catalog.map_err(StartError::catalog)?);
         let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
         let placement = PlacementMetrics::default();
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));

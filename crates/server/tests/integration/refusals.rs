@@ -54,6 +54,16 @@ fn origins_at_addresses_that_are_not_for_everyone() {
 }
 
 #[test]
+fn a_backup_of_what_is_in_a_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let backup = || run(&["backup", text(&dir.path().join("copy")), "--data-dir", text(&dir.path())]);
+    backup().refused(1, &["there is no store in"]);
+    // So it is called by nodes, which a directory without a database has no use for.
+    fs::write(dir.path().join("node"), "0123456789abcdef\n").unwrap();
+    backup().refused(1, &["the metadata is in a database", "docs/operations.md"]);
+}
+
+#[test]
 fn a_directory_of_a_newer_release() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("format"), "2\n").unwrap();

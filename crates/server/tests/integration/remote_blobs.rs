@@ -8,7 +8,7 @@ use umbra_client::{ListOptions, S3Client};
 
 use crate::{
     shadow::{client, get, put},
-    support::{Done, Server, run, umbra},
+    support::{Done, Server, run, text, umbra},
 };
 
 /// A server to keep contents at.
@@ -87,6 +87,12 @@ async fn a_server_keeps_its_contents_there() {
     let mut command = umbra(&["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     let done = Done::of(command.arg("--data-dir").arg(dir.path().join("data")).output().unwrap());
     done.refused(1, &["keeps its contents at s3://contents/some/where", "blobs"]);
+    // Nor is a backup without them one.
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    let backup = |flags: &[&str]| run(&[&["backup", text(&copy), "--data-dir", text(&data)], flags].concat());
+    backup(&[]).refused(1, &["keeps its contents at s3://contents/some/where", "blobs"]);
+    assert!(!copy.exists());
+    backup(&["--blobs", &engine.url()]).ok();
 }
 
 #[test]
@@ -99,11 +105,13 @@ fn a_place_that_cannot_be_used_is_told_at_once() {
     };
     start(&engine.url(), &[]).refused(1, &["UMBRA_BLOBS_ACCESS_KEY"]);
     let wrong = [("UMBRA_BLOBS_ACCESS_KEY", "AKIDNOBODY"), ("UMBRA_BLOBS_SECRET_KEY", "hush-hush-hush")];
-    let refused = start(&engine.url(), &wrong).refused(1, &["open the contents", "InvalidAccessKeyId"]);
-    assert!(!refused.err.contains("hush-hush"));
+    let refused =
+        start(&engine.url(), &wrong).refused(1, &["open the contents", "the bucket for contents answered 403 InvalidAccessKeyId"]);
+    assert!(!refused.err.contains("hush-hush") && !refused.err.contains("origin"));
     let key = engine.key();
     let right = key.each_ref().map(|(name, value)| (*name, value.as_str()));
     start(&engine.url().replace("contents", "nowhere"), &right).refused(1, &["open the contents"]);
-    start("s3://bucket?endpoint=http://127.0.0.1:1", &right).refused(1, &["open the contents", "127.0.0.1"]);
+    let told = ["open the contents", "cannot connect to the bucket for contents", "127.0.0.1"];
+    start("s3://bucket?endpoint=http://127.0.0.1:1", &right).refused(1, &told);
     run(&["settings", "--print-default"]).ok();
 }

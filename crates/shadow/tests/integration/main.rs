@@ -5,6 +5,7 @@
 mod attach;
 mod backfill;
 mod beginning;
+mod beside;
 mod conflicts;
 mod contract;
 mod detach;

@@ -95,7 +95,11 @@ impl World {
         let random = Arc::new(SystemRandom);
         let sealer = Arc::new(Sealer::new([7; 32], random.clone()));
         let as_meta: Arc<dyn MetaStore> = meta.clone();
-        let catalog = Arc::new(Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await.unwrap());
+        let catalog = match settings.is_shared {
+            true => Catalog::open_shared(as_meta.clone(), sealer, clock.clone(), random.clone(), None).await,
+            false => Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await,
+        };
+        let catalog = Arc::new(catalog.unwrap());
         let native = Native::new(NativeParts {
             meta: as_meta,
             blobs: blobs.clone(),
@@ -130,6 +134,12 @@ impl World {
     /// Another node over the same store, while this one goes on.
     pub(crate) async fn beside(&self, node: &str) -> Self {
         Self::on(limits(node), self.meta.clone(), self.blobs.clone(), self.origin.clone(), Arc::new(SystemClock)).await
+    }
+
+    /// Another node over the same store, which does not keep buckets with an origin: this one does.
+    pub(crate) async fn follower(&self, clock: Arc<dyn Clock>) -> Self {
+        let settings = ShadowLimits { is_shared: true, ..limits("follower") };
+        Self::on(settings, self.meta.clone(), self.blobs.clone(), self.origin.clone(), clock).await
     }
 
     /// Starts a job over all keys.

@@ -61,7 +61,7 @@ impl Native {
 
 impl Stored {
     /// What a client can learn of the object, if the conditions hold and the part exists.
-    pub(super) fn judge(&self, options: &GetOptions) -> Result<ObjectInfo> {
+    pub fn judge(&self, options: &GetOptions) -> Result<ObjectInfo> {
         let info = self.info();
         if !options.is_of_record {
             check_key(info.attributes.encryption.as_ref(), options.customer_key.as_ref())?;

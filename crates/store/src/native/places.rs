@@ -28,7 +28,8 @@ impl Native {
         let is_usual = is_everywhere(bucket, narrowed) && bucket.taken_in.is_none();
         match &self.placed {
             Some(placed) if !is_usual => {
-                Arc::new(placed.by(decide(&bucket.settings.location, narrowed, bucket.taken_in.as_ref(), placed.topology())))
+                let placement = decide(&bucket.settings.location, narrowed, bucket.taken_in.as_ref(), placed.topology());
+                Arc::new(placed.by(placement).for_region(bucket.taken_in.as_ref()))
             }
             _ => Arc::clone(self.blobs()),
         }

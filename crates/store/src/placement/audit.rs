@@ -262,12 +262,14 @@ impl Auditor {
     /// Works on what is due for some steps. Tells how long there is nothing to do then.
     async fn round(&self) -> Result<Duration> {
         let (mut due, mut next) = self.look().await?;
+        let mut has_ended = false;
         for _ in 0..STEPS_PER_LOOK {
             let Some(name) = due.pop_front().filter(|_| !self.is_stopping()) else { break };
             let began = Instant::now();
             match self.step(&name).await {
                 Ok(true) => due.push_back(name),
-                Ok(false) => {}
+                // When it is due again is for the next look.
+                Ok(false) => has_ended = true,
                 Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => {}
                 Err(error) => {
                     tracing::warn!(bucket = %name, ?error, "the audit of a bucket is held up; trying again");
@@ -276,7 +278,7 @@ impl Auditor {
             }
             sleep(began.elapsed().clamp(REST_MIN, REST_MAX)).await;
         }
-        Ok(if due.is_empty() { next } else { Duration::ZERO })
+        Ok(if due.is_empty() && !has_ended { next } else { Duration::ZERO })
     }
 
     /// Which buckets are due, and when the next of the others is.

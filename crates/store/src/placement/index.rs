@@ -1,6 +1,10 @@
 //! Which blobs have copies, and where: rows of the metadata that all regions share, and a memory of those of this region.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -29,6 +33,8 @@ const ROWS_MAX: usize = 256;
 /// Which blobs have copies.
 pub(super) struct CopyIndex {
     meta: Arc<dyn MetaStore>,
+    /// Where a copy is looked for, where that is not the same: it may be a little old.
+    nearby: OnceLock<Arc<dyn MetaStore>>,
     clock: Arc<dyn Clock>,
     region: String,
     /// Says how long those who read bytes that are reclaimed have to finish, and hears of such bytes.
@@ -115,7 +121,13 @@ impl CopyIndex {
         touch_every: Option<Duration>,
     ) -> Self {
         let (known, moved) = (Mutex::new(Lately::new(KNOWN_MAX)), Mutex::new(Lately::new(KNOWN_MAX)));
-        Self { meta, clock, region, reclaimer, touch_every, known, moved }
+        Self { meta, nearby: OnceLock::new(), clock, region, reclaimer, touch_every, known, moved }
+    }
+
+    /// Has copies looked for in `meta`. What it does not know of yet is read at the home, and of a copy that is gone the row is asked for again.
+    pub(super) fn look_nearby(&self, meta: Arc<dyn MetaStore>) {
+        // Told once, before anything is read.
+        let _ = self.nearby.set(meta);
     }
 
     /// The copy of `id` in this region. Where that cannot be told, there is none.
@@ -124,7 +136,7 @@ impl CopyIndex {
         let copy = match known {
             Some(copy) => copy,
             None => {
-                let row = self.meta.get(Partition::ROOT, &self.row(id)).await.ok()??;
+                let row = self.nearby.get().unwrap_or(&self.meta).get(Partition::ROOT, &self.row(id)).await.ok()??;
                 let record = CopyRecord::decode(&row.body).ok()?;
                 let noted = record.used().filter(|_| record.home.is_none() && !record.is_required);
                 let copy = Copy { blob: record.blob?, revision: row.revision, noted };

@@ -116,3 +116,6 @@ impl Trust {
         self.not_before.take_if(|moment| *moment <= asked).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,19 @@ impl Server {
         Some(server)
     }
 
+    /// A streaming standby of it.
+    pub(super) fn standby(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        if is_root() {
+            chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let standby = Self { programs: self.programs.clone(), dir, port };
+        standby.run("pg_basebackup", &["-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync", "-d", &self.url()]);
+        standby.pg_ctl_start();
+        standby
+    }
+
     pub(super) const fn port(&self) -> u16 {
         self.port
     }
@@ -125,5 +138,5 @@ fn find_programs() -> Option<PathBuf> {
     on_path
         .into_iter()
         .chain(installed.into_iter().rev())
-        .find(|dir| ["initdb", "pg_ctl", "postgres"].iter().all(|name| dir.join(name).exists()))
+        .find(|dir| ["initdb", "pg_ctl", "postgres", "pg_basebackup"].iter().all(|name| dir.join(name).exists()))
 }

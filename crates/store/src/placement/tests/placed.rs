@@ -130,6 +130,22 @@ async fn reads_keep_a_copy_only_where_one_may_be() {
     }
 }
 
+/// What goes on to another region leaves its copy there, or nowhere.
+#[tokio::test]
+async fn what_is_read_for_another_region_leaves_no_copy_on_the_way() {
+    for (region, kept) in [(None, [1, 1, 0]), (Some("ams"), [1, 1, 0]), (Some("iad"), [0, 1, 0])] {
+        let world = World::new();
+        let blob = put(&world.of("fra", "global", None, None)).await.unwrap();
+        let store = world.of("ams", "global", None, region).for_region(region.map(named).as_ref());
+        assert_eq!(all(&store, &blob).await.unwrap(), b"some content");
+        idle(&store).await;
+        assert_eq!(world.kept(), kept, "{region:?}");
+        // What it writes is that region's.
+        let blob = put(&store).await.unwrap();
+        assert_eq!(home(&store, &blob), named(region.unwrap_or("ams")));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_home_that_is_down_leaves_it_to_the_next() {
     let world = World::new();
