@@ -358,6 +358,17 @@ impl CopyIndex {
         }
     }
 
+    /// Says that the copy which `row` tells of need not be there any more, unless it was changed: it may be dropped once nobody reads it.
+    pub(super) async fn release(&self, id: &BlobId, row: &CopyRow) -> Result<()> {
+        let key = root::copy(id.as_bytes(), &row.region);
+        let record = CopyRecord { is_required: false, read: Some(self.clock.now()), ..row.record.clone() };
+        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).put(key, "", record.encode());
+        match self.meta.commit(batch).await {
+            Ok(_) | Err(MetaError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Makes `region`, which has a copy, the home of `id`, which was `born` there, as long as `rows` are all copies there are, and has the bytes
     /// at the home before reclaimed, unless they have to be there.
     pub(super) async fn move_home(&self, id: &BlobId, born: &Place, rows: &[CopyRow], region: &str) -> umbra_meta::Result<()> {

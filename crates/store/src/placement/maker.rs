@@ -100,6 +100,11 @@ impl PlacedBlobStore {
     pub(super) async fn drop_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<bool> {
         self.shared.index.drop_row(id, copy).await
     }
+
+    /// Says that a copy need not be there any more, unless it was changed.
+    pub(super) async fn release_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<()> {
+        self.shared.index.release(id, copy).await
+    }
 }
 
 impl Shared {

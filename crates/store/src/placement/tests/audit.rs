@@ -6,7 +6,10 @@ use umbra_blob::{BlobStore, suite};
 use umbra_core::{
     Body, BucketName, Clock, ErrorKind, Location, ManualClock, ObjectKey, PartNumber, RequestContext, SeededRandom, Timestamp,
 };
-use umbra_meta::{Batch, MemoryMetaStore, MetaStore, Partition, Projection, key};
+use umbra_meta::{
+    Batch, MemoryMetaStore, MetaStore, Partition, Projection,
+    key::{self, root},
+};
 
 use super::{engine::Engine, idle, named, topology};
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
         Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts,
         PlacementStatus,
     },
+    record::copy::CopyRecord,
 };
 
 const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
@@ -356,6 +360,22 @@ async fn the_last_copy_stays() {
     let findings = world.status().await.audit.unwrap().last.unwrap().findings;
     assert_eq!((findings.removed, findings.pending), (0, 1));
     assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+}
+
+/// What a location does not ask for any more is a copy like those that readers leave.
+#[tokio::test]
+async fn copies_that_had_to_be_there_are_let_go() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    let required = || async {
+        let rows = world.meta.scan(Partition::ROOT, root::all_copies_range(), 10, Projection::Full).await.unwrap();
+        rows.iter().map(|row| CopyRecord::decode(&row.body).unwrap().is_required).collect::<Vec<_>>()
+    };
+    assert_eq!(required().await, [true]);
+    world.relocate("global").await;
+    world.settle().await;
+    assert_eq!((required().await, world.kept().await), (vec![false], [0, 1, 1]));
 }
 
 /// While a region is away it cannot be told what is there: nothing is taken for lost, and it is looked at again.
