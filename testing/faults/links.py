@@ -13,7 +13,7 @@ PASS, CUT, SILENT = "pass", "cut", "silent"
 
 
 class Links:
-    """Named links on loopback; each leads to one port."""
+    """Named links on loopback; each leads to one address, a host and a port."""
 
     def __init__(self, targets):
         ports = free_ports(len(targets))
@@ -78,7 +78,7 @@ class _Side(asyncio.Protocol):
 
     async def _reach(self):
         try:
-            _, peer = await asyncio.get_running_loop().create_connection(lambda: _Side(self.link, self), "127.0.0.1", self.link.target)
+            _, peer = await asyncio.get_running_loop().create_connection(lambda: _Side(self.link, self), *self.link.target)
         except OSError:
             self.transport.abort()
             return

@@ -21,7 +21,7 @@ from harness.wait import until
 from .links import PASS, Links
 
 REGIONS = {"fra": ["n0", "n1"], "iad": ["n2"]}
-ORG = "faults"
+ORG, LOOPBACK = "faults", "127.0.0.1"
 # The region whose nodes have a replica of the metadata: not that of the database.
 FAR = "iad"
 # For so long after the database could not be reached a replica may be all that answers.
@@ -72,13 +72,14 @@ class Store:
         self.origin.start()
         self.proxy = CountingProxy(self.origin.endpoint).start()
         names = [name for names in REGIONS.values() for name in names]
-        inbound = dict(zip(names, free_ports(len(names))))
-        targets = {f"{name}>database": self.database.port for name in names}
+        # At addresses of their own: nobody's outgoing connection takes a port there while a node is down.
+        inbound = {name: (f"127.77.0.{n}", port) for n, (name, port) in enumerate(zip(names, free_ports(len(names))), 1)}
+        targets = {f"{name}>database": (LOOPBACK, self.database.port) for name in names}
         for name in names:
-            targets |= {f"{name}>{region}": int(engine.seaweed.endpoint.rpartition(":")[2]) for region, engine in self.engines.items()}
+            targets |= {f"{name}>{region}": (LOOPBACK, int(engine.seaweed.endpoint.rpartition(":")[2])) for region, engine in self.engines.items()}
         targets |= {f">{name}": inbound[name] for name in names}
         if self.standby:
-            targets |= {f"{name}>standby": self.standby.port for name in REGIONS[FAR]}
+            targets |= {f"{name}>standby": (LOOPBACK, self.standby.port) for name in REGIONS[FAR]}
         self.links = Links(targets).start()
         master_key, database = secrets.token_hex(32), self.database.database("faults")
         for region, members in REGIONS.items():
@@ -88,7 +89,7 @@ class Store:
             node.server.start()
         return self
 
-    def _server(self, name, region, port, master_key, database):
+    def _server(self, name, region, inbound, master_key, database):
         def place(of):
             return self.engines[of].url(self.prefix[of], f"http://127.0.0.1:{self.links.ports[f'{name}>{of}']}")
 
@@ -99,7 +100,7 @@ class Store:
         env = {**self.engines[region].env(), "UMBRA_METADATA": metadata, "UMBRA_MASTER_KEY": master_key}
         flags = ["--region", region, "--blobs", place(region), "--reclaim-grace", "2", "--blob-cache-bytes", "0"]
         flags += [f for other in REGIONS if other != region for f in ("--region-blobs", f"{other}={place(other)}")]
-        flags += ["--node-listen", f"127.0.0.1:{port}", "--node-url", f"http://127.0.0.1:{self.links.ports[f'>{name}']}"]
+        flags += ["--node-listen", "{}:{}".format(*inbound), "--node-url", f"http://127.0.0.1:{self.links.ports[f'>{name}']}"]
         if self.standby and region == FAR:
             flags += ["--metadata-replica", through("standby")]
         if self.moves:
