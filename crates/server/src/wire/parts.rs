@@ -186,7 +186,7 @@ impl Parts {
         front.register_metrics(&mut registry);
         self.events.register_metrics(&mut registry);
         self.blob_cache.register(&mut registry);
-        self.placement.register(&mut registry);
+        self.placement.register(&mut registry, &settings.region);
         self.metadata.replica_metrics().register(&mut registry);
         umbra_admin::router(AdminParts {
             catalog: Arc::clone(&self.catalog),

@@ -69,7 +69,7 @@ pub struct Audit {
     pub after: Vec<u8>,
     /// How many in a row left something to be done.
     pub retries: u32,
-    /// Whether, once it has ended, it comes again soon: it was the first by a new location.
+    /// Whether, once nothing is left to be done, it comes again soon: the location is new.
     pub settles: bool,
     /// The last one that ended.
     pub last: Option<FinishedAudit>,
@@ -130,13 +130,22 @@ impl AuditFindings {
 impl Audit {
     /// One that begins now, after `before`.
     fn begin(location: &Location, now: Timestamp, before: Option<Self>) -> Self {
+        let settles = before.as_ref().map_or(*location != Location::Global, |before| before.is_before_settled(location, now));
         let (before_retries, last) = before.map_or((0, None), |before| (before.retries, before.last));
         let is_same = last.as_ref().is_none_or(|last| last.location == *location);
         let is_retry = is_same && last.as_ref().is_some_and(|last| !last.findings.is_settled());
         let retries = if is_retry { before_retries.saturating_add(1) } else { 0 };
         // Later than the last: that tells them apart.
         let began = last.as_ref().map_or(now, |last| now.max(Timestamp::from_millis(last.began.as_millis().saturating_add(1))));
-        Self { location: location.clone(), began, findings: AuditFindings::default(), after: Vec::new(), retries, settles: !is_same, last }
+        Self { location: location.clone(), began, findings: AuditFindings::default(), after: Vec::new(), retries, settles, last }
+    }
+
+    /// Whether one by `location` that begins now, after this one, has to come again: the location is another, or was just before and this one
+    /// has not come again for it.
+    fn is_before_settled(&self, location: &Location, now: Timestamp) -> bool {
+        let last = self.last.as_ref();
+        let is_new = self.location != *location || last.is_some_and(|last| last.location != *location);
+        is_new || self.settles && last.is_some_and(|last| !last.findings.is_settled() || now < last.ended.plus(SETTLE))
     }
 
     /// Whether it is still under way.

@@ -236,9 +236,10 @@ impl Ticket {
             Ok(()) => metrics.count_copy(),
             Err(error) => {
                 tracing::debug!(%error, "a copy of a blob of another region is not kept");
-                // If the row says otherwise all the same, the copy is found lost and fetched again.
-                delete(own.as_ref(), &stored.id).await;
-                index.abandon(&self.id, coming).await;
+                if !index.may_name(&self.id, &stored.id, &error).await {
+                    delete(own.as_ref(), &stored.id).await;
+                    index.abandon(&self.id, coming).await;
+                }
             }
         }
     }

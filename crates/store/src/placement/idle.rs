@@ -43,7 +43,7 @@ impl PlacedBlobStore {
     }
 
     /// Whether the home has the blob, so that a copy may go.
-    async fn is_needless(&self, blob: &BlobId, row: &CopyRow) -> Result<bool> {
+    pub(super) async fn is_needless(&self, blob: &BlobId, row: &CopyRow) -> Result<bool> {
         let Some(born) = self.shared.born(blob) else { return Ok(false) };
         let rows = self.shared.index.all(blob).await?;
         let home = home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone());

@@ -312,6 +312,18 @@ impl CopyIndex {
         Ok(())
     }
 
+    /// Whether the row of `id` may say that `blob` is the copy, although saying so ended with `error`: then the bytes stay, for the row may be
+    /// the home's by now.
+    pub(super) async fn may_name(&self, id: &BlobId, blob: &BlobId, error: &MetaError) -> bool {
+        if matches!(error, MetaError::Conflict { .. }) {
+            return false;
+        }
+        match self.meta.get(Partition::ROOT, &self.row(id)).await {
+            Ok(row) => row.is_some_and(|row| CopyRecord::decode(&row.body).map_or(true, |record| record.blob.as_ref() == Some(blob))),
+            Err(_) => true,
+        }
+    }
+
     /// Says that the copy of `id` does not come.
     pub(super) async fn abandon(&self, id: &BlobId, coming: Coming) {
         if let Err(error) = self.remove(id, &self.region, coming.revision).await {
@@ -342,6 +354,17 @@ impl CopyIndex {
         match self.meta.commit(batch).await {
             Ok(_) => Ok(true),
             Err(MetaError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Says that the copy which `row` tells of need not be there any more, unless it was changed: it may be dropped once nobody reads it.
+    pub(super) async fn release(&self, id: &BlobId, row: &CopyRow) -> Result<()> {
+        let key = root::copy(id.as_bytes(), &row.region);
+        let record = CopyRecord { is_required: false, read: Some(self.clock.now()), ..row.record.clone() };
+        let batch = Batch::new(Partition::ROOT).check(key.clone(), Expect::Revision(row.revision)).put(key, "", record.encode());
+        match self.meta.commit(batch).await {
+            Ok(_) | Err(MetaError::Conflict { .. }) => Ok(()),
             Err(error) => Err(failed(error)),
         }
     }

@@ -100,6 +100,11 @@ impl PlacedBlobStore {
     pub(super) async fn drop_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<bool> {
         self.shared.index.drop_row(id, copy).await
     }
+
+    /// Says that a copy need not be there any more, unless it was changed.
+    pub(super) async fn release_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<()> {
+        self.shared.index.release(id, copy).await
+    }
 }
 
 impl Shared {
@@ -117,19 +122,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Opens all bytes of a blob where they are, but in the region `except`. `None` where they are nowhere.
-    async fn open_elsewhere(&self, id: &BlobId, address: &Address, except: &str) -> Result<Option<Content>> {
+    /// Opens all bytes of a blob where they are. `None` where they are nowhere.
+    async fn open_all(&self, id: &BlobId, address: &Address) -> Result<Option<Content>> {
         let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
         let range = ByteRange::new(0, size.unwrap_or(1));
-        if except != self.region.as_str()
-            && let Some(copy) = self.index.find(id).await
-            && let Ok(content) = self.own.read(&copy.blob, range).await
-        {
-            return Ok(Some(content));
-        }
-        match self.open(id, &born, range).await {
+        match self.open_to_copy(id, &born, range).await {
             Ok(content) if size.is_some() => Ok(Some(content)),
             Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
             Err(Error::NotFound(_)) => Ok(None),
@@ -147,7 +146,7 @@ struct Making<'a> {
 
 impl Making<'_> {
     async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
-        let stored = match shared.open_elsewhere(self.id, address, self.index.region()).await {
+        let stored = match shared.open_all(self.id, address).await {
             Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
             Ok(None) => {
                 self.index.abandon(self.id, coming).await;
@@ -168,9 +167,11 @@ impl Making<'_> {
                 Ok(Made::Now)
             }
             Err(error) => {
-                // It was deleted meanwhile, or somebody took it over. If the row says otherwise all the same, the copy is found lost.
-                delete(self.target.as_ref(), &blob).await;
-                self.index.abandon(self.id, coming).await;
+                // It was deleted meanwhile, or somebody took it over.
+                if !self.index.may_name(self.id, &blob, &error).await {
+                    delete(self.target.as_ref(), &blob).await;
+                    self.index.abandon(self.id, coming).await;
+                }
                 Err(here(Error::Io { doing: "note where a copy is", source: std::io::Error::other(error) }))
             }
         }

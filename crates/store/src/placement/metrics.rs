@@ -38,13 +38,19 @@ struct RegionLabels {
 
 const COPY: Labels = Labels { source: "copy" };
 const HOME: Labels = Labels { source: "home" };
+/// What may come of a copy that has to be made.
+const OUTCOMES: [&str; 4] = ["made", "before", "gone", "failed"];
 
 impl PlacementMetrics {
-    /// Registers them.
-    pub fn register(&self, registry: &mut Registry) {
-        // Both are told from the start, so that a rate can be made of them.
+    /// Registers them, of a server in `region`.
+    pub fn register(&self, registry: &mut Registry, region: &str) {
+        // Told from the start, so that a rate can be made of them.
         drop(self.reads.get_or_create(&COPY));
         drop(self.reads.get_or_create(&HOME));
+        for outcome in OUTCOMES {
+            drop(self.required.get_or_create(&RequiredLabels { region: region.to_owned(), outcome }));
+        }
+        self.set_due_buckets(region, 0);
         let reads = "Reads of contents that are at home in another region, from the copy here or from their home";
         registry.register("umbra_placement_reads", reads, self.reads.clone());
         registry.register("umbra_placement_fetched_bytes", "Bytes of content fetched from other regions", self.fetched_bytes.clone());

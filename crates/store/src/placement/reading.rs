@@ -109,7 +109,7 @@ impl Shared {
     }
 
     /// Opens `id` to copy it: only bytes that belong to it now. Those that it has left may outlive it, and its copy must not.
-    async fn open_to_copy(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
+    pub(super) async fn open_to_copy(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
         let is_elsewhere = self.index.moved(id).is_some();
         if is_elsewhere && let Ok(content) = self.read_any_copy(id, range, Error::NotFound(id.clone())).await {
             return Ok(content);
@@ -166,11 +166,11 @@ impl Shared {
         Err(failure)
     }
 
-    /// Where rows say that bytes of `id` are, but for this region: first its home.
+    /// Where rows say that bytes of `id` are, first its home. This region, too: that its copy was not read says nothing of whether it is gone.
     async fn places(&self, id: &BlobId) -> Result<Vec<Place>> {
         let mut rows = self.index.all(id).await?;
         rows.sort_by_key(|row| row.record.home.is_none());
-        Ok(rows.iter().filter(|row| row.region != self.region.as_str()).filter_map(super::index::CopyRow::place).collect())
+        Ok(rows.iter().filter_map(super::index::CopyRow::place).collect())
     }
 
     async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {

@@ -60,7 +60,16 @@ impl Auditor {
         };
         let (mut findings, mut wanted) = (audit.findings.clone(), BTreeSet::new());
         for entry in &rows {
-            let Some(named) = Named::of(entry)? else { continue };
+            let named = match Named::of(entry) {
+                Ok(Some(named)) => named,
+                Ok(None) => continue,
+                Err(error) => {
+                    // It holds up none of the others.
+                    tracing::warn!(bucket = %bucket.name, ?error, "an audit cannot read a row");
+                    findings.failed += 1;
+                    continue;
+                }
+            };
             for extents in named.extents.chunks(BLOBS) {
                 self.judge_all(bucket, &named, extents, &mut findings, &mut wanted).await?;
             }
@@ -122,7 +131,14 @@ impl Auditor {
     ) -> Result<Option<Region>, BlobError> {
         let blobs = &self.parts.blobs;
         let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
-        if placement.is_everywhere() || !named.is_object {
+        if !named.is_object {
+            return Ok(None);
+        }
+        if placement.is_everywhere() {
+            // By an earlier location they had to be there.
+            for copy in copies.iter().filter(|copy| copy.record.is_required && copy.record.blob.is_some()) {
+                blobs.release_copy(id, copy).await?;
+            }
             return Ok(None);
         }
         let is_home_allowed = placement.may_keep(home);
@@ -148,8 +164,9 @@ impl Auditor {
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<(), BlobError> {
         let copies = self.parts.blobs.copies(id).await?;
         for copy in copies.iter().filter(|copy| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))) {
-            // One that is coming may be dropped once it is there.
-            if copy.record.blob.is_some() && self.parts.blobs.drop_copy(id, copy).await? {
+            // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
+            let may_go = copy.record.blob.is_some() && self.parts.blobs.is_needless(id, copy).await?;
+            if may_go && self.parts.blobs.drop_copy(id, copy).await? {
                 verdict.findings.removed += 1;
             } else {
                 verdict.findings.pending += 1;

@@ -31,7 +31,9 @@ impl PlacedBlobStore {
         let (rows, born) = (shared.index.all(blob).await?, shared.born(blob));
         let moved_here = home_of(&rows);
         let home = moved_here.map(|row| row.region.as_str()).or(born.as_ref().map(|born| born.region.as_str()));
-        let Some(home) = home.filter(|home| !rows.is_empty() && !claims.is_over(home, window)) else {
+        // Where copies have to be, homes stay: the bytes that a home leaves behind would be one copy less.
+        let may_move = !rows.is_empty() && rows.iter().all(|row| !row.record.is_required);
+        let Some(home) = home.filter(|home| may_move && !claims.is_over(home, window)) else {
             shared.forget_claims(blob, claims).await?;
             return Ok(false);
         };

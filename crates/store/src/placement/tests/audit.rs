@@ -6,7 +6,10 @@ use umbra_blob::{BlobStore, suite};
 use umbra_core::{
     Body, BucketName, Clock, ErrorKind, Location, ManualClock, ObjectKey, PartNumber, RequestContext, SeededRandom, Timestamp,
 };
-use umbra_meta::{Batch, MemoryMetaStore, MetaStore, Partition, Projection, key};
+use umbra_meta::{
+    Batch, MemoryMetaStore, MetaStore, Partition, Projection,
+    key::{self, root},
+};
 
 use super::{engine::Engine, idle, named, topology};
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
         Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts,
         PlacementStatus,
     },
+    record::copy::CopyRecord,
 };
 
 const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
@@ -341,6 +345,39 @@ async fn copies_that_are_lost_are_made_again() {
     assert_eq!((last.findings.lost, last.findings.missing), (0, 0));
 }
 
+/// What was lost at home is not dropped where it is left.
+#[tokio::test]
+async fn the_last_copy_stays() {
+    let world = World::new("global").await;
+    world.put("fra", "k", 9000).await;
+    world.get("iad", "k").await.unwrap();
+    assert_eq!(world.kept().await, [0, 1, 1]);
+    world.engines["fra"].lose_puts().await;
+    world.relocate("single:fra").await;
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    world.reclaim().await;
+    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
+    assert_eq!((findings.removed, findings.pending), (0, 1));
+    assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+}
+
+/// What a location does not ask for any more is a copy like those that readers leave.
+#[tokio::test]
+async fn copies_that_had_to_be_there_are_let_go() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    let required = || async {
+        let rows = world.meta.scan(Partition::ROOT, root::all_copies_range(), 10, Projection::Full).await.unwrap();
+        rows.iter().map(|row| CopyRecord::decode(&row.body).unwrap().is_required).collect::<Vec<_>>()
+    };
+    assert_eq!(required().await, [true]);
+    world.relocate("global").await;
+    world.settle().await;
+    assert_eq!((required().await, world.kept().await), (vec![false], [0, 1, 1]));
+}
+
 /// While a region is away it cannot be told what is there: nothing is taken for lost, and it is looked at again.
 #[tokio::test]
 async fn a_region_that_is_away_has_lost_nothing() {
@@ -388,14 +425,21 @@ async fn audits_come_when_they_are_due() {
     world.put("fra", "k", 9000).await;
     assert!(!world.auditor.step(&world.bucket).await.unwrap(), "nothing is due in a new bucket");
     assert_eq!(world.status().await.audit, None);
+    world.put("iad", "l", 9000).await;
     world.relocate("single:fra").await;
     let last = world.settle().await;
     assert_eq!(last.location, Location::parse("single:fra").unwrap());
     let location = last.location.clone();
     let audit = world.status().await.audit.unwrap();
     let next = audit.next_due(&location, Some(DAY)).unwrap();
-    assert!(next < last.ended.plus(Duration::from_secs(3600)) || !audit.settles, "once more after a change");
+    assert!(next > last.ended && next < last.ended.plus(Duration::from_secs(3600)), "once more after a change");
     assert_eq!(audit.next_due(&Location::Global, Some(DAY)), Some(Timestamp::default()), "at once after another");
+    world.clock.advance(Duration::from_secs(3600));
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    let audit = world.status().await.audit.unwrap();
+    let ended = audit.last.clone().unwrap().ended;
+    assert!(ended > last.ended);
+    assert_eq!(audit.next_due(&location, Some(DAY)), Some(ended.plus(DAY)), "and then as ever");
     // A restart goes on where it was.
     world.auditor.order(&*world.bucket().await).await.unwrap();
     assert!(world.auditor.step(&world.bucket).await.unwrap());

@@ -142,6 +142,16 @@ impl Engine {
         }
     }
 
+    /// Loses everything but what was streamed in.
+    pub(super) async fn lose_puts(&self) {
+        let known: Vec<BlobId> = self.state.sizes.lock().keys().cloned().collect();
+        for id in known {
+            if !self.state.written.lock().contains(&id) {
+                self.blobs.delete(&id).await.unwrap();
+            }
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if self.state.away.load(SeqCst) { Err(gone()) } else { Ok(()) }
     }

@@ -155,6 +155,14 @@ async fn copies_that_have_to_be_there_stay() {
     leader.drop_idle_copies(None).await.unwrap();
     world.reclaim().await;
     assert_eq!(world.len(), [1, 1, 0]);
+    // Nor does the home leave for one of them: there would be one copy less.
+    let iad = world.node("iad");
+    for _ in 0..4 {
+        world.pass(&blob, &[(&leader, 0), (&iad, 50)]).await;
+        assert_eq!(leader.follow_demand().await.unwrap(), 0);
+    }
+    world.reclaim().await;
+    assert_eq!(world.len(), [1, 1, 0]);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Homes that move.
 
 use futures::poll;
+use umbra_meta::{CommitFault, FailingMetaStore};
 
 use super::*;
-use crate::placement::Moved;
+use crate::placement::{Moved, maker::Made};
 
 /// Three regions; what works on them takes turns at every step.
 pub(super) struct Three {
@@ -24,6 +25,10 @@ impl Three {
 
     /// A node that knows nothing yet.
     pub(super) fn node(&self, region: &str) -> PlacedBlobStore {
+        self.node_upon(region, Arc::new(Stepping(Arc::clone(&self.meta))))
+    }
+
+    fn node_upon(&self, region: &str, meta: Arc<dyn MetaStore>) -> PlacedBlobStore {
         let stepping = |name: &str| Arc::new(self.engines[name].stepping()) as Arc<dyn BlobStore>;
         let others = self.engines.keys().filter(|name| **name != region).map(|name| (named(name), stepping(name)));
         let regions = self.engines.keys().filter(|name| **name != region).map(|name| named(name));
@@ -33,7 +38,7 @@ impl Three {
             engine: stepping(region),
             others: others.collect(),
             first: None,
-            meta: Arc::new(Stepping(Arc::clone(&self.meta))),
+            meta,
             clock: Arc::clone(&self.clock) as _,
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             demand: DemandSettings::default(),
@@ -212,6 +217,49 @@ async fn a_home_that_is_lost_is_not_dropped() {
     assert_eq!(crate::placement::moving::home_of(&rows).unwrap().region, "iad");
 }
 
+/// Where the region that has become the home does not answer, nobody says that the blob is gone.
+#[tokio::test]
+async fn a_home_that_is_away_has_not_lost_its_blobs() {
+    let world = Three::new();
+    let (blob, _) = world.blob(&["iad"]).await;
+    assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+    world.reclaim().await;
+    world.engines["iad"].go_away(true);
+    for region in ["iad", "fra", "sin"] {
+        let node = world.node(region);
+        let read = all(&node, &blob).await;
+        assert!(matches!(read, Err(Error::Io { .. })), "{region}: {read:?}");
+        idle(&node).await;
+        assert!(node.make_copy("sin", &blob.id).await.is_err(), "{region}");
+    }
+    world.engines["iad"].go_away(false);
+    assert_eq!(world.node("iad").make_copy("sin", &blob.id).await.unwrap(), Made::Now);
+    world.assert_deleted(&blob).await;
+}
+
+/// A copy whose row says so, although its maker was not told, may have become the home by the time that he deletes what he has not kept.
+#[tokio::test]
+async fn a_copy_that_may_be_kept_is_not_deleted() {
+    for is_required in [false, true] {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&[]).await;
+        let failing = Arc::new(FailingMetaStore::new(Arc::clone(&world.meta) as _));
+        let node = world.node_upon("sin", Arc::clone(&failing) as _);
+        failing.fail_after(1, CommitFault::LostAcknowledgement);
+        if is_required {
+            node.make_copy("sin", &blob.id).await.unwrap_err();
+        } else {
+            assert!(all(&node, &blob).await.unwrap() == bytes);
+            idle(&node).await;
+        }
+        assert_eq!((failing.commits(), world.len()), (2, [1, 0, 1]));
+        assert_eq!(world.node("fra").move_home(&blob.id, "sin").await.unwrap(), Moved::Done);
+        world.reclaim().await;
+        world.assert_readable(&blob, &bytes).await;
+        world.assert_deleted(&blob).await;
+    }
+}
+
 #[tokio::test]
 async fn slow_readers_read_on_when_the_home_moves() {
     let world = Three::new();
@@ -367,6 +415,9 @@ async fn what_a_blob_has_left_is_not_copied() {
     let late = all(&node, &blob).await;
     idle(&node).await;
     drop(late);
+    let _gone = suite::read(&node, &blob.id, ByteRange::new(0, 0)).await;
+    assert!(node.shared.index.moved(&blob.id).is_some());
+    assert_eq!(node.make_copy("sin", &blob.id).await.unwrap(), Made::Gone);
     assert_eq!(world.len()[2], 0);
     world.assert_deleted(&blob).await;
 }
