@@ -261,6 +261,19 @@ impl Node {
     pub async fn leave(&self) {
         // Not in the midst of a heartbeat: what it commits would be in the way of what is committed here.
         let _beating = self.beating.lock().await;
+        self.take_leave().await;
+    }
+
+    /// Leaves if it was never to lead: a node that is refused, for which the others need not wait. Of one that has begun what a leader does
+    /// they find out that it ended.
+    pub async fn withdraw(&self) {
+        let _beating = self.beating.lock().await;
+        if !*self.elected.borrow() {
+            self.take_leave().await;
+        }
+    }
+
+    async fn take_leave(&self) {
         self.stop.cancel();
         let incarnation = self.meta.incarnation();
         let mut batch = Batch::new(Partition::ROOT).delete(root::node(incarnation));

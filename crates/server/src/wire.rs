@@ -92,7 +92,8 @@ impl Server {
         match &company {
             None => parts.duties.begin(&root_key).await?,
             Some(company) => {
-                company.take_part(Arc::clone(&parts.duties), &mut root_key, &root_key_origin, parts.catalog.as_ref()).await?;
+                let taken = company.take_part(Arc::clone(&parts.duties), &mut root_key, &root_key_origin, parts.catalog.as_ref()).await;
+                or_withdraw(company, taken).await?;
                 parts.shadow.serve_beside();
             }
         }
@@ -108,7 +109,7 @@ impl Server {
         if let Some(company) = &mut company {
             let connections = settings.max_connections as usize;
             company.open(listeners.nodes, Arc::clone(&front), router.clone(), parts.ears.clone(), connections);
-            company.check_address().await?;
+            or_withdraw(company, company.check_address().await).await?;
         }
         let acceptor = || tls.as_ref().map(|tls| tls.acceptor());
         let (stop_serving, stopping) = watch::channel(false);
@@ -204,6 +205,14 @@ async fn bind_if(what: &'static str, address: Option<SocketAddr>) -> Result<Opti
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { what, address, source })
+}
+
+/// Has a node that is refused take leave of the others.
+async fn or_withdraw(company: &Company, outcome: Result<(), StartError>) -> Result<(), StartError> {
+    if outcome.is_err() {
+        company.node.withdraw().await;
+    }
+    outcome
 }
 
 /// Where clients reach the S3 API.

@@ -186,6 +186,19 @@ async fn who_leaves_is_followed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_withdraws_is_seen_no_more_unless_it_leads() {
+    let world = World::default();
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    for node in [&a, &b] {
+        node.node.withdraw().await;
+    }
+    let c = world.join("c").await;
+    c.sees(a.at()).await;
+    assert_eq!(c.node.members().len(), 2, "the one that leads and itself");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_dies_is_followed_after_the_lease_and_commits_nothing() {
     let world = World::default();
     let (a, b) = (world.join("a").await, world.join("b").await);
