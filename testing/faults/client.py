@@ -135,7 +135,8 @@ class Client(threading.Thread):
                 self.traffic.count(what, "lost")
                 raise lost
             self.traffic.count(what, str(answer))
-            if answer.status >= 400 and answer.status not in (404, 409, 412, 416, 503):
+            has_no_code = answer.status >= 400 and not answer.code and args[0] != "HEAD"
+            if has_no_code or (answer.status >= 400 and answer.status not in (404, 409, 412, 416, 503)):
                 self.traffic.wrong(f"{what} {args}: {answer} {answer.body[:300]!r}")
             return answer
         raise NotSent

@@ -35,6 +35,8 @@ use umbra_core::{Clock, Error, Result};
 use self::seen::Seen;
 
 pub(crate) const RELAY: HeaderName = HeaderName::from_static("x-umbra-relay");
+/// Marks an answer: the request was for another node or another life, and nothing of it was carried out.
+pub const ASTRAY: HeaderName = HeaderName::from_static("x-umbra-astray");
 /// How far the clocks of nodes may be apart.
 const SKEW_MAX_SECS: i64 = 300;
 /// No node, or no region, in particular.
@@ -87,8 +89,10 @@ pub struct Passed {
 pub enum Refusal {
     /// No node made it, or not lately.
     Stranger,
-    /// It is for another node, or for an earlier life of this one; or it came before.
+    /// It is for another node, or for an earlier life of this one. The answer carries [`ASTRAY`]: whoever passed it on may send it elsewhere.
     Astray,
+    /// It came before.
+    Repeated,
 }
 
 /// Marks requests for other nodes, and knows theirs. Clones are the same door.
@@ -136,8 +140,11 @@ impl Door {
     pub fn open(&self, headers: &HeaderMap, method: &Method, uri: &Uri) -> std::result::Result<Passed, Refusal> {
         let (passed, to, number) = self.read(headers, method, uri).ok_or(Refusal::Stranger)?;
         let is_meant = to == ANYONE || to == self.0.incarnation;
-        let is_taken = is_meant && self.0.seen.lock().is_first(&passed.from, number, self.now(), 2 * SKEW_MAX_SECS);
-        if is_taken { Ok(passed) } else { Err(Refusal::Astray) }
+        if !is_meant {
+            return Err(Refusal::Astray);
+        }
+        let is_first = self.0.seen.lock().is_first(&passed.from, number, self.now(), 2 * SKEW_MAX_SECS);
+        if is_first { Ok(passed) } else { Err(Refusal::Repeated) }
     }
 
     fn read<'a>(&self, headers: &'a HeaderMap, method: &Method, uri: &Uri) -> Option<(Passed, &'a str, u64)> {
@@ -234,11 +241,11 @@ mod tests {
         assert_eq!(restarted.open(&headers, &Method::GET, &uri()), Err(Refusal::Astray), "it is not for this life");
         assert!(ours.open(&later, &Method::GET, &uri()).is_ok() && ours.open(&headers, &Method::GET, &uri()).is_ok());
         for headers in [&headers, &later] {
-            assert_eq!(ours.open(headers, &Method::GET, &uri()), Err(Refusal::Astray), "it came before");
+            assert_eq!(ours.open(headers, &Method::GET, &uri()), Err(Refusal::Repeated), "it came before");
         }
         let anyone = marked(&theirs, None);
         assert!(ours.open(&anyone, &Method::GET, &uri()).is_ok() && restarted.open(&anyone, &Method::GET, &uri()).is_ok());
-        assert_eq!(ours.open(&anyone, &Method::GET, &uri()), Err(Refusal::Astray));
+        assert_eq!(ours.open(&anyone, &Method::GET, &uri()), Err(Refusal::Repeated));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{Door, Face, Leader};
+use crate::{ASTRAY, Door, Face, Leader};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -120,6 +120,10 @@ impl Relay {
                 // One that stands still would never say so.
                 () = self.followed(&incarnation) => Err((false, "another node leads meanwhile".to_owned())),
             };
+            let answered = answered.and_then(|answer| {
+                let is_astray = answer.headers().contains_key(ASTRAY);
+                if is_astray { Err((true, "it is another life of it".to_owned())) } else { Ok(answer) }
+            });
             match answered {
                 Ok(mut answer) => {
                     answer.headers_mut().remove(CONNECTION);

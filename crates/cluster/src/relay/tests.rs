@@ -34,6 +34,8 @@ enum Manner {
     Cut,
     /// Says nothing.
     Freeze,
+    /// Says that it is another life than the one that was asked.
+    Astray,
 }
 
 impl Leading {
@@ -77,6 +79,10 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
         }
         Manner::Cut => {}
         Manner::Freeze => std::future::pending().await,
+        Manner::Astray => {
+            let answer = b"HTTP/1.1 421 Misdirected Request\r\nconnection: close\r\nx-umbra-astray: 1\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
     }
 }
 
@@ -155,6 +161,26 @@ async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
     assert_eq!(read.await.unwrap().unwrap(), StatusCode::OK);
     assert!(matches!(write.await.unwrap(), Err(RelayError::Lost(_))));
     assert_eq!((frozen.asked(), next.asked()), (2, 1));
+}
+
+/// A leader that was started again carries out nothing that was for its former life: that waits until it is known, unless its body is gone.
+#[tokio::test]
+async fn what_was_for_another_life_is_asked_again() {
+    let (again, next) = (Leading::start(Manner::Astray).await, Leading::start(Manner::Echo).await);
+    let (relay, sender) = relay(again.leader());
+    let asked = [Method::GET, Method::DELETE].map(|method| {
+        let (relay, request) = (relay.clone(), Request::builder().method(method).uri("/b/k").body(Empty::<Bytes>::new()).unwrap());
+        tokio::spawn(async move { relay.pass(request, Face::S3, CLIENT).await.map(|answer| answer.status()) })
+    });
+    assert!(matches!(relay.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
+    while again.asked() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sender.send(next.leader()).unwrap();
+    for answer in asked {
+        assert_eq!(answer.await.unwrap().unwrap(), StatusCode::OK);
+    }
+    assert_eq!(next.asked(), 2);
 }
 
 /// A body that was not taken along leaves no word of itself, and nothing of a connection goes on to the next.

@@ -6,13 +6,13 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use umbra_cluster::{Door, Face, IsPassed, Leader, Node, NodeSettings, Refusal, Relay};
+use umbra_cluster::{ASTRAY, Door, Face, IsPassed, Leader, Node, NodeSettings, Refusal, Relay};
 use umbra_core::Clock;
 use umbra_meta::SharedMetaStore;
 use umbra_s3::S3Front;
@@ -239,8 +239,11 @@ impl Desk {
             Ok(passed) => passed,
             Err(Refusal::Stranger) => return plain(StatusCode::FORBIDDEN, "this address is for the nodes of the store alone"),
             Err(Refusal::Astray) => {
-                return plain(StatusCode::SERVICE_UNAVAILABLE, "this is for another node, or came before; please try again");
+                let mut answer = plain(StatusCode::MISDIRECTED_REQUEST, "this is for another node");
+                answer.headers_mut().insert(ASTRAY, HeaderValue::from_static("1"));
+                return answer;
             }
+            Err(Refusal::Repeated) => return plain(StatusCode::SERVICE_UNAVAILABLE, "this came before; please try again"),
         };
         request.extensions_mut().insert(IsPassed);
         match passed.face {
