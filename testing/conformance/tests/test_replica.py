@@ -335,11 +335,16 @@ def test_a_replica_of_a_former_primary_is_not_read(primary, standby, successor, 
         successor.freeze()
         primary.sql("SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000000)) FROM generate_series(1, 40)")
         until("the replica has it", lambda: standby.sql("SELECT pg_last_wal_replay_lsn()") >= primary.sql("SELECT pg_current_wal_flush_lsn()"))
-        position = standby.sql("SELECT pg_last_wal_replay_lsn()")
+        led = "SELECT rev FROM umbra_kv WHERE p = 0 AND k = convert_to('L/leader', 'UTF8')"
+        renewed = primary.sql(led)
+        until("the one that leads renews that once more", lambda: primary.sql(led) != renewed)
+        until("the replica has that, too", lambda: standby.sql(led) == primary.sql(led) != renewed)
         primary.stop()
         successor.thaw()
         successor.promote()
-        # Whoever led finds its last renewals lost with the former primary, and has to be started again.
+        position = standby.sql("SELECT pg_last_wal_replay_lsn()")
+        # It finds its last renewals lost with the former primary, and has to be started again.
+        until("the one that led ends", lambda: not leader.process.running(), seconds=60)
         until("a node leads, and both are there", lambda: revived(nodes), seconds=90, every=0.5)
         a, b = client(leader, retries=True), client(other, retries=True)
         until("both write", lambda: written(a, "k", b"0") and written(b, "k", b"0"), seconds=60)
