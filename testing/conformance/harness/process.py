@@ -1,12 +1,15 @@
 """A server process: started in its own session, its output kept in a file, ended for certain."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
 _started = []
+# How far above a port of SeaweedFS its gRPC port is.
+GRPC_ABOVE = 10_000
 
 
 def clean_environment(home, **more):
@@ -22,22 +25,31 @@ def _is_foreign(name):
 
 
 def free_ports(count):
-    """Loopback ports that are free now, all different; kept below the range the system hands out by itself."""
-    held, ports = [], []
-    try:
-        while len(ports) < count:
-            s = socket.socket()
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.append(s)
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-            # SeaweedFS derives its gRPC ports as port + 10000.
-            if port + 10000 < 65536:
-                ports.append(port)
-        return ports
-    finally:
-        for s in held:
-            s.close()
+    """Loopback ports that are free now, all different, and the ports 10000 above them, too: SeaweedFS listens there for gRPC.
+
+    All are below those that the system hands out by itself: no connection takes one before whoever it is for listens.
+    """
+    handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    # Where it hands out nearly all of them there is no such place.
+    end = handed_out - GRPC_ABOVE if handed_out > 25_000 else 55_000
+    ports, taken, chance = [], set(), random.SystemRandom()
+    while len(ports) < count:
+        port = chance.randrange(10_000, end)
+        both = {port, port + GRPC_ABOVE}
+        if not both & taken and all(map(_is_free, both)):
+            ports.append(port)
+            taken |= both
+    return ports
+
+
+def _is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 class Process:
