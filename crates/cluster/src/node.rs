@@ -28,6 +28,8 @@ pub struct NodeSettings {
     pub url: Option<String>,
     /// Its region.
     pub region: String,
+    /// The regions whose contents it knows, its own among them; none in a store without regions.
+    pub regions: Vec<String>,
     /// Which start of which machine it runs on; empty where that cannot be told. An earlier life of this name on the same one has ended for
     /// certain, because its data directory was free.
     pub boot: String,
@@ -51,6 +53,7 @@ impl NodeSettings {
             name: name.to_owned(),
             url: None,
             region: String::new(),
+            regions: Vec::new(),
             boot: String::new(),
             neighbours: Arc::new(Neighbours::new("")),
             heartbeat: Duration::from_secs(1),
@@ -67,6 +70,11 @@ pub enum JoinError {
     /// The nodes could not reach one another.
     #[error("another node ({0}) is running on the metadata database: give each of them --node-listen, so that they reach one another")]
     NoAddress(String),
+    /// One of two nodes would not find what is in the other's region.
+    #[error(
+        "this node and one that is running ({0}) do not both know each other's region: start that one anew with it in --region-blobs, or, where a store is given its first regions, stop all nodes before"
+    )]
+    Strangers(String),
     /// Two processes have one name.
     #[error(
         "another server is running with the name of this node ({0}): a data directory that was copied must lose its file `node` before it is used beside the first"
@@ -306,11 +314,10 @@ impl Node {
         Ok(())
     }
 
-    /// Refuses to join others, alive, that this node does not reach or that do not reach it.
+    /// Refuses to join others, alive, that this node could not work with.
     async fn await_company(&self) -> std::result::Result<(), JoinError> {
         let first: Vec<(String, NodeRecord)> = self.look().await?.nodes;
-        let is_apart = |node: &NodeRecord| self.settings.url.is_none() || node.url.is_empty();
-        if !first.iter().any(|(_, node)| is_apart(node)) {
+        if !first.iter().any(|(_, node)| self.is_apart(node).is_some()) {
             return Ok(());
         }
         // Those that are dead stay silent.
@@ -318,15 +325,26 @@ impl Node {
         loop {
             sleep(self.settings.heartbeat).await;
             let nodes = self.look().await?.nodes;
-            let lives = |(who, node): &&(String, NodeRecord)| {
-                is_apart(node) && !first.iter().any(|(before, was)| before == who && was.turn == node.turn)
-            };
-            if let Some((_, node)) = nodes.iter().find(lives) {
-                return Err(JoinError::NoAddress(node.name.clone()));
+            let lives = |(who, node): &&(String, NodeRecord)| !first.iter().any(|(before, was)| before == who && was.turn == node.turn);
+            if let Some(refusal) = nodes.iter().filter(lives).find_map(|(_, node)| self.is_apart(node)) {
+                return Err(refusal);
             }
             if Instant::now() > until {
                 return Ok(());
             }
+        }
+    }
+
+    /// Why this node could not work with `node`: one does not reach the other, or would not find what is in the other's region.
+    fn is_apart(&self, node: &NodeRecord) -> Option<JoinError> {
+        let (ours, theirs) = (&self.settings.regions, node.regions.as_deref().unwrap_or_default());
+        let knows = |regions: &[String], region: &String, has_any: bool| !has_any || regions.contains(region);
+        if self.settings.url.is_none() || node.url.is_empty() {
+            Some(JoinError::NoAddress(node.name.clone()))
+        } else if knows(ours, &node.region, !theirs.is_empty()) && knows(theirs, &self.settings.region, !ours.is_empty()) {
+            None
+        } else {
+            Some(JoinError::Strangers(node.name.clone()))
         }
     }
 }
@@ -341,7 +359,7 @@ impl From<JoinError> for Error {
     fn from(error: JoinError) -> Self {
         match error {
             JoinError::Store(error) => error,
-            JoinError::NoAddress(_) | JoinError::Twin(_) => Self::new(ErrorKind::Conflict, error.to_string()),
+            JoinError::NoAddress(_) | JoinError::Strangers(_) | JoinError::Twin(_) => Self::new(ErrorKind::Conflict, error.to_string()),
         }
     }
 }

@@ -30,6 +30,9 @@ pub(crate) struct NodeRecord {
     /// The replica of the metadata that it reads, if it is to.
     #[n(6)]
     pub(crate) replica: Option<ReplicaRecord>,
+    /// The regions whose contents it knows, in a store that has regions.
+    #[n(7)]
+    pub(crate) regions: Option<Vec<String>>,
 }
 
 /// A replica of the metadata, as the node tells of it that reads it.
@@ -94,7 +97,7 @@ mod tests {
     #[test]
     fn every_released_format_is_read() {
         let (name, url, region, boot) = ("a".into(), "http://h:1".into(), "fra".into(), "b".into());
-        let node = NodeRecord { name, url, region, turn: 7, since: 8, boot, replica: None };
+        let node = NodeRecord { name, url, region, turn: 7, since: 8, boot, replica: None, regions: None };
         let bytes = hex::decode("01866161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162").unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
@@ -102,6 +105,12 @@ mod tests {
         let node = NodeRecord { replica, ..node };
         let bytes =
             hex::decode("01876161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162" + "8309f518fa").unwrap();
+        assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
+        assert_eq!(encode(&node), bytes);
+        let node = NodeRecord { replica: None, regions: Some(vec!["fra".into(), "iad".into()]), ..node };
+        let bytes =
+            hex::decode("01886161".to_owned() + "6a687474703a2f2f683a31" + "63667261" + "07" + "08" + "6162" + "f6" + "826366726163696164")
+                .unwrap();
         assert_eq!(decode::<NodeRecord>(&bytes).unwrap(), node);
         assert_eq!(encode(&node), bytes);
         let leader = LeaderRecord { incarnation: "a-1".into(), turn: 3, is_ready: true };

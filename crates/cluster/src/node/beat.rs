@@ -71,7 +71,7 @@ impl Node {
             let state = self.state.lock();
             (state.turn, state.lease)
         };
-        let NodeSettings { name, url, region, boot, neighbours, .. } = self.settings.clone();
+        let NodeSettings { name, url, region, regions, boot, neighbours, .. } = self.settings.clone();
         let declaration = neighbours.declaration();
         let turn_now = turn.map_or(1, |turn| turn + 1);
         let ours = NodeRecord {
@@ -82,6 +82,7 @@ impl Node {
             since: self.since,
             boot,
             replica: declaration.map(Into::into),
+            regions: Some(regions).filter(|regions| !regions.is_empty()),
         };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));

@@ -103,10 +103,14 @@ impl World {
     }
 
     async fn try_join(&self, name: &str, url: Option<&str>) -> std::result::Result<Running, JoinError> {
+        self.try_join_in(name, url, &format!("region of {name}"), &[]).await
+    }
+
+    async fn try_join_in(&self, name: &str, url: Option<&str>, region: &str, regions: &[&str]) -> std::result::Result<Running, JoinError> {
         let handle = self.handle(name);
-        let (url, boot) = (url.map(str::to_owned), self.boot.lock().clone());
-        let region = format!("region of {name}");
-        let settings = NodeSettings { url, boot, region, ..NodeSettings::new(name) };
+        let (url, boot, region) = (url.map(str::to_owned), self.boot.lock().clone(), region.to_owned());
+        let regions = regions.iter().map(ToString::to_string).collect();
+        let settings = NodeSettings { url, boot, region, regions, ..NodeSettings::new(name) };
         let node = Node::join(handle.clone(), &ManualClock::default(), settings).await?;
         let runner = Arc::clone(&node);
         Ok(Running { handle, node, task: tokio::spawn(async move { runner.run().await }) })
@@ -339,4 +343,24 @@ async fn nodes_that_do_not_reach_one_another_are_refused() {
     // Should it be dead, that is found out.
     b.task.abort();
     world.try_join("c", Some("http://c")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_would_not_find_what_is_in_each_others_region_are_refused() {
+    let world = World::default();
+    let join = async |name: &str, region: &str, regions: &[&str]| world.try_join_in(name, Some("http://n"), region, regions).await;
+    let a = join("a", "fra", &["fra", "iad"]).await.unwrap();
+    join("b", "iad", &["fra", "iad"]).await.unwrap();
+    for (region, regions) in [("sin", &["sin", "fra", "iad"][..]), ("fra", &[]), ("iad", &["iad"]), ("iad", &["iad", "sin"])] {
+        let refused = join("c", region, regions).await;
+        assert!(matches!(refused, Err(JoinError::Strangers(_))), "{region} {regions:?}");
+    }
+    // One may know of more regions than there are nodes of, and those of a region come once all others know it.
+    let d = join("d", "fra", &["fra", "iad", "sin"]).await.unwrap();
+    assert!(matches!(join("e", "sin", &["fra", "iad", "sin"]).await, Err(JoinError::Strangers(name)) if name != "d"));
+    for stale in [&a.node, &d.node] {
+        stale.leave().await;
+    }
+    // What died is waited for, and does not stand in the way.
+    join("e", "sin", &["fra", "iad", "sin"]).await.unwrap();
 }

@@ -16,7 +16,7 @@ use umbra_cluster::{ASTRAY, Door, Face, IsPassed, Leader, Node, NodeSettings, Re
 use umbra_core::Clock;
 use umbra_meta::SharedMetaStore;
 use umbra_s3::S3Front;
-use umbra_store::Catalog;
+use umbra_store::{Catalog, Topology};
 
 pub(super) use self::news::Ears;
 use self::news::{NEWS, NEWS_BYTES_MAX, News};
@@ -59,6 +59,7 @@ impl Company {
         name: String,
         settings: &Settings,
         address: Option<SocketAddr>,
+        topology: &Topology,
         kek: &[u8; 32],
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
@@ -67,7 +68,8 @@ impl Company {
             given => Some(given.trim_end_matches('/').to_owned()),
         };
         let (region, neighbours) = (settings.region.clone(), Arc::clone(&database.neighbours));
-        let ours = NodeSettings { url: url.clone(), region, boot: boot(), neighbours, ..NodeSettings::new(&name) };
+        let regions = topology.regions().iter().map(ToString::to_string).collect();
+        let ours = NodeSettings { url: url.clone(), region, regions, boot: boot(), neighbours, ..NodeSettings::new(&name) };
         // A heartbeat never waits for the requests of users.
         let meta = Arc::new(database.store.beside(HEARTBEAT_CONNECTIONS));
         let incarnation = meta.incarnation().to_owned();

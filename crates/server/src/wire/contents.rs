@@ -58,14 +58,30 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
     Ok(contents)
 }
 
-/// Holds that all who share a store keep the contents of a region at one place: elsewhere they would not find what others have written.
-/// Answers the region that has what was written before there were regions, where there are some and something was.
-pub(super) async fn agree(
-    dir: &DataDir,
-    settings: &Settings,
-    catalog: &Catalog,
-    random: &dyn Random,
-) -> Result<Option<Region>, StartError> {
+/// What all who share a store have to agree on: elsewhere they would not find what others have written.
+pub(super) struct Places {
+    /// Where the contents of each region are.
+    given: BTreeMap<String, String>,
+    /// The region that has what was written before there were regions, where there are some and something was.
+    pub(super) first: Option<Region>,
+}
+
+impl Places {
+    /// Holds that contents are at these places, from now on and for everybody. Not before this server is one of the nodes: one that is refused
+    /// must leave nothing.
+    pub(super) async fn claim(&self, catalog: &Catalog) -> Result<(), StartError> {
+        for (region, given) in &self.given {
+            let claimed = catalog.claim_contents(region, given).await;
+            if let Some(found) = claimed.map_err(StartError::store("agree on the place of contents"))? {
+                return Err(StartError::OtherContents { found, given: given.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Holds the places that the settings give against those that the store has.
+pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog, random: &dyn Random) -> Result<Places, StartError> {
     let name = match BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)? {
         // One server's disk is no other's.
         BlobPlace::Disk => format!("the data directory of node {}", dir.node(random)?),
@@ -76,8 +92,12 @@ pub(super) async fn agree(
         others.into_iter().map(|region| (region.name.to_string(), BlobPlace::Bucket(region.place).name())).collect();
     let own = if given.is_empty() { String::new() } else { settings.region.clone() };
     given.insert(own, name);
-    let known = || async { catalog.contents().await.map_err(StartError::store("look for the places of contents")) };
-    let before = known().await?;
+    let before = catalog.contents().await.map_err(StartError::store("look for the places of contents"))?;
+    for (region, found) in &before {
+        if let Some(given) = given.get(region).filter(|given| *given != found) {
+            return Err(StartError::OtherContents { found: found.clone(), given: given.clone() });
+        }
+    }
     if let Some((region, found)) = before.iter().find(|(region, _)| !region.is_empty() && !given.contains_key(region)) {
         return Err(StartError::UnknownRegion { region: region.clone(), found: found.clone() });
     }
@@ -88,13 +108,7 @@ pub(super) async fn agree(
         },
         _ => None,
     };
-    for (region, given) in given {
-        let claimed = catalog.claim_contents(&region, &given).await;
-        if let Some(found) = claimed.map_err(StartError::store("agree on the place of contents"))? {
-            return Err(StartError::OtherContents { found, given });
-        }
-    }
-    Ok(first)
+    Ok(Places { given, first })
 }
 
 /// What [`place`] works with.

@@ -40,7 +40,9 @@ pub(crate) enum StartError {
         given: String,
     },
     /// The store has a region that this server was not told of.
-    #[error("this store has contents in region {region}, at {found}: give `region_blobs` for every other region")]
+    #[error(
+        "this store has contents in region {region}, at {found}: give `region_blobs` for every other region; what a region is called stays"
+    )]
     UnknownRegion {
         /// Its name.
         region: String,

@@ -23,7 +23,7 @@ use umbra_store::{
 use super::{
     StartError,
     company::{Company, Ears},
-    contents::{self, Surroundings},
+    contents::{self, Places, Surroundings},
     copies::InRegions,
     duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
@@ -44,6 +44,8 @@ pub(super) struct Parts {
     pub(super) ears: Ears,
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
+    /// Where contents are, if other servers are to know.
+    places: Option<Places>,
     pub(super) events: Arc<EventDelivery>,
     /// In a store with regions.
     pub(super) regions: Option<InRegions>,
@@ -65,15 +67,9 @@ impl Parts {
         let contents = contents::open(dir, settings, blob_cache.clone()).await?;
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
-        let sealer = Arc::new(Sealer::new(kek, Arc::clone(&random)));
-        let catalog = if is_shared {
-            let nearby = metadata.catalog_nearby();
-            Catalog::open_shared(metadata.writes(), sealer, Arc::clone(&clock), Arc::clone(&random), nearby).await
-        } else {
-            Catalog::open(Arc::clone(&meta), sealer, Arc::clone(&clock), Arc::clone(&random)).await
-        };
-        let catalog = Arc::new(catalog.map_err(StartError::catalog)?);
-        let first = if is_shared { contents::agree(dir, settings, &catalog, random.as_ref()).await? } else { None };
+        let catalog = open_catalog(&metadata, kek, &clock, &random).await?;
+        let places = if is_shared { Some(contents::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
+        let first = places.as_ref().and_then(|places| places.first.clone());
         let placement = PlacementMetrics::default();
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
         let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
@@ -96,16 +92,7 @@ impl Parts {
         let regions = InRegions::of(&native, &meta);
         let interval = Some(Duration::from_secs(settings.placement_audit)).filter(|interval| !interval.is_zero());
         let auditor = regions.as_ref().map(|regions| Arc::new(regions.auditor(&catalog, interval)));
-        let events = EventDeliveryParts {
-            meta,
-            catalog: Arc::clone(&catalog),
-            bell: native.event_bell().clone(),
-            clock: Arc::clone(&clock),
-            hooks: web_hooks(settings)?,
-            region: settings.region.clone(),
-            policy: policy.clone(),
-        };
-        let events = Arc::new(EventDelivery::new(events).map_err(StartError::store("set up web hooks"))?);
+        let events = events(settings, &metadata, &catalog, &native, &clock, policy.clone())?;
         let origins = Arc::new(S3Origins::new(EndpointGuard::new(policy), ClientSettings::default()));
         let hydration_memory_bytes = settings.hydration_memory_mib.saturating_mul(1024 * 1024);
         let limits = ShadowLimits { hydration_memory_bytes, is_shared, ..ShadowLimits::default() };
@@ -126,7 +113,20 @@ impl Parts {
             auditor,
             workers: Mutex::default(),
         };
-        Ok(Self { catalog, shadow, clock, random, metadata, duties: Arc::new(duties), ears, blob_cache, placement, events, regions })
+        Ok(Self {
+            catalog,
+            shadow,
+            clock,
+            random,
+            metadata,
+            duties: Arc::new(duties),
+            ears,
+            blob_cache,
+            placement,
+            events,
+            regions,
+            places,
+        })
     }
 
     /// Joins the other servers on these stores, if there may be any.
@@ -140,7 +140,14 @@ impl Parts {
         let Some(database) = self.metadata.shared() else { return Ok(None) };
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
-        Company::join(database, name, settings, address, kek, &self.clock).await.map(Some)
+        let company = Company::join(database, name, settings, address, self.catalog.topology(), kek, &self.clock).await?;
+        if let Some(places) = &self.places
+            && let Err(error) = places.claim(&self.catalog).await
+        {
+            company.node.withdraw().await;
+            return Err(error);
+        }
+        Ok(Some(company))
     }
 
     /// The S3 API.
@@ -289,4 +296,42 @@ fn list_partitions(catalog: Arc<Catalog>) -> BoxFuture<'static, Result<Vec<Parti
         }
     }
     .boxed()
+}
+
+/// The buckets and keys, as other servers may change them or not.
+async fn open_catalog(
+    metadata: &Metadata,
+    kek: [u8; 32],
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> std::result::Result<Arc<Catalog>, StartError> {
+    let sealer = Arc::new(Sealer::new(kek, Arc::clone(random)));
+    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+    let catalog = if metadata.shared().is_some() {
+        Catalog::open_shared(metadata.writes(), sealer, clock, random, metadata.catalog_nearby()).await
+    } else {
+        Catalog::open(metadata.store(), sealer, clock, random).await
+    };
+    catalog.map(Arc::new).map_err(StartError::catalog)
+}
+
+/// What delivers events.
+fn events(
+    settings: &Settings,
+    metadata: &Metadata,
+    catalog: &Arc<Catalog>,
+    native: &Native,
+    clock: &Arc<dyn Clock>,
+    policy: GuardPolicy,
+) -> std::result::Result<Arc<EventDelivery>, StartError> {
+    let parts = EventDeliveryParts {
+        meta: metadata.store(),
+        catalog: Arc::clone(catalog),
+        bell: native.event_bell().clone(),
+        clock: Arc::clone(clock),
+        hooks: web_hooks(settings)?,
+        region: settings.region.clone(),
+        policy,
+    };
+    Ok(Arc::new(EventDelivery::new(parts).map_err(StartError::store("set up web hooks"))?))
 }
