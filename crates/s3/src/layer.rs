@@ -146,6 +146,12 @@ impl Layer {
         match self.whose(&request, &place).await {
             Whose::Ours => self.answer_here((scheme, begun), &place, request, Elsewhere::default()).await,
             Whose::Leaders(relay) => self.pass(relay, Face::S3, request).await,
+            Whose::LeadersForUs(relay) => {
+                let answer = self.pass(relay, Face::S3, request).await;
+                // What it stored was told of when those near to it saw it.
+                self.catalog.await_replicas().await;
+                answer
+            }
             Whose::OursIfAlone(relay) => {
                 let (again, elsewhere) = (elsewhere::again(&request), Elsewhere::watched());
                 let answer = self.answer_here((scheme, begun), &place, request, elsewhere.clone()).await;

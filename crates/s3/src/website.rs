@@ -59,7 +59,9 @@ impl Websites {
         let (relay, elsewhere) = match whose {
             Whose::Ours => (None, Elsewhere::default()),
             Whose::OursIfAlone(relay) => (Some(relay), Elsewhere::watched()),
-            Whose::Leaders(relay) => return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await,
+            Whose::Leaders(relay) | Whose::LeadersForUs(relay) => {
+                return layer.pass(relay, Face::Websites, request.map(|()| String::new())).await;
+            }
         };
         let name = bucket.as_ref().ok().map(|bucket| bucket.name.as_str());
         let asked = Asked { bucket: name, is_in_host: true, shape: Shape::Object, family: Some("WEBSITE") };

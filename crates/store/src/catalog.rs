@@ -176,6 +176,11 @@ impl Catalog {
         self.shared.topology.get_or_init(Arc::default)
     }
 
+    /// Waits until whatever is read afterwards, at a replica too, shows what is stored now.
+    pub async fn await_replicas(&self) {
+        tokio::time::sleep(self.shared.lag_max()).await;
+    }
+
     /// What secrets are sealed with.
     pub fn sealer(&self) -> &Sealer {
         &self.shared.sealer
@@ -220,6 +225,11 @@ impl Shared {
         self.nearby.as_ref().filter(|_| !leads).and_then(|nearby| nearby.meta.as_ref())
     }
 
+    /// For how long what is stored now may not be seen by those who read a replica.
+    fn lag_max(&self) -> Duration {
+        self.nearby.as_ref().map_or(Duration::ZERO, |nearby| nearby.neighbours.lag_max())
+    }
+
     /// How old may be what this process believes.
     fn age_max(&self) -> Option<Duration> {
         (self.is_shared && !self.leads.load(Ordering::SeqCst)).then_some(AGE_MAX)
@@ -234,7 +244,7 @@ impl Shared {
     /// for all.
     async fn spread(&self) {
         let age = self.stored.lock().map(|stored| stored.elapsed());
-        let age_max = AGE_MAX + self.nearby.as_ref().map_or(Duration::ZERO, |nearby| nearby.neighbours.lag_max());
+        let age_max = AGE_MAX + self.lag_max();
         let Some(rest) = age.and_then(|age| age_max.checked_sub(age)).filter(|_| self.is_shared) else { return };
         let nodes = self.meta.scan(Partition::ROOT, root::node_range(), 2, Projection::Head).await;
         // Who joins later has nothing to forget.

@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from harness import postgres as pg
 from harness.clients import keys_of, read, refused, s3
 from harness.nodes import Nodes
+from harness.shadowed import Shadowed
 from harness.threads import Background
 from harness.wait import until
 
@@ -195,6 +196,32 @@ def test_nodes_of_a_region_that_disagree_are_slow_and_say_so(primary, standby, e
         assert metric(without, WAITS, end="time") > 5 and metric(without, WAITS, end="replayed") == 0
         assert metric(reading, READS, source="replica") > 5
     finally:
+        nodes.remove()
+
+
+def test_what_is_copied_by_a_node_elsewhere_is_read_here(primary, standby, engine, seaweed, tmp_path):
+    """The node that leads copies for a bucket that is read at this one, whose region reads a replica and its own does not."""
+    nodes = Nodes(tmp_path, primary.url(), engine, count=2)
+    leading, reading = nodes
+    leading.flags += ["--region", "fra"]
+    reading.flags += ["--region", "iad", "--metadata-replica", standby.url()]
+    pair = None
+    try:
+        nodes.start()
+        assert nodes.leader() is leading
+        pair = Shadowed(leading, seaweed).create()
+        pair.put_there("k", b"from the old place")
+        here = client(reading)
+        here.create_bucket(Bucket="plain")
+        for n in range(5):
+            until("it trusts its replica", lambda: trusts(reading), seconds=40)
+            standby.pause()
+            here.copy_object(Bucket="plain", Key=f"k{n}", CopySource={"Bucket": pair.name, "Key": "k"})
+            assert read(here, "plain", f"k{n}") == b"from the old place"
+            standby.unpause()
+    finally:
+        if pair:
+            pair.close()
         nodes.remove()
 
 

@@ -25,6 +25,8 @@ pub(crate) enum Whose<'a> {
     OursIfAlone(&'a Relay),
     /// The node that leads.
     Leaders(&'a Relay),
+    /// The node that leads, though what it stores is then read here.
+    LeadersForUs(&'a Relay),
 }
 
 /// What of a bucket is for the node that leads.
@@ -62,6 +64,8 @@ impl Layer {
             (Shape::Root | Shape::Bucket, _) => Whose::Leaders(relay),
             (Shape::Object, _) => match (self.kept(place.bucket.as_deref()).await, self.kept(source(request).as_deref()).await) {
                 (Kept::No, Kept::No) => Whose::Ours,
+                // A copy of what is kept there.
+                (Kept::No, _) => Whose::LeadersForUs(relay),
                 (Kept::Objects, Kept::No) if is_read && is_plain_read(request) => Whose::OursIfAlone(relay),
                 _ => Whose::Leaders(relay),
             },
