@@ -1,5 +1,7 @@
 """Servers shared by the session, buckets made per test, and what to show when a test fails."""
 
+import zlib
+
 import pytest
 
 from harness import postgres, process
@@ -8,6 +10,7 @@ from harness.engine import Engine
 from harness.moto_origin import Moto
 from harness.organizations import Org
 from harness.raw import Wire
+from harness.regions import Regions
 from harness.seaweed import SeaweedFS
 from harness.shadowed import Shadowed, name
 from harness.umbra import Umbra
@@ -85,6 +88,33 @@ def engine(tmp_path_factory):
     made = Engine(tmp_path_factory.mktemp("engine") / "s").start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory, request):
+    """A SeaweedFS for each region; a file names its regions as REGIONS."""
+    names = getattr(request.module, "REGIONS", ("fra", "iad"))
+    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in names}
+    yield made
+    for engine in made.values():
+        engine.stop()
+
+
+@pytest.fixture
+def unstarted_regions(database, engines, tmp_path, request):
+    """A node in each region on a database of the test's own, with the flags that a file names as FLAGS or a test as its parameter."""
+    flags = getattr(request, "param", None) or getattr(request.module, "FLAGS", ())
+    made = Regions(tmp_path, database.database(f"r_{zlib.crc32(request.node.name.encode())}"), engines, flags)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def regions(unstarted_regions):
+    unstarted_regions.start()
+    # What they try their engines with.
+    unstarted_regions.forget()
+    return unstarted_regions
 
 
 @pytest.fixture(scope="session")

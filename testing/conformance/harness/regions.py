@@ -1,4 +1,4 @@
-"""A store in two regions: a database, an engine for contents in each region, and a node in each."""
+"""A store in several regions: a database, an engine for contents in each region, and a node in each."""
 
 import secrets
 import shutil
@@ -40,7 +40,7 @@ class Region:
 
 
 class Regions:
-    """Two regions; the node of the first leads, because it joins first."""
+    """The regions; the node of the first leads, because it joins first."""
 
     def __init__(self, directory, database, engines, flags=()):
         self.dir, self.database, self.flags = Path(directory), database, list(flags)

@@ -5,27 +5,11 @@ import pytest
 from harness import postgres as pg
 from harness.clients import read, refused
 from harness.data import MIB, content
-from harness.engine import Engine
-from harness.regions import Regions
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in ("fra", "iad")}
-    yield made
-    for engine in made.values():
-        engine.stop()
-
-
-@pytest.fixture
-def regions(database, engines, tmp_path, request):
-    flags = getattr(request, "param", ["--home-window", "2"])
-    made = Regions(tmp_path, database.database("h_" + request.node.name.split("[")[0][:50]), engines, flags)
-    yield made.start()
-    made.remove()
+FLAGS = ["--home-window", "2"]
 
 
 def test_a_home_moves_to_its_readers(regions):
@@ -70,7 +54,7 @@ def test_a_home_moves_to_its_readers(regions):
     until("nothing is left anywhere", lambda: not fra.kept() and not iad.kept(), seconds=120)
 
 
-@pytest.mark.parametrize("regions", [["--copy-idle", "2"]], indirect=True)
+@pytest.mark.parametrize("unstarted_regions", [["--copy-idle", "2"]], indirect=True)
 def test_copies_that_nobody_reads_go(regions):
     """A copy goes when it has not been read for so long; what it was of stays, and is fetched again."""
     fra, iad = regions

@@ -1,40 +1,18 @@
 """Three regions on one database, each with an engine of its own behind a proxy that counts: bytes are where their bucket and their writer want
 them, and nowhere else."""
 
-import zlib
-
 import pytest
 
 from harness import postgres as pg
 from harness.clients import headers, put_multipart, read, refused, s3
 from harness.data import MIB, content
-from harness.engine import Engine
-from harness.regions import Regions
 from harness.shadowed import Shadowed
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
-NAMES = ("fra", "ams", "iad")
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    """A SeaweedFS for each region."""
-    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in NAMES}
-    yield made
-    for engine in made.values():
-        engine.stop()
-
-
-@pytest.fixture
-def regions(database, engines, tmp_path, request):
-    made = Regions(tmp_path, database.database(f"l_{zlib.crc32(request.node.name.encode())}"), engines, ["--geography", "atlantic=iad,ams"])
-    made.start()
-    # What nodes try their engines with.
-    made.forget()
-    yield made
-    made.remove()
+REGIONS = ("fra", "ams", "iad")
+FLAGS = ["--geography", "atlantic=iad,ams"]
 
 
 def kept(regions):
@@ -235,28 +213,25 @@ def test_what_is_hydrated_is_where_the_bucket_wants_it(regions, seaweed, write_t
         pair.close()
 
 
-def test_a_location_from_before_there_were_regions(database, engines, tmp_path):
+def test_a_location_from_before_there_were_regions(unstarted_regions):
     """Kept without effect. When the store has regions and that is none of them, writes are refused with the reason until it is changed; reads go on."""
-    regions = Regions(tmp_path, database.database("l_before"), engines)
+    regions = unstarted_regions
     fra, ams, iad = regions
-    try:
-        before = regions.make(fra, with_others=False, name="fra").start()
-        before.run("storage", "create", "-n", "bucket", "-o", "tests", "--location", "single:moon", "-y", check=True)
-        s3(before.endpoint, before.access_key, before.secret_key).put_object(Bucket="bucket", Key="old", Body=content(MIB, 1))
-        assert before.stop() == 0
-        regions.start()
-        client = iad.client()
-        assert read(client, "bucket", "old") == content(MIB, 1)
-        error = refused(client.put_object, Bucket="bucket", Key="new", Body=b"x")
-        assert error.code == "InvalidRequest" and "single:moon" in error.message, error
-        error = refused(put_multipart, client, "bucket", "new", [b"x"])
-        assert error.code == "InvalidRequest" and "single:moon" in error.message, error
-        assert kept(regions) == (1, 0, 0)
-        # Other settings can be changed meanwhile, and this one to what there is.
-        ams.node.run("storage", "update", "bucket", "--public", check=True)
-        ams.node.run("storage", "update", "bucket", "--location", "single:ams", check=True)
-        client.put_object(Bucket="bucket", Key="new", Body=b"x")
-        until("what was there before has moved, too", lambda: kept(regions) == (0, 2, 0), seconds=60)
-        assert read(client, "bucket", "old") == content(MIB, 1)
-    finally:
-        regions.remove()
+    before = regions.make(fra, with_others=False, name="fra").start()
+    before.run("storage", "create", "-n", "bucket", "-o", "tests", "--location", "single:moon", "-y", check=True)
+    s3(before.endpoint, before.access_key, before.secret_key).put_object(Bucket="bucket", Key="old", Body=content(MIB, 1))
+    assert before.stop() == 0
+    regions.start()
+    client = iad.client()
+    assert read(client, "bucket", "old") == content(MIB, 1)
+    error = refused(client.put_object, Bucket="bucket", Key="new", Body=b"x")
+    assert error.code == "InvalidRequest" and "single:moon" in error.message, error
+    error = refused(put_multipart, client, "bucket", "new", [b"x"])
+    assert error.code == "InvalidRequest" and "single:moon" in error.message, error
+    assert kept(regions) == (1, 0, 0)
+    # Other settings can be changed meanwhile, and this one to what there is.
+    ams.node.run("storage", "update", "bucket", "--public", check=True)
+    ams.node.run("storage", "update", "bucket", "--location", "single:ams", check=True)
+    client.put_object(Bucket="bucket", Key="new", Body=b"x")
+    until("what was there before has moved, too", lambda: kept(regions) == (0, 2, 0), seconds=60)
+    assert read(client, "bucket", "old") == content(MIB, 1)

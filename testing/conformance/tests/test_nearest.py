@@ -14,7 +14,6 @@ from botocore.exceptions import ClientError
 from harness import postgres as pg
 from harness.clients import s3
 from harness.data import content
-from harness.engine import Engine
 from harness.process import free_ports
 from harness.raw import EMPTY, Signer, request, send
 from harness.regions import Regions
@@ -25,15 +24,6 @@ pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not
 
 NEAR, FAR = "127.0.0.2", "127.0.0.1"
 BODY = content(100_000, 1)
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    """A SeaweedFS for each region."""
-    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in ("fra", "iad")}
-    yield made
-    for engine in made.values():
-        engine.stop()
 
 
 class Pair:

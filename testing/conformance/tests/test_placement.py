@@ -5,34 +5,12 @@ import pytest
 from harness import postgres as pg
 from harness.clients import put_multipart, read
 from harness.data import MIB, content
-from harness.engine import BUCKET, Engine
-from harness.regions import Regions
+from harness.engine import BUCKET
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
-NAMES = ("fra", "ams", "iad")
-
-
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    """A SeaweedFS for each region."""
-    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in NAMES}
-    yield made
-    for engine in made.values():
-        engine.stop()
-
-
-@pytest.fixture
-def unstarted(database, engines, tmp_path, request):
-    made = Regions(tmp_path, database.database("p_" + request.node.name.split("[")[0][:50]), engines)
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def regions(unstarted):
-    return unstarted.start()
+REGIONS = ("fra", "ams", "iad")
 
 
 def create(regions, name, location):

@@ -7,38 +7,22 @@ import pytest
 from harness import postgres as pg
 from harness.clients import put_multipart, read, refused, s3
 from harness.data import MIB, content
-from harness.engine import Engine
-from harness.regions import Regions
 from harness.shadowed import Shadowed
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 
 
-@pytest.fixture(scope="module")
-def engines(tmp_path_factory):
-    """A SeaweedFS for each region."""
-    made = {name: Engine(tmp_path_factory.mktemp(f"engine-{name}") / "s").start() for name in ("fra", "iad")}
-    yield made
-    for engine in made.values():
-        engine.stop()
-
-
-@pytest.fixture
-def unstarted(database, engines, tmp_path, request):
-    made = Regions(tmp_path, database.database("r_" + request.node.name.split("[")[0][:50]), engines)
-    yield made
-    made.remove()
-
-
-@pytest.fixture
-def regions(unstarted):
-    return unstarted.start()
-
-
 def copied(region, count):
     """Waits until the node of a region has made so many copies."""
     until(f"{count} copies are in {region.name}", lambda: region.metric("umbra_placement_copies_total") >= count)
+
+
+def ended(node):
+    """Starts a node that is refused; what it said."""
+    node.start(ready=False)
+    until("it ends", lambda: not node.process.running(), seconds=60)
+    return node.all_text()
 
 
 def test_a_read_elsewhere_fetches_across_once(regions):
@@ -229,29 +213,26 @@ def test_nodes_with_other_regions_are_refused(regions):
     """Without the other regions, or with another place for one of them."""
     fra, iad = regions
 
-    def start(node):
-        node.start(ready=False)
-        until("it ends", lambda: not node.process.running(), seconds=60)
-        return node.all_text()
-
-    assert "region-blobs" in start(regions.make(fra, with_others=False, name="alone")).replace("_", "-")
+    assert "region-blobs" in ended(regions.make(fra, with_others=False, name="alone")).replace("_", "-")
     prefix, fra.prefix = fra.prefix, "elsewhere"
     try:
-        assert "kept at" in start(regions.make(iad, name="wrong"))
+        assert "kept at" in ended(regions.make(iad, name="wrong"))
     finally:
         fra.prefix = prefix
 
 
-def test_a_store_is_given_regions(unstarted):
+def test_a_store_is_given_regions(unstarted_regions):
     """What was written before is read afterwards, in the region that has it and in the other one."""
-    fra, iad = unstarted
+    fra, iad = unstarted_regions
     body = content(2 * MIB, 9)
-    before = unstarted.make(fra, with_others=False, name="fra").start()
+    before = unstarted_regions.make(fra, with_others=False, name="fra").start()
     client = s3(before.endpoint, before.access_key, before.secret_key)
     client.create_bucket(Bucket="bucket")
     client.put_object(Bucket="bucket", Key="old", Body=body)
+    # Not beside a node that does not know of them: it would find nothing of what is in another region.
+    assert "stop all nodes" in ended(iad.node)
     assert before.stop() == 0
-    unstarted.start()
+    unstarted_regions.start()
     assert read(iad.client(), "bucket", "old") == body == read(fra.client(), "bucket", "old")
     copied(iad, 1)
     fra.proxy.stop()
