@@ -362,6 +362,72 @@ async fn the_last_copy_stays() {
     assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
 }
 
+/// What was lost at home is made again of a copy, wherever that is.
+#[tokio::test]
+async fn homes_that_are_lost_are_made_again() {
+    for (location, regions, expected) in [("dual:fra,iad", ["fra", "iad"], [0, 2, 2]), ("single:fra", ["fra", "fra"], [0, 2, 0])] {
+        let world = World::new("global").await;
+        for key in ["a", "b"] {
+            world.put("fra", key, 9000).await;
+            world.get("iad", key).await.unwrap();
+        }
+        if location != "single:fra" {
+            world.relocate(location).await;
+            world.settle().await;
+        }
+        world.engines["fra"].lose_puts().await;
+        assert_eq!(world.kept().await, [0, 0, 2]);
+        world.relocate(location).await;
+        world.auditor.order(&*world.bucket().await).await.unwrap();
+        while world.auditor.step(&world.bucket).await.unwrap() {}
+        let first = world.status().await.audit.unwrap().last.unwrap().findings;
+        assert_eq!((first.lost, first.moved, first.missing, first.gone), (2, 2, 2, 0), "{location}");
+        let last = world.settle().await;
+        assert_eq!((last.findings.lost, last.findings.gone, world.kept().await), (0, 0, expected), "{location}");
+        for region in regions {
+            for other in REGIONS.iter().filter(|other| **other != region) {
+                world.engines[other].go_away(true);
+            }
+            assert_eq!(world.get(region, "b").await.unwrap(), content(9000), "{location} {region}");
+            world.engines.values().for_each(|engine| engine.go_away(false));
+        }
+    }
+}
+
+/// What is nowhere is told, and nothing of it is dropped: it may come back, by hand.
+#[tokio::test]
+async fn what_is_nowhere_is_told() {
+    let world = World::new("single:fra").await;
+    for key in ["a", "b"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.engines["fra"].lose_puts().await;
+    world.put("fra", "c", 9000).await;
+    let audit = async || {
+        world.auditor.order(&*world.bucket().await).await.unwrap();
+        while world.auditor.step(&world.bucket).await.unwrap() {}
+        world.status().await.audit.unwrap().last.unwrap().findings
+    };
+    let findings = audit().await;
+    assert_eq!((findings.gone, findings.lost, findings.missing, findings.removed, findings.pending), (2, 0, 0, 0, 0));
+    assert_eq!((findings.regions["fra"].homes, world.auditor.parts.blobs.metrics().gone()), (1, 2));
+    assert!(findings.is_settled(), "nothing can be done about it");
+    // While the only region that may have a copy does not answer, nothing is said to be nowhere.
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["fra"].lose_puts().await;
+    world.engines["iad"].go_away(true);
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
+    assert_eq!((findings.gone, findings.failed, findings.moved), (0, 1, 0));
+    assert!(findings.failure.unwrap().starts_with("iad: "), "it says which region is to blame");
+    world.engines["iad"].go_away(false);
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 1]);
+}
+
 /// What a location does not ask for any more is a copy like those that readers leave.
 #[tokio::test]
 async fn copies_that_had_to_be_there_are_let_go() {
