@@ -159,7 +159,7 @@ def test_homes_that_are_lost_are_made_again(regions):
         assert read(here, "bucket", key) == body
     ams.proxy.start()
     # One object is lost in both; the one beside it is not.
-    fra.node.run("storage", "create", "lonely", "--location", "single:iad", check=True)
+    create(regions, "lonely", "single:iad")
     for key in ("lost", "there"):
         here.put_object(Bucket="lonely", Key=key, Body=content(70_000, 1))
         if key == "lost":

@@ -12,7 +12,7 @@ use crate::{
     Bucket, Extent,
     placement::{
         Moved, Placement, decide,
-        due::{self, row},
+        due::{self, Wanted, row},
         index::CopyRow,
         moving::home_of,
     },
@@ -93,7 +93,7 @@ impl Auditor {
         named: &Named,
         extents: &[Extent],
         findings: &mut AuditFindings,
-        wanted: &mut BTreeSet<(String, BlobId)>,
+        wanted: &mut BTreeSet<Wanted>,
     ) -> Result<()> {
         let ids: Vec<_> = extents.iter().map(|extent| &extent.blob).collect();
         let copies = self.parts.blobs.copies_of_all(&ids).await?;
@@ -101,7 +101,7 @@ impl Auditor {
         let verdicts: Vec<Verdict> = stream::iter(judging).buffered(AT_ONCE).collect().await;
         for (extent, verdict) in extents.iter().zip(verdicts) {
             findings.add(verdict.findings);
-            wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
+            wanted.extend(verdict.wanted.into_iter().map(|region| Wanted { region, blob: extent.blob.clone(), becomes_home: false }));
         }
         Ok(())
     }
@@ -218,16 +218,17 @@ impl Auditor {
     }
 
     /// Queues copies to be made, but for those that are queued.
-    async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<(String, BlobId)>, findings: &mut AuditFindings) -> Result<()> {
+    async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<Wanted>, findings: &mut AuditFindings) -> Result<()> {
         let mut queued: BTreeMap<&str, Option<HashSet<Vec<u8>>>> = BTreeMap::new();
         let mut fresh = Vec::new();
-        for (region, blob) in &wanted {
+        for copy in &wanted {
+            let (region, blob) = (&copy.region, &copy.blob);
             if !queued.contains_key(region.as_str()) {
                 queued.insert(region, self.queued(bucket.partition, region).await?);
             }
             match queued.get(region.as_str()) {
                 Some(Some(known)) if known.contains(blob.as_bytes()) => {}
-                Some(Some(_)) => fresh.push((region.clone(), blob.clone())),
+                Some(Some(_)) => fresh.push(copy.clone()),
                 // It comes again when there are fewer.
                 _ => findings.pending += 1,
             }
@@ -245,12 +246,12 @@ impl Auditor {
         Ok((rows.len() < DUE_MAX).then_some(blobs))
     }
 
-    async fn enqueue(&self, partition: Partition, copies: BTreeSet<(String, BlobId)>) -> Result<()> {
+    async fn enqueue(&self, partition: Partition, copies: BTreeSet<Wanted>) -> Result<()> {
         let mut now = self.parts.clock.now();
         loop {
             let mut batch = Batch::new(partition).check(key::settings(), Expect::Exists);
-            for (region, blob) in &copies {
-                batch = batch.check(row(region, now, blob), Expect::Absent);
+            for copy in &copies {
+                batch = batch.check(row(&copy.region, now, &copy.blob), Expect::Absent);
             }
             due::enqueue(&mut batch.writes, &copies, now);
             match self.parts.meta.commit(batch).await {
@@ -262,7 +263,7 @@ impl Auditor {
                 Err(error) => return Err(error.into()),
             }
         }
-        copies.iter().for_each(|(region, _)| self.parts.pointers.point(region, partition));
+        copies.iter().for_each(|copy| self.parts.pointers.point(&copy.region, partition));
         Ok(())
     }
 }

@@ -246,6 +246,39 @@ async fn an_upload_by_parts_is_copied_whole() {
     assert_eq!(world.get("iad", "k").await.unwrap(), [content(5 << 20), content(6 << 20), content(1000)].concat());
 }
 
+/// Parts lie where the location of their time wanted them, the object where that of its completion does, without an audit.
+#[tokio::test]
+async fn an_upload_that_outlives_a_location_follows_the_new_one() {
+    for (before, after, expected) in [
+        ("single:fra", "single:iad", [0, 0, 2]),
+        ("single:fra", "dual:ams,iad", [2, 0, 2]),
+        ("dual:fra,iad", "single:iad", [0, 0, 2]),
+        ("global", "multi:eur", [2, 2, 0]),
+        ("global", "single:ams", [2, 0, 0]),
+    ] {
+        let world = World::new(before).await;
+        let (native, key) = (&world.natives["fra"], object("k"));
+        let upload = native.create_upload(&cx(), &*world.bucket().await, &key, CreateUpload::default()).await.unwrap();
+        let mut parts = Vec::new();
+        for (number, size) in [(1, 5 << 20), (2, 6000)] {
+            let number = PartNumber::new(number).unwrap();
+            let part = PartAddress { key: &key, upload: &upload, number };
+            let body = Body::from_bytes(content(size));
+            let put = native.put_part(&cx(), &*world.bucket().await, part, body, Integrity::default()).await.unwrap();
+            parts.push(CompletedPart { number, etag: put.etag, checksum: None });
+        }
+        world.relocate(after).await;
+        let options = CompleteUpload { parts, ..CompleteUpload::default() };
+        native.complete_upload(&cx(), &*world.bucket().await, &key, &upload, options).await.unwrap();
+        assert_eq!(world.get("ams", "k").await.unwrap(), [content(5 << 20), content(6000)].concat());
+        world.work().await;
+        world.reclaim().await;
+        assert_eq!(world.kept().await, expected, "{before} {after}");
+        assert!(world.status().await.due.is_empty());
+        assert_eq!(world.get("ams", "k").await.unwrap(), [content(5 << 20), content(6000)].concat());
+    }
+}
+
 /// Between the commit of an object and its pointer the writer dies.
 #[tokio::test]
 async fn a_commit_whose_pointer_is_lost_has_its_copies_made() {
