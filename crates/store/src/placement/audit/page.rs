@@ -29,6 +29,8 @@ const AT_ONCE: usize = 8;
 const QUEUED: usize = 256;
 /// Of a reason so much is kept.
 const REASON_CHARS_MAX: usize = 300;
+/// Contents after which a step ends, at the end of their row: an object has up to ten thousand.
+const CONTENTS: usize = 1024;
 /// While so many copies are due in a region no more are queued there.
 const DUE_MAX: usize = 4096;
 
@@ -57,12 +59,12 @@ impl Auditor {
         let Some(range) = families.into_iter().find_map(|family| rest_of(family, &audit.after)) else { return Ok(true) };
         let end = range.end.clone();
         let rows = self.parts.meta.scan(bucket.partition, range, ROWS, Projection::Full).await?;
-        let next = match (rows.last(), end) {
+        let mut next = match (rows.last(), end) {
             (Some(last), _) if rows.len() == ROWS => last.key.to_vec(),
             (_, Some(end)) => end,
             (_, None) => vec![0xff],
         };
-        let (mut findings, mut wanted) = (audit.findings.clone(), BTreeSet::new());
+        let (mut findings, mut wanted, mut judged) = (audit.findings.clone(), BTreeSet::new(), 0);
         for entry in &rows {
             let named = match Named::of(entry) {
                 Ok(Some(named)) => named,
@@ -80,6 +82,11 @@ impl Auditor {
             }
             if findings.gone > gone_before {
                 self.tell_gone(bucket, &named, findings.gone - gone_before, gone_before);
+            }
+            judged += named.extents.len();
+            if judged >= CONTENTS {
+                next = named.row;
+                break;
             }
         }
         self.queue(bucket, wanted, &mut findings).await?;

@@ -552,3 +552,28 @@ async fn audits_come_when_they_are_due() {
     let rows = world.meta.scan(world.bucket().await.partition, key::due_copies(), 10, Projection::Head).await.unwrap();
     assert!(rows.is_empty());
 }
+
+/// A step is bounded by contents too: an object may have thousands.
+#[tokio::test]
+async fn objects_of_many_contents_take_steps() {
+    let world = World::new("single:fra").await;
+    for key in ["a", "b", "c"] {
+        world.put("fra", key, 5000).await;
+    }
+    let partition = world.bucket().await.partition;
+    for row in world.meta.scan(partition, key::object_range(""), 10, Projection::Full).await.unwrap() {
+        let mut object = crate::record::object::decode(&row).unwrap();
+        object.size *= 600;
+        object.content = crate::Pieces::Extents(vec![object.content.extents()[0].clone(); 600]);
+        let (head, body) = crate::record::object::encode(&object);
+        world.meta.commit(Batch::new(partition).put(row.key.to_vec(), head, body)).await.unwrap();
+    }
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    let mut counted = Vec::new();
+    while world.auditor.step(&world.bucket).await.unwrap() {
+        let findings = world.status().await.audit.unwrap().findings;
+        counted.push(findings.regions.get("fra").map_or(0, |used| used.homes));
+    }
+    counted.dedup();
+    assert_eq!(counted, [0, 1200, 1800], "the third object is looked at in a step of its own");
+}
