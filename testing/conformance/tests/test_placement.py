@@ -6,6 +6,7 @@ from harness import postgres as pg
 from harness.clients import put_multipart, read
 from harness.data import MIB, content
 from harness.engine import BUCKET
+from harness.threads import Background
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
@@ -171,6 +172,33 @@ def test_homes_that_are_lost_are_made_again(regions):
     assert len(lines) == 1 and "lonely" in lines[0] and "lost" in lines[0]
     assert read(here, "lonely", "there") == content(70_000, 1)
     assert {entry["Key"] for entry in here.list_objects_v2(Bucket="lonely")["Contents"]} == {"lost", "there"}
+
+
+@pytest.mark.timeout(240)
+def test_who_waits_is_told_what_is_there_then(regions):
+    """Not what was there when copies were asked for; and meanwhile what is in the way."""
+    fra, ams, iad = regions
+    here, _, _ = create(regions, "bucket", "global")
+    for n in range(70):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(5_000, n))
+    fra.node.run("storage", "update", "bucket", "--location", "dual:ams,iad", check=True)
+    assert uses(placed(fra, "bucket", "--wait")) == {"ams": (350_000, 0), "iad": (0, 350_000)}
+    become(regions, [0, 70, 70])
+    iad.proxy.stop()
+    here.put_object(Bucket="bucket", Key="more", Body=content(5_000, 1))
+    waiting = Background(fra.node.run, "storage", "place", "bucket", "--wait", timeout=180)
+
+    def is_in_the_way():
+        placement = fra.node.status("bucket")["placement"]
+        return any(region["failing"] for region in placement["regions"]) and placement["audit"]["failed"]
+
+    until("a copy and the audit have failed", is_in_the_way, seconds=60)
+    assert waiting.running
+    iad.proxy.start()
+    told = waiting.result(120)
+    assert told.status == 0 and "everything is where it has to be" in told.out, told
+    assert "failed: the blob store cannot" in told.err and "looked at again (iad: " in told.err, told
+    assert kept(regions) == [0, 71, 71]
 
 
 @pytest.mark.timeout(300)
