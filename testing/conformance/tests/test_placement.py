@@ -6,6 +6,7 @@ from harness import postgres as pg
 from harness.clients import put_multipart, read
 from harness.data import MIB, content
 from harness.engine import BUCKET
+from harness.faults import Fault
 from harness.threads import Background
 from harness.wait import until
 
@@ -78,6 +79,23 @@ def test_a_region_that_is_away_gets_its_copies_later(regions):
     ams.proxy.start()
     become(regions, [5, 5, 0])
     until("nothing is due any more", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 0, seconds=60)
+
+
+@pytest.mark.timeout(300)
+def test_a_home_that_swallows_requests(regions):
+    """It takes reads and never answers: copies of what is at home elsewhere are made meanwhile, and its own once it answers."""
+    fra, ams, iad = regions
+    here, _, there = create(regions, "bucket", "dual:fra,ams")
+    create(regions, "other", "dual:iad,ams")
+    fra.proxy.rule(Fault(hold_request=True), method="GET")
+    for n in range(24):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(20_000, n))
+    until("it is known that copies are due", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 1)
+    for n in range(6):
+        there.put_object(Bucket="other", Key=f"k{n}", Body=content(20_000, n))
+    become(regions, [24, 6, 6], seconds=60)
+    fra.proxy.clear_rules()
+    become(regions, [24, 30, 6], seconds=180)
 
 
 @pytest.mark.timeout(240)
