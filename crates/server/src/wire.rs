@@ -73,6 +73,9 @@ impl Server {
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let region_map = region_map::read(settings)?;
         let data_dir = DataDir::open(&settings.data_dir)?;
+        if settings.metadata.is_embedded() {
+            DataDir::check_embedded_in(data_dir.path())?;
+        }
         let MasterKey { key: kek, is_new } = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;

@@ -69,6 +69,9 @@ async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
     if path.exists() {
         return Err(Failure::new(format!("{} is there already", path.display())));
     }
+    if settings.metadata.is_embedded() {
+        DataDir::check_embedded_in(&settings.data_dir)?;
+    }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -99,6 +102,7 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
     if settings.metadata.is_embedded() {
         let dir = DataDir::open(&settings.data_dir)?;
         SqliteMetaStore::import(&dir.metadata(), next)?;
+        dir.claim_embedded()?;
     } else {
         let password = database_password(settings)?;
         PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await?;
