@@ -103,7 +103,7 @@ def engines(tmp_path_factory, request):
 @pytest.fixture
 def unstarted_regions(database, engines, tmp_path, request):
     """A node in each region on a database of the test's own, with the flags that a file names as FLAGS or a test as its parameter."""
-    flags = getattr(request, "param", None) or getattr(request.module, "FLAGS", ())
+    flags = getattr(request, "param", getattr(request.module, "FLAGS", ()))
     made = Regions(tmp_path, database.database(f"r_{zlib.crc32(request.node.name.encode())}"), engines, flags)
     yield made
     made.remove()

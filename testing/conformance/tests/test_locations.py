@@ -213,6 +213,7 @@ def test_what_is_hydrated_is_where_the_bucket_wants_it(regions, seaweed, write_t
         pair.close()
 
 
+@pytest.mark.parametrize("unstarted_regions", [[]], indirect=True, ids=["plain"])
 def test_a_location_from_before_there_were_regions(unstarted_regions):
     """Kept without effect. When the store has regions and that is none of them, writes are refused with the reason until it is changed; reads go on."""
     regions = unstarted_regions
