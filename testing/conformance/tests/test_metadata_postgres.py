@@ -39,6 +39,7 @@ def test_a_store_on_postgres(server):
     del bodies["dir0/k00"]
     for kill in (False, True):
         server.restart(kill=kill)
+        assert "NOTICE" not in server.log_path.read_text(), "the database remarks on nothing"
         for key, body in bodies.items():
             assert read(c, "bucket", key) == body
         assert read(c, "bucket", "large") == b"".join(parts)
