@@ -44,7 +44,9 @@ pub(crate) enum DataDirError {
         pid: String,
     },
     /// Its contents are elsewhere.
-    #[error("the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was")]
+    #[error(
+        "the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was, or start with an empty data directory"
+    )]
     Elsewhere {
         /// The directory.
         dir: PathBuf,
