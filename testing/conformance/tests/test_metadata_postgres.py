@@ -90,7 +90,11 @@ def test_metadata_moves_to_postgres_and_back(database, tmp_path):
     server.run("metadata", "export", out, env=place, check=True)
     assert (out.stat().st_mode & 0o777, out.read_bytes()[:9]) == (0o600, b"UMBRMETA\x01")
     assert "is there already" in server.run("metadata", "export", out, env=place).err
-    assert "only an empty store" in server.run("metadata", "import", out, env=place).err
+    said = server.run("metadata", "import", out, env=place).err
+    assert f"cannot fill the store: {server.data_dir}/meta/umbra.db: there is metadata already; only an empty store" in said
+    nowhere = {"UMBRA_METADATA": there["UMBRA_METADATA"].replace(str(database.port), "1")}
+    said = server.run("metadata", "import", out, env=nowhere).err
+    assert "cannot fill postgres://umbra:***@127.0.0.1:1/moved: " in said and "refused" in said and pg.PASSWORD not in said
     cut = tmp_path / "cut"
     cut.write_bytes(out.read_bytes()[:-20])
     assert "cut off" in server.run("metadata", "import", cut, env=there).err

@@ -50,8 +50,27 @@ impl Place {
     }
 }
 
+/// Whether nobody has looked yet where the bytes are, nor is looking.
+pub(super) fn is_idle(placement: &PlacementView) -> bool {
+    doing(placement).is_empty() && !is_done(placement)
+}
+
+fn is_done(placement: &PlacementView) -> bool {
+    placement.settled && placement.audit.is_some()
+}
+
 /// Where it stands, in one line.
 pub(super) fn summary(placement: &PlacementView) -> String {
+    let doing = doing(placement);
+    match &placement.audit {
+        _ if !doing.is_empty() => doing.join(", "),
+        Some(audit) if is_done(placement) => format!("everything is where it has to be, as of {}", audit.ended),
+        _ => "not looked through by this location yet".to_owned(),
+    }
+}
+
+/// What is going on, and what is left.
+fn doing(placement: &PlacementView) -> Vec<String> {
     let due: u64 = placement.regions.iter().map(|region| region.due).sum();
     let left = placement.audit.as_ref().map_or(0, |audit| audit.pending + audit.failed);
     let mut parts = Vec::new();
@@ -64,11 +83,7 @@ pub(super) fn summary(placement: &PlacementView) -> String {
     if left > 0 {
         parts.push(format!("{} to be looked at again", counted(left, "content", "contents")));
     }
-    match (&placement.audit, parts.is_empty()) {
-        (Some(audit), true) if placement.settled => format!("everything is where it has to be, as of {}", audit.ended),
-        (_, true) => "not looked through by this location yet".to_owned(),
-        (_, false) => parts.join(", "),
-    }
+    parts
 }
 
 /// What each region has, and what it is to get.
