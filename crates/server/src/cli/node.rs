@@ -80,7 +80,7 @@ mod tests {
             node("0b", "http://10.1.0.2:9003", "fra", true, 1),
             node("0c", "", "fra", false, 0),
         ];
-        let shown = "REGION  ADDRESS                ROLE   READS METADATA AT  LAST SEEN  NAME\n\
+        let shown = "REGION  ADDRESS               ROLE   READS METADATA AT  LAST SEEN  NAME\n\
                      fra     http://10.1.0.2:9003  leads  the database       now        0b\n\
                      fra     none                         the database       now        0c\n\
                      iad     http://10.2.0.1:9003         its standby        7 s ago    0a\n";
