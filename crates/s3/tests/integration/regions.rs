@@ -97,6 +97,43 @@ async fn uploads_and_copies_are_narrowed_too() {
 }
 
 #[tokio::test]
+async fn parts_go_where_their_upload_was_begun_for() {
+    let (_world, admin) = world().await;
+    assert_eq!(admin.send(Ask::put("/photos/source").body("content")).await.status, 200);
+    for (begun, same, others) in [
+        (Some("iad"), "iad", &["fra", "iad,fra", "global", "moon", "a b"][..]),
+        (Some("fra,ams"), "fra, ams", &["fra"]),
+        (Some("eur"), "eur", &["fra,ams"]),
+        (Some("global"), "global", &["fra"]),
+        (None, "global", &["fra", "usa"]),
+    ] {
+        let ask = Ask::post("/photos/parts?uploads");
+        let ask = begun.into_iter().fold(ask, |ask, places| ask.header(REGIONS, places));
+        let upload = admin.send(ask).await.element("UploadId").unwrap().to_owned();
+        let part = |n: u8| Ask::put(&format!("/photos/parts?uploadId={upload}&partNumber={n}"));
+        let document = |etag: &str| {
+            format!("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>")
+        };
+        let complete = |etag: &str| Ask::post(&format!("/photos/parts?uploadId={upload}")).body(document(etag));
+        for places in others {
+            for ask in [part(1).body("content"), part(1).header("x-amz-copy-source", "photos/source"), complete("x")] {
+                let refused = admin.send(ask.header(REGIONS, places)).await;
+                assert_refused(&refused, "InvalidArgument");
+                assert!(*places == "a b" || refused.text().contains("belongs on CreateMultipartUpload"), "{}", refused.text());
+            }
+        }
+        // Clients that send it with everything are let in, and so are those that send nothing in it.
+        assert_eq!(admin.send(part(2).header("x-amz-copy-source", "photos/source").header(REGIONS, same)).await.status, 200);
+        assert_eq!(admin.send(part(1).body("content").header(REGIONS, "")).await.status, 200);
+        let etag = admin.send(part(1).body("content").header(REGIONS, same)).await.header("etag").unwrap().to_owned();
+        for _ in 0..2 {
+            assert_eq!(admin.send(complete(&etag).header(REGIONS, same)).await.status, 200);
+        }
+        assert_eq!(told(&admin, "/photos/parts").await.as_deref(), begun.filter(|places| *places != "global"));
+    }
+}
+
+#[tokio::test]
 async fn forms_narrow_as_their_fields_say() {
     let (world, admin) = world().await;
     world.make_public("photos").await;

@@ -83,13 +83,21 @@ impl Topology {
         }
     }
 
+    /// Reads where one object is to live, as Tigris's clients write it, whatever the store has and its bucket allows.
+    pub fn narrowed_of(&self, places: &str) -> Result<Option<Narrowed>> {
+        match places.trim() {
+            "global" => Ok(None),
+            places => Narrowed::of_places(places, |name| self.geographies.contains_key(name)),
+        }
+    }
+
     /// Reads where one object is to live, as Tigris's clients write it, in a bucket with that location; refuses what the store does not have and
     /// what the bucket does not allow. `None` where nothing is said that the bucket does not say.
     pub fn narrow(&self, location: &Location, places: &str) -> Result<Option<Narrowed>> {
-        if places.trim() == "global" && *location == Location::Global {
-            return Ok(None);
+        if places.trim() == "global" && *location != Location::Global {
+            return Err(refused(format!("the bucket's location is {location}, not global")));
         }
-        let Some(narrowed) = Narrowed::of_places(places, |name| self.geographies.contains_key(name))? else { return Ok(None) };
+        let Some(narrowed) = self.narrowed_of(places)? else { return Ok(None) };
         let Some(_) = self.own else { return Ok(Some(narrowed)) };
         let wanted = match &narrowed {
             Narrowed::Each(regions) => {
