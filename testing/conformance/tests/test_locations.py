@@ -158,6 +158,25 @@ def test_locations_that_are_not_there_are_refused(regions):
     assert read(clients[0], "bucket", "k") == content(MIB, 1)
 
 
+def test_a_location_constraint(regions):
+    """Of S3's own clients: the bucket is in that region, which all regions tell and take signatures for; what names none says nothing."""
+    fra, ams, iad = regions
+    clients = [region.client() for region in regions]
+    clients[0].create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    for region, client in zip(regions, clients):
+        assert client.get_bucket_location(Bucket="bucket")["LocationConstraint"] == "iad"
+        assert client.head_bucket(Bucket="bucket")["BucketRegion"] == "iad"
+        there = s3(region.node.endpoint, fra.node.access_key, fra.node.secret_key, region="iad")
+        there.put_object(Bucket="bucket", Key=region.name, Body=content(MIB, 1))
+    read_everywhere(clients, {region.name: content(MIB, 1) for region in regions})
+    settled(regions)
+    assert kept(regions) == (0, 0, 3)
+    clients[0].create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert [client.get_bucket_location(Bucket="elsewhere")["LocationConstraint"] for client in clients] == ["fra", "ams", "iad"]
+    clients[1].put_object(Bucket="elsewhere", Key="k", Body=content(MIB, 2))
+    assert kept(regions) == (0, 1, 3)
+
+
 def test_a_home_that_is_down(regions):
     """The next region of the location takes what is written; where there is none it is refused, and goes nowhere else."""
     fra, ams, iad = regions

@@ -184,6 +184,58 @@ async fn buckets_in_regions_that_are_not_there_are_refused() {
     }
 }
 
+fn constrained(bucket: &str, region: &str) -> Ask {
+    let constraint = format!("<LocationConstraint>{region}</LocationConstraint>");
+    Ask::put(&format!("/{bucket}")).body(format!("<CreateBucketConfiguration>{constraint}</CreateBucketConfiguration>"))
+}
+
+/// The location of a bucket, and the region that S3 tells of it, which requests can be signed for.
+async fn located(world: &World, admin: &Client, bucket: &str) -> (String, String) {
+    let location = world.catalog.bucket(&BucketName::parse(bucket).unwrap()).await.unwrap().settings.location.to_string();
+    let (told, head) = (admin.send(Ask::get(&format!("/{bucket}?location"))).await, admin.send(Ask::head(&format!("/{bucket}"))).await);
+    let region = head.header("x-amz-bucket-region").unwrap().to_owned();
+    let constraint = if region == "us-east-1" { "" } else { &region };
+    assert!(told.text().ends_with(&format!("\">{constraint}</LocationConstraint>")), "{region}: {}", told.text());
+    assert_eq!(admin.send(Ask::get(&format!("/{bucket}")).region(&region)).await.status, 200);
+    (location, region)
+}
+
+#[tokio::test]
+async fn a_location_constraint_puts_a_bucket_into_a_region() {
+    let (world, admin) = world().await;
+    for (bucket, constraint, places, location, region) in [
+        ("one", "iad", None, "single:iad", "iad"),
+        ("other", "fra", None, "single:fra", "fra"),
+        ("nowhere", "eu-west-1", None, "global", "us-east-1"),
+        ("tigris", "auto", None, "global", "us-east-1"),
+        ("geography", "eur", None, "global", "us-east-1"),
+        // What Tigris's header says counts.
+        ("both", "iad", Some("fra,ams"), "dual:fra,ams", "us-east-1"),
+        ("global", "iad", Some("global"), "global", "us-east-1"),
+        ("single", "auto", Some("ams"), "single:ams", "ams"),
+        ("more", "auto", Some("eur"), "multi:eur", "us-east-1"),
+        ("blank", "iad", Some(""), "single:iad", "iad"),
+    ] {
+        let ask = places.into_iter().fold(constrained(bucket, constraint), |ask, places| ask.header(REGIONS, places));
+        assert_eq!(admin.send(ask).await.status, 200, "{bucket}");
+        assert_eq!(located(&world, &admin, bucket).await, (location.to_owned(), region.to_owned()), "{bucket}");
+    }
+    assert_refused(&admin.send(constrained("one", "fra")).await, "BucketAlreadyOwnedByYou");
+    // It follows the location.
+    assert_eq!(patch(&admin, "one", &json!({ "object_regions": "fra" })).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("single:fra".to_owned(), "fra".to_owned()));
+}
+
+#[tokio::test]
+async fn a_location_constraint_says_nothing_where_there_are_no_regions() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    assert_eq!(admin.send(constrained("one", "iad")).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("global".to_owned(), "us-east-1".to_owned()));
+    assert_eq!(patch(&admin, "one", &json!({ "object_regions": "iad" })).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("single:iad".to_owned(), "us-east-1".to_owned()), "it has no effect");
+}
+
 #[tokio::test]
 async fn a_store_without_regions_keeps_what_it_is_told() {
     let world = World::new().await;
