@@ -139,6 +139,40 @@ def test_copies_that_are_lost_are_made_again(regions):
     assert "Placement" in shown and "everything is where it has to be" in shown and "at home" in shown
 
 
+@pytest.mark.timeout(240)
+def test_homes_that_are_lost_are_made_again(regions):
+    """Contents that somebody deletes at their home are brought back from a copy; what is nowhere is told, and left."""
+    fra, ams, iad = regions
+    here, there, _ = create(regions, "bucket", "dual:fra,ams")
+    bodies = {f"k{n}": content(100_000 + n, n) for n in range(4)}
+    for key, body in bodies.items():
+        here.put_object(Bucket="bucket", Key=key, Body=body)
+    become(regions, [4, 4, 0])
+    for key in fra.kept()[:3]:
+        fra.engine.client().delete_object(Bucket=BUCKET, Key=key)
+    assert kept(regions) == [1, 4, 0]
+    found = placed(iad, "bucket", "--wait")
+    assert found["settled"] and found["audit"]["gone"] == 0
+    become(regions, [4, 4, 0])
+    ams.proxy.stop()
+    for key, body in bodies.items():
+        assert read(here, "bucket", key) == body
+    ams.proxy.start()
+    # One object is lost in both; the one beside it is not.
+    create(regions, "lonely", "single:iad")
+    for key in ("lost", "there"):
+        here.put_object(Bucket="lonely", Key=key, Body=content(70_000, 1))
+        if key == "lost":
+            iad.engine.client().delete_object(Bucket=BUCKET, Key=iad.kept()[0])
+    told = ams.node.run("storage", "place", "lonely", "--wait", timeout=180)
+    assert told.status == 1 and "1 content is lost" in told.out and "log" in told.err, told
+    assert fra.metric("umbra_placement_gone_contents_total") == 1
+    lines = [line for line in fra.node.log_path.read_text().splitlines() if "has lost its bytes" in line and "ERROR" in line]
+    assert len(lines) == 1 and "lonely" in lines[0] and "lost" in lines[0]
+    assert read(here, "lonely", "there") == content(70_000, 1)
+    assert {entry["Key"] for entry in here.list_objects_v2(Bucket="lonely")["Contents"]} == {"lost", "there"}
+
+
 @pytest.mark.timeout(300)
 def test_bytes_follow_the_location(regions):
     """From everywhere to two regions to one: readable all the while, and in the end exactly where they may be."""

@@ -51,14 +51,18 @@ pub struct AuditView {
     pub ended: String,
     /// Copies that were missing, and were queued to be made.
     pub missing: u64,
-    /// How many of them had been there.
+    /// Contents that had been somewhere and were there no more: as copies, or at home while there was a copy.
     pub lost: u64,
     /// Copies that were where they may not be, and were dropped.
     pub removed: u64,
-    /// Homes that were where they may not be, and moved.
+    /// Homes that were where they may not be, or had lost their bytes, and moved.
     pub moved: u64,
     /// Contents of which something is still to be done, once copies are made.
     pub pending: u64,
     /// Contents of which something could not be told or done.
     pub failed: u64,
+    /// Why it could not, of one of them.
+    pub failure: Option<String>,
+    /// Contents that had lost their bytes at home and had no copy: an `ERROR` in the log names their objects.
+    pub gone: u64,
 }

@@ -108,6 +108,8 @@ fn every_field_of_a_bucket_is_described() {
         moved: 0,
         pending: 0,
         failed: 0,
+        failure: None,
+        gone: 0,
     };
     check(&document, "AuditView", &audit);
     let placement =

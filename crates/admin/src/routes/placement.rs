@@ -80,6 +80,8 @@ fn view(bucket: &Bucket, status: PlacementStatus) -> PlacementView {
             moved: last.findings.moved,
             pending: last.findings.pending,
             failed: last.findings.failed,
+            failure: last.findings.failure.clone(),
+            gone: last.findings.gone,
         }),
         auditing_since: audit.as_ref().filter(|_| is_running).map(|audit| rfc3339(audit.began)),
         settled: !is_running && due.is_empty() && last.is_some_and(is_settled),

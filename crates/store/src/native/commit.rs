@@ -6,12 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use umbra_blob::BlobId;
 use umbra_core::{BucketName, Entity, Error, ErrorKind, Location, ObjectKey, Result, Timestamp};
 use umbra_meta::{Batch, Check, Committed, Entry, Expect, Partition, Revision, Write, key};
 
 use super::{Extent, Native};
-use crate::{Bucket, BucketSettings, BucketState, DefaultRetention, Removal, Terms, Versioning, placement, record};
+use crate::{Bucket, BucketSettings, BucketState, DefaultRetention, Removal, Terms, Versioning, placement, placement::due::Wanted, record};
 
 /// The name of the counter of objects.
 const OBJECTS: &str = "objects";
@@ -176,9 +175,9 @@ impl Changes {
     }
 
     /// Says that copies of blobs have to be made in regions.
-    pub(super) fn require_copies(&mut self, copies: &BTreeSet<(String, BlobId)>, now: Timestamp) {
+    pub(super) fn require_copies(&mut self, copies: &BTreeSet<Wanted>, now: Timestamp) {
         placement::due::enqueue(&mut self.batch.writes, copies, now);
-        self.copies.extend(copies.iter().map(|(region, _)| region.clone()));
+        self.copies.extend(copies.iter().map(|wanted| wanted.region.clone()));
     }
 
     /// Adds a wrapper's terms, behind everything else.

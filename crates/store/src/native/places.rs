@@ -8,7 +8,7 @@ use umbra_core::{Error, Fault, Location, Narrowed, Result};
 use super::{Native, ObjectRecord, commit::Changes};
 use crate::{
     Bucket, Terms,
-    placement::{PlacedBlobStore, Placement, decide},
+    placement::{PlacedBlobStore, Placement, decide, due::Wanted},
 };
 
 impl Native {
@@ -67,10 +67,14 @@ impl Native {
         let mut copies = BTreeSet::new();
         for extent in object.content.extents() {
             let Some(home) = placed.home_of(&extent.blob) else { continue };
-            // What is at home where it may not be moves, once it is where it may.
-            let Some(settled) = Some(&home).filter(|home| placement.may_keep(home)).or(placement.homes().first()) else { continue };
+            // What is at home where it may not be moves, once it is where it may: a part that was sent before the location changed.
+            let is_allowed = placement.may_keep(&home);
+            let Some(settled) = Some(&home).filter(|_| is_allowed).or(placement.homes().first()) else { continue };
             let missing = placement.required(settled).into_iter().filter(|region| *region != home);
-            copies.extend(missing.map(|region| (region.to_string(), extent.blob.clone())));
+            copies.extend(missing.map(|region| {
+                let becomes_home = !is_allowed && region == *settled;
+                Wanted { region: region.to_string(), blob: extent.blob.clone(), becomes_home }
+            }));
         }
         if !copies.is_empty() {
             changes.require_copies(&copies, self.clock().now());

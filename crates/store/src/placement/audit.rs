@@ -3,7 +3,8 @@
 //! # What it does
 //! It looks at every blob that a row of the bucket names, page by page, and at the rows of its copies. What has to be somewhere and is not, or whose
 //! bytes do not answer there, is queued to be made ([`super::due`]); what may not be somewhere is dropped; a home that may not be where it is
-//! moves to a copy as soon as there is one. And it counts what is where.
+//! moves to a copy as soon as there is one, and one that has lost its bytes to any copy that has them (`audit/homes.rs`). And it counts what
+//! is where.
 //!
 //! # When
 //! When a location changes, when somebody asks for it, and every while. While something could not be done at once it comes again, later each
@@ -14,6 +15,7 @@
 //! The row `p` says how far it got, and is saved behind each page. What a page asks for is queued before that: a page that is looked at again finds
 //! it queued.
 
+mod homes;
 mod page;
 mod status;
 
@@ -95,16 +97,20 @@ pub struct AuditFindings {
     pub regions: BTreeMap<String, RegionUse>,
     /// Copies that were missing, and are queued to be made.
     pub missing: u64,
-    /// How many of them had been there.
+    /// Contents that had been somewhere and were there no more: as copies, or at home while there was a copy.
     pub lost: u64,
     /// Copies that were where they may not be, and were dropped.
     pub removed: u64,
-    /// Homes that were where they may not be, and moved.
+    /// Homes that were where they may not be, or had lost their bytes, and moved.
     pub moved: u64,
     /// Contents of which something is still to be done, once copies are made.
     pub pending: u64,
     /// Contents of which something could not be told or done.
     pub failed: u64,
+    /// Why it could not, of one of them.
+    pub failure: Option<String>,
+    /// Contents that had lost their bytes at home and had no copy.
+    pub gone: u64,
 }
 
 /// What is in a region.
@@ -327,8 +333,8 @@ impl Auditor {
         let is_over = self.walk(&bucket, &mut audit).await?;
         if is_over {
             audit.end(self.parts.clock.now());
-            let AuditFindings { missing, removed, moved, pending, failed, .. } = audit.findings;
-            tracing::debug!(bucket = %name, missing, removed, moved, pending, failed, "a bucket was audited");
+            let AuditFindings { missing, removed, moved, pending, failed, gone, .. } = audit.findings;
+            tracing::debug!(bucket = %name, missing, removed, moved, pending, failed, gone, "a bucket was audited");
         }
         // Who ordered another meanwhile has it begun anew.
         self.save(bucket.partition, &audit, revision).await?;

@@ -46,13 +46,22 @@ pub(crate) fn failing_counter(region: &str) -> Vec<u8> {
     key::counter(&format!("due/{region}/failing"))
 }
 
-/// Adds to `writes` that copies of blobs have to be made in regions.
-pub(crate) fn enqueue(writes: &mut Vec<Write>, copies: &BTreeSet<(String, BlobId)>, now: Timestamp) {
-    let body = DueCopyRecord { since: now, ..DueCopyRecord::default() }.encode();
+/// A copy of a blob that has to be made in a region.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    pub(crate) region: String,
+    pub(crate) blob: BlobId,
+    /// Whether it is to be the home, because the one there is may not be where it is.
+    pub(crate) becomes_home: bool,
+}
+
+/// Adds to `writes` that copies have to be made.
+pub(crate) fn enqueue(writes: &mut Vec<Write>, copies: &BTreeSet<Wanted>, now: Timestamp) {
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    for (region, blob) in copies {
+    for Wanted { region, blob, becomes_home } in copies {
         *counts.entry(region).or_default() += 1;
-        writes.push(Write::Put { key: row(region, now, blob), head: Bytes::new(), body: body.clone() });
+        let body = DueCopyRecord { since: now, becomes_home: *becomes_home, ..DueCopyRecord::default() }.encode();
+        writes.push(Write::Put { key: row(region, now, blob), head: Bytes::new(), body });
     }
     writes.extend(counts.into_iter().map(|(region, delta)| Write::Add { key: due_counter(region), delta }));
 }

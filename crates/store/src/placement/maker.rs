@@ -11,7 +11,7 @@ use umbra_blob::{BlobId, BlobStore, Error, Result};
 use umbra_core::ByteRange;
 
 use super::{
-    PlacedBlobStore, Shared,
+    PlacedBlobStore, PlacementMetrics, Shared,
     address::Address,
     copier::{Content, delete},
     index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place},
@@ -81,9 +81,24 @@ impl PlacedBlobStore {
     /// Whether the bytes of a copy answer. Where that cannot be told, that is an error.
     pub(super) async fn answers_in(&self, copy: &CopyRow) -> Result<bool> {
         match copy.place() {
-            Some(Place { region, blob }) => answers(self.shared.engine(&region)?.as_ref(), &blob).await,
+            Some(place) => self.answer_at(&place).await,
             None => Ok(false),
         }
+    }
+
+    /// The same of bytes that are said to be somewhere.
+    pub(super) async fn answer_at(&self, place: &Place) -> Result<bool> {
+        answers(self.shared.engine(&place.region)?.as_ref(), &place.blob).await
+    }
+
+    /// Where the identifier says that a blob is.
+    pub(super) fn born(&self, id: &BlobId) -> Option<Place> {
+        self.shared.born(id)
+    }
+
+    /// What is counted.
+    pub(super) fn metrics(&self) -> &PlacementMetrics {
+        &self.shared.metrics
     }
 
     /// The copies of a blob in all regions, and those that are coming.

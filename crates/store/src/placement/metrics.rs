@@ -18,6 +18,7 @@ pub struct PlacementMetrics {
     due_buckets: Family<RegionLabels, Gauge>,
     moves: Counter,
     idle_copies: Counter,
+    gone: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -62,6 +63,8 @@ impl PlacementMetrics {
         registry.register("umbra_placement_moves", "Homes that were moved to their readers, by this node as it led", self.moves.clone());
         let idle = "Copies that were dropped because nobody read them, in all regions, by this node as it led";
         registry.register("umbra_placement_idle_copies", idle, self.idle_copies.clone());
+        let gone = "Contents of which an audit by this node found that their bytes are nowhere, each time it did";
+        registry.register("umbra_placement_gone_contents", gone, self.gone.clone());
     }
 
     pub(super) fn count_copy_read(&self) {
@@ -104,6 +107,10 @@ impl PlacementMetrics {
         self.idle_copies.inc();
     }
 
+    pub(super) fn count_gone(&self, contents: u64) {
+        self.gone.inc_by(contents);
+    }
+
     /// How many reads a copy answered, and how many the home.
     pub fn reads(&self) -> (u64, u64) {
         (self.reads.get_or_create(&COPY).get(), self.reads.get_or_create(&HOME).get())
@@ -117,6 +124,11 @@ impl PlacementMetrics {
     /// How many homes were moved.
     pub fn moves(&self) -> u64 {
         self.moves.get()
+    }
+
+    /// Of how many contents it was found that their bytes are nowhere.
+    pub fn gone(&self) -> u64 {
+        self.gone.get()
     }
 
     /// How many copies were dropped that nobody read.

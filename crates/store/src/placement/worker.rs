@@ -32,7 +32,7 @@ use umbra_core::{Clock, Result, Timestamp};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, MetaStore, Partition, Projection, Revision, key, key::root};
 
 use super::{
-    PlacedBlobStore, PlacementMetrics,
+    Moved, PlacedBlobStore, PlacementMetrics,
     due::{DueCopy, due_counter, failing_counter, row},
     maker::Made,
 };
@@ -290,6 +290,11 @@ impl CopyWorker {
 
     async fn make(&self, region: &str, due: DueCopy) -> Outcome {
         match self.blobs.make_copy(region, &due.blob).await {
+            Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => match self.blobs.move_home(&due.blob, region).await {
+                Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
+                Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
+                Err(error) => Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false },
+            },
             Ok(made) => Outcome::Done(due, made),
             Err(error) => {
                 let cause = std::error::Error::source(&error.error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -351,7 +356,7 @@ impl CopyWorker {
             Outcome::Failed { reason, .. } => {
                 let failures = due.record.failures.saturating_add(1);
                 let wait = BACKOFF_FIRST.saturating_mul(1 << (failures - 1).min(16)).min(BACKOFF_LAST);
-                let record = DueCopyRecord { since: due.record.since, failures, reason: Some(reason.clone()) };
+                let record = DueCopyRecord { failures, reason: Some(reason.clone()), ..due.record.clone() };
                 batch = batch.put(row(region, now.plus(wait), &due.blob), "", record.encode());
                 if had_failed == 0 {
                     batch = batch.add(failing_counter(region), 1);

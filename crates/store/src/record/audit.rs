@@ -60,6 +60,11 @@ struct Findings {
     pending: u64,
     #[n(6)]
     failed: u64,
+    /// Left out where there are none.
+    #[n(7)]
+    gone: Option<u64>,
+    #[n(8)]
+    failure: Option<String>,
 }
 
 #[derive(Encode, Decode)]
@@ -101,23 +106,24 @@ pub(crate) fn decode(body: &[u8]) -> Result<Audit> {
 }
 
 fn run(location: &Location, began: Timestamp, findings: &AuditFindings) -> Run {
-    let AuditFindings { regions, missing, lost, removed, moved, pending, failed } = findings;
+    let AuditFindings { regions, missing, lost, removed, moved, pending, failed, failure, gone } = findings;
     let region = |(name, used): (&String, &RegionUse)| {
         let RegionUse { homes, home_bytes, copies, copy_bytes } = *used;
         Region { name: name.clone(), homes, home_bytes, copies, copy_bytes }
     };
     let regions = regions.iter().map(region).collect();
     let (missing, lost, removed, moved, pending, failed) = (*missing, *lost, *removed, *moved, *pending, *failed);
-    let findings = Findings { regions, missing, lost, removed, moved, pending, failed };
+    let gone = Some(*gone).filter(|gone| *gone > 0);
+    let findings = Findings { regions, missing, lost, removed, moved, pending, failed, gone, failure: failure.clone() };
     Run { location: location.to_string(), began: began.as_millis(), findings }
 }
 
 fn read(run: Run) -> Result<(Location, Timestamp, AuditFindings)> {
-    let Findings { regions, missing, lost, removed, moved, pending, failed } = run.findings;
+    let Findings { regions, missing, lost, removed, moved, pending, failed, gone, failure } = run.findings;
     let region = |Region { name, homes, home_bytes, copies, copy_bytes }| (name, RegionUse { homes, home_bytes, copies, copy_bytes });
     let regions: BTreeMap<_, _> = regions.into_iter().map(region).collect();
     let location = Location::parse(&run.location).map_err(|error| super::corrupt(WHAT, error))?;
-    let findings = AuditFindings { regions, missing, lost, removed, moved, pending, failed };
+    let findings = AuditFindings { regions, missing, lost, removed, moved, pending, failed, failure, gone: gone.unwrap_or(0) };
     Ok((location, Timestamp::from_millis(run.began), findings))
 }
 
@@ -143,6 +149,8 @@ mod tests {
             moved: 8,
             pending: 9,
             failed: 10,
+            failure: None,
+            gone: 0,
         };
         let (location, began) = (Location::parse("dual:fra,iad").unwrap(), Timestamp::from_millis(1_750_000_000_000));
         let last = FinishedAudit { location: Location::Global, began, findings: findings.clone(), ended: Timestamp::from_millis(11) };
@@ -154,6 +162,8 @@ mod tests {
         assert_eq!(decode(&golden::check("audit/v1", Some(&encode(&audit())))).unwrap(), audit());
         let first = Audit { last: None, ..audit() };
         assert_eq!(decode(&encode(&first)).unwrap(), first);
+        let lossy = Audit { findings: AuditFindings { gone: 13, failure: Some("away".to_owned()), ..first.findings.clone() }, ..first };
+        assert_eq!(decode(&golden::check("audit/v1-lossy", Some(&encode(&lossy)))).unwrap(), lossy);
     }
 
     #[test]

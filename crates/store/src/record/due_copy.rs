@@ -17,6 +17,8 @@ pub(crate) struct DueCopyRecord {
     pub(crate) failures: u32,
     /// Why it failed last.
     pub(crate) reason: Option<String>,
+    /// Whether it is to be the home.
+    pub(crate) becomes_home: bool,
 }
 
 /// Who makes the copies of a partition.
@@ -36,6 +38,9 @@ struct V1 {
     failures: u32,
     #[n(2)]
     reason: Option<String>,
+    /// Left out where it is not.
+    #[n(3)]
+    becomes_home: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -49,15 +54,16 @@ struct LeaseV1 {
 impl DueCopyRecord {
     /// The body of the record.
     pub(crate) fn encode(&self) -> Bytes {
-        super::encode(VERSION, &V1 { since: self.since.as_millis(), failures: self.failures, reason: self.reason.clone() })
+        let (since, becomes_home) = (self.since.as_millis(), self.becomes_home.then_some(true));
+        super::encode(VERSION, &V1 { since, failures: self.failures, reason: self.reason.clone(), becomes_home })
     }
 
     /// The record that `body` holds.
     pub(crate) fn decode(body: &[u8]) -> Result<Self> {
         match super::split(WHAT, body)? {
             (VERSION, cbor) => {
-                let V1 { since, failures, reason } = super::decode(WHAT, cbor)?;
-                Ok(Self { since: Timestamp::from_millis(since), failures, reason })
+                let V1 { since, failures, reason, becomes_home } = super::decode(WHAT, cbor)?;
+                Ok(Self { since: Timestamp::from_millis(since), failures, reason, becomes_home: becomes_home.unwrap_or(false) })
             }
             (version, _) => Err(super::unknown_version(WHAT, version)),
         }
@@ -92,8 +98,10 @@ mod tests {
     #[test]
     fn every_released_format_is_read() {
         let since = Timestamp::from_millis(1_750_000_000_000);
-        let due = DueCopyRecord { since, failures: 3, reason: Some("away".to_owned()) };
+        let due = DueCopyRecord { since, failures: 3, reason: Some("away".to_owned()), becomes_home: false };
         assert_eq!(DueCopyRecord::decode(&golden::check("due-copy/v1", Some(&due.encode()))).unwrap(), due);
+        let home = DueCopyRecord { becomes_home: true, ..due };
+        assert_eq!(DueCopyRecord::decode(&golden::check("due-copy/v1-home", Some(&home.encode()))).unwrap(), home);
         let lease = DueLeaseRecord { holder: "a-1".to_owned(), until: since };
         assert_eq!(DueLeaseRecord::decode(&golden::check("due-lease/v1", Some(&lease.encode()))).unwrap(), lease);
     }

@@ -74,11 +74,13 @@ pub(super) fn placement() -> Vec<(&'static str, Value)> {
         ("began", time()),
         ("ended", time()),
         ("missing", count("Copies that were missing, and were queued to be made.")),
-        ("lost", count("How many of them had been there.")),
+        ("lost", count("Contents that had been somewhere and were there no more: as copies, or at home while there was a copy.")),
         ("removed", count("Copies that were where they may not be, and were dropped.")),
-        ("moved", count("Homes that were where they may not be, and moved.")),
+        ("moved", count("Homes that were where they may not be, or had lost their bytes, and moved.")),
         ("pending", count("Contents of which something is still to be done, once copies are made.")),
         ("failed", count("Contents of which something could not be told or done.")),
+        ("failure", nullable(text("Why it could not, of one of them."))),
+        ("gone", count("Contents that had lost their bytes at home and had no copy: the log names their objects.")),
     ]);
     vec![("PlacementView", placement), ("RegionUseView", region), ("AuditView", audit)]
 }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use umbra_admin::api::{PlacementView, RegionUseView};
+use umbra_admin::{
+    AdminClient,
+    api::{PlacementView, RegionUseView},
+};
 
 use crate::cli::{
-    Outcome, out,
+    Failure, Outcome, out,
     table::{bytes, counted},
     target::Target,
 };
@@ -15,6 +18,8 @@ use crate::cli::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Holds where a bucket's bytes are against its location, and has it put right. The server does it: this command may go.
+///
+/// With `--wait` the exit status is 1 if contents are found lost that have no copy.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// The bucket.
@@ -29,8 +34,28 @@ impl Place {
     pub(crate) async fn run(self, target: &Target) -> Outcome {
         let client = target.client()?;
         let mut placement = client.place(&self.name).await?;
+        if self.wait {
+            placement = self.settled(target, &client, placement).await?;
+        }
+        if target.json {
+            out::json(&placement)?;
+        } else {
+            out::line(summary(&placement))?;
+            rows(&placement).iter().try_for_each(|(region, what)| out::line(format_args!("{region}: {what}")))?;
+        }
+        match gone(&placement) {
+            gone if self.wait && gone > 0 => Err(Failure::new(format!(
+                "{} lost, without a copy: lines of level ERROR in the log of the node that leads name the objects",
+                counted(gone, "content is", "contents are")
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until everything is where it has to be, and tells meanwhile what is not yet, and why.
+    async fn settled(&self, target: &Target, client: &AdminClient, mut placement: PlacementView) -> Outcome<PlacementView> {
         let mut told = String::new();
-        while self.wait && !placement.settled {
+        while !placement.settled {
             let doing = summary(&placement);
             if doing != told && !target.json {
                 out::note(&doing);
@@ -42,18 +67,21 @@ impl Place {
                 answer => answer?,
             };
         }
-        if target.json {
-            return out::json(&placement);
-        }
-        out::line(summary(&placement))?;
-        rows(&placement).iter().try_for_each(|(region, what)| out::line(format_args!("{region}: {what}")))
+        Ok(placement)
     }
+}
+
+/// Contents whose bytes are nowhere.
+fn gone(placement: &PlacementView) -> u64 {
+    placement.audit.as_ref().map_or(0, |audit| audit.gone)
 }
 
 /// Where it stands, in one line.
 pub(super) fn summary(placement: &PlacementView) -> String {
     let due: u64 = placement.regions.iter().map(|region| region.due).sum();
     let left = placement.audit.as_ref().map_or(0, |audit| audit.pending + audit.failed);
+    let why = placement.audit.as_ref().filter(|audit| audit.failed > 0).and_then(|audit| audit.failure.as_ref());
+    let gone = gone(placement);
     let mut parts = Vec::new();
     if let Some(since) = &placement.auditing_since {
         parts.push(format!("being looked through since {since}"));
@@ -62,7 +90,11 @@ pub(super) fn summary(placement: &PlacementView) -> String {
         parts.push(format!("{} to be made", counted(due, "copy", "copies")));
     }
     if left > 0 {
-        parts.push(format!("{} to be looked at again", counted(left, "content", "contents")));
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        parts.push(format!("{} to be looked at again{why}", counted(left, "content", "contents")));
+    }
+    if gone > 0 {
+        parts.push(format!("{} lost, without a copy", counted(gone, "content is", "contents are")));
     }
     match (&placement.audit, parts.is_empty()) {
         (Some(audit), true) if placement.settled => format!("everything is where it has to be, as of {}", audit.ended),

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::{StreamExt, stream};
 use umbra_blob::{BlobId, Error as BlobError};
-use umbra_core::{Narrowed, Region, Result, Timestamp};
-use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, key};
+use umbra_core::{Error, Narrowed, Region, Result, Timestamp};
+use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key};
 
-use super::{Audit, AuditFindings, Auditor};
+use super::{Audit, AuditFindings, Auditor, homes::Bytes};
 use crate::{
     Bucket, Extent,
     placement::{
         Moved, Placement, decide,
-        due::{self, row},
+        due::{self, Wanted, row},
         index::CopyRow,
         moving::home_of,
     },
@@ -27,11 +27,15 @@ const BLOBS: usize = 128;
 const AT_ONCE: usize = 8;
 /// Rows queued by one commit.
 const QUEUED: usize = 256;
+/// Of a reason so much is kept.
+const REASON_CHARS_MAX: usize = 300;
 /// While so many copies are due in a region no more are queued there.
 const DUE_MAX: usize = 4096;
 
 /// What a row of the bucket names.
-struct Named {
+pub(super) struct Named {
+    pub(super) row: Vec<u8>,
+    pub(super) revision: Revision,
     extents: Vec<Extent>,
     narrowed: Option<Narrowed>,
     /// Whether it is an object. What is on its way to become one is counted, and judged when it has.
@@ -70,8 +74,12 @@ impl Auditor {
                     continue;
                 }
             };
+            let gone_before = findings.gone;
             for extents in named.extents.chunks(BLOBS) {
                 self.judge_all(bucket, &named, extents, &mut findings, &mut wanted).await?;
+            }
+            if findings.gone > gone_before {
+                self.tell_gone(bucket, &named, findings.gone - gone_before, gone_before);
             }
         }
         self.queue(bucket, wanted, &mut findings).await?;
@@ -85,7 +93,7 @@ impl Auditor {
         named: &Named,
         extents: &[Extent],
         findings: &mut AuditFindings,
-        wanted: &mut BTreeSet<(String, BlobId)>,
+        wanted: &mut BTreeSet<Wanted>,
     ) -> Result<()> {
         let ids: Vec<_> = extents.iter().map(|extent| &extent.blob).collect();
         let copies = self.parts.blobs.copies_of_all(&ids).await?;
@@ -93,57 +101,83 @@ impl Auditor {
         let verdicts: Vec<Verdict> = stream::iter(judging).buffered(AT_ONCE).collect().await;
         for (extent, verdict) in extents.iter().zip(verdicts) {
             findings.add(verdict.findings);
-            wanted.extend(verdict.wanted.into_iter().map(|region| (region, extent.blob.clone())));
+            wanted.extend(verdict.wanted.into_iter().map(|region| Wanted { region, blob: extent.blob.clone(), becomes_home: false }));
         }
         Ok(())
     }
 
     /// Holds the copies of a blob against what its bucket's location asks for, does what can be done at once, and counts what is there then.
     async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Verdict {
-        let (blobs, id, mut verdict) = (&self.parts.blobs, &extent.blob, Verdict::default());
-        let moved = home_of(&copies).and_then(|copy| Region::parse(&copy.region).ok());
-        let Some(home) = moved.or_else(|| blobs.home_of(id)) else { return verdict };
-        let after = match self.put_right(bucket, named, id, (&home, &copies), &mut verdict).await {
-            Ok(Some(home)) => blobs.copies(id).await.map(|copies| Some((home, copies))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match after {
-            Ok(Some((home, copies))) => verdict.count(&home, &copies, extent.size),
-            Ok(None) => verdict.count(&home, &copies, extent.size),
-            Err(error) => {
-                tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
-                verdict.findings.failed += 1;
-                verdict.count(&home, &copies, extent.size);
-            }
+        let (id, mut verdict) = (&extent.blob, Verdict::default());
+        let Some(home) = self.home_by(id, &copies) else { return verdict };
+        let mut found = Some((home, copies));
+        if let Err(error) = self.put_right(bucket, named, id, &mut found, &mut verdict).await {
+            tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
+            verdict.findings.failed += 1;
+            verdict.findings.failure = Some(error.to_string().chars().take(REASON_CHARS_MAX).collect());
+        }
+        if let Some((home, copies)) = found {
+            verdict.count(&home, &copies, extent.size);
         }
         verdict
     }
 
-    /// Does what can be done at once about a blob. Tells its home then if anything changed.
+    /// Does what can be done at once about a blob. Leaves in `found` its home and its copies as they are then; nothing if its bytes are nowhere.
     async fn put_right(
+        &self,
+        bucket: &Bucket,
+        named: &Named,
+        id: &BlobId,
+        found: &mut Option<(Region, Vec<CopyRow>)>,
+        verdict: &mut Verdict,
+    ) -> Result<()> {
+        let blobs = &self.parts.blobs;
+        let Some((home, copies)) = found.as_ref().filter(|_| named.is_object) else { return Ok(()) };
+        let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
+        if placement.is_everywhere() {
+            // By an earlier location they had to be there.
+            for copy in copies.iter().filter(|copy| copy.record.is_required && copy.record.blob.is_some()) {
+                blobs.release_copy(id, copy).await?;
+            }
+            return Ok(());
+        }
+        match self.find_bytes(bucket, named, id, (home, copies), &placement).await? {
+            Bytes::AtHome => {}
+            Bytes::Moved => {
+                (verdict.findings.lost, verdict.findings.moved) = (1, 1);
+                *found = self.look_again(id).await?;
+            }
+            Bytes::Nowhere => {
+                verdict.findings.gone = 1;
+                *found = None;
+            }
+            Bytes::NotNow => {
+                verdict.findings.pending += 1;
+                return Ok(());
+            }
+        }
+        let Some((home, copies)) = found.as_ref() else { return Ok(()) };
+        self.place(bucket, named, id, (home, copies), verdict).await?;
+        if verdict.findings.moved > 0 || verdict.findings.removed > 0 {
+            *found = self.look_again(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the copies of a blob be where they have to be, its home where it may be, and nothing elsewhere, as far as that can be done at once.
+    async fn place(
         &self,
         bucket: &Bucket,
         named: &Named,
         id: &BlobId,
         (home, copies): (&Region, &[CopyRow]),
         verdict: &mut Verdict,
-    ) -> Result<Option<Region>, BlobError> {
+    ) -> Result<()> {
         let blobs = &self.parts.blobs;
         let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
-        if !named.is_object {
-            return Ok(None);
-        }
-        if placement.is_everywhere() {
-            // By an earlier location they had to be there.
-            for copy in copies.iter().filter(|copy| copy.record.is_required && copy.record.blob.is_some()) {
-                blobs.release_copy(id, copy).await?;
-            }
-            return Ok(None);
-        }
         let is_home_allowed = placement.may_keep(home);
         let settled = if is_home_allowed { Some(home) } else { placement.homes().first() };
-        let Some(settled) = settled else { return Ok(None) };
+        let Some(settled) = settled else { return Ok(()) };
         for region in placement.required(settled).iter().filter(|region| *region != home) {
             verdict.require(self, region, copies).await?;
         }
@@ -151,17 +185,25 @@ impl Auditor {
             let is_there = !verdict.wanted.iter().any(|region| region == settled.as_str());
             if !is_there || blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
                 verdict.findings.pending += 1;
-                return Ok(None);
+                return Ok(());
             }
             verdict.findings.moved += 1;
         }
-        self.drop_others(&placement, id, verdict).await?;
-        let is_changed = verdict.findings.moved > 0 || verdict.findings.removed > 0;
-        Ok(is_changed.then(|| settled.clone()))
+        self.drop_others(&placement, id, verdict).await
+    }
+
+    /// The home of a blob with these copies. `None` for what was never issued.
+    fn home_by(&self, id: &BlobId, copies: &[CopyRow]) -> Option<Region> {
+        home_of(copies).and_then(|copy| Region::parse(&copy.region).ok()).or_else(|| self.parts.blobs.home_of(id))
+    }
+
+    async fn look_again(&self, id: &BlobId) -> Result<Option<(Region, Vec<CopyRow>)>> {
+        let copies = self.parts.blobs.copies(id).await?;
+        Ok(self.home_by(id, &copies).map(|home| (home, copies)))
     }
 
     /// Drops copies that are where they may not be, as they are now.
-    async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<(), BlobError> {
+    async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<()> {
         let copies = self.parts.blobs.copies(id).await?;
         for copy in copies.iter().filter(|copy| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))) {
             // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
@@ -176,16 +218,17 @@ impl Auditor {
     }
 
     /// Queues copies to be made, but for those that are queued.
-    async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<(String, BlobId)>, findings: &mut AuditFindings) -> Result<()> {
+    async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<Wanted>, findings: &mut AuditFindings) -> Result<()> {
         let mut queued: BTreeMap<&str, Option<HashSet<Vec<u8>>>> = BTreeMap::new();
         let mut fresh = Vec::new();
-        for (region, blob) in &wanted {
+        for copy in &wanted {
+            let (region, blob) = (&copy.region, &copy.blob);
             if !queued.contains_key(region.as_str()) {
                 queued.insert(region, self.queued(bucket.partition, region).await?);
             }
             match queued.get(region.as_str()) {
                 Some(Some(known)) if known.contains(blob.as_bytes()) => {}
-                Some(Some(_)) => fresh.push((region.clone(), blob.clone())),
+                Some(Some(_)) => fresh.push(copy.clone()),
                 // It comes again when there are fewer.
                 _ => findings.pending += 1,
             }
@@ -203,12 +246,12 @@ impl Auditor {
         Ok((rows.len() < DUE_MAX).then_some(blobs))
     }
 
-    async fn enqueue(&self, partition: Partition, copies: BTreeSet<(String, BlobId)>) -> Result<()> {
+    async fn enqueue(&self, partition: Partition, copies: BTreeSet<Wanted>) -> Result<()> {
         let mut now = self.parts.clock.now();
         loop {
             let mut batch = Batch::new(partition).check(key::settings(), Expect::Exists);
-            for (region, blob) in &copies {
-                batch = batch.check(row(region, now, blob), Expect::Absent);
+            for copy in &copies {
+                batch = batch.check(row(&copy.region, now, &copy.blob), Expect::Absent);
             }
             due::enqueue(&mut batch.writes, &copies, now);
             match self.parts.meta.commit(batch).await {
@@ -220,7 +263,7 @@ impl Auditor {
                 Err(error) => return Err(error.into()),
             }
         }
-        copies.iter().for_each(|(region, _)| self.parts.pointers.point(region, partition));
+        copies.iter().for_each(|copy| self.parts.pointers.point(&copy.region, partition));
         Ok(())
     }
 }
@@ -236,11 +279,11 @@ impl Verdict {
     }
 
     /// Has a copy be in `region` that can be read.
-    async fn require(&mut self, auditor: &Auditor, region: &Region, copies: &[CopyRow]) -> Result<(), BlobError> {
+    async fn require(&mut self, auditor: &Auditor, region: &Region, copies: &[CopyRow]) -> Result<()> {
         let known = copies.iter().find(|copy| copy.region == region.as_str());
         let known = known.filter(|copy| copy.record.is_required && copy.record.blob.is_some());
         match known {
-            Some(copy) if auditor.parts.blobs.answers_in(copy).await? => return Ok(()),
+            Some(copy) if auditor.parts.blobs.answers_in(copy).await.map_err(|error| in_region(&copy.region, error))? => return Ok(()),
             // It is found lost, and made again, in its turn.
             Some(_) => self.findings.lost += 1,
             // One that did not have to be there is made one that has to, too.
@@ -254,7 +297,7 @@ impl Verdict {
 
 impl AuditFindings {
     fn add(&mut self, other: Self) {
-        let Self { regions, missing, lost, removed, moved, pending, failed } = other;
+        let Self { regions, missing, lost, removed, moved, pending, failed, failure, gone } = other;
         for (region, other) in regions {
             let used = self.regions.entry(region).or_default();
             used.homes += other.homes;
@@ -268,6 +311,8 @@ impl AuditFindings {
         self.moved += moved;
         self.pending += pending;
         self.failed += failed;
+        self.failure = failure.or_else(|| self.failure.take());
+        self.gone += gone;
     }
 }
 
@@ -275,20 +320,24 @@ impl Named {
     /// What `entry` names, if anything.
     fn of(entry: &Entry) -> Result<Option<Self>> {
         let key = &entry.key[..];
-        if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
+        let (extents, narrowed, is_object) = if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
             let object = record::object::decode(entry)?;
-            let extents = object.content.extents().to_vec();
-            return Ok(Some(Self { extents, narrowed: object.attributes.narrowed, is_object: true }));
-        }
-        let extents = if key::parse_part(key).is_some() {
-            record::part::decode(entry)?.extents
+            (object.content.extents().to_vec(), object.attributes.narrowed, true)
+        } else if key::parse_part(key).is_some() {
+            (record::part::decode(entry)?.extents, None, false)
         } else if key::parse_piece(key).is_some() {
-            vec![record::piece::decode_piece(&entry.body)?.0]
+            (vec![record::piece::decode_piece(&entry.body)?.0], None, false)
         } else {
             return Ok(None);
         };
-        Ok(Some(Self { extents, narrowed: None, is_object: false }))
+        Ok(Some(Self { row: key.to_vec(), revision: entry.revision, extents, narrowed, is_object }))
     }
+}
+
+/// Says which region an error is of.
+pub(super) fn in_region(region: &str, error: BlobError) -> Error {
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Error::new(error.kind(), format!("{region}: {error}{cause}"))
 }
 
 /// What of `family` lies behind `after`.

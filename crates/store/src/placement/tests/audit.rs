@@ -246,6 +246,39 @@ async fn an_upload_by_parts_is_copied_whole() {
     assert_eq!(world.get("iad", "k").await.unwrap(), [content(5 << 20), content(6 << 20), content(1000)].concat());
 }
 
+/// Parts lie where the location of their time wanted them, the object where that of its completion does, without an audit.
+#[tokio::test]
+async fn an_upload_that_outlives_a_location_follows_the_new_one() {
+    for (before, after, expected) in [
+        ("single:fra", "single:iad", [0, 0, 2]),
+        ("single:fra", "dual:ams,iad", [2, 0, 2]),
+        ("dual:fra,iad", "single:iad", [0, 0, 2]),
+        ("global", "multi:eur", [2, 2, 0]),
+        ("global", "single:ams", [2, 0, 0]),
+    ] {
+        let world = World::new(before).await;
+        let (native, key) = (&world.natives["fra"], object("k"));
+        let upload = native.create_upload(&cx(), &*world.bucket().await, &key, CreateUpload::default()).await.unwrap();
+        let mut parts = Vec::new();
+        for (number, size) in [(1, 5 << 20), (2, 6000)] {
+            let number = PartNumber::new(number).unwrap();
+            let part = PartAddress { key: &key, upload: &upload, number };
+            let body = Body::from_bytes(content(size));
+            let put = native.put_part(&cx(), &*world.bucket().await, part, body, Integrity::default()).await.unwrap();
+            parts.push(CompletedPart { number, etag: put.etag, checksum: None });
+        }
+        world.relocate(after).await;
+        let options = CompleteUpload { parts, ..CompleteUpload::default() };
+        native.complete_upload(&cx(), &*world.bucket().await, &key, &upload, options).await.unwrap();
+        assert_eq!(world.get("ams", "k").await.unwrap(), [content(5 << 20), content(6000)].concat());
+        world.work().await;
+        world.reclaim().await;
+        assert_eq!(world.kept().await, expected, "{before} {after}");
+        assert!(world.status().await.due.is_empty());
+        assert_eq!(world.get("ams", "k").await.unwrap(), [content(5 << 20), content(6000)].concat());
+    }
+}
+
 /// Between the commit of an object and its pointer the writer dies.
 #[tokio::test]
 async fn a_commit_whose_pointer_is_lost_has_its_copies_made() {
@@ -360,6 +393,72 @@ async fn the_last_copy_stays() {
     let findings = world.status().await.audit.unwrap().last.unwrap().findings;
     assert_eq!((findings.removed, findings.pending), (0, 1));
     assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+}
+
+/// What was lost at home is made again of a copy, wherever that is.
+#[tokio::test]
+async fn homes_that_are_lost_are_made_again() {
+    for (location, regions, expected) in [("dual:fra,iad", ["fra", "iad"], [0, 2, 2]), ("single:fra", ["fra", "fra"], [0, 2, 0])] {
+        let world = World::new("global").await;
+        for key in ["a", "b"] {
+            world.put("fra", key, 9000).await;
+            world.get("iad", key).await.unwrap();
+        }
+        if location != "single:fra" {
+            world.relocate(location).await;
+            world.settle().await;
+        }
+        world.engines["fra"].lose_puts().await;
+        assert_eq!(world.kept().await, [0, 0, 2]);
+        world.relocate(location).await;
+        world.auditor.order(&*world.bucket().await).await.unwrap();
+        while world.auditor.step(&world.bucket).await.unwrap() {}
+        let first = world.status().await.audit.unwrap().last.unwrap().findings;
+        assert_eq!((first.lost, first.moved, first.missing, first.gone), (2, 2, 2, 0), "{location}");
+        let last = world.settle().await;
+        assert_eq!((last.findings.lost, last.findings.gone, world.kept().await), (0, 0, expected), "{location}");
+        for region in regions {
+            for other in REGIONS.iter().filter(|other| **other != region) {
+                world.engines[other].go_away(true);
+            }
+            assert_eq!(world.get(region, "b").await.unwrap(), content(9000), "{location} {region}");
+            world.engines.values().for_each(|engine| engine.go_away(false));
+        }
+    }
+}
+
+/// What is nowhere is told, and nothing of it is dropped: it may come back, by hand.
+#[tokio::test]
+async fn what_is_nowhere_is_told() {
+    let world = World::new("single:fra").await;
+    for key in ["a", "b"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.engines["fra"].lose_puts().await;
+    world.put("fra", "c", 9000).await;
+    let audit = async || {
+        world.auditor.order(&*world.bucket().await).await.unwrap();
+        while world.auditor.step(&world.bucket).await.unwrap() {}
+        world.status().await.audit.unwrap().last.unwrap().findings
+    };
+    let findings = audit().await;
+    assert_eq!((findings.gone, findings.lost, findings.missing, findings.removed, findings.pending), (2, 0, 0, 0, 0));
+    assert_eq!((findings.regions["fra"].homes, world.auditor.parts.blobs.metrics().gone()), (1, 2));
+    assert!(findings.is_settled(), "nothing can be done about it");
+    // While the only region that may have a copy does not answer, nothing is said to be nowhere.
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["fra"].lose_puts().await;
+    world.engines["iad"].go_away(true);
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    while world.auditor.step(&world.bucket).await.unwrap() {}
+    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
+    assert_eq!((findings.gone, findings.failed, findings.moved), (0, 1, 0));
+    assert!(findings.failure.unwrap().starts_with("iad: "), "it says which region is to blame");
+    world.engines["iad"].go_away(false);
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 1]);
 }
 
 /// What a location does not ask for any more is a copy like those that readers leave.

@@ -11,7 +11,7 @@ use crate::{
     BucketSettings, PartitionSource,
     placement::{
         CopyWorker, DuePointers, PlacedBlobStore, PlacementMetrics,
-        due::{due_counter, enqueue, failing_counter, row},
+        due::{Wanted, due_counter, enqueue, failing_counter, row},
         index::Claim,
     },
     record::{bucket::encode_settings, due_copy::DueCopyRecord},
@@ -33,7 +33,8 @@ impl World {
     /// Has copies of `blobs` be due in iad, as the commit of their object does.
     async fn require(&self, partition: Partition, blobs: &[&BlobId]) {
         let mut batch = Batch::new(partition).put(key::settings(), "", encode_settings(&BucketSettings::default()));
-        let copies: BTreeSet<_> = blobs.iter().map(|blob| ("iad".to_owned(), (*blob).clone())).collect();
+        let copies: BTreeSet<_> =
+            blobs.iter().map(|blob| Wanted { region: "iad".to_owned(), blob: (*blob).clone(), becomes_home: false }).collect();
         enqueue(&mut batch.writes, &copies, self.now());
         self.meta.commit(batch).await.unwrap();
     }
