@@ -2,10 +2,11 @@
 
 mod transport;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep};
 use umbra_client::Credentials;
 use umbra_core::{Clock, SystemClock};
 use url::Url;
@@ -16,9 +17,13 @@ use crate::api::{
     RegionList, ShadowRequest, UncarriedList, UpdateBucket,
 };
 
-use crate::error::LISTING_ORIGIN;
+use crate::error::{LISTING_ORIGIN, NO_LEADER};
 use transport::Transport;
 pub use transport::Trust;
+
+/// How long a call is repeated that found no node that leads: longer than it takes to find another.
+const LEADER_WAIT: Duration = Duration::from_secs(30);
+const LEADER_RETRY: Duration = Duration::from_millis(500);
 
 /// Why a call failed, in one line for a person.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +86,11 @@ impl ClientError {
     /// Whether there is no such job.
     pub fn is_no_job(&self) -> bool {
         matches!(self, Self::Answer { code, .. } if code == "no_such_job")
+    }
+
+    /// Whether no node leads that could have done it: nothing was done.
+    fn is_undone(&self) -> bool {
+        matches!(self, Self::Answer { code, .. } if code == NO_LEADER)
     }
 }
 
@@ -236,7 +246,17 @@ impl AdminClient {
 
     async fn call<T: DeserializeOwned>(&self, method: Method, url: Url, request: Option<&impl Serialize>) -> Result<T, ClientError> {
         let body = request.map(|request| serde_json::to_vec(request).expect("a request is plain data")).unwrap_or_default();
-        let (status, answer) = self.transport.send(method, &url, body, &self.credentials, self.clock.now()).await?;
+        let until = Instant::now() + LEADER_WAIT;
+        loop {
+            match self.call_once(&method, &url, &body).await {
+                Err(error) if error.is_undone() && Instant::now() < until => sleep(LEADER_RETRY).await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn call_once<T: DeserializeOwned>(&self, method: &Method, url: &Url, body: &[u8]) -> Result<T, ClientError> {
+        let (status, answer) = self.transport.send(method.clone(), url, body.to_vec(), &self.credentials, self.clock.now()).await?;
         if status.is_success() {
             // An answer without content reads as `null`, which is what `()` is made of.
             let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };

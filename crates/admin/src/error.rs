@@ -12,6 +12,8 @@ use crate::api::{ErrorBody, ErrorDetail};
 
 /// The code of an answer that is not known before the origin is listed through: ask again.
 pub(crate) const LISTING_ORIGIN: &str = "listing_origin";
+/// The code of an answer of a node that does not lead and found none that does: nothing was done, ask again.
+pub(crate) const NO_LEADER: &str = "no_leader";
 
 /// An error on its way out as an answer.
 #[derive(Debug)]

@@ -18,7 +18,8 @@ pub(crate) fn document() -> Value {
             "summary": "Buckets, their origins, organizations and access keys.",
             "description": "Every call but the unsigned ones is signed with AWS Signature Version 4, service `umbra`, any region, \
                 with the SHA-256 of the body. The root key may do everything, an organization's admin key everything within it; \
-                other keys may ask for the status of the buckets they reach.",
+                other keys may ask for the status of the buckets they reach. A 503 with the code `no_leader` says that nothing was done, \
+                because no node led that could do it: ask again.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "security": [{ "sigv4": [] }],

@@ -62,9 +62,11 @@ struct Engine {
 impl S3BlobStore {
     /// Opens the store whose keys begin with `prefix` in the client's bucket.
     ///
-    /// Writes, reads and deletes a small blob: a wrong key or a bucket that is missing is told here, not by the first request.
+    /// Writes, reads and deletes a small blob: a wrong key or a bucket that is missing is told here, not by the first request. Before that it
+    /// asks for the bucket: some engines would make it.
     pub async fn open(client: S3Client, prefix: &str, settings: RemoteSettings) -> Result<Self> {
         let store = Self::reach(client, prefix, settings);
+        store.find_bucket().await?;
         store.probe().await?;
         tokio::spawn(sweep::run(Arc::downgrade(&store.engine)));
         Ok(store)
@@ -78,6 +80,20 @@ impl S3BlobStore {
         let settings = settings.clamped();
         let engine = Engine { client, prefix, settings, random: Arc::new(SystemRandom), pins: Pins::default() };
         Self { engine: Arc::new(engine) }
+    }
+
+    async fn find_bucket(&self) -> Result<()> {
+        let client = &self.engine.client;
+        let doing = "find its bucket";
+        match client.head_bucket().await {
+            Err(error) if error.s3().is_none() => Err(failed(doing)(error)),
+            Err(error) if error.s3().is_some_and(|told| told.status == 404) => {
+                let why = format!("there is no bucket {} at {}: make it, or mend its name", client.bucket(), client.endpoint());
+                Err(Error::Io { doing, source: io::Error::other(why) })
+            }
+            // Not every key may ask. Whether it may do what is needed is tried next.
+            _ => Ok(()),
+        }
     }
 
     async fn probe(&self) -> Result<()> {

@@ -19,9 +19,13 @@ pub(crate) const SCHEDULE_MIGRATION: &str = "x-tigris-schedule-migration";
 /// Asks a read for the newest, from wherever that has to be fetched.
 const CONSISTENT: &str = "x-tigris-consistent";
 
+/// The same, as Tigris's SDK for Go asks before a write on a condition.
+const SWAPPING: &str = "x-tigris-cas";
+
 /// Whether a request of `method` only reads, and does not ask for the newest. That may be asked for unsigned: it changes no answer but for the better.
 pub(crate) fn reads_nearby(method: &Method, headers: &HeaderMap) -> bool {
-    let asks_for_newest = headers.get(CONSISTENT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let says_true = |name| headers.get(name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    let asks_for_newest = [CONSISTENT, SWAPPING].into_iter().any(says_true);
     matches!(*method, Method::GET | Method::HEAD) && !asks_for_newest
 }
 
@@ -52,17 +56,19 @@ fn is_signed_by_header(headers: &HeaderMap, name: &str) -> bool {
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-    use super::{CONSISTENT, REGIONS, RENAME, is_on, is_signed, reads_nearby};
+    use super::{CONSISTENT, REGIONS, RENAME, SWAPPING, is_on, is_signed, reads_nearby};
     use crate::access::{Stated, Way};
 
     #[test]
     fn what_only_reads_may_read_nearby() {
-        let asking = |value| HeaderMap::from_iter([(HeaderName::from_static(CONSISTENT), HeaderValue::from_static(value))]);
+        let with = |name, value| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+        let asking = |value| with(CONSISTENT, value);
         for (method, headers, nearby) in [
             (Method::GET, HeaderMap::new(), true),
             (Method::HEAD, asking("false"), true),
             (Method::GET, asking("true"), false),
             (Method::HEAD, asking("TRUE"), false),
+            (Method::GET, with(SWAPPING, "true"), false),
             (Method::PUT, HeaderMap::new(), false),
             (Method::POST, HeaderMap::new(), false),
             (Method::DELETE, HeaderMap::new(), false),

@@ -4,6 +4,7 @@
 //! DIR/format          which form the directory has
 //! DIR/lock            held by the server that runs; its process id
 //! DIR/node            the name under which this server holds a database
+//! DIR/metadata        there once a server of the directory has had its metadata in a database
 //! DIR/root-key.json   the root access key (owner-readable only)
 //! DIR/secret.key      the key-encryption key (owner-readable only)
 //! DIR/meta/umbra.db   metadata
@@ -43,7 +44,9 @@ pub(crate) enum DataDirError {
         pid: String,
     },
     /// Its contents are elsewhere.
-    #[error("the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was")]
+    #[error(
+        "the data directory {dir} keeps its contents at {found}, and none of them are at {place}: give the setting blobs as it was, or start with an empty data directory"
+    )]
     Elsewhere {
         /// The directory.
         dir: PathBuf,
@@ -52,6 +55,11 @@ pub(crate) enum DataDirError {
         /// Where they were to be.
         place: String,
     },
+    /// Its metadata are elsewhere.
+    #[error(
+        "the metadata of the data directory {0} are in a database: give the setting metadata as it was, or bring them back by `umbra metadata export` and `umbra metadata import`"
+    )]
+    InDatabase(PathBuf),
     /// A later release made it.
     #[error("the data directory {dir} was made by a newer release of umbra (format {found}; this one reads up to {FORMAT})")]
     Newer {
@@ -106,9 +114,29 @@ impl DataDir {
         Ok(node)
     }
 
-    /// Whether the server of the directory `path` keeps its metadata in a database, as far as it has ever been there.
+    /// Whether the metadata of the directory `path` are in a database.
     pub(crate) fn has_database_in(path: &Path) -> bool {
-        path.join("node").exists() && !Self::metadata_in(path).exists()
+        Self::database_mark_in(path).exists()
+    }
+
+    /// Holds that the metadata of the directory `path` are in it, if they are anywhere. What may be left in it of a time before would be old.
+    pub(crate) fn check_embedded_in(path: &Path) -> Result<(), DataDirError> {
+        if Self::has_database_in(path) { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
+    }
+
+    /// Remembers that the metadata are in a database.
+    pub(crate) fn claim_database(&self) -> Result<(), FileError> {
+        let path = Self::database_mark_in(&self.path);
+        if path.exists() { Ok(()) } else { private_file::create(&path, b"database\n") }
+    }
+
+    /// Remembers that the metadata are in the directory.
+    pub(crate) fn claim_embedded(&self) -> Result<(), FileError> {
+        private_file::remove(&Self::database_mark_in(&self.path))
+    }
+
+    fn database_mark_in(path: &Path) -> PathBuf {
+        path.join("metadata")
     }
 
     /// The file of the metadata.
@@ -253,6 +281,22 @@ mod tests {
         fs::write(dir.blobs().join("lock"), "").unwrap();
         assert!(matches!(dir.check_contents("s3://b/p"), Err(DataDirError::Elsewhere { found, .. }) if found == "disk"));
         dir.check_contents("disk").unwrap();
+    }
+
+    #[test]
+    fn a_directory_remembers_that_its_metadata_are_in_a_database() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        dir.node(&umbra_core::SystemRandom).unwrap();
+        // A database that was never reached binds nothing.
+        DataDir::check_embedded_in(dir.path()).unwrap();
+        dir.claim_database().unwrap();
+        dir.claim_database().unwrap();
+        let error = DataDir::check_embedded_in(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("give the setting metadata as it was"), "{error}");
+        dir.claim_embedded().unwrap();
+        dir.claim_embedded().unwrap();
+        DataDir::check_embedded_in(dir.path()).unwrap();
     }
 
     #[test]

@@ -59,9 +59,20 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let draft = path.with_extension("new");
     let mut file = begin(&draft).map_err(wrong)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(wrong)?;
-    fs::rename(&draft, path).map_err(wrong)?;
+    fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(wrong)
+}
+
+/// Removes a file, if it is there, for good.
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| sync_parent(path)).map_err(|error| FileError::Write(path.to_owned(), error)),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(wrong)
+    File::open(dir)?.sync_all()
 }
 
 /// Begins a private file anew, whatever an earlier attempt has left under its name.

@@ -27,7 +27,7 @@ pub(crate) use metadata::database_password;
 use parts::Parts;
 
 use crate::{
-    data_dir::DataDir,
+    data_dir::{DataDir, DataDirError},
     kms_keys, listen,
     master_key::{self, MasterKey},
     region_map,
@@ -72,7 +72,7 @@ impl Server {
         let policy = guard::policy(settings)?;
         let tls = if settings.has_tls() { Some(Arc::new(Tls::load(&settings.tls_cert, &settings.tls_key)?)) } else { None };
         let region_map = region_map::read(settings)?;
-        let data_dir = DataDir::open(&settings.data_dir)?;
+        let data_dir = open_data_dir(settings)?;
         let MasterKey { key: kek, is_new } = master_key::obtain(&data_dir, &settings.master_key_file, &SystemRandom)?;
         let kms_keys = kms_keys::read(&settings.kms_key)?;
         let (mut root_key, root_key_origin) = root_key::obtain(data_dir.path(), &SystemRandom)?;
@@ -176,6 +176,15 @@ impl Server {
             abort.abort();
         }
     }
+}
+
+/// Takes the data directory, unless the settings would have another store in it than it has.
+fn open_data_dir(settings: &Settings) -> Result<DataDir, DataDirError> {
+    let dir = DataDir::open(&settings.data_dir)?;
+    if settings.metadata.is_embedded() {
+        DataDir::check_embedded_in(dir.path())?;
+    }
+    Ok(dir)
 }
 
 /// The addresses of a server.

@@ -50,8 +50,8 @@ use async_trait::async_trait;
 use tracing::Instrument as _;
 use umbra_blob::BlobStore;
 use umbra_core::{
-    Acl, Body, Clock, Entity, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId,
-    VersionId, check_write,
+    Acl, Body, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, VersionId,
+    check_write,
 };
 use umbra_meta::{MetaStore, key};
 
@@ -222,7 +222,7 @@ impl fmt::Debug for Native {
 impl Objects for Native {
     async fn get(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<GetObject> {
         let stored = self.of_request(cx, bucket).find_version(bucket, key, options.version).await?;
-        self.open_current(bucket, key, stored, &options).await?.ok_or_else(|| Error::not_found(Entity::Object))
+        self.open_current(bucket, key, stored, &options).await
     }
 
     async fn head(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, options: GetOptions) -> Result<ObjectInfo> {

@@ -157,6 +157,26 @@ def test_an_engine_that_is_down(remote):
     assert remote.read("other") == body
 
 
+def test_a_bucket_that_is_not_there_is_told_and_not_made(tmp_path, engine):
+    """SeaweedFS makes a bucket with its first object: a mistyped name must not become the place of contents. A key that may not ask for the bucket will do."""
+    mistyped = engine.url("p").replace(f"s3://{BUCKET}/", "s3://mistyped/")
+    refused_one = Umbra(tmp_path / "umbra", "--blobs", mistyped, env=engine.env())
+    done = refused_one.start(ready=False)
+    until("it has ended", lambda: not done.process.running(), 30)
+    said = refused_one.log_path.read_text()
+    assert "there is no bucket mistyped at" in said and said.count("\n") == 1 and "panicked" not in said, said
+    assert "mistyped" not in [b["Name"] for b in engine.client().list_buckets()["Buckets"]]
+    proxy = CountingProxy(engine.seaweed.endpoint).start()
+    asks = proxy.rule(Fault(status=403), "HEAD", when=lambda exchange: not exchange.is_object)
+    # The same data directory: nothing has bound it.
+    server = Umbra(tmp_path / "umbra", "--blobs", engine.url(name("forbidden"), proxy.endpoint), env=engine.env()).start()
+    assert asks.hits == 1
+    server.client().create_bucket(Bucket="bucket")
+    server.client().put_object(Bucket="bucket", Key="k", Body=content(1 * MIB, 1))
+    server.remove()
+    proxy.close()
+
+
 def test_damaged_contents(remote):
     """Bytes that are not what was written are never served: fetched again if damaged on their way, an error if they lie there so."""
     body = content(1 * MIB, seed=6)

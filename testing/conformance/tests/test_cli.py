@@ -49,6 +49,7 @@ def test_list(umbra):
     umbra.storage("create", "-n", two, "-o", "tests", "-y")
     everything = umbra.storage("list").out
     assert one in everything and two in everything
+    assert everything.split()[:4] == ["NAME", "ORG", "LOCATION", "SHADOW"] and [one, org, "global"] in [line.split() for line in everything.splitlines()]
     ours = umbra.storage("list", "-o", org).out
     assert one in ours and two not in ours
 

@@ -9,7 +9,9 @@ import subprocess
 import pytest
 import yaml
 
+from harness import postgres
 from harness.umbra import REPOSITORY, Umbra, binary
+from harness.wait import until
 
 DEPLOY = REPOSITORY / "deploy"
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
@@ -160,6 +162,73 @@ def test_compose_files(path, tmp_path):
         assert done.returncode == 0, done.stderr
 
 
+def test_regions_read_a_standby(tmp_path):
+    """Of three regions, the two without the database have a standby in their network, and all their nodes are told of it."""
+    document, env = yaml.safe_load((DEPLOY / "compose" / "regions.yaml").read_text()), _compose_env()
+    services = document["services"]
+    told = {}
+    for service in services.values():
+        environment = service.get("environment", {})
+        if service["image"].startswith("umbra:"):
+            told.setdefault(environment["UMBRA_REGION"], []).append(environment.get("UMBRA_METADATA_REPLICA"))
+            shown = _settings_of({k: _resolved(v, env) for k, v in environment.items()}, tmp_path)
+            assert ("metadata_replica = \"postgres://" in shown) == ("UMBRA_METADATA_REPLICA" in environment)
+    assert told.pop("fra") == [None, None] and set(told) == {"iad", "sin"}
+    for region, replicas in told.items():
+        assert replicas == [f"postgres://umbra@postgres-{region}:5432/umbra?sslmode=disable"] * 2
+        assert region in services[f"postgres-{region}"]["networks"]
+
+
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
+def test_a_standby_is_made_and_follows(tmp_path):
+    """By the commands of `regions.yaml`, from a database that lets standbys in by its script; started again it goes on with what it has."""
+    document = yaml.safe_load((DEPLOY / "compose" / "regions.yaml").read_text())
+    options = " ".join(document["services"]["postgres"]["command"][1:])
+    primary = postgres.Postgres(postgres.open_to_others(tmp_path) / "primary", options=options).start()
+    standby = postgres.Postgres(tmp_path / "standby")
+    try:
+        rules = primary.dir / "data" / "pg_hba.conf"
+        rules.write_text("".join(line for line in rules.read_text().splitlines(True) if " replication " not in line))
+        primary.restart()
+        [script] = document["services"]["postgres-iad"]["command"]
+        script = script.replace("$$", "$").replace("postgres://umbra@postgres:5432/umbra", primary.url(password=None))
+        more = f"-p {standby.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
+        script = script.replace("exec postgres", f"exec postgres {more}")
+        assert more in script and str(primary.port) in script
+        standby.dir.mkdir()
+        as_user = {"user": standby.user.pw_uid, "group": standby.user.pw_gid, "extra_groups": []} if standby.user else {}
+        if standby.user:
+            os.chown(standby.dir, standby.user.pw_uid, standby.user.pw_gid)
+        env = {"PATH": f"{standby.programs}:{os.environ['PATH']}", "PGDATA": str(standby.dir / "data"), "PGPASSWORD": postgres.PASSWORD}
+
+        def run():
+            with open(tmp_path / "standby.log", "ab") as log:
+                return subprocess.Popen(["/bin/bash", "-ec", script], cwd=standby.dir, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **as_user)
+
+        def follows(table):
+            try:
+                return standby.sql(f"SELECT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_tables WHERE tablename = '{table}')") == "t"
+            except subprocess.CalledProcessError:
+                return False
+
+        refused = run()
+        assert refused.wait(60) != 0 and "no pg_hba.conf entry for replication" in (tmp_path / "standby.log").read_text()
+        done = _run(DEPLOY / "compose" / "replication.sh", env={"PATH": os.environ["PATH"], "PGDATA": str(primary.dir / "data")})
+        assert done.returncode == 0, done.stderr
+        primary.restart()
+        for table in ("first", "second"):
+            running = run()
+            try:
+                primary.sql(f"CREATE TABLE {table} (n int)")
+                until(f"it follows to the {table} table", lambda: follows(table), 60)
+            finally:
+                running.terminate()
+                running.wait(60)
+    finally:
+        standby.remove()
+        primary.remove()
+
+
 def test_secrets_are_made_anew():
     """Each time others, of the form that the server wants."""
     first, second = _compose_env(), _compose_env()
@@ -220,9 +289,11 @@ def test_units_stop_later_than_the_drain(commands):
         assert patience >= drains * drain + 50, unit
 
 
-def test_settings_of_a_node(tmp_path):
-    lines = (DEPLOY / "systemd" / "node.env").read_text().splitlines()
-    _settings_of(dict(line.split("=", 1) for line in lines if line and not line.startswith("#")), tmp_path)
+@pytest.mark.parametrize("name", ["node", "region"])
+def test_settings_of_a_node(name, tmp_path):
+    lines = (DEPLOY / "systemd" / f"{name}.env").read_text().splitlines()
+    shown = _settings_of(dict(line.split("=", 1) for line in lines if line and not line.startswith("#")), tmp_path)
+    assert ('metadata_replica = "postgres://' in shown) == (name == "region")
 
 
 def _render(values):
@@ -251,6 +322,7 @@ def test_chart(name, tmp_path):
     env = {e["name"]: e["value"] for e in container["env"] if "value" in e}
     shown = _settings_of(env, tmp_path)
     assert "reclaim_grace = 604800" in shown
+    assert ('metadata_replica = "postgres://' in shown) == (name == "region")
     assert spec["terminationGracePeriodSeconds"] >= 2 * int(env["UMBRA_DRAIN_SECS"]) + 60
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz" and container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert spec["securityContext"]["runAsNonRoot"] and container["securityContext"]["readOnlyRootFilesystem"]

@@ -140,7 +140,7 @@ def test_an_object_is_narrowed(regions):
 def test_locations_that_are_not_there_are_refused(regions):
     """By the command line, by S3 and by Tigris's clients; nothing is created or changed."""
     fra, ams, iad = regions
-    for location, told in (("single:moon", "moon"), ("dual:fra,moon", "moon"), ("multi:asia", "asia"), ("somewhere", "no such location")):
+    for location, told in (("single:moon", "moon"), ("dual:fra,moon", "moon"), ("multi:asia", "asia"), ("multi:usa", "iad"), ("somewhere", "no such location")):
         done = fra.node.run("storage", "create", "-n", "refused", "-o", "tests", "--location", location, "-y")
         assert done.status != 0 and told in done.err, done.err
     assert refused(fra.client().head_bucket, Bucket="refused").status == 404
@@ -156,6 +156,25 @@ def test_locations_that_are_not_there_are_refused(regions):
     clients[0].put_object(Bucket="bucket", Key="k2", Body=content(MIB, 2))
     assert len(ams.kept()) >= 1
     assert read(clients[0], "bucket", "k") == content(MIB, 1)
+
+
+def test_a_location_constraint(regions):
+    """Of S3's own clients: the bucket is in that region, which all regions tell and take signatures for; what names none says nothing."""
+    fra, ams, iad = regions
+    clients = [region.client() for region in regions]
+    clients[0].create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    for region, client in zip(regions, clients):
+        assert client.get_bucket_location(Bucket="bucket")["LocationConstraint"] == "iad"
+        assert client.head_bucket(Bucket="bucket")["BucketRegion"] == "iad"
+        there = s3(region.node.endpoint, fra.node.access_key, fra.node.secret_key, region="iad")
+        there.put_object(Bucket="bucket", Key=region.name, Body=content(MIB, 1))
+    read_everywhere(clients, {region.name: content(MIB, 1) for region in regions})
+    settled(regions)
+    assert kept(regions) == (0, 0, 3)
+    clients[0].create_bucket(Bucket="elsewhere", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert [client.get_bucket_location(Bucket="elsewhere")["LocationConstraint"] for client in clients] == ["fra", "ams", "iad"]
+    clients[1].put_object(Bucket="elsewhere", Key="k", Body=content(MIB, 2))
+    assert kept(regions) == (0, 1, 3)
 
 
 def test_a_home_that_is_down(regions):
@@ -221,6 +240,10 @@ def test_a_location_from_before_there_were_regions(unstarted_regions):
     before = regions.make(fra, with_others=False, name="fra").start()
     before.run("storage", "create", "-n", "bucket", "-o", "tests", "--location", "single:moon", "-y", check=True)
     s3(before.endpoint, before.access_key, before.secret_key).put_object(Bucket="bucket", Key="old", Body=content(MIB, 1))
+    before.run("storage", "create", "-n", "free", "-o", "tests", "-y", check=True)
+    narrowed = narrowing(s3(before.endpoint, before.access_key, before.secret_key), "moon")
+    narrowed.put_object(Bucket="free", Key="old", Body=content(MIB, 2))
+    begun = narrowed.create_multipart_upload(Bucket="free", Key="new")["UploadId"]
     assert before.stop() == 0
     regions.start()
     client = iad.client()
@@ -229,10 +252,15 @@ def test_a_location_from_before_there_were_regions(unstarted_regions):
     assert error.code == "InvalidRequest" and "single:moon" in error.message, error
     error = refused(put_multipart, client, "bucket", "new", [b"x"])
     assert error.code == "InvalidRequest" and "single:moon" in error.message, error
-    assert kept(regions) == (1, 0, 0)
+    # The same of an object that its writer narrowed: it is copied nowhere, and what was begun for there is not taken elsewhere.
+    read_everywhere([client, ams.client()], {"old": content(MIB, 2)}, "free")
+    error = refused(client.upload_part, Bucket="free", Key="new", UploadId=begun, PartNumber=1, Body=b"x")
+    assert error.code == "InvalidRequest" and "moon" in error.message, error
+    settled(regions)
+    assert kept(regions) == (2, 0, 0)
     # Other settings can be changed meanwhile, and this one to what there is.
     ams.node.run("storage", "update", "bucket", "--public", check=True)
     ams.node.run("storage", "update", "bucket", "--location", "single:ams", check=True)
     client.put_object(Bucket="bucket", Key="new", Body=b"x")
-    until("what was there before has moved, too", lambda: kept(regions) == (0, 2, 0), seconds=60)
+    until("what was there before has moved, too", lambda: kept(regions) == (1, 2, 0), seconds=60)
     assert read(client, "bucket", "old") == content(MIB, 1)

@@ -39,6 +39,7 @@ def test_a_store_on_postgres(server):
     del bodies["dir0/k00"]
     for kill in (False, True):
         server.restart(kill=kill)
+        assert "NOTICE" not in server.log_path.read_text(), "the database remarks on nothing"
         for key, body in bodies.items():
             assert read(c, "bucket", key) == body
         assert read(c, "bucket", "large") == b"".join(parts)
@@ -89,7 +90,11 @@ def test_metadata_moves_to_postgres_and_back(database, tmp_path):
     server.run("metadata", "export", out, env=place, check=True)
     assert (out.stat().st_mode & 0o777, out.read_bytes()[:9]) == (0o600, b"UMBRMETA\x01")
     assert "is there already" in server.run("metadata", "export", out, env=place).err
-    assert "only an empty store" in server.run("metadata", "import", out, env=place).err
+    said = server.run("metadata", "import", out, env=place).err
+    assert f"cannot fill the store: {server.data_dir}/meta/umbra.db: there is metadata already; only an empty store" in said
+    nowhere = {"UMBRA_METADATA": there["UMBRA_METADATA"].replace(str(database.port), "1")}
+    said = server.run("metadata", "import", out, env=nowhere).err
+    assert "cannot fill postgres://umbra:***@127.0.0.1:1/moved: " in said and "refused" in said and pg.PASSWORD not in said
     cut = tmp_path / "cut"
     cut.write_bytes(out.read_bytes()[:-20])
     assert "cut off" in server.run("metadata", "import", cut, env=there).err
@@ -106,9 +111,15 @@ def test_metadata_moves_to_postgres_and_back(database, tmp_path):
     assert "a server is running" in server.run("metadata", "import", out, env=there).err
     server.stop()
 
+    # What is still in the directory is old by now: neither served, nor taken for the store by another command.
+    assert "give the setting metadata as it was" in _refused_start(server, place)
+    for command in (["metadata", "export", tmp_path / "stale"], ["backup", tmp_path / "stale"]):
+        done = server.run(*command, env=place)
+        assert done.status == 1 and "in a database" in done.err, repr(done)
     server.run("metadata", "export", back, env=there, check=True)
     for old in (server.data_dir / "meta").iterdir():
         old.unlink()
+    assert "give the setting metadata as it was" in _refused_start(server, place)
     server.run("metadata", "import", back, env=place, check=True)
     del server.env["UMBRA_METADATA"]
     server.start()
@@ -116,6 +127,41 @@ def test_metadata_moves_to_postgres_and_back(database, tmp_path):
         assert read(c, "bucket", key) == body
     c.put_object(Bucket="bucket", Key="k1", Body=b"newest")
     assert read(c, "bucket", "k1") == b"newest"
+    server.remove()
+
+
+def _refused_start(server, env):
+    """What a server says that does not start on this data directory."""
+    done = server.run("serve", "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", env=env)
+    assert done.status == 1 and done.err.count("\n") == 1 and "panicked" not in done.err, repr(done)
+    return done.err
+
+
+def test_a_forgotten_move_is_told(database, tmp_path):
+    """A data directory with buckets is not begun anew in an empty database; one without them is, and is then bound to it."""
+    server = Umbra(tmp_path / "umbra")
+    server.env.pop("UMBRA_METADATA", None)
+    server.start()
+    server.stop()
+    server.env["UMBRA_METADATA"] = database.database("forgotten")
+    server.start()
+    server.stop()
+    del server.env["UMBRA_METADATA"]
+    assert "give the setting metadata as it was" in _refused_start(server, {})
+    server.remove()
+
+    server.start()
+    server.client().create_bucket(Bucket="bucket")
+    server.stop()
+    out = tmp_path / "out"
+    there = {"UMBRA_METADATA": database.database("forgotten_too")}
+    said = _refused_start(server, there)
+    assert "umbra.db are not in the database" in said and "umbra metadata import" in said, said
+    server.run("metadata", "export", out, env={"UMBRA_DATA_DIR": str(server.data_dir)}, check=True)
+    server.run("metadata", "import", out, env=there, check=True)
+    server.env.update(there)
+    server.start()
+    server.client().head_bucket(Bucket="bucket")
     server.remove()
 
 

@@ -159,6 +159,21 @@ def test_one_migration_whichever_node_is_asked(nodes, seaweed):
         pair.close()
 
 
+def test_a_bucket_is_made_while_the_nodes_look_for_a_leader(nodes):
+    """`umbra storage create` right after the one that led was killed: the node that comes to lead makes it itself, the other has it made."""
+    former, others = nodes.leader(), nodes.others()
+    former.kill()
+    done = {}
+    threads = [
+        threading.Thread(target=lambda n=n, node=node: done.update({n: node.storage("create", "-n", f"meanwhile-{n}", "-o", "tests", check=False)}))
+        for n, node in enumerate(others)
+    ]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert all(d.status == 0 for d in done.values()) and len(done) == 2, done
+    assert all({"meanwhile-0", "meanwhile-1"} <= {b["Name"] for b in client(node).list_buckets()["Buckets"]} for node in others)
+
+
 def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
     """Nothing acknowledged is lost, what was under way is repaired, jobs go on, and clients that retry notice a pause at most."""
     pair = Shadowed(nodes.others()[0], seaweed).create(write_through=True)

@@ -7,6 +7,7 @@ import pytest
 from harness import postgres as pg
 from harness.clients import put_multipart, read, refused, s3
 from harness.data import MIB, content
+from harness.engine import BUCKET
 from harness.shadowed import Shadowed
 from harness.wait import until
 
@@ -207,6 +208,7 @@ def test_regions_are_listed(regions):
     until("each knows the other", lambda: listed(iad.node) == [("fra", 1, False), ("iad", 1, True)])
     shown = iad.node.run("region", "list", check=True).out
     assert fra.prefix in shown and iad.prefix in shown
+    assert [line.split()[:3] for line in shown.splitlines()] == [["NAME", "NODES", "ASKED"], ["fra", "1", f"s3://{BUCKET}/{fra.prefix}"], ["iad", "1", "yes"]]
 
 
 def test_nodes_with_other_regions_are_refused(regions):
@@ -219,6 +221,15 @@ def test_nodes_with_other_regions_are_refused(regions):
         assert "kept at" in ended(regions.make(iad, name="wrong"))
     finally:
         fra.prefix = prefix
+
+
+def test_a_data_directory_stays_in_its_region(regions):
+    """That of a node in one region is refused in another, and it says what to do."""
+    fra, iad = regions
+    assert fra.node.stop() == 0
+    # The same directory.
+    said = ended(regions.make(iad, name="fra"))
+    assert "start with an empty data directory" in said, said
 
 
 def test_a_store_is_given_regions(unstarted_regions):

@@ -65,6 +65,30 @@ async fn a_stranger_at_the_address_is_named() {
 }
 
 #[tokio::test]
+async fn what_no_node_has_begun_is_asked_for_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let refusal = |code| {
+        let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"try again\"}}}}");
+        format!("HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n{body}")
+    };
+    let answers = [refusal("no_leader"), refusal("no_leader"), "HTTP/1.1 204 No Content\r\n\r\n".to_owned(), refusal("unavailable")];
+    let asked = tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 8192];
+            assert!(stream.read(&mut bytes).await.unwrap() > 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    client(&url).destroy_bucket("photos").await.unwrap();
+    // What may have been done is not.
+    let error = client(&url).destroy_bucket("photos").await.unwrap_err();
+    assert!(matches!(error, ClientError::Answer { status: StatusCode::SERVICE_UNAVAILABLE, .. }), "{error}");
+    asked.await.unwrap();
+}
+
+#[tokio::test]
 async fn an_answer_without_content_is_no_error() {
     let (url, asked) = serve_once("HTTP/1.1 204 No Content\r\n\r\n").await;
     client(&url).destroy_bucket("photos").await.unwrap();

@@ -1,15 +1,24 @@
 //! Has the node that leads answer: it alone changes buckets and keys, and knows how migrations stand.
 
 use axum::{
+    Json,
     body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use umbra_cluster::{Face, IsPassed, Relay};
+use bytes::Bytes;
+use http::{StatusCode, request::Parts};
+use http_body_util::Full;
+use umbra_cluster::{Face, IsPassed, Relay, RelayError};
 use umbra_core::{Error, ErrorKind};
 
-use crate::{error::ApiError, state::AdminState};
+use crate::{
+    api::{ErrorBody, ErrorDetail},
+    error::{ApiError, NO_LEADER},
+    routes::extract::read,
+    state::AdminState,
+};
 
 /// What every node knows as well.
 const OF_EVERY_NODE: [&str; 3] = ["/v1/openapi.json", "/v1/nodes", "/v1/regions"];
@@ -22,19 +31,38 @@ pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next
     match &state.nodes {
         Some((_, relay)) if relay.is_wanted() && !is_of_node => {
             // It was passed on to us, and we do not lead any more: it is not sent in a circle.
-            if is_passed { unanswered("this node does not lead") } else { ask(relay, request).await }
+            if is_passed { undone("this node does not lead") } else { ask(relay, request, next).await }
         }
         _ => next.run(request).await,
     }
 }
 
-async fn ask(relay: &Relay, request: Request) -> Response {
-    match relay.pass(request, Face::Admin, "-").await {
+async fn ask(relay: &Relay, request: Request, next: Next) -> Response {
+    let (head, body) = request.into_parts();
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    match relay.pass(again(&head, &body).map(Full::new), Face::Admin, "-").await {
         Ok(answer) => answer.map(Body::new),
-        Err(error) => unanswered(&error.to_string()),
+        // Nothing of it was done elsewhere.
+        Err(RelayError::Ours) => next.run(again(&head, &body).map(Body::from)).await,
+        Err(error @ RelayError::NoLeader) => undone(&error.to_string()),
+        Err(error @ RelayError::Lost(_)) => ApiError::from(Error::new(ErrorKind::Unavailable, retry(&error.to_string()))).into_response(),
     }
 }
 
-fn unanswered(why: &str) -> Response {
-    ApiError::from(Error::new(ErrorKind::Unavailable, format!("{why}; please try again"))).into_response()
+fn again(head: &Parts, body: &Bytes) -> http::Request<Bytes> {
+    http::Request::from_parts(head.clone(), body.clone())
+}
+
+/// Nobody has begun to carry the request out.
+fn undone(why: &str) -> Response {
+    tracing::warn!(why, "an admin request found no node that leads");
+    let error = ErrorDetail { code: NO_LEADER.to_owned(), message: retry(why) };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(ErrorBody { error })).into_response()
+}
+
+fn retry(why: &str) -> String {
+    format!("{why}; please try again")
 }

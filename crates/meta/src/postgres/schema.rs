@@ -47,16 +47,19 @@ pub(super) async fn migrate(client: &Client, worker: &Client) -> Result<(), Fail
 
 /// Refuses a database without the tables, or with those of another version.
 pub(super) async fn require(client: &Client) -> Result<(), Failure> {
-    let found = client.query("SELECT version FROM umbra_schema WHERE id = 1", &[]).await;
-    let has_none = |error: &tokio_postgres::Error| error.code() == Some(&SqlState::UNDEFINED_TABLE);
-    let version = match found {
-        Err(error) if has_none(&error) => 0,
-        found => found?.first().map_or(Ok(0), |row| row.try_get(0))?,
-    };
+    let version = version(client).await?.unwrap_or(0);
     if known(version)? == MIGRATIONS.len() {
         return Ok(());
     }
     Err(Failure::Answer(Error::Unavailable("there is no metadata in the database, or not of this version yet".to_owned())))
+}
+
+/// The version of the tables that the database has, if it has any.
+async fn version(client: &Client) -> Result<Option<i64>, Failure> {
+    match client.query_opt("SELECT version FROM umbra_schema WHERE id = 1", &[]).await {
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        found => Ok(found?.map(|row| row.try_get(0)).transpose()?),
+    }
 }
 
 /// The version of a schema, if this code can work with it.
@@ -69,8 +72,11 @@ fn known(version: i64) -> Result<usize, Failure> {
     })
 }
 
-/// Makes the table with the one row that everything else is done under.
+/// Makes the table with the one row that everything else is done under. Asks first: PostgreSQL remarks on what it skips, and it is told in the log.
 async fn begin_with_schema_table(client: &Client) -> Result<(), Failure> {
+    if version(client).await?.is_some() {
+        return Ok(());
+    }
     let made = client.batch_execute("CREATE TABLE IF NOT EXISTS umbra_schema (id int8 PRIMARY KEY, version int8 NOT NULL)").await;
     if let Err(error) = made {
         // Two at once: PostgreSQL lets one of them fail although it says IF NOT EXISTS.

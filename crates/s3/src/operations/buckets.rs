@@ -10,9 +10,10 @@ use s3s::{
         DeleteBucketOutput, GetBucketLocationInput, GetBucketLocationOutput, HeadBucketInput, HeadBucketOutput,
     },
 };
-use umbra_core::{BucketName, Entity, ErrorKind, Fault};
+use umbra_core::{BucketName, Entity, ErrorKind, Fault, Location};
 use umbra_store::{
-    AccessKey, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Topology, Versioning,
+    AccessKey, Bucket, BucketSettings, Extras, ListOptions, ListSource, ListStart, ObjectLockSettings, ObjectOwnership, Topology,
+    Versioning,
 };
 
 use super::{Operations, bucket_ownership};
@@ -28,7 +29,7 @@ const NAMELESS_REGION: &str = "us-east-1";
 /// What Tigris's clients say of a public bucket.
 const LISTS_PUBLICLY: &str = "x-amz-acl-public-list-objects-enabled";
 
-/// Creates a bucket in the organization of the access key. Any location constraint will do: there is one place.
+/// Creates a bucket in the organization of the access key. Any location constraint will do: one that names no region of the store says nothing.
 pub(super) async fn create_bucket(operations: &Operations, request: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
     let call = Call::of(&request)?;
     let asked = acl::Asked::of(&stated!(request));
@@ -36,7 +37,7 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     let name = BucketName::parse(&input.bucket)?;
     let key = call.key.as_deref().ok_or(S3ErrorCode::AccessDenied)?;
     let organization = organization(operations, key).await?;
-    let mut settings = new_settings(&request.headers, input.acl.as_ref(), operations.catalog.topology())?;
+    let mut settings = new_settings(&request.headers, &input, operations.catalog.topology())?;
     if input.object_lock_enabled_for_bucket == Some(true) {
         settings.versioning = Versioning::Enabled;
         Arc::make_mut(&mut settings.extras).object_lock = Some(ObjectLockSettings::default());
@@ -72,7 +73,7 @@ async fn organization(operations: &Operations, key: &AccessKey) -> Result<String
 }
 
 /// What the request says of the new bucket, in S3's way and in Tigris's.
-fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>, topology: &Topology) -> Result<BucketSettings, Failure> {
+fn new_settings(headers: &HeaderMap, input: &CreateBucketInput, topology: &Topology) -> Result<BucketSettings, Failure> {
     let class = headers.get("x-amz-storage-class").map(|class| class.to_str().map_err(|_| S3ErrorCode::InvalidStorageClass)).transpose()?;
     let extras = Extras {
         lists_publicly: lists_publicly(headers)?.unwrap_or(false),
@@ -80,13 +81,19 @@ fn new_settings(headers: &HeaderMap, acl: Option<&BucketCannedACL>, topology: &T
         ..Extras::default()
     };
     // S3's own public-read opens the list of a bucket; what Tigris's clients mean by it are the objects.
-    let public = is_tigris(headers) && is_public(acl)?;
-    Ok(BucketSettings {
-        public,
-        location: topology.location_of(extensions::value(headers, extensions::REGIONS).unwrap_or_default())?,
-        extras: Arc::new(extras),
-        ..BucketSettings::default()
-    })
+    let public = is_tigris(headers) && is_public(input.acl.as_ref())?;
+    let location = new_location(headers, input.create_bucket_configuration.as_ref(), topology)?;
+    Ok(BucketSettings { public, location, extras: Arc::new(extras), ..BucketSettings::default() })
+}
+
+/// Where the objects of the new bucket are to live: as Tigris's clients say it, or in the region of the store that S3's constraint names.
+fn new_location(headers: &HeaderMap, configuration: Option<&CreateBucketConfiguration>, topology: &Topology) -> Result<Location, Failure> {
+    let places = extensions::value(headers, extensions::REGIONS).unwrap_or_default();
+    let constraint = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+    match constraint.and_then(|constraint| topology.regions().get(constraint.as_str())) {
+        Some(region) if places.trim().is_empty() => Ok(Location::Single(region.clone())),
+        _ => Ok(topology.location_of(places)?),
+    }
 }
 
 /// Whether one of Tigris's clients creates a bucket: they always say this, and nobody else does.
@@ -146,9 +153,10 @@ async fn again(
 }
 
 /// Tells that a bucket exists and can be reached.
-pub(super) async fn head_bucket(operations: &Operations, _request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
-    let region = operations.settings.region.clone();
-    let mut response = S3Response::new(HeadBucketOutput { bucket_region: Some(region), ..HeadBucketOutput::default() });
+pub(super) async fn head_bucket(operations: &Operations, request: S3Request<HeadBucketInput>) -> Answer<HeadBucketOutput> {
+    let call = Call::of(&request)?;
+    let region = region_of(operations, call.bucket()?);
+    let mut response = S3Response::new(HeadBucketOutput { bucket_region: Some(region.to_owned()), ..HeadBucketOutput::default() });
     // Tigris's helpers ask before they take snapshots.
     response.headers.insert(HeaderName::from_static("x-tigris-enable-snapshot"), HeaderValue::from_static("false"));
     Ok(response)
@@ -186,12 +194,23 @@ async fn refuse_if_it_lists_anything(operations: &Operations, call: &Call) -> Re
     Err(umbra_core::Error::invalid(Fault::BucketNotEmpty, "the bucket you tried to delete is not empty"))
 }
 
+/// The region that `bucket` is in, which clients may sign for: that of a location with one, or else this server's.
+fn region_of<'a>(operations: &'a Operations, bucket: &'a Bucket) -> &'a str {
+    match &bucket.settings.location {
+        Location::Single(region) if !operations.settings.pin_region && operations.catalog.topology().regions().contains(region) => {
+            region.as_str()
+        }
+        _ => &operations.settings.region,
+    }
+}
+
 /// Shows the region.
 pub(super) async fn get_bucket_location(
     operations: &Operations,
-    _request: S3Request<GetBucketLocationInput>,
+    request: S3Request<GetBucketLocationInput>,
 ) -> Answer<GetBucketLocationOutput> {
-    let region = &operations.settings.region;
-    let location_constraint = (region != NAMELESS_REGION).then(|| BucketLocationConstraint::from(region.clone()));
+    let call = Call::of(&request)?;
+    let region = region_of(operations, call.bucket()?);
+    let location_constraint = (region != NAMELESS_REGION).then(|| BucketLocationConstraint::from(region.to_owned()));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
 }

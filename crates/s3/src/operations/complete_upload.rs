@@ -11,7 +11,7 @@ use umbra_store::{Bucket, CompleteUpload, CompletedPart};
 use super::{Operations, list_objects};
 use crate::{
     call::Call,
-    convert::{attributes::encryption, checksum, conditions, encoding, encoding::KeyWriter, version},
+    convert::{attributes::encryption, attributes::narrowed, checksum, conditions, encoding, encoding::KeyWriter, version},
     error::{Answer, Failure},
     expiration,
     layer::Scheme,
@@ -23,6 +23,7 @@ pub(super) async fn complete_multipart_upload(
     request: S3Request<CompleteMultipartUploadInput>,
 ) -> Answer<CompleteMultipartUploadOutput> {
     let call = Call::of(&request)?;
+    narrowed::agree(operations, &call, &request, (&request.input.key, &request.input.upload_id)).await?;
     let scheme = request.extensions.get::<Scheme>().copied().unwrap_or_default();
     let input = request.input;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));

@@ -11,13 +11,14 @@ use super::{Operations, copy_object};
 use crate::{
     body,
     call::Call,
-    convert::{attributes::encryption, checksum, conditions, integrity, time, version},
+    convert::{attributes::encryption, attributes::narrowed, checksum, conditions, integrity, time, version},
     error::Answer,
 };
 
 /// Stores a part.
 pub(super) async fn upload_part(operations: &Operations, request: S3Request<UploadPartInput>) -> Answer<UploadPartOutput> {
     let call = Call::of(&request)?;
+    narrowed::agree(operations, &call, &request, (&request.input.key, &request.input.upload_id)).await?;
     let input = request.input;
     let sealing = encryption::given_key!(input)?.map(Sealing::Customer);
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));
@@ -36,6 +37,7 @@ pub(super) async fn upload_part(operations: &Operations, request: S3Request<Uplo
 /// Stores a part from an object, or a range of one.
 pub(super) async fn upload_part_copy(operations: &Operations, request: S3Request<UploadPartCopyInput>) -> Answer<UploadPartCopyOutput> {
     let call = Call::of(&request)?;
+    narrowed::agree(operations, &call, &request, (&request.input.key, &request.input.upload_id)).await?;
     let stated = stated!(request);
     let input = request.input;
     let (key, upload) = (ObjectKey::parse(&input.key)?, UploadId::parse(&input.upload_id));

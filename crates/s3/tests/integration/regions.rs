@@ -57,7 +57,7 @@ async fn an_object_is_narrowed_by_whoever_writes_it() {
 async fn an_object_is_narrowed_within_what_its_bucket_allows() {
     let (world, admin) = world().await;
     for (location, allowed, refused) in
-        [("fra", "fra", "ams"), ("fra,iad", "iad", "fra,ams"), ("eur", "ams", "iad"), ("eur", "eur", "fra,iad"), ("usa", "usa", "eur")]
+        [("fra", "fra", "ams"), ("fra,iad", "iad", "fra,ams"), ("eur", "ams", "iad"), ("eur", "eur", "fra,iad"), ("eur", "fra", "usa")]
     {
         assert_eq!(patch(&admin, "photos", &json!({ "object_regions": location })).await.status, 200);
         assert_eq!(admin.send(put("/photos/k", allowed)).await.status, 200);
@@ -94,6 +94,43 @@ async fn uploads_and_copies_are_narrowed_too() {
     assert_eq!(admin.send(copy("/photos/parts").header(REGIONS, "ams")).await.status, 200);
     assert_eq!(admin.send(copy("/photos/renamed").header("x-tigris-rename", "true")).await.status, 200);
     assert_eq!(told(&admin, "/photos/renamed").await.as_deref(), Some("ams"));
+}
+
+#[tokio::test]
+async fn parts_go_where_their_upload_was_begun_for() {
+    let (_world, admin) = world().await;
+    assert_eq!(admin.send(Ask::put("/photos/source").body("content")).await.status, 200);
+    for (begun, same, others) in [
+        (Some("iad"), "iad", &["fra", "iad,fra", "global", "moon", "a b"][..]),
+        (Some("fra,ams"), "fra, ams", &["fra"]),
+        (Some("eur"), "eur", &["fra,ams"]),
+        (Some("global"), "global", &["fra"]),
+        (None, "global", &["fra", "usa"]),
+    ] {
+        let ask = Ask::post("/photos/parts?uploads");
+        let ask = begun.into_iter().fold(ask, |ask, places| ask.header(REGIONS, places));
+        let upload = admin.send(ask).await.element("UploadId").unwrap().to_owned();
+        let part = |n: u8| Ask::put(&format!("/photos/parts?uploadId={upload}&partNumber={n}"));
+        let document = |etag: &str| {
+            format!("<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>")
+        };
+        let complete = |etag: &str| Ask::post(&format!("/photos/parts?uploadId={upload}")).body(document(etag));
+        for places in others {
+            for ask in [part(1).body("content"), part(1).header("x-amz-copy-source", "photos/source"), complete("x")] {
+                let refused = admin.send(ask.header(REGIONS, places)).await;
+                assert_refused(&refused, "InvalidArgument");
+                assert!(*places == "a b" || refused.text().contains("belongs on CreateMultipartUpload"), "{}", refused.text());
+            }
+        }
+        // Clients that send it with everything are let in, and so are those that send nothing in it.
+        assert_eq!(admin.send(part(2).header("x-amz-copy-source", "photos/source").header(REGIONS, same)).await.status, 200);
+        assert_eq!(admin.send(part(1).body("content").header(REGIONS, "")).await.status, 200);
+        let etag = admin.send(part(1).body("content").header(REGIONS, same)).await.header("etag").unwrap().to_owned();
+        for _ in 0..2 {
+            assert_eq!(admin.send(complete(&etag).header(REGIONS, same)).await.status, 200);
+        }
+        assert_eq!(told(&admin, "/photos/parts").await.as_deref(), begun.filter(|places| *places != "global"));
+    }
 }
 
 #[tokio::test]
@@ -134,7 +171,7 @@ async fn regions_that_are_not_signed_are_refused() {
 async fn buckets_in_regions_that_are_not_there_are_refused() {
     let (world, admin) = world().await;
     let create = |name: &str, places: &str| Ask::put(&format!("/{name}")).header(REGIONS, places);
-    for places in ["moon", "fra,moon", "fra,ams,iad", "fra,fra"] {
+    for places in ["moon", "fra,moon", "fra,ams,iad", "fra,fra", "usa"] {
         assert_refused(&admin.send(create("made", places)).await, "InvalidArgument");
         let changed = patch(&admin, "photos", &json!({ "object_regions": places })).await;
         assert_eq!(changed.json_error(), (400, "InvalidArgument".to_owned()));
@@ -145,6 +182,58 @@ async fn buckets_in_regions_that_are_not_there_are_refused() {
         let bucket = world.catalog.bucket(&BucketName::parse(name).unwrap()).await.unwrap();
         assert_eq!(bucket.settings.location.to_string(), location);
     }
+}
+
+fn constrained(bucket: &str, region: &str) -> Ask {
+    let constraint = format!("<LocationConstraint>{region}</LocationConstraint>");
+    Ask::put(&format!("/{bucket}")).body(format!("<CreateBucketConfiguration>{constraint}</CreateBucketConfiguration>"))
+}
+
+/// The location of a bucket, and the region that S3 tells of it, which requests can be signed for.
+async fn located(world: &World, admin: &Client, bucket: &str) -> (String, String) {
+    let location = world.catalog.bucket(&BucketName::parse(bucket).unwrap()).await.unwrap().settings.location.to_string();
+    let (told, head) = (admin.send(Ask::get(&format!("/{bucket}?location"))).await, admin.send(Ask::head(&format!("/{bucket}"))).await);
+    let region = head.header("x-amz-bucket-region").unwrap().to_owned();
+    let constraint = if region == "us-east-1" { "" } else { &region };
+    assert!(told.text().ends_with(&format!("\">{constraint}</LocationConstraint>")), "{region}: {}", told.text());
+    assert_eq!(admin.send(Ask::get(&format!("/{bucket}")).region(&region)).await.status, 200);
+    (location, region)
+}
+
+#[tokio::test]
+async fn a_location_constraint_puts_a_bucket_into_a_region() {
+    let (world, admin) = world().await;
+    for (bucket, constraint, places, location, region) in [
+        ("one", "iad", None, "single:iad", "iad"),
+        ("other", "fra", None, "single:fra", "fra"),
+        ("nowhere", "eu-west-1", None, "global", "us-east-1"),
+        ("tigris", "auto", None, "global", "us-east-1"),
+        ("geography", "eur", None, "global", "us-east-1"),
+        // What Tigris's header says counts.
+        ("both", "iad", Some("fra,ams"), "dual:fra,ams", "us-east-1"),
+        ("global", "iad", Some("global"), "global", "us-east-1"),
+        ("single", "auto", Some("ams"), "single:ams", "ams"),
+        ("more", "auto", Some("eur"), "multi:eur", "us-east-1"),
+        ("blank", "iad", Some(""), "single:iad", "iad"),
+    ] {
+        let ask = places.into_iter().fold(constrained(bucket, constraint), |ask, places| ask.header(REGIONS, places));
+        assert_eq!(admin.send(ask).await.status, 200, "{bucket}");
+        assert_eq!(located(&world, &admin, bucket).await, (location.to_owned(), region.to_owned()), "{bucket}");
+    }
+    assert_refused(&admin.send(constrained("one", "fra")).await, "BucketAlreadyOwnedByYou");
+    // It follows the location.
+    assert_eq!(patch(&admin, "one", &json!({ "object_regions": "fra" })).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("single:fra".to_owned(), "fra".to_owned()));
+}
+
+#[tokio::test]
+async fn a_location_constraint_says_nothing_where_there_are_no_regions() {
+    let world = World::new().await;
+    let admin = world.admin().await;
+    assert_eq!(admin.send(constrained("one", "iad")).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("global".to_owned(), "us-east-1".to_owned()));
+    assert_eq!(patch(&admin, "one", &json!({ "object_regions": "iad" })).await.status, 200);
+    assert_eq!(located(&world, &admin, "one").await, ("single:iad".to_owned(), "us-east-1".to_owned()), "it has no effect");
 }
 
 #[tokio::test]

@@ -69,17 +69,23 @@ async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
     if path.exists() {
         return Err(Failure::new(format!("{} is there already", path.display())));
     }
+    if settings.metadata.is_embedded() {
+        DataDir::check_embedded_in(&settings.data_dir)?;
+    }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     // It holds sealed secrets and the names of everything.
     let mut writer = DumpWriter::new(BufWriter::new(private_file::begin(&partial).map_err(wrong)?))?;
     if settings.metadata.is_embedded() {
-        SqliteMetaStore::export(&DataDir::metadata_in(&settings.data_dir), |partition, entry| writer.add(partition, entry))?;
+        let file = DataDir::metadata_in(&settings.data_dir);
+        let exported = SqliteMetaStore::export(&file, |partition, entry| writer.add(partition, entry));
+        exported.map_err(|error| cannot("read the metadata", error))?;
     } else {
         let password = database_password(settings)?;
         let url = settings.metadata.expose();
-        PostgresMetaStore::export(url, password.as_deref(), |partition, entry| writer.add(partition, entry)).await?;
+        let exported = PostgresMetaStore::export(url, password.as_deref(), |partition, entry| writer.add(partition, entry)).await;
+        exported.map_err(|error| cannot(&format!("read {}", settings.metadata), error))?;
     }
     let (mut file, count) = writer.finish()?;
     file.flush().and_then(|()| file.get_ref().sync_all()).map_err(wrong)?;
@@ -98,10 +104,21 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
     };
     if settings.metadata.is_embedded() {
         let dir = DataDir::open(&settings.data_dir)?;
-        SqliteMetaStore::import(&dir.metadata(), next)?;
+        let imported = SqliteMetaStore::import(&dir.metadata(), next);
+        imported.map_err(|error| cannot("fill the store", error))?;
+        dir.claim_embedded()?;
     } else {
         let password = database_password(settings)?;
-        PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await?;
+        let imported = PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await;
+        imported.map_err(|error| cannot(&format!("fill {}", settings.metadata), error))?;
     }
     Ok(count)
+}
+
+/// Says what was to be done, and why it cannot be, in the words of the engine. A file is named by them, a database is not.
+fn cannot(what: &str, error: umbra_meta::Error) -> Failure {
+    match error {
+        umbra_meta::Error::Unavailable(why) => Failure::new(format!("cannot {what}: {why}")),
+        error => Failure::new(format!("cannot {what}")).because(&error),
+    }
 }

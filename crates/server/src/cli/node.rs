@@ -18,7 +18,7 @@ pub(crate) struct Node {
 
 #[derive(Debug, Subcommand)]
 enum NodeCommand {
-    /// List the nodes, and which of them leads.
+    /// List the nodes, which of them leads, and whether each reads metadata at the standby in its region or at the database.
     #[command(alias = "ls")]
     List,
 }
@@ -44,16 +44,18 @@ fn text(list: NodeList) -> String {
     };
     let mut rows: Vec<_> = list.nodes.into_iter().map(row).collect();
     rows.sort();
-    table(&["Region", "Address", "", "Metadata", "Last seen", "Name"], &rows)
+    table(&["Region", "Address", "Role", "Reads metadata at", "Last seen", "Name"], &rows)
 }
 
 /// Where a node reads metadata, and why.
 fn replica(replica: Option<&ReplicaView>) -> String {
     match replica {
-        None => String::new(),
-        Some(ReplicaView { trusted: true, .. }) => "read nearby".to_owned(),
-        Some(ReplicaView { behind_ms: 0, .. }) => "replica away".to_owned(),
-        Some(ReplicaView { behind_ms, .. }) => format!("replica {:.1} s behind", Duration::from_millis(*behind_ms).as_secs_f64()),
+        None => "the database".to_owned(),
+        Some(ReplicaView { trusted: true, .. }) => "its standby".to_owned(),
+        Some(ReplicaView { behind_ms: 0, .. }) => "the database, its standby is away".to_owned(),
+        Some(ReplicaView { behind_ms, .. }) => {
+            format!("the database, its standby is {:.1} s behind", Duration::from_millis(*behind_ms).as_secs_f64())
+        }
     }
 }
 
@@ -78,10 +80,10 @@ mod tests {
             node("0b", "http://10.1.0.2:9003", "fra", true, 1),
             node("0c", "", "fra", false, 0),
         ];
-        let shown = "REGION  ADDRESS                      METADATA     LAST SEEN  NAME\n\
-                     fra     http://10.1.0.2:9003  leads               now        0b\n\
-                     fra     none                                      now        0c\n\
-                     iad     http://10.2.0.1:9003         read nearby  7 s ago    0a\n";
+        let shown = "REGION  ADDRESS               ROLE   READS METADATA AT  LAST SEEN  NAME\n\
+                     fra     http://10.1.0.2:9003  leads  the database       now        0b\n\
+                     fra     none                         the database       now        0c\n\
+                     iad     http://10.2.0.1:9003         its standby        7 s ago    0a\n";
         assert_eq!(text(NodeList { nodes }), shown);
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Region {
 
 #[derive(Debug, Subcommand)]
 enum RegionCommand {
-    /// List the regions, how many nodes each has, and where its contents are.
+    /// List the regions, how many nodes each has, where its contents are, and which of them the node that was asked is in.
     #[command(alias = "ls")]
     List,
 }
@@ -28,9 +28,9 @@ impl Region {
             return out::json(&list);
         }
         let row = |region: umbra_admin::api::RegionView| {
-            vec![region.name, region.nodes.to_string(), region.contents, if region.is_own { "asked" } else { "" }.to_owned()]
+            vec![region.name, region.nodes.to_string(), if region.is_own { "yes" } else { "" }.to_owned(), region.contents]
         };
         let rows: Vec<_> = list.regions.into_iter().map(row).collect();
-        out::text_of(table(&["Name", "Nodes", "Contents", ""], &rows))
+        out::text_of(table(&["Name", "Nodes", "Asked", "Contents"], &rows))
     }
 }

@@ -55,6 +55,11 @@ pub(crate) enum StartError {
         /// Where they are.
         found: String,
     },
+    /// The data directory has a store, and the database none.
+    #[error(
+        "the buckets in {0} are not in the database that the setting metadata names, which has none: bring them there by `umbra metadata export` and `umbra metadata import`, or move that file away"
+    )]
+    LeftBehind(PathBuf),
     /// A setting makes no sense.
     #[error("the setting {0} {1}")]
     Setting(&'static str, String),

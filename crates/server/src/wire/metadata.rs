@@ -1,10 +1,11 @@
 //! Where metadata is kept: in the data directory, or in a database.
 
-use std::{env, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc};
 
 use umbra_core::{ErrorKind, Random};
 use umbra_meta::{
-    MetaStore, Nearby, Neighbours, PostgresMetaStore, PostgresSettings, ReplicaMetrics, ReplicaSettings, SqliteMetaStore, SqliteSettings,
+    MetaStore, Nearby, Neighbours, Partition, PostgresMetaStore, PostgresSettings, Projection, ReplicaMetrics, ReplicaSettings,
+    SqliteMetaStore, SqliteSettings, key,
 };
 use umbra_store::CatalogNearby;
 
@@ -33,11 +34,7 @@ impl Metadata {
     /// Opens what the settings name.
     pub(super) async fn open(dir: &DataDir, settings: &Settings, random: &dyn Random) -> Result<Self, StartError> {
         if settings.metadata.is_embedded() {
-            let file = dir.metadata();
-            let opened = tokio::task::spawn_blocking(move || SqliteMetaStore::open(&file, SqliteSettings::default())).await;
-            let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
-            let opened = opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)?;
-            return Ok(Self::Embedded(Arc::new(opened)));
+            return Ok(Self::Embedded(Arc::new(open_embedded(dir.metadata()).await?)));
         }
         let database = PostgresSettings {
             node: dir.node(random)?,
@@ -48,6 +45,11 @@ impl Metadata {
         let password = database_password(settings)?;
         let opened = PostgresMetaStore::open(settings.metadata.expose(), password.as_deref(), database).await;
         let store = Arc::new(opened.map_err(StartError::meta)?);
+        if let Err(error) = hold_nothing_is_left(dir, store.as_ref()).await {
+            // It was never among the others, and whoever moves the metadata has to find nobody there.
+            store.shutdown().await.map_err(StartError::meta)?;
+            return Err(error);
+        }
         let replica = replica(settings)?;
         let (neighbours, metrics) = (Arc::new(Neighbours::new(&settings.region)), ReplicaMetrics::default());
         let nearby = Nearby::open(Arc::clone(&store), replica, Arc::clone(&neighbours), metrics.clone()).map_err(StartError::meta)?;
@@ -100,6 +102,30 @@ impl Metadata {
             }
         }
     }
+}
+
+/// Refuses a database without buckets where the directory has some that were never in one: they were forgotten.
+async fn hold_nothing_is_left(dir: &DataDir, database: &dyn MetaStore) -> Result<(), StartError> {
+    let file = dir.metadata();
+    if DataDir::has_database_in(dir.path()) || !file.exists() || has_buckets(database).await? {
+        return Ok(());
+    }
+    let embedded = open_embedded(file.clone()).await?;
+    let is_forgotten = has_buckets(&embedded).await;
+    embedded.shutdown().await.map_err(StartError::meta)?;
+    if is_forgotten? { Err(StartError::LeftBehind(file)) } else { Ok(()) }
+}
+
+async fn has_buckets(store: &dyn MetaStore) -> Result<bool, StartError> {
+    let range = vec![(key::root::bucket_range(""), 1)];
+    let found = store.multi_scan(Partition::ROOT, range, Projection::Head).await.map_err(StartError::meta)?;
+    Ok(found.iter().any(|page| !page.is_empty()))
+}
+
+async fn open_embedded(file: PathBuf) -> Result<SqliteMetaStore, StartError> {
+    let opened = tokio::task::spawn_blocking(move || SqliteMetaStore::open(&file, SqliteSettings::default())).await;
+    let opened = opened.map_err(|error| umbra_core::Error::new(ErrorKind::Internal, "opening was cut short").because(error));
+    opened.map_err(StartError::store("open the metadata"))?.map_err(StartError::meta)
 }
 
 /// The standby that the settings name, if they do.

@@ -147,6 +147,8 @@ impl Parts {
             company.node.withdraw().await;
             return Err(error);
         }
+        // Not before it has shown to be of use, as with the place of contents.
+        dir.claim_database()?;
         Ok(Some(company))
     }
 

@@ -20,28 +20,21 @@ impl Native {
         }
     }
 
-    /// Like [`Native::open`], beginning anew with what `key`, or the version in question, holds now when the content of `stored` is gone. `None`
-    /// when there is nothing any more.
-    pub async fn open_current(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        mut stored: Stored,
-        options: &GetOptions,
-    ) -> Result<Option<GetObject>> {
+    /// Like [`Native::open`], beginning anew with what `key`, or the version in question, holds now when the content of `stored` is gone. When
+    /// there is nothing any more, that is what a read says that begins now.
+    pub async fn open_current(&self, bucket: &Bucket, key: &ObjectKey, mut stored: Stored, options: &GetOptions) -> Result<GetObject> {
         for _ in 0..RETRIES_MAX {
             let gone = match self.try_open(bucket, &stored, options).await? {
-                Ok(object) => return Ok(Some(object)),
+                Ok(object) => return Ok(object),
                 Err(gone) => gone,
             };
-            match self.find_version(bucket, key, options.version).await {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound(_)) => return Ok(None),
-                Err(error) => return Err(error),
-                Ok(current) if current.revision == stored.revision => return Err(gone.into()),
-                Ok(current) => stored = current,
+            let current = self.find_version(bucket, key, options.version).await?;
+            if current.revision == stored.revision {
+                return Err(gone.into());
             }
+            stored = current;
         }
-        Ok(Some(self.try_open(bucket, &stored, options).await??))
+        Ok(self.try_open(bucket, &stored, options).await??)
     }
 
     /// Opens the content; the inner error says that a blob is gone: the record that names it is old, or the store is damaged.

@@ -43,13 +43,15 @@ impl Native {
 
     /// Refuses content for which there is no region, before any of it is taken.
     pub(super) fn check_homes(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Result<()> {
-        match self.placement(bucket, narrowed) {
-            Some(placement) if placement.homes().is_empty() => Err(Error::invalid(
-                Fault::InvalidRequest,
-                format!("the bucket's location, {}, names no region of this store: it is to be changed", bucket.settings.location),
-            )),
-            _ => Ok(()),
+        let has_home = self.placement(bucket, narrowed).is_none_or(|placement| !placement.homes().is_empty());
+        if has_home {
+            return Ok(());
         }
+        let refused = match (&bucket.settings.location, narrowed) {
+            (Location::Global, Some(narrowed)) => format!("this store has no region of those that are named: {}", narrowed.to_places()),
+            (location, _) => format!("the bucket's location, {location}, names no region of this store: it is to be changed"),
+        };
+        Err(Error::invalid(Fault::InvalidRequest, refused))
     }
 }
 

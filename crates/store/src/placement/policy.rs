@@ -47,14 +47,15 @@ impl Placement {
 /// Decides where bytes are to be: those of an object in a bucket with that `location`, narrowed by its writer or not, when the request came in at
 /// the region `taken_in`, or else at this one.
 ///
-/// What `narrowed` names and the bucket does not allow any more is left out; when that is all of it, it is ignored. The store must have regions.
+/// What `narrowed` names and the bucket does not allow any more is left out; when that is all of it, the bucket's location counts, or none may take
+/// them where that is global: the store does not have what its writer named. The store must have regions.
 pub fn decide(location: &Location, narrowed: Option<&Narrowed>, taken_in: Option<&Region>, topology: &Topology) -> Placement {
     let taken_in = taken_in.filter(|region| topology.regions().contains(*region)).or(topology.own());
     let bucket = topology.allowed(location);
     let is_allowed = |region: &Region| bucket.as_ref().is_none_or(|allowed| allowed.contains(region));
     if let Some((regions, copies)) = narrowed.map(|narrowed| named(narrowed, topology)) {
         let regions: Vec<_> = regions.into_iter().filter(is_allowed).collect();
-        if !regions.is_empty() {
+        if !regions.is_empty() || bucket.is_none() {
             return bound(regions, copies, taken_in);
         }
     }
@@ -160,13 +161,21 @@ mod tests {
     #[test]
     fn bytes_are_where_they_may_be_and_nowhere_else() {
         for_all(|topology, location, narrowed, _, placement| {
+            let names = |region: &Region| match narrowed {
+                None => true,
+                Some(Narrowed::Each(regions)) => regions.contains(region),
+                Some(Narrowed::Within(geography)) => allows(&Location::Multi(geography.clone()), region),
+            };
             let homes = placement.homes();
             assert!(homes.iter().all(|home| topology.regions().contains(home) && allows(location, home) && placement.may_keep(home)));
             assert!(homes.iter().enumerate().all(|(n, home)| !homes[..n].contains(home)), "none twice");
-            let has_any = topology.regions().iter().any(|region| allows(location, region));
+            // What the writer wants is given up for what the bucket's owner wants, and for nothing else.
+            let is_global = *location == Location::Global;
+            let has_any = topology.regions().iter().any(|region| allows(location, region) && (names(region) || !is_global));
             assert_eq!(homes.is_empty(), !has_any, "{location} {narrowed:?}");
             for region in topology.regions() {
                 assert!(!placement.may_keep(region) || allows(location, region), "{location} {narrowed:?} {region}");
+                assert!(!is_global || !placement.may_keep(region) || names(region), "{narrowed:?} {region}");
             }
             for home in homes {
                 let required = placement.required(home);

@@ -72,24 +72,32 @@ impl Topology {
         Location::of_places(places, |name| self.geographies.contains_key(name))
     }
 
-    /// Refuses a location that names what the store does not have, if the store has regions.
+    /// Refuses a location that names what the store does not have, if the store has regions: of a geography two.
     pub fn check(&self, location: &Location) -> Result<()> {
         let Some(_) = self.own else { return Ok(()) };
         match location {
             Location::Global => Ok(()),
-            Location::Multi(geography) => self.check_geography(geography),
+            Location::Multi(geography) => self.check_geography(geography).and_then(|()| self.check_copies(geography)),
             Location::Dual(a, b) => self.check_region(a).and_then(|()| self.check_region(b)),
             Location::Single(region) => self.check_region(region),
+        }
+    }
+
+    /// Reads where one object is to live, as Tigris's clients write it, whatever the store has and its bucket allows.
+    pub fn narrowed_of(&self, places: &str) -> Result<Option<Narrowed>> {
+        match places.trim() {
+            "global" => Ok(None),
+            places => Narrowed::of_places(places, |name| self.geographies.contains_key(name)),
         }
     }
 
     /// Reads where one object is to live, as Tigris's clients write it, in a bucket with that location; refuses what the store does not have and
     /// what the bucket does not allow. `None` where nothing is said that the bucket does not say.
     pub fn narrow(&self, location: &Location, places: &str) -> Result<Option<Narrowed>> {
-        if places.trim() == "global" && *location == Location::Global {
-            return Ok(None);
+        if places.trim() == "global" && *location != Location::Global {
+            return Err(refused(format!("the bucket's location is {location}, not global")));
         }
-        let Some(narrowed) = Narrowed::of_places(places, |name| self.geographies.contains_key(name))? else { return Ok(None) };
+        let Some(narrowed) = self.narrowed_of(places)? else { return Ok(None) };
         let Some(_) = self.own else { return Ok(Some(narrowed)) };
         let wanted = match &narrowed {
             Narrowed::Each(regions) => {
@@ -134,6 +142,16 @@ impl Topology {
         }
         Ok(())
     }
+
+    /// Refuses a geography that has no room for the copies that a bucket in it is promised.
+    fn check_copies(&self, geography: &Geography) -> Result<()> {
+        match self.within(geography) {
+            [only] => {
+                Err(refused(format!("{only} is the one region of the geography {geography} that this store has, and copies are in two")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 fn refused(message: String) -> Error {
@@ -155,19 +173,21 @@ mod tests {
     }
 
     fn topology() -> Topology {
-        Topology::new(region("fra"), ["iad", "ams", "syd"].map(region), [geography("asia", &["syd"])]).unwrap()
+        Topology::new(region("fra"), ["iad", "ord", "ams", "syd"].map(region), [geography("asia", &["syd"])]).unwrap()
     }
 
     #[test]
     fn unknown_regions_are_refused() {
         let topology = topology();
         let check = |location: &str| topology.check(&Location::parse(location).unwrap());
-        for known in ["global", "single:fra", "dual:iad,syd", "multi:eur", "multi:usa", "multi:asia"] {
+        for known in ["global", "single:fra", "dual:iad,syd", "multi:eur", "multi:usa"] {
             assert!(check(known).is_ok(), "{known}");
         }
-        for unknown in ["single:sin", "dual:fra,sin", "dual:sin,fra", "multi:moon"] {
+        for unknown in ["single:sin", "dual:fra,sin", "dual:sin,fra", "multi:moon", "multi:asia"] {
             assert_eq!(check(unknown).unwrap_err().kind(), ErrorKind::Invalid(Fault::InvalidArgument), "{unknown}");
         }
+        // Two copies are promised, and one region is told.
+        assert!(check("multi:asia").unwrap_err().message().contains("syd"));
         // Without regions any location is kept.
         assert!(Topology::default().check(&Location::parse("single:sin").unwrap()).is_ok());
     }
@@ -182,12 +202,13 @@ mod tests {
         for (location, places, narrowed) in [
             ("global", "fra,syd, iad", Some("fra,syd,iad")),
             ("global", "eur", Some("multi:eur")),
+            ("global", "asia", Some("multi:asia")),
             ("global", "global", None),
             ("global", "", None),
             ("multi:eur", "fra", Some("fra")),
             ("multi:eur", "eur", Some("multi:eur")),
             ("dual:fra,iad", "iad", Some("iad")),
-            ("dual:fra,iad", "usa", Some("multi:usa")),
+            ("dual:ord,iad", "usa", Some("multi:usa")),
             ("single:fra", "fra", Some("fra")),
         ] {
             assert_eq!(narrow(location, places).unwrap(), narrowed.map(str::to_owned), "{location} {places}");

@@ -1,7 +1,11 @@
 //! Readers of objects that are overwritten, deleted and reclaimed under them.
 
-use umbra_core::{Body, Entity, ErrorKind, PartNumber};
-use umbra_store::{CompleteUpload, CompletedPart, CreateUpload, GetOptions, Integrity, Objects, PartAddress};
+use std::error::Error as _;
+
+use umbra_core::{Body, Entity, Error, ErrorKind, MarkerFound, PartNumber};
+use umbra_store::{
+    BucketSettings, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, GetOptions, Integrity, Objects, PartAddress, Versioning,
+};
 
 use futures::StreamExt;
 
@@ -26,11 +30,41 @@ async fn a_read_begins_anew_when_its_record_is_old() {
         assert_eq!(store.reclaim_and_audit(&bucket).await, 1);
         let gone = store.native.open(&bucket, &old, &options).await.unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotFound(Entity::Object));
-        let current = store.native.open_current(&bucket, &key("k"), old.clone(), &options).await.unwrap().unwrap();
+        let current = store.native.open_current(&bucket, &key("k"), old.clone(), &options).await.unwrap();
         assert!(current.body.collect(usize::MAX).await.unwrap() == content(200_000, 2));
         store.native.delete(&store.cx, &bucket, &key("k"), Default::default()).await.unwrap();
         assert_eq!(store.reclaim_and_audit(&bucket).await, 0);
-        assert!(store.native.open_current(&bucket, &key("k"), old, &options).await.unwrap().is_none());
+        let absent = store.native.open_current(&bucket, &key("k"), old, &options).await.unwrap_err();
+        assert_eq!(absent.kind(), ErrorKind::NotFound(Entity::Object));
+    }
+}
+
+/// As if it had begun after the delete: there is no such version, and under a delete marker there is one.
+#[tokio::test]
+async fn a_read_whose_version_is_deleted_and_reclaimed_says_so() {
+    for store in both().await {
+        let bucket = store.bucket().await;
+        let mut switch = |settings: &mut BucketSettings| {
+            settings.versioning = Versioning::Enabled;
+            Ok(())
+        };
+        let bucket = store.catalog.update_bucket(&bucket, &mut switch).await.unwrap();
+        let (native, cx, name) = (&store.native, &store.cx, key("k"));
+        store.put(&bucket, "k", &content(100_000, 1)).await.unwrap();
+        let old = native.find(&bucket, &name).await.unwrap().unwrap();
+        let named = Some(old.object.version.id());
+        native.delete(cx, &bucket, &name, DeleteOptions::default()).await.unwrap();
+        native.delete(cx, &bucket, &name, DeleteOptions { version: named, ..DeleteOptions::default() }).await.unwrap();
+        assert_eq!(store.reclaim_and_audit(&bucket).await, 0);
+        for version in [None, named] {
+            let options = || GetOptions { version, ..GetOptions::default() };
+            let late = native.open_current(&bucket, &name, old.clone(), &options()).await.unwrap_err();
+            let later = native.get(cx, &bucket, &name, options()).await.unwrap_err();
+            let marker = |error: &Error| error.source().and_then(|cause| cause.downcast_ref::<MarkerFound>()).copied();
+            assert_eq!((late.kind(), marker(&late)), (later.kind(), marker(&later)));
+            let absent = if version.is_some() { Entity::Version } else { Entity::Object };
+            assert_eq!((late.kind(), marker(&late).is_some()), (ErrorKind::NotFound(absent), version.is_none()));
+        }
     }
 }
 

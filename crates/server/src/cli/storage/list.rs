@@ -20,8 +20,8 @@ impl List {
         }
         let rows = buckets.into_iter().map(|bucket| {
             let shadow = bucket.shadow.map_or_else(String::new, |shadow| format!("{} at {}", shadow.name, shadow.endpoint));
-            vec![bucket.name, bucket.organization, shadow]
+            vec![bucket.name, bucket.organization, bucket.location, shadow]
         });
-        out::text_of(table(&["Name", "Org", "Shadow"], &rows.collect::<Vec<_>>()))
+        out::text_of(table(&["Name", "Org", "Location", "Shadow"], &rows.collect::<Vec<_>>()))
     }
 }

@@ -82,6 +82,15 @@ impl Place {
     }
 }
 
+/// Whether nobody has looked yet where the bytes are, nor is looking.
+pub(super) fn is_idle(placement: &PlacementView) -> bool {
+    doing(placement).is_empty() && !is_done(placement)
+}
+
+fn is_done(placement: &PlacementView) -> bool {
+    placement.settled && placement.audit.is_some()
+}
+
 /// Contents whose bytes are nowhere.
 fn gone(placement: &PlacementView) -> u64 {
     placement.audit.as_ref().map_or(0, |audit| audit.gone)
@@ -89,6 +98,16 @@ fn gone(placement: &PlacementView) -> u64 {
 
 /// Where it stands, in one line.
 pub(super) fn summary(placement: &PlacementView) -> String {
+    let doing = doing(placement);
+    match &placement.audit {
+        _ if !doing.is_empty() => doing.join(", "),
+        Some(audit) if is_done(placement) => format!("everything is where it has to be, as of {}", audit.ended),
+        _ => "not looked through by this location yet".to_owned(),
+    }
+}
+
+/// What is going on, and what is left.
+fn doing(placement: &PlacementView) -> Vec<String> {
     let due: u64 = placement.regions.iter().map(|region| region.due).sum();
     let left = placement.audit.as_ref().map_or(0, |audit| audit.pending + audit.failed);
     let why = placement.audit.as_ref().filter(|audit| audit.failed > 0).and_then(|audit| audit.failure.as_ref());
@@ -107,11 +126,7 @@ pub(super) fn summary(placement: &PlacementView) -> String {
     if gone > 0 {
         parts.push(format!("{} lost, without a copy", counted(gone, "content is", "contents are")));
     }
-    match (&placement.audit, parts.is_empty()) {
-        (Some(audit), true) if placement.settled => format!("everything is where it has to be, as of {}", audit.ended),
-        (_, true) => "not looked through by this location yet".to_owned(),
-        (_, false) => parts.join(", "),
-    }
+    parts
 }
 
 /// What could not be copied to a region, and why.

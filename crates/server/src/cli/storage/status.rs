@@ -122,7 +122,8 @@ pub(super) fn render(status: &BucketStatus, with_bars: bool) -> String {
         row(&progress::title(job), progress::summary(job, with_bars));
     }
     if let Some(placement) = &status.placement {
-        row("Placement", place::summary(placement));
+        let advice = if place::is_idle(placement) { format!(": `umbra storage place {}` has it done", bucket.name) } else { String::new() };
+        row("Placement", place::summary(placement) + &advice);
         place::rows(placement).into_iter().for_each(|(region, what)| row(&format!("  {region}"), what));
     }
     status.shadow.iter().for_each(|shadow| rows.extend(migration(shadow)));
@@ -222,7 +223,7 @@ fn not_carried(summary: &UncarriedSummaryView) -> String {
 #[cfg(test)]
 mod tests {
     use umbra_admin::api::{
-        BucketStatus, BucketView, HealthView, JobView, OriginRequestsView, PendingRepairView, ShadowStatusView, ShadowView,
+        BucketStatus, BucketView, HealthView, JobView, OriginRequestsView, PendingRepairView, PlacementView, ShadowStatusView, ShadowView,
         UncarriedSummaryView,
     };
 
@@ -319,6 +320,18 @@ mod tests {
         assert!(shown.contains(bar), "{shown}");
         assert!(shown.contains("Verify                      = done: 10 of 40 objects"), "{shown}");
         assert!(!render(&status, false).contains('['), "only where a person looks");
+    }
+
+    #[test]
+    fn where_bytes_are_not_known_it_says_how_to_know() {
+        let mut placement =
+            PlacementView { location: "dual:fra,iad".into(), regions: vec![], audit: None, auditing_since: None, settled: false };
+        let shown = |placement: &PlacementView| render(&BucketStatus { placement: Some(placement.clone()), ..status() }, false);
+        let idle = shown(&placement);
+        assert!(idle.contains("= not looked through by this location yet: `umbra storage place photos` has it done\n"), "{idle}");
+        placement.auditing_since = Some("2026-01-01T00:00:00Z".into());
+        let busy = shown(&placement);
+        assert!(busy.contains("= being looked through since 2026-01-01T00:00:00Z\n"), "{busy}");
     }
 
     #[test]
