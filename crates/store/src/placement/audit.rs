@@ -3,8 +3,8 @@
 //! # What it does
 //! It looks at every blob that a row of the bucket names, page by page, and at the rows of its copies. What has to be somewhere and is not, or whose
 //! bytes do not answer there, is queued to be made ([`super::due`]); what may not be somewhere is dropped; a home that may not be where it is
-//! moves to a copy as soon as there is one, and one that has lost its bytes to any copy that has them (`audit/homes.rs`). And it counts what
-//! is where.
+//! moves to a copy as soon as there is one, and one that has lost its bytes to any copy that has them (`audit/homes.rs`). Small contents leave
+//! their records where a location binds them (`audit/inline.rs`). And it counts what is where.
 //!
 //! # When
 //! When a location changes, when somebody asks for it, and every while. While something could not be done at once it comes again, later each
@@ -20,6 +20,7 @@
 //! it queued.
 
 mod homes;
+mod inline;
 mod page;
 mod room;
 mod status;

@@ -7,9 +7,9 @@ use umbra_blob::{BlobId, Error as BlobError};
 use umbra_core::{Error, Narrowed, Region, Result, Timestamp};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key};
 
-use super::{Audit, AuditFindings, Auditor, homes::Bytes};
+use super::{Audit, AuditFindings, Auditor, homes::Bytes, inline::Outcome};
 use crate::{
-    Bucket, Extent,
+    Bucket, Extent, ObjectRecord,
     placement::{
         Moved, Placement, decide,
         due::{self, Wanted, row},
@@ -36,8 +36,10 @@ const CONTENTS: usize = 1024;
 pub(super) struct Named {
     pub(super) row: Vec<u8>,
     pub(super) revision: Revision,
-    extents: Vec<Extent>,
-    narrowed: Option<Narrowed>,
+    pub(super) extents: Vec<Extent>,
+    /// The object, if its content is in the row.
+    pub(super) inline: Option<Box<ObjectRecord>>,
+    pub(super) narrowed: Option<Narrowed>,
     /// Whether it is an object. What is on its way to become one is counted, and judged when it has.
     is_object: bool,
 }
@@ -65,17 +67,7 @@ impl Auditor {
             (_, None) => vec![0xff],
         };
         let (mut findings, mut wanted, mut judged) = (audit.findings.clone(), BTreeSet::new(), 0);
-        for entry in &rows {
-            let named = match Named::of(entry) {
-                Ok(Some(named)) => named,
-                Ok(None) => continue,
-                Err(error) => {
-                    // It holds up none of the others.
-                    tracing::warn!(bucket = %bucket.name, ?error, "an audit cannot read a row");
-                    findings.failed += 1;
-                    continue;
-                }
-            };
+        for named in self.named(bucket, &rows, &mut findings).await {
             let gone_before = findings.gone;
             for extents in named.extents.chunks(BLOBS) {
                 self.judge_all(bucket, &named, extents, &mut findings, &mut wanted).await?;
@@ -92,6 +84,32 @@ impl Auditor {
         self.queue(bucket, wanted, &mut findings).await?;
         (audit.findings, audit.after) = (findings, next);
         Ok(false)
+    }
+
+    /// What rows name. Content that may not be in its row is taken out of it.
+    async fn named(&self, bucket: &Bucket, rows: &[Entry], findings: &mut AuditFindings) -> Vec<Named> {
+        let read = rows.iter().filter_map(|entry| Named::of(entry).transpose());
+        let taking = read.map(async |named| {
+            let mut named = named?;
+            let outcome = self.take_out(bucket, &mut named).await;
+            Ok((named, outcome))
+        });
+        let all: Vec<Result<_>> = stream::iter(taking).buffered(AT_ONCE).collect().await;
+        let mut told = Vec::new();
+        for one in all {
+            match one {
+                Ok((named, outcome)) => {
+                    findings.count(outcome);
+                    told.push(named);
+                }
+                Err(error) => {
+                    // It holds up none of the others.
+                    tracing::warn!(bucket = %bucket.name, ?error, "an audit cannot read a row");
+                    findings.failed += 1;
+                }
+            }
+        }
+        told
     }
 
     async fn judge_all(
@@ -124,8 +142,7 @@ impl Auditor {
         let mut found = Some((home, copies));
         if let Err(error) = self.put_right(bucket, named, id, &mut found, &mut verdict).await {
             tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
-            verdict.findings.failed += 1;
-            verdict.findings.failure = Some(error.to_string().chars().take(REASON_CHARS_MAX).collect());
+            verdict.findings.fail(&error);
         }
         if let Some((home, copies)) = found {
             verdict.count(&home, &copies, extent.size);
@@ -312,6 +329,21 @@ impl Verdict {
 }
 
 impl AuditFindings {
+    fn count(&mut self, outcome: Result<Outcome>) {
+        match outcome {
+            Ok(Outcome::Stayed) => {}
+            Ok(Outcome::TakenOut) => self.moved += 1,
+            Ok(Outcome::NotNow) => self.pending += 1,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Counts that something could not be told or done, and keeps the reason.
+    fn fail(&mut self, error: &Error) {
+        self.failed += 1;
+        self.failure = Some(error.to_string().chars().take(REASON_CHARS_MAX).collect());
+    }
+
     fn add(&mut self, other: Self) {
         let Self { regions, missing, lost, removed, moved, pending, failed, failure, gone } = other;
         for (region, other) in regions {
@@ -336,17 +368,22 @@ impl Named {
     /// What `entry` names, if anything.
     fn of(entry: &Entry) -> Result<Option<Self>> {
         let key = &entry.key[..];
-        let (extents, narrowed, is_object) = if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
+        let mut named =
+            Self { row: key.to_vec(), revision: entry.revision, extents: Vec::new(), inline: None, narrowed: None, is_object: false };
+        if key::parse_object(key).is_some() || key::parse_version(key).is_some() {
             let object = record::object::decode(entry)?;
-            (object.content.extents().to_vec(), object.attributes.narrowed, true)
+            named.is_object = true;
+            named.extents = object.content.extents().to_vec();
+            named.narrowed.clone_from(&object.attributes.narrowed);
+            named.inline = Some(Box::new(object)).filter(|object| object.size > 0 && named.extents.is_empty());
         } else if key::parse_part(key).is_some() {
-            (record::part::decode(entry)?.extents, None, false)
+            named.extents = record::part::decode(entry)?.extents;
         } else if key::parse_piece(key).is_some() {
-            (vec![record::piece::decode_piece(&entry.body)?.0], None, false)
+            named.extents = vec![record::piece::decode_piece(&entry.body)?.0];
         } else {
             return Ok(None);
-        };
-        Ok(Some(Self { row: key.to_vec(), revision: entry.revision, extents, narrowed, is_object }))
+        }
+        Ok(Some(named))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A store of three regions as users see it: whatever its location becomes, a bucket's bytes end up where they may be, and all of them.
 
+mod inline;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use umbra_blob::{BlobStore, suite};

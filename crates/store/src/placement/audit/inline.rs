@@ -1,0 +1,62 @@
+//! Small contents that are kept in records.
+//!
+//! The database is in no region, or in all. A location that says where contents have to be takes those out of it that were written before, into a
+//! blob like any other.
+
+use umbra_blob::BlobStore;
+use umbra_core::Result;
+use umbra_meta::{Batch, Error as MetaError, Expect, key};
+
+use super::{Auditor, page::Named};
+use crate::{Bucket, Extent, Pieces, placement::decide, record};
+
+/// What became of a content that is in a record.
+pub(super) enum Outcome {
+    /// It may stay there, or there is no region that it may be in.
+    Stayed,
+    /// It is in a blob now.
+    TakenOut,
+    /// Something changes just now.
+    NotNow,
+}
+
+impl Auditor {
+    /// Takes the content of an object out of its record, if it may not be there. `named` is what the row names then.
+    pub(super) async fn take_out(&self, bucket: &Bucket, named: &mut Named) -> Result<Outcome> {
+        let Some(mut object) = named.inline.take() else { return Ok(Outcome::Stayed) };
+        let blobs = &self.parts.blobs;
+        let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), None, blobs.topology());
+        if placement.is_everywhere() || placement.homes().is_empty() {
+            return Ok(Outcome::Stayed);
+        }
+        let (bytes, seal) = match object.content {
+            Pieces::Inline(bytes) => (bytes, None),
+            Pieces::SealedInline(bytes, seal) => (bytes, Some(seal)),
+            Pieces::Extents(_) => return Ok(Outcome::Stayed),
+        };
+        let stored = blobs.by(placement).put(vec![bytes]).await?;
+        let extent = Extent { blob: stored.id, size: object.size, seal };
+        object.content = Pieces::Extents(vec![extent.clone()]);
+        let (head, body) = record::object::encode(&object);
+        let batch = Batch::new(bucket.partition)
+            .check(key::settings(), Expect::Exists)
+            .check(named.row.clone(), Expect::Revision(named.revision))
+            .put(named.row.clone(), head, body);
+        match self.parts.meta.commit(batch).await {
+            Ok(committed) => {
+                named.revision = committed.revision;
+                named.extents.push(extent);
+                Ok(Outcome::TakenOut)
+            }
+            Err(MetaError::Conflict { .. }) => {
+                blobs.delete(&extent.blob).await?;
+                Ok(Outcome::NotNow)
+            }
+            Err(error) => {
+                // Better that than a record without content.
+                tracing::warn!(bucket = %bucket.name, blob = ?extent.blob, "a blob may stay behind: the outcome of a commit is not known");
+                Err(error.into())
+            }
+        }
+    }
+}
