@@ -45,6 +45,7 @@ mod metrics;
 mod moving;
 pub mod policy;
 mod reading;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -60,7 +61,7 @@ use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
 use umbra_core::{ByteRange, Clock, Region};
 use umbra_meta::MetaStore;
 
-use self::{address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex};
+use self::{address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex, silence::Silence};
 pub use self::{
     audit::{Audit, AuditFindings, Auditor, AuditorParts, DueCopies, FinishedAudit, PlacementStatus, RegionUse},
     demand::{DemandSettings, Homes, HomesCounter},
@@ -118,6 +119,7 @@ struct Shared {
     engine: Arc<dyn BlobStore>,
     others: BTreeMap<Region, Arc<dyn BlobStore>>,
     health: Health,
+    silence: Silence,
     first: Option<Region>,
     index: Arc<CopyIndex>,
     copier: Arc<Copier>,
@@ -138,7 +140,9 @@ impl PlacedBlobStore {
         let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
         let health = Health::new(topology.regions().iter().cloned());
         let counter = Counter::new(demand);
-        let shared = Shared { topology, region, own, engine, others, health, first, index, copier, meta, clock, demand, counter, metrics };
+        let silence = Silence::default();
+        let shared =
+            Shared { topology, region, own, engine, others, health, silence, first, index, copier, meta, clock, demand, counter, metrics };
         Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
     }
 

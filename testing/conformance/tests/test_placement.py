@@ -6,6 +6,8 @@ from harness import postgres as pg
 from harness.clients import put_multipart, read
 from harness.data import MIB, content
 from harness.engine import BUCKET
+from harness.faults import Fault
+from harness.threads import Background
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
@@ -77,6 +79,23 @@ def test_a_region_that_is_away_gets_its_copies_later(regions):
     ams.proxy.start()
     become(regions, [5, 5, 0])
     until("nothing is due any more", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 0, seconds=60)
+
+
+@pytest.mark.timeout(300)
+def test_a_home_that_swallows_requests(regions):
+    """It takes reads and never answers: copies of what is at home elsewhere are made meanwhile, and its own once it answers."""
+    fra, ams, iad = regions
+    here, _, there = create(regions, "bucket", "dual:fra,ams")
+    create(regions, "other", "dual:iad,ams")
+    fra.proxy.rule(Fault(hold_request=True), method="GET")
+    for n in range(24):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(20_000, n))
+    until("it is known that copies are due", lambda: ams.metric('umbra_placement_due_buckets{region="ams"}') == 1)
+    for n in range(6):
+        there.put_object(Bucket="other", Key=f"k{n}", Body=content(20_000, n))
+    become(regions, [24, 6, 6], seconds=60)
+    fra.proxy.clear_rules()
+    become(regions, [24, 30, 6], seconds=180)
 
 
 @pytest.mark.timeout(240)
@@ -171,6 +190,33 @@ def test_homes_that_are_lost_are_made_again(regions):
     assert len(lines) == 1 and "lonely" in lines[0] and "lost" in lines[0]
     assert read(here, "lonely", "there") == content(70_000, 1)
     assert {entry["Key"] for entry in here.list_objects_v2(Bucket="lonely")["Contents"]} == {"lost", "there"}
+
+
+@pytest.mark.timeout(240)
+def test_who_waits_is_told_what_is_there_then(regions):
+    """Not what was there when copies were asked for; and meanwhile what is in the way."""
+    fra, ams, iad = regions
+    here, _, _ = create(regions, "bucket", "global")
+    for n in range(70):
+        here.put_object(Bucket="bucket", Key=f"k{n}", Body=content(5_000, n))
+    fra.node.run("storage", "update", "bucket", "--location", "dual:ams,iad", check=True)
+    assert uses(placed(fra, "bucket", "--wait")) == {"ams": (350_000, 0), "iad": (0, 350_000)}
+    become(regions, [0, 70, 70])
+    iad.proxy.stop()
+    here.put_object(Bucket="bucket", Key="more", Body=content(5_000, 1))
+    waiting = Background(fra.node.run, "storage", "place", "bucket", "--wait", timeout=180)
+
+    def is_in_the_way():
+        placement = fra.node.status("bucket")["placement"]
+        return any(region["failing"] for region in placement["regions"]) and placement["audit"]["failed"]
+
+    until("a copy and the audit have failed", is_in_the_way, seconds=60)
+    assert waiting.running
+    iad.proxy.start()
+    told = waiting.result(120)
+    assert told.status == 0 and "everything is where it has to be" in told.out, told
+    assert "failed: the blob store cannot" in told.err and "looked at again (iad: " in told.err, told
+    assert kept(regions) == [0, 71, 71]
 
 
 @pytest.mark.timeout(300)

@@ -11,12 +11,17 @@
 //! time. After a change of location it comes once more a while later: who was reading by the old location may have left a copy behind the
 //! walk. Buckets of a global location are only counted, but for objects whose writers said where they are to be.
 //!
+//! # Changes of location
+//! A walk queues no more than some thousand copies ahead of those who make them (`audit/room.rs`): it waits for room and goes on, so that one walk
+//! is enough however large the bucket is. A copy that is to be the home says so where it is queued, and whoever makes it moves the home.
+//!
 //! # Crashes
 //! The row `p` says how far it got, and is saved behind each page. What a page asks for is queued before that: a page that is looked at again finds
 //! it queued.
 
 mod homes;
 mod page;
+mod room;
 mod status;
 
 use std::{
@@ -37,6 +42,7 @@ use tokio::{
 use umbra_core::{BucketName, Clock, Entity, Error, ErrorKind, Location, Result, Timestamp};
 use umbra_meta::{Batch, Error as MetaError, Expect, MetaStore, Partition, Revision, key};
 
+use self::room::{DUE_MAX, LOOK_EVERY as ROOM_LOOK_EVERY, Room};
 pub use self::status::{DueCopies, PlacementStatus};
 use super::{DuePointers, PlacedBlobStore};
 use crate::{Bucket, Catalog, record};
@@ -206,6 +212,9 @@ pub struct Auditor {
     pub(super) parts: AuditorParts,
     /// When each bucket is due that was looked at, by which location.
     known: Mutex<HashMap<Partition, (Location, Option<Timestamp>)>>,
+    /// Copies due in a region while which no more are queued there.
+    pub(super) due_max: usize,
+    room: Room,
     stopping: AtomicBool,
     wake: Arc<Notify>,
 }
@@ -214,7 +223,7 @@ impl Auditor {
     /// Puts it together.
     pub fn new(parts: AuditorParts) -> Self {
         let wake = Arc::clone(parts.catalog.relocated());
-        Self { parts, known: Mutex::default(), stopping: AtomicBool::new(false), wake }
+        Self { parts, known: Mutex::default(), due_max: DUE_MAX, room: Room::default(), stopping: AtomicBool::new(false), wake }
     }
 
     /// Works until [`Auditor::stop`]; finishes the page at hand.
@@ -266,16 +275,17 @@ impl Auditor {
     }
 
     /// Works on what is due for some steps. Tells how long there is nothing to do then.
-    async fn round(&self) -> Result<Duration> {
+    pub(super) async fn round(&self) -> Result<Duration> {
         let (mut due, mut next) = self.look().await?;
         let mut has_ended = false;
         for _ in 0..STEPS_PER_LOOK {
             let Some(name) = due.pop_front().filter(|_| !self.is_stopping()) else { break };
             let began = Instant::now();
-            match self.step(&name).await {
-                Ok(true) => due.push_back(name),
+            match self.step_if_room(&name).await {
+                Ok(Some(true)) => due.push_back(name),
                 // When it is due again is for the next look.
-                Ok(false) => has_ended = true,
+                Ok(Some(false)) => has_ended = true,
+                Ok(None) => next = next.min(ROOM_LOOK_EVERY),
                 Err(error) if error.kind() == ErrorKind::NotFound(Entity::Bucket) => {}
                 Err(error) => {
                     tracing::warn!(bucket = %name, ?error, "the audit of a bucket is held up; trying again");

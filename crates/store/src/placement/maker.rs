@@ -22,6 +22,8 @@ use super::{
 /// For how long a copy is taken to be coming whose maker says nothing, and how often it says something.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 const RENEW_EVERY: Duration = Duration::from_secs(15);
+/// How often rows are asked where bytes are that were not where the rows said.
+const LOOKS_MAX: usize = 3;
 
 /// How it went with a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,7 @@ impl PlacedBlobStore {
 
     /// The same of bytes that are said to be somewhere.
     pub(super) async fn answer_at(&self, place: &Place) -> Result<bool> {
-        answers(self.shared.engine(&place.region)?.as_ref(), &place.blob).await
+        self.shared.heard(&place.region, answers(self.shared.engine(&place.region)?.as_ref(), &place.blob)).await
     }
 
     /// Where the identifier says that a blob is.
@@ -137,18 +139,35 @@ impl Shared {
         Ok(())
     }
 
-    /// Opens all bytes of a blob where they are. `None` where they are nowhere.
-    async fn open_all(&self, id: &BlobId, address: &Address) -> Result<Option<Content>> {
+    /// Opens all bytes of a blob where they belong to it, at its home rather than elsewhere. `None` where they are nowhere. Tells the region.
+    ///
+    /// Bytes that the blob has left may outlive it, and their copy must not: where it is rows say, unless none does.
+    async fn open_all(&self, id: &BlobId, address: &Address) -> Result<Option<(String, Content)>> {
         let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
         let range = ByteRange::new(0, size.unwrap_or(1));
-        match self.open_to_copy(id, &born, range).await {
-            Ok(content) if size.is_some() => Ok(Some(content)),
-            Ok(_) => Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
-            Err(Error::NotFound(_)) => Ok(None),
-            Err(error) => Err(error),
+        let mut failure = None;
+        for _ in 0..LOOKS_MAX {
+            let mut rows = self.index.all(id).await?;
+            rows.sort_by_key(|row| row.record.home.is_none());
+            let first = home_of(&rows).is_none().then(|| born.clone());
+            let copies: Vec<_> = rows.iter().filter_map(CopyRow::place).collect();
+            // What a row tells of may have moved meanwhile.
+            let is_sure = copies.is_empty();
+            for place in first.into_iter().chain(copies) {
+                match self.heard(&place.region, self.open_at(&place, range)).await {
+                    Ok(content) if size.is_some() => return Ok(Some((place.region, content))),
+                    Ok(_) => return Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
+                    Err(Error::NotFound(_)) => {}
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if is_sure || failure.is_some() {
+                break;
+            }
         }
+        failure.map_or(Ok(None), Err)
     }
 }
 
@@ -162,7 +181,7 @@ struct Making<'a> {
 impl Making<'_> {
     async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
         let stored = match shared.open_all(self.id, address).await {
-            Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
+            Ok(Some((source, content))) => self.renewing(&mut coming, self.store(shared, &source, content)).await,
             Ok(None) => {
                 self.index.abandon(self.id, coming).await;
                 return Ok(Made::Gone);
@@ -192,9 +211,9 @@ impl Making<'_> {
         }
     }
 
-    async fn store(&self, shared: &Shared, mut content: Content) -> std::result::Result<BlobId, MakeError> {
+    async fn store(&self, shared: &Shared, source: &str, mut content: Content) -> std::result::Result<BlobId, MakeError> {
         let mut writer = self.target.create().await.map_err(there)?;
-        while let Some(chunk) = content.try_next().await.map_err(here)? {
+        while let Some(chunk) = shared.heard(source, content.try_next()).await.map_err(here)? {
             shared.metrics.count_fetched(chunk.len());
             writer.write(chunk).await.map_err(there)?;
         }

@@ -173,7 +173,7 @@ impl Shared {
         Ok(rows.iter().filter_map(super::index::CopyRow::place).collect())
     }
 
-    async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
+    pub(super) async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
         self.store(&place.region)?.read(&place.blob, range).await
     }
 

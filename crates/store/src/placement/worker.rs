@@ -6,26 +6,27 @@
 //!
 //! # What fails
 //! A copy that cannot be made is tried again later and later, and its row keeps the reason. While the region's store itself does not answer
-//! nothing is tried there for a while. A row whose blob is gone goes, for whatever was deleted needs no copies.
+//! nothing is tried there for a while. A home that takes requests and does not answer is given up after a while, and not asked for some
+//! time, so that copies of others are made meanwhile (`silence.rs`). A row whose blob is gone goes, for whatever was deleted needs no copies.
 //!
 //! # Crashes
 //! A row goes after its copy is there: what was not deleted is looked at again, and found done. A pointer goes only if it is what it was before its
 //! queue was found empty; whoever added to the queue meanwhile has put it anew, or is about to.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{
+    StreamExt,
+    stream::{self, FuturesUnordered},
+};
 use parking_lot::Mutex;
 use tokio::{
-    sync::Notify,
+    sync::watch,
     time::{sleep, timeout},
 };
 use umbra_core::{Clock, Result, Timestamp};
@@ -76,8 +77,7 @@ pub struct CopyWorker {
     regions: RegionSource,
     metrics: PlacementMetrics,
     state: Mutex<State>,
-    stopping: AtomicBool,
-    wake: Notify,
+    stopping: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -86,6 +86,8 @@ struct State {
     quiet: HashMap<(String, Partition), (Revision, Timestamp)>,
     /// Regions that do not answer: until when nothing is tried there, and how long that is.
     paused: HashMap<String, (Timestamp, Duration)>,
+    /// Regions whose copies could not be looked for last.
+    failing: HashSet<String>,
 }
 
 /// A partition with copies to be made in a region.
@@ -118,43 +120,60 @@ impl CopyWorker {
         regions: RegionSource,
         metrics: PlacementMetrics,
     ) -> Self {
-        let (state, wake) = (Mutex::default(), Notify::new());
-        Self { meta, clock, blobs, holder, regions, metrics, state, stopping: AtomicBool::new(false), wake }
+        Self { meta, clock, blobs, holder, regions, metrics, state: Mutex::default(), stopping: watch::Sender::new(false) }
     }
 
-    /// Works until [`CopyWorker::stop`]; finishes the copies at hand.
+    /// Works until [`CopyWorker::stop`]; finishes the copies at hand. Each region has its turns for itself: one that takes long for an answer
+    /// holds up none of the others.
     pub async fn run(&self) {
-        let mut failed = false;
+        let (mut turns, mut served) = (FuturesUnordered::new(), HashSet::new());
         while !self.is_stopping() {
-            let mut done = 0;
             for region in (self.regions)() {
-                match self.serve(&region).await {
-                    Ok(count) => {
-                        done += count;
-                        failed = false;
-                    }
-                    Err(error) => {
-                        if !failed {
-                            tracing::warn!(region, %error, "copies that have to be made cannot be looked for; trying again");
-                        }
-                        failed = true;
-                    }
+                if served.insert(region.clone()) {
+                    turns.push(self.turn(region));
                 }
             }
-            if done == 0 {
-                let _woken = timeout(POLL, self.wake.notified()).await;
+            tokio::select! {
+                Some(region) = turns.next() => drop(served.remove(&region)),
+                // Whose copies are made here may be others by now.
+                () = self.rest() => {}
             }
         }
+        while turns.next().await.is_some() {}
+    }
+
+    /// Serves a region once, and rests if there was nothing to be done. Gives its name.
+    async fn turn(&self, region: String) -> String {
+        let done = match self.serve(&region).await {
+            Ok(done) => {
+                self.state.lock().failing.remove(&region);
+                done
+            }
+            Err(error) => {
+                if self.state.lock().failing.insert(region.clone()) {
+                    tracing::warn!(region, %error, "copies that have to be made cannot be looked for; trying again");
+                }
+                0
+            }
+        };
+        if done == 0 {
+            self.rest().await;
+        }
+        region
+    }
+
+    async fn rest(&self) {
+        let mut stopping = self.stopping.subscribe();
+        let _stopped_or_rested = timeout(POLL, stopping.wait_for(|stopping| *stopping)).await;
     }
 
     /// Makes [`CopyWorker::run`] return.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        self.wake.notify_one();
+        self.stopping.send_replace(true);
     }
 
     fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        *self.stopping.borrow()
     }
 
     /// Makes what is due in `region`, as far as nobody else does. Tells how many rows are done with.

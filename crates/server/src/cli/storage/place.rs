@@ -16,6 +16,8 @@ use crate::cli::{
 
 /// How often `--wait` looks again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked through again before what was counted is told: who writes all the while has copies to be made each time.
+const LOOKS_MAX: usize = 3;
 
 /// Holds where a bucket's bytes are against its location, and has it put right. The server does it: this command may go.
 ///
@@ -25,7 +27,7 @@ pub(crate) struct Place {
     /// The bucket.
     name: String,
 
-    /// Wait until everything is where it has to be.
+    /// Wait until everything is where it has to be, and tell what is there then. What is in the way is told meanwhile.
     #[arg(short, long)]
     wait: bool,
 }
@@ -36,6 +38,13 @@ impl Place {
         let mut placement = client.place(&self.name).await?;
         if self.wait {
             placement = self.settled(target, &client, placement).await?;
+            for _ in 0..LOOKS_MAX {
+                // What was counted is from before these copies were made.
+                if placement.audit.as_ref().is_none_or(|audit| audit.missing == 0) {
+                    break;
+                }
+                placement = self.settled(target, &client, client.place(&self.name).await?).await?;
+            }
         }
         if target.json {
             out::json(&placement)?;
@@ -56,7 +65,9 @@ impl Place {
     async fn settled(&self, target: &Target, client: &AdminClient, mut placement: PlacementView) -> Outcome<PlacementView> {
         let mut told = String::new();
         while !placement.settled {
-            let doing = summary(&placement);
+            let failing = placement.regions.iter().filter(|region| region.failing > 0);
+            let doing: Vec<_> = [summary(&placement)].into_iter().chain(failing.map(failure)).collect();
+            let doing = doing.join("; ");
             if doing != told && !target.json {
                 out::note(&doing);
             }
@@ -118,6 +129,16 @@ fn doing(placement: &PlacementView) -> Vec<String> {
     parts
 }
 
+/// What could not be copied to a region, and why.
+fn failure(region: &RegionUseView) -> String {
+    format!("{}: {}", region.region, failed(region))
+}
+
+fn failed(region: &RegionUseView) -> String {
+    let why = region.failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} failed{why}", region.failing)
+}
+
 /// What each region has, and what it is to get.
 pub(super) fn rows(placement: &PlacementView) -> Vec<(String, String)> {
     let shown = |region: &RegionUseView| {
@@ -127,8 +148,7 @@ pub(super) fn rows(placement: &PlacementView) -> Vec<(String, String)> {
             parts.push(format!("{} to be made{since}", counted(region.due, "copy", "copies")));
         }
         if region.failing > 0 {
-            let why = region.failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            parts.push(format!("{} failed{why}", region.failing));
+            parts.push(failed(region));
         }
         (region.region.clone(), parts.join(", "))
     };

@@ -29,8 +29,8 @@ const AT_ONCE: usize = 8;
 const QUEUED: usize = 256;
 /// Of a reason so much is kept.
 const REASON_CHARS_MAX: usize = 300;
-/// While so many copies are due in a region no more are queued there.
-const DUE_MAX: usize = 4096;
+/// Contents after which a step ends, at the end of their row: an object has up to ten thousand.
+const CONTENTS: usize = 1024;
 
 /// What a row of the bucket names.
 pub(super) struct Named {
@@ -48,6 +48,8 @@ struct Verdict {
     findings: AuditFindings,
     /// The regions in which a copy is to be made.
     wanted: Vec<String>,
+    /// Which of these is to be the home then.
+    home: Option<String>,
 }
 
 impl Auditor {
@@ -57,12 +59,12 @@ impl Auditor {
         let Some(range) = families.into_iter().find_map(|family| rest_of(family, &audit.after)) else { return Ok(true) };
         let end = range.end.clone();
         let rows = self.parts.meta.scan(bucket.partition, range, ROWS, Projection::Full).await?;
-        let next = match (rows.last(), end) {
+        let mut next = match (rows.last(), end) {
             (Some(last), _) if rows.len() == ROWS => last.key.to_vec(),
             (_, Some(end)) => end,
             (_, None) => vec![0xff],
         };
-        let (mut findings, mut wanted) = (audit.findings.clone(), BTreeSet::new());
+        let (mut findings, mut wanted, mut judged) = (audit.findings.clone(), BTreeSet::new(), 0);
         for entry in &rows {
             let named = match Named::of(entry) {
                 Ok(Some(named)) => named,
@@ -80,6 +82,11 @@ impl Auditor {
             }
             if findings.gone > gone_before {
                 self.tell_gone(bucket, &named, findings.gone - gone_before, gone_before);
+            }
+            judged += named.extents.len();
+            if judged >= CONTENTS {
+                next = named.row;
+                break;
             }
         }
         self.queue(bucket, wanted, &mut findings).await?;
@@ -101,7 +108,11 @@ impl Auditor {
         let verdicts: Vec<Verdict> = stream::iter(judging).buffered(AT_ONCE).collect().await;
         for (extent, verdict) in extents.iter().zip(verdicts) {
             findings.add(verdict.findings);
-            wanted.extend(verdict.wanted.into_iter().map(|region| Wanted { region, blob: extent.blob.clone(), becomes_home: false }));
+            let home = verdict.home;
+            wanted.extend(verdict.wanted.into_iter().map(|region| {
+                let becomes_home = home.as_ref() == Some(&region);
+                Wanted { region, blob: extent.blob.clone(), becomes_home }
+            }));
         }
         Ok(())
     }
@@ -182,12 +193,15 @@ impl Auditor {
             verdict.require(self, region, copies).await?;
         }
         if !is_home_allowed {
-            let is_there = !verdict.wanted.iter().any(|region| region == settled.as_str());
-            if !is_there || blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
+            if verdict.wanted.iter().any(|region| region == settled.as_str()) {
+                // Whoever makes the copy moves the home.
+                verdict.home = Some(settled.to_string());
+            } else if blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
                 verdict.findings.pending += 1;
                 return Ok(());
+            } else {
+                verdict.findings.moved += 1;
             }
-            verdict.findings.moved += 1;
         }
         self.drop_others(&placement, id, verdict).await
     }
@@ -205,7 +219,8 @@ impl Auditor {
     /// Drops copies that are where they may not be, as they are now.
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<()> {
         let copies = self.parts.blobs.copies(id).await?;
-        for copy in copies.iter().filter(|copy| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))) {
+        let is_elsewhere = |copy: &&CopyRow| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region));
+        for copy in copies.iter().filter(is_elsewhere).filter(|copy| copy.record.home.is_none()) {
             // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
             let may_go = copy.record.blob.is_some() && self.parts.blobs.is_needless(id, copy).await?;
             if may_go && self.parts.blobs.drop_copy(id, copy).await? {
@@ -227,7 +242,8 @@ impl Auditor {
                 queued.insert(region, self.queued(bucket.partition, region).await?);
             }
             match queued.get(region.as_str()) {
-                Some(Some(known)) if known.contains(blob.as_bytes()) => {}
+                // Whoever makes it may not know that it is to be the home.
+                Some(Some(known)) if known.contains(blob.as_bytes()) => findings.pending += u64::from(copy.becomes_home),
                 Some(Some(_)) => fresh.push(copy.clone()),
                 // It comes again when there are fewer.
                 _ => findings.pending += 1,
@@ -241,9 +257,9 @@ impl Auditor {
 
     /// The blobs that are queued to be copied to `region`; `None`: they are many.
     async fn queued(&self, partition: Partition, region: &str) -> Result<Option<HashSet<Vec<u8>>>> {
-        let rows = self.parts.meta.scan(partition, key::due_copies_of(region), DUE_MAX, Projection::Head).await?;
+        let rows = self.parts.meta.scan(partition, key::due_copies_of(region), self.due_max, Projection::Head).await?;
         let blobs = rows.iter().filter_map(|row| key::parse_due_copy(&row.key)).map(|due| due.blob).collect();
-        Ok((rows.len() < DUE_MAX).then_some(blobs))
+        Ok((rows.len() < self.due_max).then_some(blobs))
     }
 
     async fn enqueue(&self, partition: Partition, copies: BTreeSet<Wanted>) -> Result<()> {

@@ -391,8 +391,68 @@ async fn the_last_copy_stays() {
     while world.auditor.step(&world.bucket).await.unwrap() {}
     world.reclaim().await;
     let findings = world.status().await.audit.unwrap().last.unwrap().findings;
-    assert_eq!((findings.removed, findings.pending), (0, 1));
+    assert_eq!((findings.removed, findings.missing, world.kept().await), (0, 1, [0, 0, 1]));
     assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 0]);
+}
+
+/// A walk that finds more to be copied than is queued at once waits for room, and is the only one.
+#[tokio::test]
+async fn a_large_bucket_moves_in_one_walk() {
+    let mut world = World::new("global").await;
+    world.auditor.due_max = 50;
+    for n in 0..300 {
+        world.put("fra", &format!("k{n:03}"), 5000).await;
+    }
+    world.relocate("single:iad").await;
+    let mut due_most = 0;
+    let first = loop {
+        world.auditor.round().await.unwrap();
+        let status = world.status().await;
+        due_most = due_most.max(status.due.get("iad").map_or(0, |due| due.count));
+        match status.audit.and_then(|audit| audit.last) {
+            Some(first) => break first.findings,
+            None => world.work().await,
+        }
+    };
+    assert_eq!((first.missing, first.pending, first.failed), (300, 0, 0));
+    assert!(due_most < 50 + 64, "a page at most above what is queued at once: {due_most}");
+    world.work().await;
+    world.reclaim().await;
+    assert_eq!(world.kept().await, [0, 0, 300], "whoever made the copies has moved the homes");
+    assert!(world.status().await.due.is_empty());
+}
+
+/// A region in which nothing is made holds up a walk for a while only: the others have their copies made.
+#[tokio::test]
+async fn a_region_without_room_is_left_to_a_later_audit() {
+    let mut world = World::new("global").await;
+    world.auditor.due_max = 50;
+    for n in 0..200 {
+        world.put("fra", &format!("k{n:03}"), 5000).await;
+    }
+    world.engines["iad"].go_away(true);
+    world.relocate("dual:ams,iad").await;
+    let last = loop {
+        world.auditor.round().await.unwrap();
+        world.work().await;
+        world.clock.advance(Duration::from_secs(10));
+        if let Some(last) = world.status().await.audit.and_then(|audit| audit.last) {
+            break last.findings;
+        }
+    };
+    assert!(last.pending > 0 && world.status().await.due["iad"].count < 50 + 64, "{last:?}");
+    world.work().await;
+    world.reclaim().await;
+    assert_eq!(world.kept().await, [200, 0, 0]);
+    world.engines["iad"].go_away(false);
+    for _ in 0..200 {
+        world.auditor.round().await.unwrap();
+        world.work().await;
+        world.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(world.kept().await, [200, 0, 200]);
 }
 
 /// What was lost at home is made again of a copy, wherever that is.
@@ -551,4 +611,29 @@ async fn audits_come_when_they_are_due() {
     world.settle().await;
     let rows = world.meta.scan(world.bucket().await.partition, key::due_copies(), 10, Projection::Head).await.unwrap();
     assert!(rows.is_empty());
+}
+
+/// A step is bounded by contents too: an object may have thousands.
+#[tokio::test]
+async fn objects_of_many_contents_take_steps() {
+    let world = World::new("single:fra").await;
+    for key in ["a", "b", "c"] {
+        world.put("fra", key, 5000).await;
+    }
+    let partition = world.bucket().await.partition;
+    for row in world.meta.scan(partition, key::object_range(""), 10, Projection::Full).await.unwrap() {
+        let mut object = crate::record::object::decode(&row).unwrap();
+        object.size *= 600;
+        object.content = crate::Pieces::Extents(vec![object.content.extents()[0].clone(); 600]);
+        let (head, body) = crate::record::object::encode(&object);
+        world.meta.commit(Batch::new(partition).put(row.key.to_vec(), head, body)).await.unwrap();
+    }
+    world.auditor.order(&*world.bucket().await).await.unwrap();
+    let mut counted = Vec::new();
+    while world.auditor.step(&world.bucket).await.unwrap() {
+        let findings = world.status().await.audit.unwrap().findings;
+        counted.push(findings.regions.get("fra").map_or(0, |used| used.homes));
+    }
+    counted.dedup();
+    assert_eq!(counted, [0, 1200, 1800], "the third object is looked at in a step of its own");
 }

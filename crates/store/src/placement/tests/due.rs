@@ -234,6 +234,64 @@ async fn a_home_that_is_away_holds_up_its_own_alone() {
     assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
 }
 
+/// A home that takes requests and never answers: its copies wait, and those of others are made, in all regions.
+#[tokio::test(start_paused = true)]
+async fn a_home_that_swallows_requests_holds_up_its_own_alone() {
+    let world = World::new();
+    let mut blobs = Vec::new();
+    for _ in 0..40 {
+        blobs.push(world.put_in_fra(5000).await.0);
+    }
+    world.require(BUCKET, &blobs.iter().map(|blob| &blob.id).collect::<Vec<_>>()).await;
+    world.clock.advance(Duration::from_millis(1));
+    let (there, _) = put(&world.in_iad, 10).await;
+    world.require(BUCKET, &[&there.id]).await;
+    world.point(BUCKET).await;
+    world.fra.opening().shut();
+    let worker = world.worker("a", &world.in_iad);
+    let served = tokio::time::timeout(Duration::from_secs(3600), worker.serve("iad")).await.expect("it is not held up for good");
+    assert_eq!((served.unwrap(), world.due(BUCKET).await), (1, (40, 40)));
+    let rows = world.meta.scan(BUCKET, key::due_copies_of("iad"), 100, Projection::Full).await.unwrap();
+    assert!(rows.iter().all(|row| DueCopyRecord::decode(&row.body).unwrap().reason.unwrap().contains("fra does not answer")));
+    world.fra.opening().open();
+    world.clock.advance(Duration::from_secs(600));
+    assert_eq!((worker.serve("iad").await.unwrap(), world.due(BUCKET).await), (40, (0, 0)));
+}
+
+/// A region whose engine takes writes and never answers has its own copies wait, and no others.
+#[tokio::test]
+async fn regions_have_their_copies_made_side_by_side() {
+    let world = World::new();
+    let (to_iad, _) = world.put_in_fra(5000).await;
+    world.require(BUCKET, &[&to_iad.id]).await;
+    world.point(BUCKET).await;
+    let (to_fra, _) = put(&world.in_iad, 5000).await;
+    let mut batch = Batch::new(BUCKET);
+    let copy = Wanted { region: "fra".to_owned(), blob: to_fra.id.clone(), becomes_home: false };
+    enqueue(&mut batch.writes, &BTreeSet::from([copy]), world.now());
+    world.meta.commit(batch).await.unwrap();
+    let pointers = DuePointers::default();
+    pointers.point("fra", BUCKET);
+    pointers.put_gathered(&*world.meta).await.unwrap();
+    world.iad.finishing().shut();
+    let (meta, clock) = (Arc::clone(&world.meta) as _, Arc::clone(&world.clock) as _);
+    let regions = Box::new(|| vec!["iad".to_owned(), "fra".to_owned()]);
+    let worker = Arc::new(CopyWorker::new(meta, clock, world.in_fra.clone(), "a".to_owned(), regions, PlacementMetrics::default()));
+    let running = Arc::clone(&worker);
+    let task = tokio::spawn(async move { running.run().await });
+    world.iad.finishing().reached().await;
+    let made = async {
+        while world.fra.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), made).await.expect("the copy in fra is made meanwhile");
+    world.iad.finishing().open();
+    worker.stop();
+    task.await.unwrap();
+    assert_eq!((world.fra.len(), world.iad.len()), (2, 2), "what was at hand was finished");
+}
+
 #[tokio::test]
 async fn what_is_deleted_while_its_copy_is_due_leaves_nothing() {
     // Before the worker comes to it, and while it is at it.

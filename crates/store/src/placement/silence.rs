@@ -1,0 +1,44 @@
+//! Regions that swallow what they are asked.
+//!
+//! A region that refuses costs nobody any time. One that takes a request and never answers would hold up whoever asks it for each content in
+//! turn. So work in the background waits for an answer for a limited time, and then asks that region nothing for a while.
+
+use std::{collections::HashMap, future::Future, io, time::Duration};
+
+use parking_lot::Mutex;
+use umbra_blob::{Error, Result};
+use umbra_core::Timestamp;
+
+use super::Shared;
+
+/// How long a region may take for an answer, or for the next bytes of one.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// For how long one that did not answer is asked nothing.
+const SILENT_FOR: Duration = Duration::from_secs(60);
+
+/// The regions that did not answer, and until when they are asked nothing.
+pub(super) type Silence = Mutex<HashMap<String, Timestamp>>;
+
+impl Shared {
+    /// What `region` answers to something that is asked in the background, unless it does not for too long, or did not lately.
+    pub(super) async fn heard<T>(&self, region: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.silence.lock().get(region).is_some_and(|until| *until > self.clock.now()) {
+            return Err(silent(region));
+        }
+        if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, asked).await {
+            return answer;
+        }
+        let before = self.silence.lock().insert(region.to_owned(), self.clock.now().plus(SILENT_FOR));
+        if before.is_none() {
+            tracing::warn!(
+                region,
+                "a region takes requests and does not answer; copies of its contents wait, and others are made meanwhile"
+            );
+        }
+        Err(silent(region))
+    }
+}
+
+fn silent(region: &str) -> Error {
+    Error::Io { doing: "reach another region", source: io::Error::new(io::ErrorKind::TimedOut, format!("{region} does not answer")) }
+}
