@@ -66,7 +66,11 @@ impl S3BlobStore {
     /// asks for the bucket: some engines would make it.
     pub async fn open(client: S3Client, prefix: &str, settings: RemoteSettings) -> Result<Self> {
         let store = Self::reach(client, prefix, settings);
-        store.find_bucket().await?;
+        if !store.has_bucket().await? {
+            let client = &store.engine.client;
+            let why = format!("there is no bucket {} at {}: make it, or mend its name", client.bucket(), client.endpoint());
+            return Err(Error::Io { doing: "find its bucket", source: io::Error::other(why) });
+        }
         store.probe().await?;
         tokio::spawn(sweep::run(Arc::downgrade(&store.engine)));
         Ok(store)
@@ -82,17 +86,13 @@ impl S3BlobStore {
         Self { engine: Arc::new(engine) }
     }
 
-    async fn find_bucket(&self) -> Result<()> {
-        let client = &self.engine.client;
-        let doing = "find its bucket";
-        match client.head_bucket().await {
-            Err(error) if error.s3().is_none() => Err(failed(doing)(error)),
-            Err(error) if error.s3().is_some_and(|told| told.status == 404) => {
-                let why = format!("there is no bucket {} at {}: make it, or mend its name", client.bucket(), client.endpoint());
-                Err(Error::Io { doing, source: io::Error::other(why) })
-            }
-            // Not every key may ask. Whether it may do what is needed is tried next.
-            _ => Ok(()),
+    /// Whether the bucket is there, as far as the key may ask.
+    pub async fn has_bucket(&self) -> Result<bool> {
+        match self.engine.client.head_bucket().await {
+            Err(error) if error.s3().is_none() => Err(failed("find its bucket")(error)),
+            // Not every key may ask.
+            Err(error) => Ok(error.s3().is_none_or(|told| told.status != 404)),
+            Ok(_) => Ok(true),
         }
     }
 

@@ -114,14 +114,14 @@ impl DataDir {
         Ok(node)
     }
 
-    /// Whether the metadata of the directory `path` are in a database.
+    /// Whether the metadata of the directory `path` are in a database, as far as can be told: a node has a name before it first reaches one.
     pub(crate) fn has_database_in(path: &Path) -> bool {
-        Self::database_mark_in(path).exists()
+        Self::database_mark_in(path).exists() || (path.join("node").exists() && !Self::metadata_in(path).exists())
     }
 
     /// Holds that the metadata of the directory `path` are in it, if they are anywhere. What may be left in it of a time before would be old.
     pub(crate) fn check_embedded_in(path: &Path) -> Result<(), DataDirError> {
-        if Self::has_database_in(path) { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
+        if Self::database_mark_in(path).exists() { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
     }
 
     /// Remembers that the metadata are in a database.

@@ -232,6 +232,19 @@ def test_a_data_directory_stays_in_its_region(regions):
     assert "start with an empty data directory" in said, said
 
 
+def test_a_mistyped_bucket_of_another_region_binds_nothing(unstarted_regions):
+    """It is told, not remembered as that region's for ever; one that does not answer yet is no reason not to start."""
+    fra, iad = unstarted_regions
+    fra.node.flags = [flag.replace(f"s3://{BUCKET}/{iad.prefix}", f"s3://mistyped/{iad.prefix}") for flag in fra.node.flags]
+    said = ended(fra.node)
+    assert "setting region_blobs names the bucket mistyped for iad, which is not at" in said, said
+    fra.node = unstarted_regions.make(fra)
+    iad.proxy.stop()
+    fra.node.start()
+    iad.proxy.start()
+    iad.node.start()
+
+
 def test_a_store_is_given_regions(unstarted_regions):
     """What was written before is read afterwards, in the region that has it and in the other one."""
     fra, iad = unstarted_regions

@@ -110,8 +110,8 @@ impl Proxy {
         let made = || self.plan.lock().unwrap().made;
         let before = made();
         let store = S3BlobStore::open(self.client(), &prefix, settings).await.unwrap();
-        // It puts, reads and deletes a blob, and then looks for uploads in the background.
-        while made() < before + 4 {
+        // It asks for the bucket, puts, reads and deletes a blob, and then looks for uploads in the background.
+        while made() < before + 5 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         (store, prefix)

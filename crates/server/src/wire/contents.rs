@@ -58,6 +58,9 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
     Ok(contents)
 }
 
+/// How long another region is asked for its bucket, before the store has that region.
+const FAR_BUCKET_MAX: Duration = Duration::from_secs(5);
+
 /// What all who share a store have to agree on: elsewhere they would not find what others have written.
 pub(super) struct Places {
     /// Where the contents of each region are.
@@ -89,7 +92,7 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
     };
     let others = others(settings)?;
     let mut given: BTreeMap<String, String> =
-        others.into_iter().map(|region| (region.name.to_string(), BlobPlace::Bucket(region.place).name())).collect();
+        others.iter().map(|region| (region.name.to_string(), BlobPlace::Bucket(region.place.clone()).name())).collect();
     let own = if given.is_empty() { String::new() } else { settings.region.clone() };
     given.insert(own, name);
     let before = catalog.contents().await.map_err(StartError::store("look for the places of contents"))?;
@@ -101,6 +104,9 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
     if let Some((region, found)) = before.iter().find(|(region, _)| !region.is_empty() && !given.contains_key(region)) {
         return Err(StartError::UnknownRegion { region: region.clone(), found: found.clone() });
     }
+    for region in others.iter().filter(|region| !before.iter().any(|(known, _)| known == region.name.as_str())) {
+        hold_bucket(region, settings).await?;
+    }
     let first = match before.into_iter().find(|(region, _)| region.is_empty()) {
         Some((_, place)) if !given.contains_key("") => match given.iter().find(|(_, given)| **given == place) {
             Some((region, _)) => Region::parse(region).ok(),
@@ -109,6 +115,19 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
         _ => None,
     };
     Ok(Places { given, first })
+}
+
+/// Refuses a region whose bucket is not there, before the store is bound to the name of it. One that does not answer is believed.
+async fn hold_bucket(region: &OtherRegion, settings: &Settings) -> Result<(), StartError> {
+    let store = reach(region, settings)?;
+    match tokio::time::timeout(FAR_BUCKET_MAX, store.has_bucket()).await {
+        Ok(Ok(false)) => {
+            let BucketPlace { bucket, endpoint, .. } = &region.place;
+            let why = format!("names the bucket {bucket} for {}, which is not at {endpoint}: make it, or mend its name", region.name);
+            Err(StartError::Setting("region_blobs", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What [`place`] works with.
@@ -132,9 +151,8 @@ pub(super) fn place(
     catalog.set_topology(Arc::clone(&topology));
     let mut stores: BTreeMap<Region, Arc<dyn BlobStore>> = BTreeMap::new();
     for region in others(settings)? {
-        let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
-        let client = client(&region.place, key_file, settings, FAR_ATTEMPTS_MAX)?;
-        stores.insert(region.name, Arc::new(S3BlobStore::reach(client, &region.place.prefix, RemoteSettings::default())));
+        let store = reach(&region, settings)?;
+        stores.insert(region.name, Arc::new(store));
     }
     if stores.is_empty() {
         return Ok(None);
@@ -148,6 +166,13 @@ pub(super) fn place(
 
 fn others(settings: &Settings) -> Result<Vec<OtherRegion>, StartError> {
     region_blobs::parse(settings).map_err(|(_, why)| StartError::BlobPlace(why))
+}
+
+/// The contents of another region.
+fn reach(region: &OtherRegion, settings: &Settings) -> Result<S3BlobStore, StartError> {
+    let key_file = if region.key_file.as_os_str().is_empty() { &settings.blobs_key_file } else { &region.key_file };
+    let client = client(&region.place, key_file, settings, FAR_ATTEMPTS_MAX)?;
+    Ok(S3BlobStore::reach(client, &region.place.prefix, RemoteSettings::default()))
 }
 
 fn client(place: &BucketPlace, key_file: &Path, settings: &Settings, attempts_max: u32) -> Result<S3Client, StartError> {
