@@ -88,13 +88,9 @@ impl Auditor {
 
     /// What rows name. Content that may not be in its row is taken out of it.
     async fn named(&self, bucket: &Bucket, rows: &[Entry], findings: &mut AuditFindings) -> Vec<Named> {
-        let read = rows.iter().filter_map(|entry| Named::of(entry).transpose());
-        let taking = read.map(async |named| {
-            let mut named = named?;
-            let outcome = self.take_out(bucket, &mut named).await;
-            Ok((named, outcome))
-        });
-        let all: Vec<Result<_>> = stream::iter(taking).buffered(AT_ONCE).collect().await;
+        let read: Vec<_> = rows.iter().filter_map(|entry| Named::of(entry).transpose()).collect();
+        let taking: Vec<_> = read.into_iter().map(|named| self.take_out_of(bucket, named)).collect();
+        let all: Vec<_> = stream::iter(taking).buffered(AT_ONCE).collect().await;
         let mut told = Vec::new();
         for one in all {
             match one {
@@ -110,6 +106,12 @@ impl Auditor {
             }
         }
         told
+    }
+
+    async fn take_out_of(&self, bucket: &Bucket, named: Result<Named>) -> Result<(Named, Result<Outcome>)> {
+        let mut named = named?;
+        let outcome = self.take_out(bucket, &mut named).await;
+        Ok((named, outcome))
     }
 
     async fn judge_all(
