@@ -4,7 +4,7 @@ use umbra_core::Encryption;
 use umbra_meta::key::object_range;
 
 use super::*;
-use crate::{Pieces, Sealing, record::object};
+use crate::{Pieces, Sealing, record};
 
 const SMALL: usize = 100;
 
@@ -14,7 +14,7 @@ impl World {
         let mut options = PutOptions { integrity: Integrity { sealing, ..Integrity::default() }, ..PutOptions::default() };
         options.attributes.encryption = encryption;
         let body = Body::from_bytes(content(SMALL));
-        self.natives["fra"].put(&cx(), &*self.bucket().await, &super::object(key), body, options).await.unwrap();
+        self.natives["fra"].put(&cx(), &*self.bucket().await, &object(key), body, options).await.unwrap();
     }
 
     /// How many objects, and versions before them, are in their records.
@@ -23,7 +23,7 @@ impl World {
         for range in [object_range(""), key::version_range("")] {
             let rows = self.meta.scan(self.bucket().await.partition, range, 100, Projection::Full).await.unwrap();
             let objects = rows.iter().filter(|row| key::parse_object(&row.key).is_some() || key::parse_version(&row.key).is_some());
-            found += objects.filter(|row| !matches!(object::decode(row).unwrap().content, Pieces::Extents(_))).count();
+            found += objects.filter(|row| !matches!(record::object::decode(row).unwrap().content, Pieces::Extents(_))).count();
         }
         found
     }
@@ -42,8 +42,7 @@ async fn small_contents_leave_their_records_for_where_they_have_to_be() {
         world.catalog.update_bucket(&*world.bucket().await, versioned).await.unwrap();
         world.put_small("plain", None).await;
         world.put("fra", "empty", 0).await;
-        let before =
-            world.natives["fra"].head(&cx(), &*world.bucket().await, &super::object("plain"), GetOptions::default()).await.unwrap();
+        let before = world.natives["fra"].head(&cx(), &*world.bucket().await, &object("plain"), GetOptions::default()).await.unwrap();
         world.settle().await;
         assert_eq!((world.kept().await, world.in_records().await), ([0, 0, 0], 4), "a global bucket may have them there");
         world.relocate(location).await;
@@ -54,14 +53,14 @@ async fn small_contents_leave_their_records_for_where_they_have_to_be() {
         for key in ["plain", "sealed"] {
             assert_eq!(world.get("iad", key).await.unwrap(), content(SMALL), "{location} {key}");
         }
-        let after = world.natives["fra"].head(&cx(), &*world.bucket().await, &super::object("plain"), GetOptions::default()).await.unwrap();
+        let after = world.natives["fra"].head(&cx(), &*world.bucket().await, &object("plain"), GetOptions::default()).await.unwrap();
         assert_eq!((after.etag, after.last_modified, after.version), (before.etag, before.last_modified, before.version));
         // It goes like any other content.
         for key in ["plain", "sealed"] {
             let version = GetOptions::default();
-            let found = world.natives["fra"].head(&cx(), &*world.bucket().await, &super::object(key), version).await.unwrap();
+            let found = world.natives["fra"].head(&cx(), &*world.bucket().await, &object(key), version).await.unwrap();
             let options = DeleteOptions { version: Some(found.version), ..DeleteOptions::default() };
-            world.natives["fra"].delete(&cx(), &*world.bucket().await, &super::object(key), options).await.unwrap();
+            world.natives["fra"].delete(&cx(), &*world.bucket().await, &object(key), options).await.unwrap();
         }
         world.reclaim().await;
         assert_eq!(world.kept().await, expected.map(|count| count / 3), "{location}: the version before is left");
