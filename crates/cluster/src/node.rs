@@ -337,11 +337,16 @@ impl Node {
 
     /// Why this node could not work with `node`: one does not reach the other, or would not find what is in the other's region.
     fn is_apart(&self, node: &NodeRecord) -> Option<JoinError> {
-        let (ours, theirs) = (&self.settings.regions, node.regions.as_deref().unwrap_or_default());
-        let knows = |regions: &[String], region: &String, has_any: bool| !has_any || regions.contains(region);
+        let ours = &self.settings.regions;
+        let are_acquainted = match &node.regions {
+            Some(theirs) if theirs.is_empty() => ours.is_empty(),
+            Some(theirs) => ours.contains(&node.region) && theirs.contains(&self.settings.region),
+            // A release that does not tell which regions it knows. Most likely they are those it was given with the others.
+            None => ours.is_empty() || ours.contains(&node.region),
+        };
         if self.settings.url.is_none() || node.url.is_empty() {
             Some(JoinError::NoAddress(node.name.clone()))
-        } else if knows(ours, &node.region, !theirs.is_empty()) && knows(theirs, &self.settings.region, !ours.is_empty()) {
+        } else if are_acquainted {
             None
         } else {
             Some(JoinError::Strangers(node.name.clone()))

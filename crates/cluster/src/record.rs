@@ -30,7 +30,7 @@ pub(crate) struct NodeRecord {
     /// The replica of the metadata that it reads, if it is to.
     #[n(6)]
     pub(crate) replica: Option<ReplicaRecord>,
-    /// The regions whose contents it knows, in a store that has regions.
+    /// The regions whose contents it knows, none in a store without regions; nothing where its release does not tell.
     #[n(7)]
     pub(crate) regions: Option<Vec<String>>,
 }

@@ -82,7 +82,7 @@ impl Node {
             since: self.since,
             boot,
             replica: declaration.map(Into::into),
-            regions: Some(regions).filter(|regions| !regions.is_empty()),
+            regions: Some(regions),
         };
         let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
         let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));

@@ -16,10 +16,11 @@ use tokio::{
 use umbra_core::ManualClock;
 use umbra_meta::{
     Batch, Committed, DelimPage, Entry, Error, KeyRange, MemoryMetaStore, MetaStore, Partition, Projection, Result, ScanDelim,
-    SharedMetaStore,
+    SharedMetaStore, key::root,
 };
 
 use super::{JoinError, Leader, Node, NodeSettings};
+use crate::record::{NodeRecord, encode};
 
 /// One process's view of a store that several share.
 #[derive(Debug)]
@@ -363,4 +364,34 @@ async fn nodes_that_would_not_find_what_is_in_each_others_region_are_refused() {
     }
     // What died is waited for, and does not stand in the way.
     join("e", "sin", &["fra", "iad", "sin"]).await.unwrap();
+}
+
+/// Releases are replaced one node after the other, also by the first that tells which regions it knows.
+#[tokio::test(start_paused = true)]
+async fn a_node_of_a_release_that_tells_no_regions_is_no_stranger() {
+    let world = World::default();
+    let (url, boot) = ("http://old".to_owned(), String::new());
+    let mut old = NodeRecord { name: "old".into(), url, region: "fra".into(), turn: 1, since: 0, boot, replica: None, regions: None };
+    let store = Arc::clone(&world.store);
+    let living = tokio::spawn(async move {
+        loop {
+            old.turn += 1;
+            let batch = Batch::new(Partition::ROOT).put(root::node("old-0"), "", encode(&old));
+            store.commit(batch).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let join = async |name: &str, region: &str, regions: &[&str]| world.try_join_in(name, Some("http://n"), region, regions).await;
+    assert!(matches!(join("c", "iad", &["iad", "sin"]).await, Err(JoinError::Strangers(name)) if name == "old"));
+    let a = join("a", "iad", &["fra", "iad"]).await.unwrap();
+    let told = async |of: &Running| {
+        let nodes = of.node.look().await.unwrap().nodes;
+        nodes.into_iter().find(|(who, _)| who == of.node.meta.incarnation()).unwrap().1.regions
+    };
+    assert_eq!(told(&a).await, Some(vec!["fra".to_owned(), "iad".to_owned()]));
+    a.node.leave().await;
+    let b = join("b", "fra", &[]).await.unwrap();
+    assert_eq!(told(&b).await, Some(Vec::new()), "none is not the same as not told");
+    living.abort();
 }
