@@ -117,15 +117,17 @@ async fn observe(State(state): State<AdminState>, route: Option<MatchedPath>, mu
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            ApiError::from(Error::new(ErrorKind::Unavailable, "the request takes too long; it may still be carried out")).into_response()
-        }
+        Err(_) => too_long().into_response(),
     };
     response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("hexadecimal digits make a header"));
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     state.metrics().count(method.as_str(), route, response.status().as_u16());
     tracing::debug!(request_id = id, %method, route, status = response.status().as_u16(), "admin request");
     response
+}
+
+fn too_long() -> ApiError {
+    Error::new(ErrorKind::Unavailable, "the request takes too long; it may still be carried out").into()
 }
 
 /// Carries `work` to its end even if the client goes away in the middle: what changes several things must not stop half-way.

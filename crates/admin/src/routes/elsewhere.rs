@@ -16,7 +16,7 @@ use umbra_core::{Error, ErrorKind};
 use crate::{
     api::{ErrorBody, ErrorDetail},
     error::{ApiError, NO_LEADER},
-    routes::extract::read,
+    routes::{REQUEST_TIMEOUT, extract::read, too_long},
     state::AdminState,
 };
 
@@ -39,7 +39,8 @@ pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next
 
 async fn ask(relay: &Relay, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
-    let body = match read(body).await {
+    // Whoever sends it has shown no signature yet.
+    let body = match tokio::time::timeout(REQUEST_TIMEOUT, read(body)).await.unwrap_or_else(|_| Err(too_long())) {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
@@ -65,4 +66,54 @@ fn undone(why: &str) -> Response {
 
 fn retry(why: &str) -> String {
     format!("{why}; please try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::Arc,
+        task::{Context, Poll},
+    };
+
+    use axum::{
+        Router,
+        body::Body,
+        extract::{Request, State},
+        middleware::{Next, from_fn_with_state},
+    };
+    use bytes::Bytes;
+    use http::StatusCode;
+    use hyper::{body::Frame, service::Service};
+    use hyper_util::service::TowerToHyperService;
+    use tokio::{sync::watch, time::timeout};
+    use umbra_cluster::{Door, Leader, Relay};
+    use umbra_core::SystemClock;
+
+    use super::ask;
+    use crate::routes::REQUEST_TIMEOUT;
+
+    /// A body that never comes.
+    struct HeldBack;
+
+    impl hyper::body::Body for HeldBack {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
+        let (_leader, leader) = watch::channel(Leader::Nobody);
+        let relay = Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None), leader);
+        let layer =
+            from_fn_with_state(relay, async |State(relay): State<Relay>, request: Request, next: Next| ask(&relay, request, next).await);
+        let service = TowerToHyperService::new(Router::new().fallback(async || "passed by").layer(layer));
+        let request = http::Request::post("/v1/buckets").header("content-length", "60000").body(Body::new(HeldBack)).unwrap();
+        let answered = timeout(2 * REQUEST_TIMEOUT, service.call(request)).await;
+        assert_eq!(answered.expect("it is waited for").unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
 }
