@@ -4,7 +4,7 @@
 //! DIR/format          which form the directory has
 //! DIR/lock            held by the server that runs; its process id
 //! DIR/node            the name under which this server holds a database
-//! DIR/metadata        there once a server of the directory has had its metadata in a database
+//! DIR/metadata        says `database` once a server of the directory has had its metadata in one
 //! DIR/root-key.json   the root access key (owner-readable only)
 //! DIR/secret.key      the key-encryption key (owner-readable only)
 //! DIR/meta/umbra.db   metadata
@@ -25,6 +25,8 @@ use crate::private_file::{self, FileError};
 
 /// The form of directory this release makes.
 const FORMAT: u32 = 1;
+/// What the file says that is there when the metadata are in a database.
+const DATABASE_MARK: &[u8] = b"database\n";
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,11 @@ pub(crate) enum DataDirError {
         "the metadata of the data directory {0} are in a database: give the setting metadata as it was, or bring them back by `umbra metadata export` and `umbra metadata import`"
     )]
     InDatabase(PathBuf),
+    /// What remembers that the metadata are in a database has no place.
+    #[error(
+        "{0} is not umbra's, which keeps a note under that name that the metadata are in a database: move it out of the data directory"
+    )]
+    NoMark(PathBuf),
     /// A later release made it.
     #[error("the data directory {dir} was made by a newer release of umbra (format {found}; this one reads up to {FORMAT})")]
     Newer {
@@ -115,24 +122,31 @@ impl DataDir {
     }
 
     /// Whether the metadata of the directory `path` are in a database, as far as can be told: a node has a name before it first reaches one.
-    pub(crate) fn has_database_in(path: &Path) -> bool {
-        Self::database_mark_in(path).exists() || (path.join("node").exists() && !Self::metadata_in(path).exists())
+    pub(crate) fn has_database_in(path: &Path) -> Result<bool, FileError> {
+        Ok(is_marked(&Self::database_mark_in(path))? || (path.join("node").exists() && !Self::metadata_in(path).exists()))
     }
 
     /// Holds that the metadata of the directory `path` are in it, if they are anywhere. What may be left in it of a time before would be old.
     pub(crate) fn check_embedded_in(path: &Path) -> Result<(), DataDirError> {
-        if Self::database_mark_in(path).exists() { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
+        if is_marked(&Self::database_mark_in(path))? { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
     }
 
     /// Remembers that the metadata are in a database.
-    pub(crate) fn claim_database(&self) -> Result<(), FileError> {
+    pub(crate) fn claim_database(&self) -> Result<(), DataDirError> {
         let path = Self::database_mark_in(&self.path);
-        if path.exists() { Ok(()) } else { private_file::create(&path, b"database\n") }
+        if is_marked(&path)? {
+            return Ok(());
+        }
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(private_file::create(&path, DATABASE_MARK)?),
+            _ => Err(DataDirError::NoMark(path)),
+        }
     }
 
     /// Remembers that the metadata are in the directory.
     pub(crate) fn claim_embedded(&self) -> Result<(), FileError> {
-        private_file::remove(&Self::database_mark_in(&self.path))
+        let path = Self::database_mark_in(&self.path);
+        if is_marked(&path)? { private_file::remove(&path) } else { Ok(()) }
     }
 
     fn database_mark_in(path: &Path) -> PathBuf {
@@ -198,6 +212,19 @@ impl DataDir {
         if let Err(error) = fs::remove_file(self.secret_key()) {
             tracing::warn!(file = %self.secret_key().display(), %error, "a key that nothing is encrypted with cannot be removed");
         }
+    }
+}
+
+/// Whether `path` is the mark of metadata in a database. Something else may have its name, such as a dump of them.
+fn is_marked(path: &Path) -> Result<bool, FileError> {
+    let is_alike = |found: &fs::Metadata| found.is_file() && found.len() == DATABASE_MARK.len() as u64;
+    let marked = match fs::symlink_metadata(path) {
+        Ok(found) if is_alike(&found) => fs::read(path).map(|content| content == DATABASE_MARK),
+        found => found.map(|_| false),
+    };
+    match marked {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        marked => marked.map_err(|error| FileError::Read(path.to_owned(), error)),
     }
 }
 
@@ -297,6 +324,30 @@ mod tests {
         dir.claim_embedded().unwrap();
         dir.claim_embedded().unwrap();
         DataDir::check_embedded_in(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_else_has_the_name_of_the_mark_says_nothing_and_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        let path = dir.path().join("metadata");
+        for dump in [&b"a dump of the metadata"[..], b"database!", b""] {
+            fs::write(&path, dump).unwrap();
+            DataDir::check_embedded_in(dir.path()).unwrap();
+            assert!(!DataDir::has_database_in(dir.path()).unwrap());
+            dir.claim_embedded().unwrap();
+            let error = dir.claim_database().unwrap_err().to_string();
+            assert!(error.contains("/metadata is not umbra's") && error.ends_with("move it out of the data directory"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), dump);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        DataDir::check_embedded_in(dir.path()).unwrap();
+        dir.claim_embedded().unwrap();
+        assert!(matches!(dir.claim_database(), Err(DataDirError::NoMark(_))));
+        fs::remove_dir(&path).unwrap();
+        dir.claim_database().unwrap();
+        assert!(DataDir::check_embedded_in(dir.path()).is_err());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) fn run(self) -> Outcome {
         let settings = Settings::load(*self.layer, self.config.as_deref())?;
-        if !settings.metadata.is_embedded() || DataDir::has_database_in(&settings.data_dir) {
+        if !settings.metadata.is_embedded() || DataDir::has_database_in(&settings.data_dir)? {
             return Err(Failure::new(
                 "the metadata is in a database, which has to be backed up by its own means, before the contents: see docs/operations.md",
             ));

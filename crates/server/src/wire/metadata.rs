@@ -107,7 +107,7 @@ impl Metadata {
 /// Refuses a database without buckets where the directory has some that were never in one: they were forgotten.
 async fn hold_nothing_is_left(dir: &DataDir, database: &dyn MetaStore) -> Result<(), StartError> {
     let file = dir.metadata();
-    if DataDir::has_database_in(dir.path()) || !file.exists() || has_buckets(database).await? {
+    if DataDir::has_database_in(dir.path())? || !file.exists() || has_buckets(database).await? {
         return Ok(());
     }
     let embedded = open_embedded(file.clone()).await?;
