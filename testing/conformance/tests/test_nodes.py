@@ -300,6 +300,14 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     another = nodes.members()[0]["url"]
     assert f"another node answers at {another}" in start("address", *there, *listen, "--node-url", another)
     until("all are seen", lambda: len(nodes.members()) == 3)
+    # A name that is taken where it remembers that its metadata are in a database. It has joined by then, and takes leave.
+    taken = tmp_path / "taken" / "data" / "metadata"
+    taken.parent.mkdir(parents=True, mode=0o700)
+    taken.write_text("a dump")
+    assert "move it out of the data directory" in start("taken", *there, *listen)
+    assert taken.read_text() == "a dump"
+    rows = "SELECT count(*) FROM umbra_kv WHERE p = 0 AND substr(k, 1, 2) = convert_to('N/', 'UTF8')"
+    assert database.sql(rows, nodes.database.rsplit("/", 1)[1]) == "3"
 
 
 def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):

@@ -141,15 +141,20 @@ impl Parts {
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
         let company = Company::join(database, name, settings, address, self.catalog.topology(), kek, &self.clock).await?;
-        if let Some(places) = &self.places
-            && let Err(error) = places.claim(&self.catalog).await
-        {
+        if let Err(error) = self.claim(dir).await {
             company.node.withdraw().await;
             return Err(error);
         }
-        // Not before it has shown to be of use, as with the place of contents.
-        dir.claim_database()?;
         Ok(Some(company))
+    }
+
+    /// Remembers where contents and metadata are.
+    async fn claim(&self, dir: &DataDir) -> std::result::Result<(), StartError> {
+        if let Some(places) = &self.places {
+            places.claim(&self.catalog).await?;
+        }
+        // Not before it has shown to be of use, as with the place of contents.
+        Ok(dir.claim_database()?)
     }
 
     /// The S3 API.
