@@ -127,7 +127,7 @@ fn is_placed(here: &str, configuration: Option<&CreateBucketConfiguration>) -> b
 }
 
 /// Answers for the bucket that has the name already. In S3's first region its owner may create it again, so that may be done here too, but
-/// only as it is: S3 would take it for a change of the ACL.
+/// only as it is and where it is: S3 would take it for a change of the ACL.
 async fn again(
     operations: &Operations,
     name: &BucketName,
@@ -147,8 +147,10 @@ async fn again(
     };
     match is_own {
         true if is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
-        true if is_same() => Ok(()),
-        _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
+        true if !is_same() => Err(S3ErrorCode::BucketAlreadyExists.into()),
+        true if bucket.settings.location != asked.location => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        true => Ok(()),
+        false => Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
 }
 

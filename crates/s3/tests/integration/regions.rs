@@ -227,6 +227,21 @@ async fn a_location_constraint_puts_a_bucket_into_a_region() {
 }
 
 #[tokio::test]
+async fn a_bucket_is_created_again_only_where_it_is() {
+    let (_world, admin) = world().await;
+    let ask = |bucket: &str, places: &str| Ask::put(&format!("/{bucket}")).header(REGIONS, places);
+    assert_eq!(admin.send(ask("placed", "fra,ams")).await.status, 200);
+    assert_eq!(admin.send(ask("placed", "fra,ams")).await.status, 200);
+    for other in ["fra", "fra,iad", "eur", "global"] {
+        assert_refused(&admin.send(ask("placed", other)).await, "BucketAlreadyOwnedByYou");
+    }
+    assert_refused(&admin.send(Ask::put("/placed")).await, "BucketAlreadyOwnedByYou");
+    assert_eq!(admin.send(Ask::put("/anywhere")).await.status, 200);
+    assert_refused(&admin.send(ask("anywhere", "fra")).await, "BucketAlreadyOwnedByYou");
+    assert_eq!(admin.send(ask("anywhere", "global")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_location_constraint_says_nothing_where_there_are_no_regions() {
     let world = World::new().await;
     let admin = world.admin().await;
