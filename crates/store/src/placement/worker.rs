@@ -29,6 +29,7 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use umbra_blob::BlobId;
 use umbra_core::{Clock, Result, Timestamp};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, MetaStore, Partition, Projection, Revision, key, key::root};
 
@@ -36,6 +37,7 @@ use super::{
     Moved, PlacedBlobStore, PlacementMetrics,
     due::{DueCopy, due_counter, failing_counter, row},
     maker::Made,
+    moving::home_of,
 };
 use crate::record::{
     bucket::decode_settings,
@@ -285,7 +287,8 @@ impl CopyWorker {
                 self.end(work, false).await?;
                 return Ok(done);
             };
-            let made = |due| async move { if may_be_there { self.make(region, due).await } else { Outcome::Done(due, Made::Gone) } };
+            let made =
+                |due| async move { if may_be_there { self.make(region, partition, due).await } else { Outcome::Done(due, Made::Gone) } };
             let outcomes: Vec<_> = stream::iter(due).map(made).buffer_unordered(AT_ONCE).collect().await;
             let is_away = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { is_there: true, .. }));
             let settled = self.settle(work, &outcomes).await?;
@@ -307,13 +310,32 @@ impl CopyWorker {
         Ok(Some(allowed.is_none_or(|allowed| allowed.iter().any(|allowed| allowed.as_str() == region))))
     }
 
-    async fn make(&self, region: &str, due: DueCopy) -> Outcome {
+    /// Whether a copy in `region` still is to be the home: a location may have changed since that was asked for, or while the copy was made. What
+    /// the writer of an object narrowed is left to the audit.
+    async fn is_to_be_home(&self, region: &str, partition: Partition, blob: &BlobId) -> Result<bool> {
+        let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(false) };
+        let Some(allowed) = self.blobs.topology().allowed(&decode_settings(&settings.body)?.location) else { return Ok(false) };
+        let allows = |region: &str| allowed.iter().any(|allowed| allowed.as_str() == region);
+        let copies = self.blobs.copies(blob).await?;
+        let home = home_of(&copies).map(|copy| copy.region.clone()).or_else(|| self.blobs.home_of(blob).map(|home| home.to_string()));
+        Ok(allows(region) && home.is_some_and(|home| !allows(&home)))
+    }
+
+    async fn become_home(&self, region: &str, partition: Partition, blob: &BlobId) -> Result<Moved> {
+        if self.is_to_be_home(region, partition, blob).await? { Ok(self.blobs.move_home(blob, region).await?) } else { Ok(Moved::Already) }
+    }
+
+    async fn make(&self, region: &str, partition: Partition, due: DueCopy) -> Outcome {
         match self.blobs.make_copy(region, &due.blob).await {
-            Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => match self.blobs.move_home(&due.blob, region).await {
-                Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
-                Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
-                Err(error) => Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false },
-            },
+            Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => {
+                match self.become_home(region, partition, &due.blob).await {
+                    Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
+                    Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
+                    Err(error) => {
+                        Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false }
+                    }
+                }
+            }
             Ok(made) => Outcome::Done(due, made),
             Err(error) => {
                 let cause = std::error::Error::source(&error.error).map(|cause| format!(": {cause}")).unwrap_or_default();

@@ -4,8 +4,8 @@
 //! blob like any other.
 
 use umbra_blob::BlobStore;
-use umbra_core::Result;
-use umbra_meta::{Batch, Error as MetaError, Expect, key};
+use umbra_core::{Error, ObjectKey, Result};
+use umbra_meta::{Batch, Error as MetaError, Expect, is_outcome_unknown, key};
 
 use super::{Auditor, page::Named};
 use crate::{Bucket, Extent, Pieces, placement::decide, record};
@@ -34,14 +34,21 @@ impl Auditor {
             Pieces::SealedInline(bytes, seal) => (bytes, Some(seal)),
             Pieces::Extents(_) => return Ok(Outcome::Stayed),
         };
+        // What is coming in by pieces counts on the object that is there.
+        let hydration = key::parse_object(&named.row).and_then(|key| ObjectKey::parse(key).ok()).map(|key| key::hydration(&key));
+        if let Some(hydration) = &hydration
+            && self.parts.meta.get(bucket.partition, hydration).await?.is_some()
+        {
+            return Ok(Outcome::NotNow);
+        }
         let stored = blobs.by(placement).put(vec![bytes]).await?;
         let extent = Extent { blob: stored.id, size: object.size, seal };
         object.content = Pieces::Extents(vec![extent.clone()]);
         let (head, body) = record::object::encode(&object);
-        let batch = Batch::new(bucket.partition)
-            .check(key::settings(), Expect::Exists)
-            .check(named.row.clone(), Expect::Revision(named.revision))
-            .put(named.row.clone(), head, body);
+        let batch =
+            Batch::new(bucket.partition).check(key::settings(), Expect::Exists).check(named.row.clone(), Expect::Revision(named.revision));
+        let batch =
+            hydration.into_iter().fold(batch, |batch, hydration| batch.check(hydration, Expect::Absent)).put(named.row.clone(), head, body);
         match self.parts.meta.commit(batch).await {
             Ok(committed) => {
                 named.revision = committed.revision;
@@ -53,9 +60,14 @@ impl Auditor {
                 Ok(Outcome::NotNow)
             }
             Err(error) => {
-                // Better that than a record without content.
-                tracing::warn!(bucket = %bucket.name, blob = ?extent.blob, "a blob may stay behind: the outcome of a commit is not known");
-                Err(error.into())
+                let error = Error::from(error);
+                if is_outcome_unknown(&error) {
+                    // Better that than a record without content.
+                    tracing::warn!(bucket = %bucket.name, blob = ?extent.blob, "a blob stays behind: the outcome of a commit is not known");
+                } else {
+                    blobs.delete(&extent.blob).await?;
+                }
+                Err(error)
             }
         }
     }

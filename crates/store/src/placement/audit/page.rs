@@ -1,6 +1,6 @@
 //! One page of an audit.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures::{StreamExt, stream};
 use umbra_blob::{BlobId, Error as BlobError};
@@ -12,7 +12,7 @@ use crate::{
     Bucket, Extent, ObjectRecord,
     placement::{
         Moved, Placement, decide,
-        due::{self, Wanted, row},
+        due::{self, DueCopy, Wanted, row},
         index::CopyRow,
         moving::home_of,
     },
@@ -61,13 +61,14 @@ impl Auditor {
         let Some(range) = families.into_iter().find_map(|family| rest_of(family, &audit.after)) else { return Ok(true) };
         let end = range.end.clone();
         let rows = self.parts.meta.scan(bucket.partition, range, ROWS, Projection::Full).await?;
-        let mut next = match (rows.last(), end) {
-            (Some(last), _) if rows.len() == ROWS => last.key.to_vec(),
+        let (mut findings, mut wanted) = (audit.findings.clone(), BTreeSet::new());
+        let (some, read) = self.named(bucket, &rows, &mut findings).await;
+        let next = match (rows.get(read.saturating_sub(1)), end) {
+            (Some(last), _) if read < rows.len() || read == ROWS => last.key.to_vec(),
             (_, Some(end)) => end,
             (_, None) => vec![0xff],
         };
-        let (mut findings, mut wanted, mut judged) = (audit.findings.clone(), BTreeSet::new(), 0);
-        for named in self.named(bucket, &rows, &mut findings).await {
+        for named in some {
             let gone_before = findings.gone;
             for extents in named.extents.chunks(BLOBS) {
                 self.judge_all(bucket, &named, extents, &mut findings, &mut wanted).await?;
@@ -75,20 +76,25 @@ impl Auditor {
             if findings.gone > gone_before {
                 self.tell_gone(bucket, &named, findings.gone - gone_before, gone_before);
             }
-            judged += named.extents.len();
-            if judged >= CONTENTS {
-                next = named.row;
-                break;
-            }
         }
         self.queue(bucket, wanted, &mut findings).await?;
         (audit.findings, audit.after) = (findings, next);
         Ok(false)
     }
 
-    /// What rows name. Content that may not be in its row is taken out of it.
-    async fn named(&self, bucket: &Bucket, rows: &[Entry], findings: &mut AuditFindings) -> Vec<Named> {
-        let read: Vec<_> = rows.iter().filter_map(|entry| Named::of(entry).transpose()).collect();
+    /// What rows name, as many of them as there is to do in a step, and how many these are. Content that may not be in its row is taken out of it.
+    async fn named(&self, bucket: &Bucket, rows: &[Entry], findings: &mut AuditFindings) -> (Vec<Named>, usize) {
+        let (mut read, mut rows_read, mut contents) = (Vec::new(), 0, 0);
+        for entry in rows {
+            if contents >= CONTENTS {
+                break;
+            }
+            rows_read += 1;
+            if let Some(named) = Named::of(entry).transpose() {
+                contents += named.as_ref().map_or(0, |named| named.extents.len());
+                read.push(named);
+            }
+        }
         let taking: Vec<_> = read.into_iter().map(|named| self.take_out_of(bucket, named)).collect();
         let all: Vec<_> = stream::iter(taking).buffered(AT_ONCE).collect().await;
         let mut told = Vec::new();
@@ -105,7 +111,7 @@ impl Auditor {
                 }
             }
         }
-        told
+        (told, rows_read)
     }
 
     async fn take_out_of(&self, bucket: &Bucket, named: Result<Named>) -> Result<(Named, Result<Outcome>)> {
@@ -211,16 +217,22 @@ impl Auditor {
         for region in placement.required(settled).iter().filter(|region| *region != home) {
             verdict.require(self, region, copies).await?;
         }
-        if !is_home_allowed {
-            if verdict.wanted.iter().any(|region| region == settled.as_str()) {
+        if !verdict.wanted.is_empty() {
+            if !is_home_allowed && verdict.wanted.iter().any(|region| region == settled.as_str()) {
                 // Whoever makes the copy moves the home.
                 verdict.home = Some(settled.to_string());
-            } else if blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
+            }
+            // Until what has to be there is, nothing goes: it may be what is left when the home is lost.
+            let is_elsewhere = |copy: &&CopyRow| copy.region != home.as_str() && is_out_of(&placement, copy);
+            verdict.findings.pending += copies.iter().filter(is_elsewhere).count() as u64;
+            return Ok(());
+        }
+        if !is_home_allowed {
+            if blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
                 verdict.findings.pending += 1;
                 return Ok(());
-            } else {
-                verdict.findings.moved += 1;
             }
+            verdict.findings.moved += 1;
         }
         self.drop_others(&placement, id, verdict).await
     }
@@ -238,8 +250,7 @@ impl Auditor {
     /// Drops copies that are where they may not be, as they are now.
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<()> {
         let copies = self.parts.blobs.copies(id).await?;
-        let is_elsewhere = |copy: &&CopyRow| Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region));
-        for copy in copies.iter().filter(is_elsewhere).filter(|copy| copy.record.home.is_none()) {
+        for copy in copies.iter().filter(|copy| is_out_of(placement, copy)).filter(|copy| copy.record.home.is_none()) {
             // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
             let may_go = copy.record.blob.is_some() && self.parts.blobs.is_needless(id, copy).await?;
             if may_go && self.parts.blobs.drop_copy(id, copy).await? {
@@ -253,7 +264,7 @@ impl Auditor {
 
     /// Queues copies to be made, but for those that are queued.
     async fn queue(&self, bucket: &Bucket, wanted: BTreeSet<Wanted>, findings: &mut AuditFindings) -> Result<()> {
-        let mut queued: BTreeMap<&str, Option<HashSet<Vec<u8>>>> = BTreeMap::new();
+        let mut queued: BTreeMap<&str, Option<HashMap<BlobId, bool>>> = BTreeMap::new();
         let mut fresh = Vec::new();
         for copy in &wanted {
             let (region, blob) = (&copy.region, &copy.blob);
@@ -261,9 +272,11 @@ impl Auditor {
                 queued.insert(region, self.queued(bucket.partition, region).await?);
             }
             match queued.get(region.as_str()) {
-                // Whoever makes it may not know that it is to be the home.
-                Some(Some(known)) if known.contains(blob.as_bytes()) => findings.pending += u64::from(copy.becomes_home),
-                Some(Some(_)) => fresh.push(copy.clone()),
+                Some(Some(known)) => match known.get(blob) {
+                    // Whoever makes it may take it for the home by another location, or not know that it is to be.
+                    Some(becomes_home) => findings.pending += u64::from(*becomes_home != copy.becomes_home),
+                    None => fresh.push(copy.clone()),
+                },
                 // It comes again when there are fewer.
                 _ => findings.pending += 1,
             }
@@ -274,11 +287,12 @@ impl Auditor {
         Ok(())
     }
 
-    /// The blobs that are queued to be copied to `region`; `None`: they are many.
-    async fn queued(&self, partition: Partition, region: &str) -> Result<Option<HashSet<Vec<u8>>>> {
-        let rows = self.parts.meta.scan(partition, key::due_copies_of(region), self.due_max, Projection::Head).await?;
-        let blobs = rows.iter().filter_map(|row| key::parse_due_copy(&row.key)).map(|due| due.blob).collect();
-        Ok((rows.len() < self.due_max).then_some(blobs))
+    /// The blobs that are queued to be copied to `region`, and whether each is to be at home there; `None`: they are many.
+    async fn queued(&self, partition: Partition, region: &str) -> Result<Option<HashMap<BlobId, bool>>> {
+        let rows = self.parts.meta.scan(partition, key::due_copies_of(region), self.due_max, Projection::Full).await?;
+        let is_all = rows.len() < self.due_max;
+        let due = rows.into_iter().filter_map(DueCopy::decode);
+        Ok(is_all.then(|| due.map(|due| (due.blob, due.record.becomes_home)).collect()))
     }
 
     async fn enqueue(&self, partition: Partition, copies: BTreeSet<Wanted>) -> Result<()> {
@@ -387,6 +401,11 @@ impl Named {
         }
         Ok(Some(named))
     }
+}
+
+/// Whether a copy is where it may not be.
+fn is_out_of(placement: &Placement, copy: &CopyRow) -> bool {
+    Region::parse(&copy.region).is_ok_and(|region| !placement.may_keep(&region))
 }
 
 /// Says which region an error is of.

@@ -18,8 +18,8 @@ use crate::{
     Bucket, BucketSettings, Catalog, CompleteUpload, CompletedPart, CreateUpload, DeleteOptions, GetOptions, Integrity, Native,
     NativeParts, Objects, PartAddress, PutOptions, ReclaimHandle, Reclaimer, Sealer, Versioning,
     placement::{
-        Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics, PlacementParts,
-        PlacementStatus,
+        AuditFindings, Auditor, AuditorParts, CopyWorker, DemandSettings, DuePointers, FinishedAudit, PlacedBlobStore, PlacementMetrics,
+        PlacementParts, PlacementStatus,
     },
     record::copy::CopyRecord,
 };
@@ -161,6 +161,13 @@ impl World {
             self.clock.advance(Duration::from_secs(10));
         }
         panic!("it does not settle: {:?}", self.status().await);
+    }
+
+    /// One walk, and what it found.
+    async fn audit(&self) -> AuditFindings {
+        self.auditor.order(&*self.bucket().await).await.unwrap();
+        while self.auditor.step(&self.bucket).await.unwrap() {}
+        self.status().await.audit.unwrap().last.unwrap().findings
     }
 
     async fn status(&self) -> PlacementStatus {
@@ -397,6 +404,50 @@ async fn the_last_copy_stays() {
     assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
     world.settle().await;
     assert_eq!(world.kept().await, [0, 1, 0]);
+}
+
+/// What may not stay is dropped once what has to be elsewhere is there: it may be what is left when the home is lost meanwhile.
+#[tokio::test]
+async fn nothing_goes_before_what_has_to_be_is_there() {
+    for (location, expected) in [("single:iad", [0, 0, 1]), ("dual:ams,iad", [1, 0, 1])] {
+        let world = World::new("dual:ams,fra").await;
+        world.put("ams", "k", 9000).await;
+        world.work().await;
+        assert_eq!(world.kept().await, [1, 1, 0]);
+        world.engines["iad"].go_away(true);
+        world.relocate(location).await;
+        let findings = world.audit().await;
+        world.reclaim().await;
+        assert_eq!((findings.removed, findings.pending, world.kept().await), (0, 1, [1, 1, 0]), "{location}");
+        // The home is lost.
+        world.engines["ams"].lose_puts().await;
+        assert_eq!(world.get("fra", "k").await.unwrap(), content(9000));
+        world.engines["iad"].go_away(false);
+        world.settle().await;
+        assert_eq!((world.kept().await, world.get("iad", "k").await.unwrap()), (expected, content(9000)), "{location}");
+    }
+}
+
+/// Where a home was to be by an earlier location it does not go, however late the copy is made that was to be it.
+#[tokio::test]
+async fn a_home_follows_no_location_of_the_past() {
+    for (location, expected) in [("dual:fra,iad", [0, 1, 1]), ("global", [0, 1, 1])] {
+        let world = World::new("single:fra").await;
+        world.put("fra", "k", 9000).await;
+        world.engines["iad"].go_away(true);
+        world.relocate("single:iad").await;
+        assert_eq!(world.audit().await.missing, 1);
+        world.relocate(location).await;
+        let findings = world.audit().await;
+        assert_eq!(findings.is_settled(), location == "global", "{location}: the queue has it for another reason");
+        world.engines["iad"].go_away(false);
+        world.clock.advance(DAY);
+        world.work().await;
+        world.reclaim().await;
+        assert_eq!(world.kept().await, expected, "{location}");
+        let last = world.settle().await;
+        assert_eq!(last.findings.regions["fra"].homes, 1, "{location}");
+    }
 }
 
 /// A walk that finds more to be copied than is queued at once waits for room, and is the only one.

@@ -35,6 +35,7 @@ struct State {
     cuts: AtomicUsize,
     opening: Gate,
     finishing: Gate,
+    putting: Gate,
     written: Mutex<Vec<BlobId>>,
     /// How large everything is that was ever here, which identifiers of real engines tell.
     sizes: Mutex<HashMap<BlobId, u64>>,
@@ -109,6 +110,11 @@ impl Engine {
         &self.state.finishing
     }
 
+    /// Where content that was in memory waits once it is here.
+    pub(super) fn putting(&self) -> &Gate {
+        &self.state.putting
+    }
+
     /// The same store, by a way without gates.
     pub(super) fn ungated(&self) -> Self {
         Self { is_ungated: true, ..self.clone() }
@@ -166,7 +172,9 @@ impl BlobStore for Engine {
     async fn put(&self, content: Vec<Bytes>) -> Result<StoredBlob> {
         self.state.puts.fetch_add(1, SeqCst);
         self.check()?;
-        self.blobs.put(content).await.inspect(|stored| self.note(stored))
+        let stored = self.blobs.put(content).await.inspect(|stored| self.note(stored));
+        self.state.putting.pass().await;
+        stored
     }
 
     async fn create(&self) -> Result<Box<dyn BlobWriter>> {

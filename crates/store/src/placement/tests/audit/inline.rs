@@ -1,10 +1,10 @@
 //! Small contents, which are in their records until a location says where they have to be.
 
-use umbra_core::Encryption;
+use umbra_core::{Encryption, Tags};
 use umbra_meta::key::object_range;
 
 use super::*;
-use crate::{Pieces, Sealing, record};
+use crate::{Pieces, Sealing, Terms, record};
 
 const SMALL: usize = 100;
 
@@ -73,13 +73,46 @@ async fn small_contents_stay_in_their_records_while_their_region_is_away() {
     world.put_small("k", None).await;
     world.engines["iad"].go_away(true);
     world.relocate("single:iad").await;
-    world.auditor.order(&*world.bucket().await).await.unwrap();
-    while world.auditor.step(&world.bucket).await.unwrap() {}
-    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
+    let findings = world.audit().await;
     assert_eq!((findings.failed, findings.moved, world.in_records().await), (1, 0, 1));
     assert_eq!(world.get("fra", "k").await.unwrap(), content(SMALL));
     world.engines["iad"].go_away(false);
     world.settle().await;
     assert_eq!((world.kept().await, world.in_records().await), ([0, 0, 1], 0));
     assert_eq!(world.get("fra", "k").await.unwrap(), content(SMALL));
+}
+
+#[tokio::test]
+async fn small_contents_stay_in_their_records_when_these_change_meanwhile() {
+    let world = World::new("global").await;
+    world.put_small("k", None).await;
+    world.relocate("single:iad").await;
+    let gate = world.engines["iad"].putting();
+    gate.shut();
+    let change = async {
+        gate.reached().await;
+        let tags = Tags::new([("a".to_owned(), "b".to_owned())]);
+        world.natives["fra"].replace_tags(&*world.bucket().await, &object("k"), None, tags, Terms::default()).await.unwrap();
+        gate.open();
+    };
+    let (findings, ()) = tokio::join!(world.audit(), change);
+    assert_eq!((findings.pending, findings.moved, world.in_records().await), (1, 0, 1));
+    assert_eq!(world.kept().await, [0, 0, 0], "what was written for nothing is gone");
+    world.settle().await;
+    assert_eq!((world.kept().await, world.in_records().await), ([0, 0, 1], 0));
+}
+
+/// What comes in by pieces takes the place of the object that it began beside, and of no other.
+#[tokio::test]
+async fn small_contents_stay_in_their_records_while_their_key_comes_in() {
+    let world = World::new("global").await;
+    world.put_small("k", None).await;
+    world.relocate("single:iad").await;
+    let (partition, hydration) = (world.bucket().await.partition, key::hydration(&object("k")));
+    world.meta.commit(Batch::new(partition).put(hydration.clone(), "", "")).await.unwrap();
+    let findings = world.audit().await;
+    assert_eq!((findings.pending, findings.moved, world.in_records().await), (1, 0, 1));
+    world.meta.commit(Batch::new(partition).delete(hydration)).await.unwrap();
+    world.settle().await;
+    assert_eq!((world.kept().await, world.in_records().await), ([0, 0, 1], 0));
 }
