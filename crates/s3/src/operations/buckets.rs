@@ -55,7 +55,10 @@ pub(super) async fn create_bucket(operations: &Operations, request: S3Request<Cr
     match operations.catalog.create_bucket(&name, &organization, settings.clone()).await {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists(Entity::Bucket) => {
-            again(operations, &name, key, is_placed, &settings).await?
+            // Who says no place will have any.
+            let says_place = extensions::value(&request.headers, extensions::REGIONS).is_some_and(|places| !places.trim().is_empty());
+            let is_elsewhere = |bucket: &Bucket| is_placed || (says_place && bucket.settings.location != settings.location);
+            again(operations, &name, key, is_elsewhere, &settings).await?
         }
         Err(error) => return Err(error.into()),
     }
@@ -132,7 +135,7 @@ async fn again(
     operations: &Operations,
     name: &BucketName,
     key: &AccessKey,
-    is_placed: bool,
+    is_elsewhere: impl Fn(&Bucket) -> bool,
     asked: &BucketSettings,
 ) -> Result<(), Failure> {
     let bucket = match operations.catalog.bucket(name).await {
@@ -146,11 +149,9 @@ async fn again(
         kept.acl == asked_extras.acl && kept.ownership == asked_extras.ownership && bucket.settings.public == asked.public
     };
     match is_own {
-        true if is_placed => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
-        true if !is_same() => Err(S3ErrorCode::BucketAlreadyExists.into()),
-        true if bucket.settings.location != asked.location => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
-        true => Ok(()),
-        false => Err(S3ErrorCode::BucketAlreadyExists.into()),
+        true if is_elsewhere(&bucket) => Err(S3ErrorCode::BucketAlreadyOwnedByYou.into()),
+        true if is_same() => Ok(()),
+        _ => Err(S3ErrorCode::BucketAlreadyExists.into()),
     }
 }
 
