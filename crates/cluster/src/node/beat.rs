@@ -27,6 +27,7 @@ impl Node {
         let look = self.look().await?;
         let incarnation = self.meta.incarnation();
         let leader = look.leader.as_ref().map(|(leader, _)| leader.incarnation.as_str()).unwrap_or_default();
+        self.leader_turn.note(look.leader.as_ref().map_or(0, |(leader, _)| leader.turn));
         let is_shut_out = {
             let mut state = self.state.lock();
             state.watch.note(began, look.nodes.iter().map(|(who, node)| (who.as_str(), node.turn)));
