@@ -299,6 +299,7 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert "key-encryption key" in start("fresh", *there, *listen, UMBRA_MASTER_KEY="")
     assert not (tmp_path / "fresh" / "data" / "secret.key").exists()
     assert "another root key" in start("root", *there, *listen, UMBRA_ROOT_ACCESS_KEY="OTHERROOT", UMBRA_ROOT_SECRET_KEY="otherrootsecret")
+    until("those that were refused are gone", lambda: len(nodes.members()) == 3)
     another = nodes.members()[0]["url"]
     assert f"another node answers at {another}" in start("address", *there, *listen, "--node-url", another)
     until("all are seen", lambda: len(nodes.members()) == 3)
