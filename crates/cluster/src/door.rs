@@ -1,14 +1,14 @@
 //! How nodes know requests of one another: a header that only who has the store's key-encryption key can make.
 //!
 //! ```text
-//! x-umbra-relay: 1 <unix seconds> <to> <from> <number> <face> <region> <client> <HMAC-SHA256 in hexadecimal>
+//! x-umbra-relay: 1 <unix seconds> <to> <from> <number> <turn> <face> <region> <client> <HMAC-SHA256 in hexadecimal>
 //!
 //! key      = HKDF-SHA256(key-encryption key, salt = none, info = "umbra/node/1"), 32 bytes
 //! message  = everything before the HMAC, without the space in between, then "\n<method> <path and query>"
 //! ```
 //!
-//! `to` and `from` are incarnations of nodes; `*` is whoever is there. `number` grows with each request of a node. `region` is where the client came in;
-//! `*` in a store without regions. `client` is what the node that passes a request on says of its client, in the words of the front; it has no
+//! `to` and `from` are incarnations of nodes; `*` is whoever is there. `number` grows with each request of a node. `turn` is that of the leader as `from` last
+//! read it: one that is far behind read it in a copy of the store. `region` is where the client came in; `*` in a store without regions. `client` is what the node that passes a request on says of its client, in the words of the front; it has no
 //! spaces.
 //!
 //! A request is taken once: by the life of the node that it names, within the time that clocks may be apart, and by its number ([`Seen`]). So who listens on
@@ -39,8 +39,24 @@ pub(crate) const RELAY: HeaderName = HeaderName::from_static("x-umbra-relay");
 pub const ASTRAY: HeaderName = HeaderName::from_static("x-umbra-astray");
 /// How far the clocks of nodes may be apart.
 const SKEW_MAX_SECS: i64 = 300;
+/// How many heartbeats of the leader a node may not have seen: twice as many as it takes until one that sees none is shut out.
+const TURNS_BEHIND_MAX: u64 = 120;
 /// No node, or no region, in particular.
 const ANYONE: &str = "*";
+
+/// The turn of whoever leads, as this node last read it. It grows from leader to leader. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderTurn(Arc<AtomicU64>);
+
+impl LeaderTurn {
+    pub(crate) fn note(&self, turn: u64) {
+        self.0.store(turn, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Which address of a node a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +105,7 @@ pub struct Passed {
 pub enum Refusal {
     /// No node made it, or not lately.
     Stranger,
-    /// It is for another node, or for an earlier life of this one. The answer carries [`ASTRAY`]: whoever passed it on may send it elsewhere.
+    /// It is for another node, for an earlier life of this one, or from a copy of the store. The answer carries [`ASTRAY`]: whoever passed it on may send it elsewhere.
     Astray,
     /// It came before.
     Repeated,
@@ -104,17 +120,19 @@ struct Shared {
     clock: Arc<dyn Clock>,
     incarnation: String,
     region: Option<String>,
+    turn: LeaderTurn,
     sent: AtomicU64,
     seen: Mutex<Seen>,
 }
 
 impl Door {
     /// The door of the node `incarnation`, in `region` where the store has regions, for the nodes of the store with the key-encryption key `kek`.
-    pub fn new(kek: &[u8; 32], clock: Arc<dyn Clock>, incarnation: &str, region: Option<String>) -> Self {
+    /// Only requests of nodes that know about as much of who leads as `turn` says are taken.
+    pub fn new(kek: &[u8; 32], clock: Arc<dyn Clock>, incarnation: &str, region: Option<String>, turn: LeaderTurn) -> Self {
         let secret = Salt::new(HKDF_SHA256, b"").extract(kek);
         let key = secret.expand(&[b"umbra/node/1"], hmac::HMAC_SHA256).expect("it is as long as one hash").into();
         let (sent, seen) = (AtomicU64::default(), Mutex::default());
-        Self(Arc::new(Shared { key, clock, incarnation: incarnation.to_owned(), region, sent, seen }))
+        Self(Arc::new(Shared { key, clock, incarnation: incarnation.to_owned(), region, turn, sent, seen }))
     }
 
     /// Marks a request for `to`, or for whoever is there.
@@ -126,10 +144,10 @@ impl Door {
         face: Face,
         client: &str,
     ) -> Result<()> {
-        let Shared { key, incarnation, region, sent, .. } = &*self.0;
+        let Shared { key, incarnation, region, turn, sent, .. } = &*self.0;
         let (to, region) = (to.unwrap_or(ANYONE), region.as_deref().unwrap_or(ANYONE));
         let number = sent.fetch_add(1, Ordering::Relaxed) + 1;
-        let head = format!("1 {} {to} {incarnation} {number} {} {region} {client}", self.now(), face.name());
+        let head = format!("1 {} {to} {incarnation} {number} {} {} {region} {client}", self.now(), turn.get(), face.name());
         let tag = hmac::sign(key, message(&head, method, uri).as_bytes());
         let value = HeaderValue::try_from(format!("{head} {}", hex::encode(tag)));
         headers.insert(RELAY, value.map_err(|_| Error::internal("a client cannot be told of to another node"))?);
@@ -138,8 +156,9 @@ impl Door {
 
     /// What another node says of a request that it passed on to this one. It is taken once.
     pub fn open(&self, headers: &HeaderMap, method: &Method, uri: &Uri) -> std::result::Result<Passed, Refusal> {
-        let (passed, to, number) = self.read(headers, method, uri).ok_or(Refusal::Stranger)?;
-        let is_meant = to == ANYONE || to == self.0.incarnation;
+        let (passed, to, number, turn) = self.read(headers, method, uri).ok_or(Refusal::Stranger)?;
+        let is_recent = turn.saturating_add(TURNS_BEHIND_MAX) >= self.0.turn.get();
+        let is_meant = to == ANYONE || (to == self.0.incarnation && is_recent);
         if !is_meant {
             return Err(Refusal::Astray);
         }
@@ -147,18 +166,19 @@ impl Door {
         if is_first { Ok(passed) } else { Err(Refusal::Repeated) }
     }
 
-    fn read<'a>(&self, headers: &'a HeaderMap, method: &Method, uri: &Uri) -> Option<(Passed, &'a str, u64)> {
+    fn read<'a>(&self, headers: &'a HeaderMap, method: &Method, uri: &Uri) -> Option<(Passed, &'a str, u64, u64)> {
         let (head, tag) = headers.get(RELAY)?.to_str().ok()?.rsplit_once(' ')?;
         hmac::verify(&self.0.key, message(head, method, uri).as_bytes(), &hex::decode(tag).ok()?).ok()?;
         let mut words = head.split(' ');
         let mut word = || words.next();
         let (version, secs, to, from, number) = (word()?, word()?, word()?, word()?, word()?.parse().ok()?);
+        let turn = word()?.parse().ok()?;
         let (face, region, client) = (Face::parse(word()?)?, word()?, word()?.to_owned());
         let age = self.now().checked_sub(secs.parse().ok()?)?;
         let is_fresh = (-SKEW_MAX_SECS..=SKEW_MAX_SECS).contains(&age);
         (version == "1" && is_fresh).then_some(())?;
         let region = (region != ANYONE).then(|| region.to_owned());
-        Some((Passed { from: from.to_owned(), face, region, client }, to, number))
+        Some((Passed { from: from.to_owned(), face, region, client }, to, number, turn))
     }
 
     fn now(&self) -> i64 {
@@ -183,7 +203,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method, Uri};
     use umbra_core::{ManualClock, Timestamp};
 
-    use super::{Door, Face, Passed, RELAY, Refusal};
+    use super::{Door, Face, LeaderTurn, Passed, RELAY, Refusal, TURNS_BEHIND_MAX};
 
     const CLIENT: &str = "10.0.0.1,1.3,X";
 
@@ -191,12 +211,17 @@ mod tests {
         clock: Arc<ManualClock>,
         ours: Door,
         theirs: Door,
+        our_turn: LeaderTurn,
+        their_turn: LeaderTurn,
     }
 
     fn doors() -> Doors {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_000_000_000)));
-        let door = |incarnation: &str, region: &str| Door::new(&[1; 32], clock.clone(), incarnation, Some(region.to_owned()));
-        Doors { ours: door("ours-1", "fra"), theirs: door("theirs-1", "iad"), clock }
+        let [our_turn, their_turn] = [LeaderTurn::default(), LeaderTurn::default()];
+        let door = |incarnation: &str, region: &str, turn: &LeaderTurn| {
+            Door::new(&[1; 32], clock.clone(), incarnation, Some(region.to_owned()), turn.clone())
+        };
+        Doors { ours: door("ours-1", "fra", &our_turn), theirs: door("theirs-1", "iad", &their_turn), our_turn, their_turn, clock }
     }
 
     fn marked(door: &Door, to: Option<&str>) -> HeaderMap {
@@ -211,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_request_of_another_node_is_known() {
-        let Doors { clock, ours, theirs } = doors();
-        let stranger = Door::new(&[2; 32], clock.clone(), "ours-1", None);
+        let Doors { clock, ours, theirs, .. } = doors();
+        let stranger = Door::new(&[2; 32], clock.clone(), "ours-1", None, LeaderTurn::default());
         assert_eq!(ours.open(&HeaderMap::new(), &Method::GET, &uri()), Err(Refusal::Stranger));
         let headers = marked(&theirs, Some("ours-1"));
         let refused = |door: &Door, headers: &HeaderMap, method, uri| {
@@ -221,7 +246,13 @@ mod tests {
         refused(&stranger, &headers, Method::GET, uri());
         refused(&ours, &headers, Method::PUT, uri());
         refused(&ours, &headers, Method::GET, Uri::from_static("/bucket/key"));
-        for (word, forged) in [("10.0.0.1", "10.0.0.2"), ("iad", "fra"), ("websites", "admin"), (" 1 websites", " 2 websites")] {
+        for (word, forged) in [
+            ("10.0.0.1", "10.0.0.2"),
+            ("iad", "fra"),
+            ("websites", "admin"),
+            (" 1 0 websites", " 2 0 websites"),
+            (" 0 websites", " 9 websites"),
+        ] {
             let forged = headers[&RELAY].to_str().unwrap().replace(word, forged);
             refused(&ours, &HeaderMap::from_iter([(RELAY, HeaderValue::try_from(forged).unwrap())]), Method::GET, uri());
         }
@@ -235,9 +266,9 @@ mod tests {
 
     #[test]
     fn a_request_is_taken_once_by_whom_it_is_for() {
-        let Doors { clock, ours, theirs } = doors();
+        let Doors { clock, ours, theirs, .. } = doors();
         let (headers, later) = (marked(&theirs, Some("ours-1")), marked(&theirs, Some("ours-1")));
-        let restarted = Door::new(&[1; 32], clock, "ours-2", None);
+        let restarted = Door::new(&[1; 32], clock, "ours-2", None, LeaderTurn::default());
         assert_eq!(restarted.open(&headers, &Method::GET, &uri()), Err(Refusal::Astray), "it is not for this life");
         assert!(ours.open(&later, &Method::GET, &uri()).is_ok() && ours.open(&headers, &Method::GET, &uri()).is_ok());
         for headers in [&headers, &later] {
@@ -249,9 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_from_a_copy_of_the_store_is_for_another() {
+        let Doors { ours, theirs, our_turn, their_turn, .. } = doors();
+        let opened = |to, ours_is, theirs_is| {
+            our_turn.note(ours_is);
+            their_turn.note(theirs_is);
+            ours.open(&marked(&theirs, to), &Method::GET, &uri()).map(drop)
+        };
+        assert_eq!(opened(Some("ours-1"), 1000, 1000), Ok(()));
+        assert_eq!(opened(Some("ours-1"), 1000, 1000 - TURNS_BEHIND_MAX), Ok(()), "it may not have heard for a while");
+        assert_eq!(opened(Some("ours-1"), 1000, 999 - TURNS_BEHIND_MAX), Err(Refusal::Astray));
+        assert_eq!(opened(None, 1000, 0), Ok(()), "whoever asks who is here may know nothing yet");
+        assert_eq!(opened(Some("ours-1"), 1000, u64::MAX), Ok(()), "it knows of a leader that we do not know yet");
+    }
+
+    #[test]
     fn a_store_without_regions_names_none() {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0)));
-        let [ours, theirs] = ["ours-1", "theirs-1"].map(|incarnation| Door::new(&[1; 32], clock.clone(), incarnation, None));
+        let [ours, theirs] =
+            ["ours-1", "theirs-1"].map(|incarnation| Door::new(&[1; 32], clock.clone(), incarnation, None, LeaderTurn::default()));
         assert_eq!(ours.open(&marked(&theirs, Some("ours-1")), &Method::GET, &uri()).unwrap().region, None);
     }
 }

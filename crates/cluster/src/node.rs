@@ -15,6 +15,7 @@ use umbra_meta::{Batch, Declaration, Expect, Neighbours, Partition, Revision, Sh
 
 use self::beat::Look;
 use crate::{
+    LeaderTurn,
     record::{LeaderRecord, NodeRecord, encode},
     watch::Watch,
 };
@@ -131,6 +132,7 @@ pub struct Node {
     since: i64,
     state: Mutex<State>,
     leader: watch::Sender<Leader>,
+    leader_turn: LeaderTurn,
     /// Whether this node has become the one that leads; it is ready later.
     elected: watch::Sender<bool>,
     /// Cancelled when the others have shut this node out, or it has to assume that they did.
@@ -171,6 +173,7 @@ impl Node {
             since: clock.now().as_millis(),
             state: Mutex::new(state),
             leader: watch::Sender::default(),
+            leader_turn: LeaderTurn::default(),
             elected: watch::Sender::default(),
             deposed: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -188,6 +191,11 @@ impl Node {
     /// Who leads, whenever that changes.
     pub fn leader(&self) -> watch::Receiver<Leader> {
         self.leader.subscribe()
+    }
+
+    /// The turn of whoever leads, as of the last heartbeat.
+    pub fn leader_turn(&self) -> LeaderTurn {
+        self.leader_turn.clone()
     }
 
     /// Whether this node leads and answers for the others.

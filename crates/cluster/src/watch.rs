@@ -19,6 +19,7 @@ pub(crate) struct Watch {
 struct Seen {
     turn: u64,
     silent: Duration,
+    lives: bool,
 }
 
 impl Watch {
@@ -30,14 +31,15 @@ impl Watch {
     pub(crate) fn note<'a>(&mut self, now: Instant, turns: impl Iterator<Item = (&'a str, u64)>) {
         let passed = self.looked.map_or(Duration::ZERO, |looked| now.saturating_duration_since(looked));
         let passed = if passed > self.gap_max { Duration::ZERO } else { passed };
-        self.looked = Some(now);
+        let is_first = self.looked.replace(now).is_none();
         let mut seen = HashMap::new();
         for (who, turn) in turns {
-            let silent = match self.seen.get(who) {
-                Some(before) if before.turn == turn => before.silent + passed,
-                _ => Duration::ZERO,
+            let (silent, lives) = match self.seen.get(who) {
+                Some(before) if before.turn == turn => (before.silent + passed, before.lives),
+                Some(_) => (Duration::ZERO, true),
+                None => (Duration::ZERO, !is_first),
             };
-            seen.insert(who.to_owned(), Seen { turn, silent });
+            seen.insert(who.to_owned(), Seen { turn, silent, lives });
         }
         self.seen = seen;
     }
@@ -45,6 +47,12 @@ impl Watch {
     /// How long `who` has been silent; nothing is known of who was not seen.
     pub(crate) fn silence(&self, who: &str) -> Duration {
         self.seen.get(who).map_or(Duration::ZERO, |seen| seen.silent)
+    }
+
+    /// Whether `who` was seen to come, or to do anything, since the first look. What stood there before may be a copy of a row whose node lives
+    /// elsewhere.
+    pub(crate) fn has_lived(&self, who: &str) -> bool {
+        self.seen.get(who).is_some_and(|seen| seen.lives)
     }
 }
 
@@ -73,5 +81,18 @@ mod tests {
         assert_eq!(look(60, 2), SECOND, "nobody looked in between");
         assert_eq!(look(61, 2), SECOND * 2);
         assert_eq!(watch.silence("b"), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_was_there_before_lives_once_it_does_something() {
+        let (mut watch, start) = (Watch::new(SECOND * 3), Instant::now());
+        let mut look = |second: u32, turns: &[(&'static str, u64)]| {
+            watch.note(start + SECOND * second, turns.iter().copied());
+            ["a", "b"].map(|who| watch.has_lived(who))
+        };
+        assert_eq!(look(0, &[("a", 7)]), [false, false]);
+        assert_eq!(look(100, &[("a", 7), ("b", 1)]), [false, true], "one came, the other may be a copy");
+        assert_eq!(look(101, &[("a", 8), ("b", 1)]), [true, true]);
+        assert_eq!(look(102, &[("a", 8)]), [true, false], "one left");
     }
 }

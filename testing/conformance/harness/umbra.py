@@ -73,9 +73,9 @@ class Umbra:
             self.await_ready()
         return self
 
-    def await_ready(self):
+    def await_ready(self, seconds=20):
         """Reads the printed addresses and waits until requests are served."""
-        self.listen = until("the S3 address on standard output", lambda: self._printed(("s3",)))
+        self.listen = until("the S3 address on standard output", lambda: self._printed(("s3",)), seconds)
         self.admin_listen = until("the admin address on standard output", lambda: self._printed(("admin", "console")))
         until("/readyz", self.is_ready)
 

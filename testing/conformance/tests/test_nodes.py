@@ -1,5 +1,6 @@
 """Several nodes on one database and one engine for contents act as one store."""
 
+import subprocess
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from harness.data import MIB, content
 from harness.load import Worker, check
 from harness.nodes import Nodes
 from harness.shadowed import Shadowed
+from harness.umbra import Umbra
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not
 
 @pytest.fixture
 def nodes(database, engine, tmp_path, request):
-    name = "n_" + request.node.name.split("[")[0][:50]
+    name = "n_" + request.node.name.replace("[", "_").rstrip("]")[:60]
     made = Nodes(tmp_path, database.database(name), engine).start()
     yield made
     made.remove()
@@ -308,6 +310,62 @@ def test_nodes_that_could_not_work_together_are_refused(nodes, database, engine,
     assert taken.read_text() == "a dump"
     rows = "SELECT count(*) FROM umbra_kv WHERE p = 0 AND substr(k, 1, 2) = convert_to('N/', 'UTF8')"
     assert database.sql(rows, nodes.database.rsplit("/", 1)[1]) == "3"
+
+
+@pytest.fixture(params=["imported", "restored"])
+def copied(request, nodes, database, tmp_path):
+    """Makes a node on a copy of the database of nodes that go on; it is asked as soon as it answers."""
+    url = database.database(f"copy_{request.param}")
+    node = Umbra(tmp_path / "copy", *nodes[0].flags, env={**nodes[0].env, "UMBRA_METADATA": url})
+
+    def make():
+        if request.param == "imported":
+            out = tmp_path / "out"
+            node.run("metadata", "export", out, env={"UMBRA_METADATA": nodes.database}, check=True)
+            node.run("metadata", "import", out, env={"UMBRA_METADATA": url}, check=True)
+            rows = "SELECT count(*) FROM umbra_kv WHERE p = 0 AND convert_from(substr(k, 1, 2), 'UTF8') IN ('N/', 'L/')"
+            counts = [database.sql(rows, at.rsplit("/", 1)[1]) for at in (nodes.database, url)]
+            assert counts == ["4", "0"], "the nodes that run are none of the copy's"
+        else:
+            dump = [database.programs / "pg_dump", "--no-owner", "-d", nodes.database]
+            rows = subprocess.run(dump, check=True, capture_output=True).stdout
+            fill = [database.programs / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", url]
+            subprocess.run(fill, input=rows, check=True, capture_output=True)
+        # As of the copy another leads: that one is waited for.
+        node.start(ready=False).await_ready(seconds=60)
+        return node
+
+    yield make
+    node.remove()
+
+
+def test_a_copy_changes_nothing_of_the_live_store(nodes, copied, seaweed):
+    """A node on a copy, beside the nodes that go on: what is written, deleted and destroyed at it is done there alone."""
+    asked = nodes.others()[0]
+    pair = Shadowed(asked, seaweed).create()
+    try:
+        c = client(asked)
+        c.create_bucket(Bucket="plain")
+        for bucket in (pair.name, "plain"):
+            c.put_object(Bucket=bucket, Key="kept", Body=b"live")
+        copy = copied()
+        there = s3(copy.endpoint, asked.access_key, asked.secret_key, retries=True)
+        there.put_object(Bucket=pair.name, Key="new", Body=b"copy")
+        there.delete_object(Bucket=pair.name, Key="kept")
+        there.create_bucket(Bucket="of-the-copy")
+        assert read(there, pair.name, "new") == b"copy"
+        for node in nodes:
+            live = client(node)
+            assert keys_of(walk_v2(live, pair.name)) == keys_of(walk_v2(live, "plain")) == ["kept"]
+            assert read(live, pair.name, "kept") == read(live, "plain", "kept") == b"live"
+            assert "of-the-copy" not in [b["Name"] for b in live.list_buckets()["Buckets"]]
+        there.delete_object(Bucket="plain", Key="kept")
+        there.delete_bucket(Bucket="plain")
+        copy.storage("destroy", pair.name, "-y")
+        assert all(read(client(asked), bucket, "kept") == b"live" for bucket in (pair.name, "plain"))
+        assert [n["name"] for n in nodes.members(copy) if n["leads"]] == [nodes.name(copy)]
+    finally:
+        pair.close()
 
 
 def test_a_rolling_restart_fails_no_client_that_retries(nodes, seaweed):

@@ -104,7 +104,8 @@ def test_a_read_costs_the_primary_nothing(primary, region):
 
 def test_node_list_and_metrics_tell_of_the_replica(standby, region):
     until("both nodes tell that they trust it", lambda: all(r and r["trusted"] for r in replicas(region)))
-    assert "read nearby" in region.other.run("node", "list", check=True).out
+    told = region.other.run("node", "list", check=True).out
+    assert told.count("  its standby  ") == 2, told
     standby.pause()
     region.a.put_object(Bucket="bucket", Key="k", Body=b"1")
     until("it is not trusted", lambda: not trusts(region.other))

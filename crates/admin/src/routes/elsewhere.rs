@@ -87,7 +87,7 @@ mod tests {
     use hyper::{body::Frame, service::Service};
     use hyper_util::service::TowerToHyperService;
     use tokio::{sync::watch, time::timeout};
-    use umbra_cluster::{Door, Leader, Relay};
+    use umbra_cluster::{Door, Leader, LeaderTurn, Relay};
     use umbra_core::SystemClock;
 
     use super::ask;
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
         let (_leader, leader) = watch::channel(Leader::Nobody);
-        let relay = Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None), leader);
+        let relay = Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None, LeaderTurn::default()), leader);
         let layer =
             from_fn_with_state(relay, async |State(relay): State<Relay>, request: Request, next: Next| ask(&relay, request, next).await);
         let service = TowerToHyperService::new(Router::new().fallback(async || "passed by").layer(layer));

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use umbra_core::{Error, Result};
 use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key::root};
 
-use super::{Leader, Lease, Member, Node, NodeSettings};
+use super::{Leader, Lease, Member, Node, NodeSettings, State};
 use crate::{
     record::{LeaderRecord, NodeRecord, decode, encode},
     watch::Watch,
@@ -27,6 +27,7 @@ impl Node {
         let look = self.look().await?;
         let incarnation = self.meta.incarnation();
         let leader = look.leader.as_ref().map(|(leader, _)| leader.incarnation.as_str()).unwrap_or_default();
+        self.leader_turn.note(look.leader.as_ref().map_or(0, |(leader, _)| leader.turn));
         let is_shut_out = {
             let mut state = self.state.lock();
             state.watch.note(began, look.nodes.iter().map(|(who, node)| (who.as_str(), node.turn)));
@@ -205,14 +206,19 @@ impl Node {
         Ok(())
     }
 
-    /// Tells who waits for it who leads.
+    /// Tells who waits for it who leads. A leader that has done nothing since this node came is none yet: in a copy of a database, or one taken
+    /// back to an earlier moment, it lives elsewhere, and would do there what is asked here.
     fn tell(&self, look: &Look) {
-        let is_ours = self.state.lock().lease.map(|lease| lease.is_ready);
+        let (is_ours, has_lived) = {
+            let State { lease, watch, .. } = &*self.state.lock();
+            let leader = look.leader.as_ref().map(|(leader, _)| leader.incarnation.as_str()).unwrap_or_default();
+            (lease.map(|lease| lease.is_ready), watch.has_lived(leader))
+        };
         let now = match (is_ours, &look.leader) {
             (Some(true), _) => Leader::Us,
             (Some(false), _) | (None, None) => Leader::Nobody,
             (None, Some((leader, _))) => {
-                let ready = look.nodes.iter().find(|(who, _)| leader.is_ready && *who == leader.incarnation);
+                let ready = look.nodes.iter().find(|(who, _)| leader.is_ready && has_lived && *who == leader.incarnation);
                 ready.map_or(Leader::Nobody, |(who, node)| Leader::At { url: node.url.clone(), incarnation: who.clone() })
             }
         };

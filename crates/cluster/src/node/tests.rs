@@ -319,6 +319,25 @@ async fn a_region_lives_as_long_as_one_of_its_nodes_is_heard_of() {
     assert!(a.node.lives_in("region of b"));
 }
 
+/// A copy of a store, or one taken back to an earlier moment, has the rows of nodes that live elsewhere.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_for_a_leader_that_only_a_copy_has() {
+    let (world, copy) = (World::default(), World::default());
+    *copy.lives.lock() = 10;
+    let (a, b) = (world.join("a").await, world.join("b").await);
+    b.sees(a.at()).await;
+    let rows = world.store.multi_scan(Partition::ROOT, vec![(KeyRange::prefix(b""), 100)], Projection::Full).await.unwrap();
+    let copied = rows[0].iter().fold(Batch::new(Partition::ROOT), |batch, row| batch.put(row.key.clone(), "", row.body.clone()));
+    copy.store.commit(copied).await.unwrap();
+    let c = copy.join("c").await;
+    let (mut leader, joined) = (c.node.leader(), Instant::now());
+    let first = leader.wait_for(|leader| *leader != Leader::Nobody).await.unwrap().clone();
+    assert_eq!(first, Leader::Us, "after {:?}", joined.elapsed());
+    let d = copy.join("d").await;
+    d.sees(c.at()).await;
+    assert!(a.node.leads() && world.fenced.lock().is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_is_silent_for_long_is_shut_out() {
     let world = World::default();

@@ -17,7 +17,7 @@ use tokio::{
 use umbra_core::SystemClock;
 
 use super::{Relay, RelayError};
-use crate::{Door, Face, Leader};
+use crate::{Door, Face, Leader, LeaderTurn};
 
 /// A node that leads, and answers as it is told.
 struct Leading {
@@ -88,7 +88,7 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
 
 fn relay(leader: Leader) -> (Relay, watch::Sender<Leader>) {
     let (sender, receiver) = watch::channel(leader);
-    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None), receiver), sender)
+    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None, LeaderTurn::default()), receiver), sender)
 }
 
 fn at(url: String) -> Leader {

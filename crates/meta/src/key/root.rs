@@ -216,3 +216,8 @@ pub fn parse_node(bytes: &[u8]) -> Option<&str> {
 pub fn leader() -> Vec<u8> {
     LEADER.to_vec()
 }
+
+/// Whether `bytes` name a row that says who of the servers that run does what: it means nothing in a copy of the store.
+pub fn is_of_the_running(bytes: &[u8]) -> bool {
+    bytes == LEADER || bytes.starts_with(NODE) || parse_due(bytes).is_some_and(|(_, is_lease)| is_lease)
+}

@@ -75,7 +75,7 @@ impl Company {
         let incarnation = meta.incarnation().to_owned();
         let node = Node::join(meta, clock.as_ref(), ours).await.map_err(StartError::company)?;
         let region = (!settings.region_blobs.is_empty()).then(|| settings.region.clone());
-        let door = Door::new(kek, Arc::clone(clock), &incarnation, region);
+        let door = Door::new(kek, Arc::clone(clock), &incarnation, region, node.leader_turn());
         let relay = Relay::new(door.clone(), node.leader());
         let (beating, deposed) = (Arc::clone(&node), Arc::clone(&node));
         let tasks = vec![

@@ -114,7 +114,7 @@ impl Shared {
         if is_elsewhere && let Ok(content) = self.read_any_copy(id, range, Error::NotFound(id.clone())).await {
             return Ok(content);
         }
-        match self.open_at(born, range).await {
+        match self.open_first_at(id, born, range).await {
             Err(error) => self.read_any_copy(id, range, error).await,
             content => content,
         }
@@ -123,7 +123,7 @@ impl Shared {
     /// Opens `id`, which was `born` there, where its bytes are now.
     pub(super) async fn open(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
         let moved = self.index.moved(id);
-        let failure = match self.open_at(moved.as_ref().unwrap_or(born), range).await {
+        let failure = match self.open_first_at(id, moved.as_ref().unwrap_or(born), range).await {
             Err(error) => error,
             content => return content,
         };
@@ -173,8 +173,20 @@ impl Shared {
         Ok(rows.iter().filter_map(super::index::CopyRow::place).collect())
     }
 
+    /// Opens bytes of `id` at `place`. While its region does not answer, others are asked before it.
+    async fn open_first_at(&self, id: &BlobId, place: &Place, range: ByteRange) -> Result<Content> {
+        let others = if self.is_silent(&place.region) { self.places(id).await.unwrap_or_default() } else { Vec::new() };
+        for other in others.iter().filter(|other| !self.is_silent(&other.region)) {
+            if let Ok(content) = self.open_at(other, range).await {
+                return Ok(content);
+            }
+        }
+        self.open_at(place, range).await
+    }
+
     pub(super) async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
-        self.store(&place.region)?.read(&place.blob, range).await
+        let read = self.store(&place.region)?.read(&place.blob, range);
+        if place.region == self.region.as_str() { read.await } else { self.answered(&place.region, read).await }
     }
 
     fn counted(&self, content: Content) -> Content {

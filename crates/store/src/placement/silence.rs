@@ -1,7 +1,8 @@
 //! Regions that swallow what they are asked.
 //!
 //! A region that refuses costs nobody any time. One that takes a request and never answers would hold up whoever asks it for each content in
-//! turn. So work in the background waits for an answer for a limited time, and then asks that region nothing for a while.
+//! turn. So an answer is waited for for a limited time. Then work in the background asks that region nothing for a while, and readers ask others
+//! first that have copies.
 
 use std::{collections::HashMap, future::Future, io, time::Duration};
 
@@ -22,20 +23,30 @@ pub(super) type Silence = Mutex<HashMap<String, Timestamp>>;
 impl Shared {
     /// What `region` answers to something that is asked in the background, unless it does not for too long, or did not lately.
     pub(super) async fn heard<T>(&self, region: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        if self.silence.lock().get(region).is_some_and(|until| *until > self.clock.now()) {
+        if self.is_silent(region) { Err(silent(region)) } else { self.answered(region, asked).await }
+    }
+
+    /// What `region` answers, unless it does not for too long.
+    pub(super) async fn answered<T>(&self, region: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let Ok(answer) = tokio::time::timeout(ANSWER_MAX, asked).await else {
+            let before = self.silence.lock().insert(region.to_owned(), self.clock.now().plus(SILENT_FOR));
+            if before.is_none() {
+                tracing::warn!(
+                    region,
+                    "a region takes requests and does not answer; copies of its contents wait, and others are made and read meanwhile"
+                );
+            }
             return Err(silent(region));
+        };
+        if answer.is_ok() && self.silence.lock().remove(region).is_some() {
+            tracing::info!(region, "a region answers again");
         }
-        if let Ok(answer) = tokio::time::timeout(ANSWER_MAX, asked).await {
-            return answer;
-        }
-        let before = self.silence.lock().insert(region.to_owned(), self.clock.now().plus(SILENT_FOR));
-        if before.is_none() {
-            tracing::warn!(
-                region,
-                "a region takes requests and does not answer; copies of its contents wait, and others are made meanwhile"
-            );
-        }
-        Err(silent(region))
+        answer
+    }
+
+    /// Whether `region` did not answer lately.
+    pub(super) fn is_silent(&self, region: &str) -> bool {
+        self.silence.lock().get(region).is_some_and(|until| *until > self.clock.now())
     }
 }
 

@@ -101,6 +101,10 @@ pub(super) fn summary(placement: &PlacementView) -> String {
     let doing = doing(placement);
     match &placement.audit {
         _ if !doing.is_empty() => doing.join(", "),
+        Some(audit) if is_done(placement) && audit.missing > 0 => {
+            let made = counted(audit.missing, "copy was", "copies were");
+            format!("everything is where it has to be; what each region has is told as of {}, before {made} made", audit.ended)
+        }
         Some(audit) if is_done(placement) => format!("everything is where it has to be, as of {}", audit.ended),
         _ => "not looked through by this location yet".to_owned(),
     }

@@ -450,6 +450,28 @@ async fn a_home_follows_no_location_of_the_past() {
     }
 }
 
+/// A home that takes requests and never answers is waited for once: after that readers ask first who has a copy.
+#[tokio::test(start_paused = true)]
+async fn a_home_that_swallows_requests_is_asked_last() {
+    let world = World::new("dual:fra,ams").await;
+    for key in ["a", "b", "c"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.work().await;
+    assert_eq!(world.kept().await, [3, 3, 0]);
+    world.engines["fra"].opening().shut();
+    assert_eq!(world.get("iad", "a").await.unwrap(), content(9000));
+    let began = tokio::time::Instant::now();
+    for key in ["a", "b", "c"] {
+        assert_eq!(world.get("iad", key).await.unwrap(), content(9000));
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    world.engines["fra"].opening().open();
+    world.clock.advance(GRACE);
+    let before = world.engines["fra"].reads();
+    assert_eq!((world.get("iad", "b").await.unwrap(), world.engines["fra"].reads()), (content(9000), before + 1), "it is asked again");
+}
+
 /// A walk that finds more to be copied than is queued at once waits for room, and is the only one.
 #[tokio::test]
 async fn a_large_bucket_moves_in_one_walk() {
