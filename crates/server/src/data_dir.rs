@@ -185,15 +185,21 @@ impl DataDir {
 
     /// The same of the directory `dir`, which another process may hold.
     pub(crate) fn check_contents_in(dir: &Path, place: &str) -> Result<(), DataDirError> {
+        match Self::contents_in(dir)? {
+            Some(found) if found != place => Err(DataDirError::Elsewhere { dir: dir.to_owned(), found, place: place.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the contents of the directory `dir` are, if they are anywhere.
+    pub(crate) fn contents_in(dir: &Path) -> Result<Option<String>, DataDirError> {
         let path = dir.join("contents");
-        let found = match fs::read_to_string(&path) {
-            Ok(found) => found.trim().to_owned(),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(FileError::Read(path, error).into()),
+        match fs::read_to_string(&path) {
+            Ok(found) => Ok(Some(found.trim().to_owned())),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::Read(path, error).into()),
             // Before places were remembered there was one.
-            Err(_) if Self::blobs_in(dir).join("lock").exists() => "disk".to_owned(),
-            Err(_) => return Ok(()),
-        };
-        if found == place { Ok(()) } else { Err(DataDirError::Elsewhere { dir: dir.to_owned(), found, place: place.to_owned() }) }
+            Err(_) => Ok(Self::blobs_in(dir).join("lock").exists().then(|| "disk".to_owned())),
+        }
     }
 
     /// Remembers that the contents are at `place`.

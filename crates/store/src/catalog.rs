@@ -42,7 +42,12 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use umbra_core::{Clock, Error, ErrorKind, Random, Result};
 use umbra_meta::{Entry, KeyRange, MetaStore, Neighbours, Partition, Projection, key::root};
 
-pub use self::{access_keys::NewKey, buckets::Usage, organizations::Organization};
+pub use self::{
+    access_keys::NewKey,
+    buckets::Usage,
+    organizations::Organization,
+    place::{contents_row, parse_contents_row},
+};
 
 use self::cache::Cache;
 use crate::{AccessKey, Bucket, Sealer, Topology};

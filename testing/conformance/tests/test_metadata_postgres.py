@@ -7,6 +7,7 @@ import pytest
 from harness import postgres as pg
 from harness.clients import keys_of, put_multipart, read, refused, s3, walk_v2
 from harness.data import MIB, content
+from harness.engine import BUCKET
 from harness.load import Worker, check
 from harness.shadowed import Shadowed
 from harness.umbra import Umbra, binary
@@ -130,9 +131,64 @@ def test_metadata_moves_to_postgres_and_back(database, tmp_path):
     server.remove()
 
 
-def _refused_start(server, env):
+def test_the_place_of_contents_moves_with_the_metadata(database, engine, tmp_path):
+    """From a database into a data directory: no server starts there that would look for the contents elsewhere."""
+    there = {"UMBRA_METADATA": database.database("placed")}
+    keys = {**engine.env(), "UMBRA_MASTER_KEY": "5e" * 32}
+    server = Umbra(tmp_path / "umbra", "--blobs", engine.url("placed"), env={**keys, **there}).start()
+    server.client().create_bucket(Bucket="bucket")
+    server.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+    server.stop()
+    dump, other = tmp_path / "dump", tmp_path / "other"
+    server.run("metadata", "export", dump, env=there, check=True)
+
+    other.mkdir()
+    (other / "contents").write_text("disk\n")
+    said = server.run("metadata", "import", dump, env={"UMBRA_DATA_DIR": str(other)})
+    assert said.status == 1 and f"its contents are at s3://{BUCKET}/placed, and those of {other} at disk: give another" in said.err, repr(said)
+    assert not (other / "meta" / "umbra.db").exists()
+
+    del server.env["UMBRA_METADATA"]
+    server.data_dir = tmp_path / "embedded"
+    into = {"UMBRA_DATA_DIR": str(server.data_dir)}
+    said = server.run("metadata", "import", dump, env=into, check=True)
+    assert f"records were read from {dump} into the data directory {server.data_dir}\n" in said.out + said.err
+    assert (server.data_dir / "contents").read_text() == f"s3://{BUCKET}/placed\n"
+    for wrong in ([], ["--blobs", engine.url("mistyped")]):
+        assert f"keeps its contents at s3://{BUCKET}/placed" in _refused_start(server, keys, *wrong)
+    server.start()
+    assert read(server.client(), "bucket", "k") == content(MIB, 1)
+    server.stop()
+
+    # And on, from there, into another one, whose rows say the same.
+    dump.unlink()
+    again = {"UMBRA_METADATA": database.database("placed_again")}
+    server.run("metadata", "export", dump, env=into, check=True)
+    said = server.run("metadata", "import", dump, env=again, check=True)
+    assert f"records were read from {dump} into postgres://umbra:***@" in said.out + said.err
+    server.data_dir, server.flags[1] = tmp_path / "fresh", engine.url("mistyped")
+    assert f"kept at s3://{BUCKET}/placed, and this server" in _refused_start(server, {**again, **keys}, *server.flags)
+    server.remove()
+
+
+def test_contents_on_a_disk_stay_with_their_directory(database, tmp_path):
+    """A directory that has none of them is not filled with metadata that name them."""
+    there = {"UMBRA_METADATA": database.database("on_disk")}
+    server = Umbra(tmp_path / "umbra", env=there).start()
+    server.client().create_bucket(Bucket="bucket")
+    server.stop()
+    dump, other = tmp_path / "dump", tmp_path / "other"
+    server.run("metadata", "export", dump, env=there, check=True)
+    done = server.run("metadata", "import", dump, env={"UMBRA_DATA_DIR": str(other)})
+    node = (server.data_dir / "node").read_text().strip()
+    assert f"its contents are in the data directory of node {node}, and {other} has none" in done.err and done.status == 1, repr(done)
+    server.run("metadata", "import", dump, env={"UMBRA_DATA_DIR": str(server.data_dir)}, check=True)
+    server.remove()
+
+
+def _refused_start(server, env, *flags):
     """What a server says that does not start on this data directory."""
-    done = server.run("serve", "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", env=env)
+    done = server.run("serve", *flags, "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", env=env)
     assert done.status == 1 and done.err.count("\n") == 1 and "panicked" not in done.err, repr(done)
     return done.err
 

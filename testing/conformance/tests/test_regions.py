@@ -9,6 +9,7 @@ from harness.clients import put_multipart, read, refused, s3
 from harness.data import MIB, content
 from harness.engine import BUCKET
 from harness.shadowed import Shadowed
+from harness.umbra import Umbra
 from harness.wait import until
 
 pytestmark = pytest.mark.skipif(pg.programs() is None, reason="PostgreSQL is not installed: apt-get install postgresql")
@@ -217,10 +218,14 @@ def test_nodes_with_other_regions_are_refused(regions):
 
     assert "region-blobs" in ended(regions.make(fra, with_others=False, name="alone")).replace("_", "-")
     prefix, fra.prefix = fra.prefix, "elsewhere"
+    told = f"the contents of region fra are kept at s3://{BUCKET}/{prefix}, and the setting %s has them at s3://{BUCKET}/elsewhere: give it"
     try:
-        assert "kept at" in ended(regions.make(iad, name="wrong"))
+        assert told % "region_blobs" in ended(regions.make(iad, name="wrong"))
+        assert told % "blobs" in ended(regions.make(fra, name="wrong"))
     finally:
         fra.prefix = prefix
+    # One that was refused is bound to nothing.
+    regions.make(fra, name="wrong").start().stop()
 
 
 def test_a_data_directory_stays_in_its_region(regions):
@@ -264,3 +269,39 @@ def test_a_store_is_given_regions(unstarted_regions):
     fra.proxy.start()
     iad.client().delete_object(Bucket="bucket", Key="old")
     until("nothing is left anywhere", lambda: not fra.kept() and not iad.kept(), seconds=60)
+
+
+def test_a_store_is_given_regions_as_its_metadata_move(unstarted_regions, tmp_path):
+    """What one server wrote before its metadata moved to the database is found by the first start, which is one with regions."""
+    fra, iad = unstarted_regions
+    before = Umbra(tmp_path / "before", "--blobs", fra.url, env={**fra.engine.env(), "UMBRA_MASTER_KEY": unstarted_regions.master_key})
+    before.env.pop("UMBRA_METADATA", None)
+    before.start()
+    client, body = before.client(), content(2 * MIB, 9)
+    client.create_bucket(Bucket="bucket")
+    client.put_object(Bucket="bucket", Key="old", Body=body)
+    before.stop()
+    dump = tmp_path / "dump"
+    before.run("metadata", "export", dump, env={"UMBRA_DATA_DIR": str(before.data_dir)}, check=True)
+    before.run("metadata", "import", dump, env={"UMBRA_METADATA": unstarted_regions.database}, check=True)
+
+    # With another place there is nothing to find, with regions or without; and the data directory is not bound to that place.
+    prefix, fra.prefix = fra.prefix, "mistyped"
+    said = ended(unstarted_regions.make(fra, with_others=False))
+    assert f"kept at s3://{BUCKET}/{prefix}, and this server would keep them at s3://{BUCKET}/mistyped: give `blobs`" in said, said
+    said = ended(unstarted_regions.make(fra))
+    assert f"is at s3://{BUCKET}/{prefix}: one of the regions" in said, said
+    fra.prefix = prefix
+    unstarted_regions.start()
+    assert read(iad.client(), "bucket", "old") == body == read(fra.client(), "bucket", "old")
+
+
+def test_a_store_with_regions_stays_in_a_database(regions, tmp_path):
+    """A data directory could serve what one of its regions has, and is not filled with it."""
+    fra, _ = regions
+    dump, there = tmp_path / "dump", tmp_path / "there"
+    fra.node.run("metadata", "export", dump, env={"UMBRA_METADATA": regions.database}, check=True)
+    done = fra.node.run("metadata", "import", dump, env={"UMBRA_DATA_DIR": str(there)})
+    told = f"cannot fill the store: it has contents in region fra, at s3://{BUCKET}/{fra.prefix}, and a store with regions needs a database\n"
+    assert done.status == 1 and done.err.endswith(told) and done.err.count("\n") == 1, repr(done)
+    assert not (there / "meta" / "umbra.db").exists() and not (there / "contents").exists()

@@ -1,5 +1,7 @@
 //! `umbra metadata`.
 
+mod binding;
+
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Write},
@@ -9,6 +11,7 @@ use std::{
 use clap::{Args, Subcommand};
 use umbra_meta::{DumpReader, DumpWriter, Entry, Partition, PostgresMetaStore, SqliteMetaStore, key::root};
 
+use self::binding::{Binding, Bound};
 use super::{Failure, Outcome, out};
 use crate::{
     data_dir::DataDir,
@@ -57,7 +60,11 @@ impl Metadata {
             MetadataCommand::Import(place) => {
                 let settings = Settings::load(*place.layer, place.config.as_deref())?;
                 let count = import(&settings, &place.file).await?;
-                out::line(format_args!("{count} records were read from {}", place.file.display()))
+                let filled = match settings.metadata.is_embedded() {
+                    true => format!("the data directory {}", settings.data_dir.display()),
+                    false => settings.metadata.to_string(),
+                };
+                out::line(format_args!("{count} records were read from {} into {filled}", place.file.display()))
             }
         }
     }
@@ -79,7 +86,8 @@ async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
     let mut writer = DumpWriter::new(BufWriter::new(private_file::begin(&partial).map_err(wrong)?))?;
     if settings.metadata.is_embedded() {
         let file = DataDir::metadata_in(&settings.data_dir);
-        let exported = SqliteMetaStore::export(&file, |partition, entry| writer.add(partition, entry));
+        let mut bound = Bound::new(&mut writer, &settings.data_dir)?;
+        let exported = SqliteMetaStore::export(&file, |partition, entry| bound.add(partition, entry)).and_then(|()| bound.finish());
         exported.map_err(|error| cannot("read the metadata", error))?;
     } else {
         let password = database_password(settings)?;
@@ -97,7 +105,7 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
     let file = File::open(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(&error))?;
     let mut reader = DumpReader::new(BufReader::new(file))?;
     let mut count = 0;
-    let next = || -> umbra_meta::Result<_> {
+    let mut next = || -> umbra_meta::Result<_> {
         // The servers that ran are none of the new store's: what one of those is asked, the old store would do.
         let is_left_out = |(partition, entry): &(Partition, Entry)| *partition == Partition::ROOT && root::is_of_the_running(&entry.key);
         let mut row = reader.next_row()?;
@@ -109,7 +117,15 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
     };
     if settings.metadata.is_embedded() {
         let dir = DataDir::open(&settings.data_dir)?;
-        let imported = SqliteMetaStore::import(&dir.metadata(), next);
+        let mut binding = Binding::new(&dir);
+        let imported = SqliteMetaStore::import(&dir.metadata(), || {
+            let row = next()?;
+            match &row {
+                Some((partition, entry)) => binding.look(*partition, entry)?,
+                None => binding.claim()?,
+            }
+            Ok(row)
+        });
         imported.map_err(|error| cannot("fill the store", error))?;
         dir.claim_embedded()?;
     } else {

@@ -27,6 +27,15 @@ pub(super) struct Contents {
     pub(super) store: Arc<dyn BlobStore>,
     /// Without.
     pub(super) engine: Arc<dyn BlobStore>,
+    /// What remembers where they are calls it.
+    name: String,
+}
+
+impl Contents {
+    /// Binds the directory to them. Not before they have shown to be of use, and where the store has them: what was mistyped may be mended.
+    pub(super) fn claim(&self, dir: &DataDir) -> Result<(), StartError> {
+        Ok(dir.claim_contents(&self.name)?)
+    }
 }
 
 /// Opens the store of contents, with a cache in front where it is elsewhere.
@@ -34,11 +43,11 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
     let place = BlobPlace::parse(&settings.blobs).map_err(StartError::BlobPlace)?;
     let name = place.name();
     dir.check_contents(&name)?;
-    let contents = match place {
+    Ok(match place {
         BlobPlace::Disk => {
             let store = DiskBlobStore::open(dir.blobs(), DiskSettings::default()).await.map_err(StartError::blobs)?;
             let store: Arc<dyn BlobStore> = Arc::new(store);
-            Contents { engine: Arc::clone(&store), store }
+            Contents { engine: Arc::clone(&store), store, name }
         }
         BlobPlace::Bucket(place) => {
             let client = client(&place, &settings.blobs_key_file, settings, ATTEMPTS_MAX)?;
@@ -50,12 +59,9 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
                 0 => inner,
                 _ => Arc::new(CachedBlobStore::open(inner, dir.blob_cache(), cache, metrics).await.map_err(StartError::blobs)?),
             };
-            Contents { engine, store }
+            Contents { engine, store, name }
         }
-    };
-    // Not before it has shown to be of use: what was mistyped may be mended.
-    dir.claim_contents(&name)?;
-    Ok(contents)
+    })
 }
 
 /// How long another region is asked for its bucket, before the store has that region.
@@ -65,6 +71,8 @@ const FAR_BUCKET_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Places {
     /// Where the contents of each region are.
     given: BTreeMap<String, String>,
+    /// This server's; empty where there are none.
+    own: String,
     /// The region that has what was written before there were regions, where there are some and something was.
     pub(super) first: Option<Region>,
 }
@@ -76,10 +84,19 @@ impl Places {
         for (region, given) in &self.given {
             let claimed = catalog.claim_contents(region, given).await;
             if let Some(found) = claimed.map_err(StartError::store("agree on the place of contents"))? {
-                return Err(StartError::OtherContents { found, given: given.clone() });
+                return Err(self.refused(region, found, given));
             }
         }
         Ok(())
+    }
+
+    fn refused(&self, region: &str, found: String, given: &str) -> StartError {
+        let (region, given) = (region.to_owned(), given.to_owned());
+        if region.is_empty() {
+            return StartError::OtherContents { found, given };
+        }
+        let setting = if region == self.own { "blobs" } else { "region_blobs" };
+        StartError::OtherContentsIn { region, setting, found, given }
     }
 }
 
@@ -94,11 +111,13 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
     let mut given: BTreeMap<String, String> =
         others.iter().map(|region| (region.name.to_string(), BlobPlace::Bucket(region.place.clone()).name())).collect();
     let own = if given.is_empty() { String::new() } else { settings.region.clone() };
-    given.insert(own, name);
+    given.insert(own.clone(), name);
+    let mut places = Places { given, own, first: None };
+    let given = &places.given;
     let before = catalog.contents().await.map_err(StartError::store("look for the places of contents"))?;
     for (region, found) in &before {
         if let Some(given) = given.get(region).filter(|given| *given != found) {
-            return Err(StartError::OtherContents { found: found.clone(), given: given.clone() });
+            return Err(places.refused(region, found.clone(), given));
         }
     }
     if let Some((region, found)) = before.iter().find(|(region, _)| !region.is_empty() && !given.contains_key(region)) {
@@ -107,14 +126,14 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
     for region in others.iter().filter(|region| !before.iter().any(|(known, _)| known == region.name.as_str())) {
         hold_bucket(region, settings).await?;
     }
-    let first = match before.into_iter().find(|(region, _)| region.is_empty()) {
+    places.first = match before.into_iter().find(|(region, _)| region.is_empty()) {
         Some((_, place)) if !given.contains_key("") => match given.iter().find(|(_, given)| **given == place) {
             Some((region, _)) => Region::parse(region).ok(),
             None => return Err(StartError::NoFirstRegion { found: place }),
         },
         _ => None,
     };
-    Ok(Places { given, first })
+    Ok(places)
 }
 
 /// Refuses a region whose bucket is not there, before the store is bound to the name of it. One that does not answer is believed.

@@ -39,6 +39,18 @@ pub(crate) enum StartError {
         /// Where they were to be.
         given: String,
     },
+    /// The nodes of the store keep the contents of a region elsewhere.
+    #[error("the contents of region {region} are kept at {found}, and the setting {setting} has them at {given}: give it as everywhere")]
+    OtherContentsIn {
+        /// Its name.
+        region: String,
+        /// What names the place.
+        setting: &'static str,
+        /// Where they are.
+        found: String,
+        /// Where they were to be.
+        given: String,
+    },
     /// The store has a region that this server was not told of.
     #[error(
         "this store has contents in region {region}, at {found}: give `region_blobs` for every other region; what a region is called stays"

@@ -69,6 +69,7 @@ impl Parts {
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let catalog = open_catalog(&metadata, kek, &clock, &random).await?;
         let places = if is_shared { Some(contents::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
+        contents.claim(dir)?;
         let first = places.as_ref().and_then(|places| places.first.clone());
         let placement = PlacementMetrics::default();
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));

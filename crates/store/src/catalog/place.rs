@@ -1,7 +1,8 @@
 //! Where a region's contents are, as all who share a store have to agree on.
 
+use bytes::Bytes;
 use umbra_core::Result;
-use umbra_meta::{Batch, Error as MetaError, Expect, Partition, Projection, key::root};
+use umbra_meta::{Batch, Entry, Error as MetaError, Expect, Partition, Projection, Revision, key::root};
 
 use super::Catalog;
 use crate::record;
@@ -16,8 +17,7 @@ impl Catalog {
     /// Holds that the contents of `region` are at `place`, from now on and for everybody. Answers where they are, if that is elsewhere.
     pub async fn claim_contents(&self, region: &str, place: &str) -> Result<Option<String>> {
         let row = root::contents(region);
-        let body = [&[VERSION], place.as_bytes()].concat();
-        let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Absent).put(row, "", body);
+        let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Absent).put(row, "", encode(place));
         let found = match self.shared.meta.commit(batch).await {
             Ok(_) => return Ok(None),
             Err(MetaError::Conflict { current: Some(found), .. }) => found,
@@ -30,9 +30,28 @@ impl Catalog {
     /// The regions whose contents are somewhere, and where. The region without a name is that of a store before it has regions.
     pub async fn contents(&self) -> Result<Vec<(String, String)>> {
         let rows = self.shared.meta.scan(Partition::ROOT, root::contents_range(), REGIONS_MAX, Projection::Full).await?;
-        let region = |key| root::parse_contents(key).map(ToOwned::to_owned).ok_or_else(|| record::corrupt(WHAT, "its region has no name"));
-        rows.iter().map(|row| Ok((region(&row.key)?, decode(&row.body)?))).collect()
+        rows.iter().map(parse).collect()
     }
+}
+
+/// The row of a store without regions, whose contents are at `place`. It goes into a store that is filled before anybody has it open.
+pub fn contents_row(place: &str) -> Entry {
+    Entry { key: root::contents("").into(), revision: Revision(1), head: Bytes::new(), body: encode(place).into() }
+}
+
+/// The region and the place of its contents, if that is what the row says.
+pub fn parse_contents_row(partition: Partition, row: &Entry) -> Result<Option<(String, String)>> {
+    let is_one = partition == Partition::ROOT && root::parse_contents(&row.key).is_some();
+    is_one.then(|| parse(row)).transpose()
+}
+
+fn parse(row: &Entry) -> Result<(String, String)> {
+    let region = root::parse_contents(&row.key).ok_or_else(|| record::corrupt(WHAT, "its region has no name"))?;
+    Ok((region.to_owned(), decode(&row.body)?))
+}
+
+fn encode(place: &str) -> Vec<u8> {
+    [&[VERSION], place.as_bytes()].concat()
 }
 
 fn decode(body: &[u8]) -> Result<String> {
