@@ -34,8 +34,8 @@ enum Manner {
     Cut,
     /// Says nothing.
     Freeze,
-    /// Says that it is another life than the one that was asked.
-    Astray,
+    /// Says so many times that it is another life than the one that was asked.
+    Astray(usize),
 }
 
 impl Leading {
@@ -71,18 +71,18 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
             _ => return,
         }
     }
-    asked.fetch_add(1, Ordering::SeqCst);
+    let before = asked.fetch_add(1, Ordering::SeqCst);
     match manner {
-        Manner::Echo => {
+        Manner::Astray(times) if before < times => {
+            let answer = b"HTTP/1.1 421 Misdirected Request\r\nconnection: close\r\nx-umbra-astray: 1\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
+        Manner::Echo | Manner::Astray(_) => {
             let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", read.len());
             stream.write_all(&[head.as_bytes(), &read].concat()).await.unwrap();
         }
         Manner::Cut => {}
         Manner::Freeze => std::future::pending().await,
-        Manner::Astray => {
-            let answer = b"HTTP/1.1 421 Misdirected Request\r\nconnection: close\r\nx-umbra-astray: 1\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
-        }
     }
 }
 
@@ -166,21 +166,20 @@ async fn a_read_goes_to_the_next_leader_and_a_write_is_given_up() {
 /// A leader that was started again carries out nothing that was for its former life: that waits until it is known, unless its body is gone.
 #[tokio::test]
 async fn what_was_for_another_life_is_asked_again() {
-    let (again, next) = (Leading::start(Manner::Astray).await, Leading::start(Manner::Echo).await);
-    let (relay, sender) = relay(again.leader());
-    let asked = [Method::GET, Method::DELETE].map(|method| {
-        let (relay, request) = (relay.clone(), Request::builder().method(method).uri("/b/k").body(Empty::<Bytes>::new()).unwrap());
-        tokio::spawn(async move { relay.pass(request, Face::S3, CLIENT).await.map(|answer| answer.status()) })
-    });
-    assert!(matches!(relay.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
+    let (again, next) = (Leading::start(Manner::Astray(usize::MAX)).await, Leading::start(Manner::Echo).await);
+    let (relay_again, sender) = relay(again.leader());
+    assert!(matches!(relay_again.pass(put("body!"), Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
+    let asked = |method: Method| Request::builder().method(method).uri("/b/k").body(Empty::<Bytes>::new()).unwrap();
+    let read = tokio::spawn(async move { relay_again.pass(asked(Method::GET), Face::S3, CLIENT).await.map(|answer| answer.status()) });
     while again.asked() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     sender.send(next.leader()).unwrap();
-    for answer in asked {
-        assert_eq!(answer.await.unwrap().unwrap(), StatusCode::OK);
-    }
-    assert_eq!(next.asked(), 2);
+    assert_eq!((read.await.unwrap().unwrap(), next.asked()), (StatusCode::OK, 1));
+    let later = Leading::start(Manner::Astray(2)).await;
+    let (relay_later, _sender) = relay(later.leader());
+    let answer = relay_later.pass(asked(Method::DELETE), Face::S3, CLIENT).await.unwrap();
+    assert_eq!((answer.status(), later.asked()), (StatusCode::OK, 3));
 }
 
 /// A body that was not taken along leaves no word of itself, and nothing of a connection goes on to the next.
