@@ -1,5 +1,6 @@
 """Several nodes on one database and one engine for contents act as one store."""
 
+import socket
 import subprocess
 import threading
 
@@ -11,6 +12,7 @@ from harness.clients import anonymous, keys_of, put_multipart, read, refused, s3
 from harness.data import MIB, content
 from harness.load import Worker, check
 from harness.nodes import Nodes
+from harness.raw import Signer, receive, request
 from harness.shadowed import Shadowed
 from harness.umbra import Umbra
 from harness.wait import until
@@ -72,6 +74,20 @@ def test_what_one_node_wrote_every_node_reads(nodes):
         done.append({"PartNumber": n + 1, "ETag": tag})
     clients[2].complete_multipart_upload(Bucket="bucket", Key="large", UploadId=upload, MultipartUpload={"Parts": done})
     assert all(read(c, "bucket", "large") == b"".join(parts) for c in clients)
+
+
+def test_an_answer_in_the_place_of_100_continue_ends_the_connection(nodes):
+    """Also one that another node gives: the client may never send the body then, and its next request would be taken for that."""
+    follower = nodes.others()[0]
+    path, host = "/bucket", follower.listen
+    for secret_key, size, status in (("wrong", 5, 403), (follower.secret_key, 0, 200)):
+        headers = Signer(follower.access_key, secret_key).headers("PUT", host, path, payload_hash="UNSIGNED-PAYLOAD")
+        with socket.create_connection(follower.address, 15) as sock:
+            sock.sendall(request("PUT", path, {**headers, "content-length": size, "expect": "100-continue"}))
+            answers = [receive(sock)]
+            while answers[-1].status == 100:
+                answers.append(receive(sock))
+        assert answers[-1].status == status and answers[-1].headers.get("connection", "").lower() == "close", answers
 
 
 def test_a_change_of_a_bucket_holds_everywhere_once_it_is_answered(nodes):

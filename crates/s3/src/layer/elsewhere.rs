@@ -6,8 +6,21 @@
 //! But for plain reads of objects of buckets with an origin: they are answered here where what is stored here alone answers them. Whether it
 //! does is found out on the way ([`umbra_core::Elsewhere`]); if it does not, nothing of the answer counts, and the request is passed on after all.
 
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{
+    HeaderValue, Method, Request, Response,
+    header::{CONNECTION, EXPECT},
+};
+use http_body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use s3s::{Body, S3Error, S3ErrorCode, StdError};
 use umbra_cluster::{Face, IsPassed, Relay, RelayError};
@@ -112,14 +125,50 @@ impl Layer {
     {
         let client = request.extensions().get::<Peer>().map_or_else(|| "127.0.0.1,-,-".to_owned(), Peer::told);
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let failure = match relay.pass(request, face, &client).await {
-            Ok(answer) => return answer.map(Body::from),
-            Err(failure) => failure,
+        let is_awaited = request.headers().contains_key(EXPECT);
+        let is_read = Arc::new(AtomicBool::new(false));
+        let request = request.map(|body| PassedBody { body: Box::pin(body), is_read: Arc::clone(&is_read) });
+        let mut answer = match relay.pass(request, face, &client).await {
+            Ok(answer) => answer.map(Body::from),
+            Err(failure) => {
+                if let RelayError::Lost(why) = &failure {
+                    tracing::warn!(why, "a request that was passed on was not answered");
+                }
+                refused(self, &method, &path, "no node can answer this now; please try again")
+            }
         };
-        if let RelayError::Lost(why) = &failure {
-            tracing::warn!(why, "a request that was passed on was not answered");
+        // A client that waits to be asked may never send the body, and its next request would be taken for it.
+        if is_awaited && !is_read.load(Ordering::Relaxed) {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        refused(self, &method, &path, "no node can answer this now; please try again")
+        answer
+    }
+}
+
+/// The body of a request that is passed on, and whether it was asked for to its end.
+struct PassedBody<B> {
+    body: Pin<Box<B>>,
+    is_read: Arc<AtomicBool>,
+}
+
+impl<B: http_body::Body> http_body::Body for PassedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
