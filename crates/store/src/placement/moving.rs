@@ -7,7 +7,7 @@ use std::future::ready;
 
 use futures::TryStreamExt;
 use umbra_blob::{BlobId, Result};
-use umbra_core::ByteRange;
+use umbra_core::{ByteRange, Region};
 use umbra_meta::Error as MetaError;
 
 use super::{
@@ -27,6 +27,11 @@ pub enum Moved {
 }
 
 impl PlacedBlobStore {
+    /// The region where a blob with these `copies` is at home. `None` for what was never issued.
+    pub(super) fn home_by(&self, id: &BlobId, copies: &[CopyRow]) -> Option<Region> {
+        home_of(copies).and_then(|copy| Region::parse(&copy.region).ok()).or_else(|| self.home_of(id))
+    }
+
     /// Makes `region` the home of `id`, if it has a copy of it.
     pub async fn move_home(&self, id: &BlobId, region: &str) -> Result<Moved> {
         let shared = &self.shared;

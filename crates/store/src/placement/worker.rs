@@ -37,7 +37,6 @@ use super::{
     Moved, PlacedBlobStore, PlacementMetrics,
     due::{DueCopy, due_counter, failing_counter, row},
     maker::Made,
-    moving::home_of,
 };
 use crate::record::{
     bucket::decode_settings,
@@ -316,9 +315,8 @@ impl CopyWorker {
         let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(false) };
         let Some(allowed) = self.blobs.topology().allowed(&decode_settings(&settings.body)?.location) else { return Ok(false) };
         let allows = |region: &str| allowed.iter().any(|allowed| allowed.as_str() == region);
-        let copies = self.blobs.copies(blob).await?;
-        let home = home_of(&copies).map(|copy| copy.region.clone()).or_else(|| self.blobs.home_of(blob).map(|home| home.to_string()));
-        Ok(allows(region) && home.is_some_and(|home| !allows(&home)))
+        let home = self.blobs.home_by(blob, &self.blobs.copies(blob).await?);
+        Ok(allows(region) && home.is_some_and(|home| !allows(home.as_str())))
     }
 
     async fn become_home(&self, region: &str, partition: Partition, blob: &BlobId) -> Result<Moved> {

@@ -14,7 +14,6 @@ use crate::{
         Moved, Placement, decide,
         due::{self, DueCopy, Wanted, row},
         index::CopyRow,
-        moving::home_of,
     },
     record,
 };
@@ -146,7 +145,7 @@ impl Auditor {
     /// Holds the copies of a blob against what its bucket's location asks for, does what can be done at once, and counts what is there then.
     async fn judge(&self, bucket: &Bucket, named: &Named, extent: &Extent, copies: Vec<CopyRow>) -> Verdict {
         let (id, mut verdict) = (&extent.blob, Verdict::default());
-        let Some(home) = self.home_by(id, &copies) else { return verdict };
+        let Some(home) = self.parts.blobs.home_by(id, &copies) else { return verdict };
         let mut found = Some((home, copies));
         if let Err(error) = self.put_right(bucket, named, id, &mut found, &mut verdict).await {
             tracing::debug!(bucket = %bucket.name, blob = ?id, %error, "it cannot be told whether copies are where they have to be");
@@ -237,14 +236,9 @@ impl Auditor {
         self.drop_others(&placement, id, verdict).await
     }
 
-    /// The home of a blob with these copies. `None` for what was never issued.
-    fn home_by(&self, id: &BlobId, copies: &[CopyRow]) -> Option<Region> {
-        home_of(copies).and_then(|copy| Region::parse(&copy.region).ok()).or_else(|| self.parts.blobs.home_of(id))
-    }
-
     async fn look_again(&self, id: &BlobId) -> Result<Option<(Region, Vec<CopyRow>)>> {
         let copies = self.parts.blobs.copies(id).await?;
-        Ok(self.home_by(id, &copies).map(|home| (home, copies)))
+        Ok(self.parts.blobs.home_by(id, &copies).map(|home| (home, copies)))
     }
 
     /// Drops copies that are where they may not be, as they are now.
