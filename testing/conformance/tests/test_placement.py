@@ -135,14 +135,20 @@ def uses(placement):
     return {region["region"]: (region["home_bytes"], region["copy_bytes"]) for region in placement["regions"]}
 
 
-def test_copies_that_are_lost_are_made_again(regions):
-    """Contents that somebody deletes at the engine are found missing, and brought from where they are."""
-    fra, ams, iad = regions
+def four_in_two(regions):
+    """A bucket with four objects in fra, where they are at home, and in ams: its clients in both, and what was written."""
     here, there, _ = create(regions, "bucket", "dual:fra,ams")
     bodies = {f"k{n}": content(100_000 + n, n) for n in range(4)}
     for key, body in bodies.items():
         here.put_object(Bucket="bucket", Key=key, Body=body)
     become(regions, [4, 4, 0])
+    return here, there, bodies
+
+
+def test_copies_that_are_lost_are_made_again(regions):
+    """Contents that somebody deletes at the engine are found missing, and brought from where they are."""
+    fra, ams, iad = regions
+    here, there, bodies = four_in_two(regions)
     for key in ams.kept()[:3]:
         ams.engine.client().delete_object(Bucket=BUCKET, Key=key)
     assert kept(regions) == [4, 1, 0]
@@ -162,11 +168,7 @@ def test_copies_that_are_lost_are_made_again(regions):
 def test_homes_that_are_lost_are_made_again(regions):
     """Contents that somebody deletes at their home are brought back from a copy; what is nowhere is told, and left."""
     fra, ams, iad = regions
-    here, there, _ = create(regions, "bucket", "dual:fra,ams")
-    bodies = {f"k{n}": content(100_000 + n, n) for n in range(4)}
-    for key, body in bodies.items():
-        here.put_object(Bucket="bucket", Key=key, Body=body)
-    become(regions, [4, 4, 0])
+    here, there, bodies = four_in_two(regions)
     for key in fra.kept()[:3]:
         fra.engine.client().delete_object(Bucket=BUCKET, Key=key)
     assert kept(regions) == [1, 4, 0]
