@@ -91,6 +91,14 @@ def engine(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def other_engine(tmp_path_factory):
+    """Another one."""
+    made = Engine(tmp_path_factory.mktemp("other-engine") / "s").start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
 def engines(tmp_path_factory, request):
     """A SeaweedFS for each region; a file names its regions as REGIONS."""
     names = getattr(request.module, "REGIONS", ("fra", "iad"))

@@ -25,4 +25,4 @@ pub use error::{Error, Result};
 #[cfg(feature = "testing")]
 pub use failing::{BlobOperation, FailingBlobStore};
 pub use memory::MemoryBlobStore;
-pub use remote::{RemoteSettings, S3BlobStore};
+pub use remote::{Badge, RemoteSettings, S3BlobStore};

@@ -22,6 +22,7 @@
 //! whose last reader was cut off by a crash after the delete.
 
 mod address;
+mod badge;
 mod blocks;
 mod reader;
 mod settings;
@@ -36,8 +37,8 @@ use futures::{TryStreamExt, stream::BoxStream};
 use umbra_client::{GetOptions, S3Client};
 use umbra_core::{ByteRange, Entity, ErrorKind, Random, SystemRandom};
 
-pub use self::settings::RemoteSettings;
 use self::{address::Address, blocks::Nonce, reader::Reader, writer::RemoteWriter};
+pub use self::{badge::Badge, settings::RemoteSettings};
 use crate::{
     BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob,
     pins::{Pins, delete_late, in_background},

@@ -112,13 +112,31 @@ impl DataDir {
 
     /// The name of this directory among those that use one database; made when it is first asked for.
     pub(crate) fn node(&self, random: &dyn Random) -> Result<String, FileError> {
-        let path = self.path.join("node");
-        if let Some(bytes) = private_file::read(&path)? {
-            return Ok(String::from_utf8_lossy(&bytes).trim().to_owned());
+        Self::node_in(&self.path, random)
+    }
+
+    /// The name of the directory `path`, which another process may hold.
+    fn node_in(path: &Path, random: &dyn Random) -> Result<String, FileError> {
+        if let Some(node) = Self::known_node_in(path)? {
+            return Ok(node);
         }
         let node = hex::encode(random.array::<8>());
-        private_file::create(&path, format!("{node}\n").as_bytes())?;
+        private_file::create(&path.join("node"), format!("{node}\n").as_bytes())?;
         Ok(node)
+    }
+
+    fn known_node_in(path: &Path) -> Result<Option<String>, FileError> {
+        Ok(private_file::read(&path.join("node"))?.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// What the disk of the directory `path` is called as a place of contents, beside those of other directories.
+    pub(crate) fn disk_in(path: &Path, random: &dyn Random) -> Result<String, FileError> {
+        Self::node_in(path, random).map(|node| disk_of(&node))
+    }
+
+    /// The same, if it has a name already.
+    pub(crate) fn known_disk_in(path: &Path) -> Result<Option<String>, FileError> {
+        Ok(Self::known_node_in(path)?.map(|node| disk_of(&node)))
     }
 
     /// Whether the metadata of the directory `path` are in a database, as far as can be told: a node has a name before it first reaches one.
@@ -219,6 +237,10 @@ impl DataDir {
             tracing::warn!(file = %self.secret_key().display(), %error, "a key that nothing is encrypted with cannot be removed");
         }
     }
+}
+
+fn disk_of(node: &str) -> String {
+    format!("the data directory of node {node}")
 }
 
 /// Whether `path` is the mark of metadata in a database. Something else may have its name, such as a dump of them.

@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod metadata;
 mod parts;
+mod places;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -46,7 +46,7 @@ pub use self::{
     access_keys::NewKey,
     buckets::Usage,
     organizations::Organization,
-    place::{contents_row, parse_contents_row},
+    place::{ContentsPlace, contents_row, parse_contents_row},
 };
 
 use self::cache::Cache;

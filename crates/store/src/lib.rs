@@ -23,7 +23,7 @@ pub mod suite;
 
 pub use access_key::{AccessKey, Action, Role};
 pub use bucket::{Bucket, BucketSettings, BucketState, Versioning};
-pub use catalog::{Catalog, CatalogNearby, NewKey, Organization, Usage, contents_row, parse_contents_row};
+pub use catalog::{Catalog, CatalogNearby, ContentsPlace, NewKey, Organization, Usage, contents_row, parse_contents_row};
 pub use commit::{CounterChanges, Identity, Removal, Terms};
 pub use copy::{
     Copied, CopyOptions, CopyPartOptions, PartSource, copy, copy_part, read_part_source, read_source, write_copy, write_part_copy,

@@ -39,7 +39,14 @@ class Engine:
         return {"UMBRA_BLOBS_ACCESS_KEY": self.seaweed.access_key, "UMBRA_BLOBS_SECRET_KEY": self.seaweed.secret_key}
 
     def keys(self, prefix):
-        """What lies under a prefix."""
+        """The contents under a prefix."""
+        return [key for key in self.all_keys(prefix) if "/badge/" not in key]
+
+    def badges(self, prefix):
+        """By what servers know that these are their contents."""
+        return [key for key in self.all_keys(prefix) if "/badge/" in key]
+
+    def all_keys(self, prefix):
         return clients.keys_of(clients.walk_v2(self.client(), BUCKET, Prefix=f"{prefix}/"))
 
 

@@ -124,6 +124,32 @@ def test_kill_under_load(remote):
     assert "panicked" not in remote.umbra.log_path.read_text(errors="replace")
 
 
+def test_another_engine_is_refused(tmp_path, engine, other_engine):
+    """Holds "A bucket of the same name and prefix at another engine is not taken for that of the contents.": nothing is written there, until somebody says that it is the one."""
+    prefix = name("contents")
+    server = Umbra(tmp_path / "umbra", "--blobs", engine.url(prefix), env=engine.env()).start()
+    server.client().create_bucket(Bucket="bucket")
+    server.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+    server.stop()
+    [badge] = engine.badges(prefix)
+    server.flags[1] = other_engine.url(prefix)
+    server.env.update(other_engine.env())
+    done = server.run("serve", *server.flags, "--data-dir", server.data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", env=server.env)
+    told = f"there is no object {badge} in s3://{BUCKET}/{prefix} at {other_engine.seaweed.endpoint}, by which this store knows its contents: mend the endpoint in the setting blobs"
+    assert done.status == 1 and told in done.err and done.err.count("\n") == 1, repr(done)
+    assert other_engine.all_keys(prefix) == []
+
+    # The first engine is lost, say.
+    other_engine.client().put_object(Bucket=BUCKET, Key=badge)
+    server.start()
+    assert refused(read, server.client(), "bucket", "k").status == 500
+    server.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 2))
+    server.restart()
+    assert read(server.client(), "bucket", "k") == content(MIB, 2)
+    assert other_engine.badges(prefix) == [badge]
+    server.remove()
+
+
 def test_cold_objects_move_there(remote, seaweed):
     """A cold GET brings its object to the engine, and the next one is answered from there."""
     pair = Shadowed(remote.umbra, seaweed).create()

@@ -1,5 +1,6 @@
 """`--metadata postgres://…`: a server whose metadata is in PostgreSQL."""
 
+import os
 import subprocess
 
 import pytest
@@ -172,7 +173,7 @@ def test_the_place_of_contents_moves_with_the_metadata(database, engine, tmp_pat
 
 
 def test_contents_on_a_disk_stay_with_their_directory(database, tmp_path):
-    """A directory that has none of them is not filled with metadata that name them."""
+    """A directory that has none of them, or others, is not filled with metadata that name them."""
     there = {"UMBRA_METADATA": database.database("on_disk")}
     server = Umbra(tmp_path / "umbra", env=there).start()
     server.client().create_bucket(Bucket="bucket")
@@ -183,6 +184,39 @@ def test_contents_on_a_disk_stay_with_their_directory(database, tmp_path):
     node = (server.data_dir / "node").read_text().strip()
     assert f"its contents are in the data directory of node {node}, and {other} has none" in done.err and done.status == 1, repr(done)
     server.run("metadata", "import", dump, env={"UMBRA_DATA_DIR": str(server.data_dir)}, check=True)
+
+    (server.data_dir / "node").rename(tmp_path / "node")
+    (server.data_dir / "node").write_text("fedcba9876543210\n")
+    (server.data_dir / "node").chmod(0o600)
+    again = {"UMBRA_DATA_DIR": str(server.data_dir)}
+    (server.data_dir / "meta" / "umbra.db").unlink()
+    said = server.run("metadata", "import", dump, env=again)
+    assert said.status == 1 and f"of node {node}, and {server.data_dir} is the data directory of node fedcba9876543210" in said.err, repr(said)
+    (tmp_path / "node").rename(server.data_dir / "node")
+    server.run("metadata", "import", dump, env=again, check=True)
+    server.remove()
+
+
+def test_contents_on_a_disk_are_found_by_the_directory_that_has_them(database, tmp_path):
+    """What a data directory had goes into a database: no server on another directory begins there, which would find none of the contents."""
+    if os.environ.get("CONFORMANCE_BLOBS") == "s3":
+        pytest.skip("the contents are to be on the disk")
+    server = Umbra(tmp_path / "umbra")
+    server.env.pop("UMBRA_METADATA", None)
+    server.start()
+    server.client().create_bucket(Bucket="bucket")
+    server.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+    dump, there = tmp_path / "dump", {"UMBRA_METADATA": database.database("from_disk")}
+    server.run("metadata", "export", dump, env={"UMBRA_DATA_DIR": str(server.data_dir)}, check=True)
+    server.stop()
+    server.run("metadata", "import", dump, env=there, check=True)
+    other = Umbra(tmp_path / "other", env={"UMBRA_MASTER_KEY": (server.data_dir / "secret.key").read_text().strip()})
+    node = (server.data_dir / "node").read_text().strip()
+    said = _refused_start(other, {**other.env, **there})
+    assert f"are kept at the data directory of node {node}, and this server would keep them at the data directory of node " in said, said
+    server.env.update(there)
+    server.start()
+    assert read(server.client(), "bucket", "k") == content(MIB, 1)
     server.remove()
 
 

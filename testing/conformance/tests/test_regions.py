@@ -246,8 +246,42 @@ def test_a_mistyped_bucket_of_another_region_binds_nothing(unstarted_regions):
     fra.node = unstarted_regions.make(fra)
     iad.proxy.stop()
     fra.node.start()
+    assert iad.engine.badges(iad.prefix) == []
     iad.proxy.start()
     iad.node.start()
+    assert len(iad.engine.badges(iad.prefix)) == 1
+
+
+def test_a_region_at_the_engine_of_another_is_refused(regions):
+    """Bucket and prefix are right, the endpoint is not: what a node wrote there nobody else would find. Of its own region's contents and of another's."""
+    fra, iad = regions
+    [badge] = fra.engine.badges(fra.prefix)
+    told = f"there is no object {badge} in s3://{BUCKET}/{fra.prefix} at {iad.proxy.endpoint}, by which this store knows its contents: mend the endpoint in the setting %s,"
+    for region, setting in ((iad, "region_blobs"), (fra, "blobs")):
+        wrong = regions.make(region, name="wrong")
+        wrong.flags = [flag.replace(fra.proxy.endpoint, iad.proxy.endpoint) for flag in wrong.flags]
+        assert told % setting in ended(wrong)
+    # What is tried is taken back, and one that was refused is bound to nothing.
+    assert iad.engine.all_keys(fra.prefix) == []
+    regions.make(fra, name="wrong").start().stop()
+
+
+def test_who_begins_a_store_with_a_wrong_endpoint_is_told_from_the_others(unstarted_regions):
+    """The first node has another region at its own engine: that region's own node does not start beside it, so that nothing is written which nobody finds."""
+    fra, iad = unstarted_regions
+    fra.node.flags = [flag.replace(iad.proxy.endpoint, fra.proxy.endpoint) for flag in fra.node.flags]
+    fra.node.start()
+    [badge] = fra.engine.badges(iad.prefix)
+    assert f"there is no object {badge} in s3://{BUCKET}/{iad.prefix} at {iad.proxy.endpoint}" in ended(iad.node)
+    # It was the first who was wrong.
+    iad.engine.client().put_object(Bucket=BUCKET, Key=badge)
+    fra.node.stop()
+    fra.node = unstarted_regions.make(fra)
+    unstarted_regions.start()
+    fra.client().create_bucket(Bucket="bucket")
+    iad.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+    assert read(fra.client(), "bucket", "k") == content(MIB, 1)
+    assert len(iad.kept()) == 1
 
 
 def test_a_store_is_given_regions(unstarted_regions):
@@ -292,7 +326,13 @@ def test_a_store_is_given_regions_as_its_metadata_move(unstarted_regions, tmp_pa
     said = ended(unstarted_regions.make(fra))
     assert f"is at s3://{BUCKET}/{prefix}: one of the regions" in said, said
     fra.prefix = prefix
+    # Nor at another engine: by what the contents are known goes with the metadata, and into the region that has them.
+    [badge] = fra.engine.badges(fra.prefix)
+    wrong = unstarted_regions.make(fra)
+    wrong.flags[3] = fra.engine.url(fra.prefix, iad.engine.seaweed.endpoint)
+    assert f"there is no object {badge} in s3://{BUCKET}/{fra.prefix} at" in ended(wrong)
     unstarted_regions.start()
+    assert fra.engine.badges(fra.prefix) == [badge]
     assert read(iad.client(), "bucket", "old") == body == read(fra.client(), "bucket", "old")
 
 

@@ -10,7 +10,7 @@ import pytest
 from harness import postgres as pg
 from harness.clients import keys_of, read, refused, walk_v2
 from harness.data import KIB, MIB, content
-from harness.engine import BUCKET, Engine
+from harness.engine import BUCKET
 from harness.process import clean_environment
 from harness.shadowed import name
 from harness.umbra import Umbra
@@ -18,13 +18,6 @@ from harness.wait import until
 
 pytestmark = pytest.mark.skipif(os.environ.get("CONFORMANCE_METADATA") == "postgres", reason="these have databases of their own")
 MASTER_KEY = "5c" * 32
-
-
-@pytest.fixture(scope="module")
-def other_engine(tmp_path_factory):
-    made = Engine(tmp_path_factory.mktemp("other-engine") / "s").start()
-    yield made
-    made.stop()
 
 
 def _archiving(directory):

@@ -23,7 +23,7 @@ pub(crate) async fn list(State(state): State<AdminState>, caller: Caller) -> Api
     for member in members.into_iter().filter(|member| member.silence < SILENCE_MAX) {
         *nodes.entry(member.region).or_default() += 1;
     }
-    let places: BTreeMap<String, String> = state.catalog.contents().await?.into_iter().collect();
+    let places = state.catalog.contents().await?.into_iter().map(|(region, place)| (region, place.name)).collect();
     Ok(Json(RegionList { regions: views(nodes, &places, &state.region) }))
 }
 

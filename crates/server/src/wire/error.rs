@@ -67,6 +67,20 @@ pub(crate) enum StartError {
         /// Where they are.
         found: String,
     },
+    /// What is at the place of contents is not the store's.
+    #[error(
+        "there is no object {key} in {place} at {endpoint}, by which this store knows its contents: mend the endpoint in the setting {setting}, or that of whoever began the store; if these are its contents all the same, or they are lost, put an object of that name there"
+    )]
+    NotTheContents {
+        /// What names the place.
+        setting: &'static str,
+        /// Its name.
+        place: String,
+        /// Where it was looked for.
+        endpoint: String,
+        /// What was missing there.
+        key: String,
+    },
     /// The data directory has a store, and the database none.
     #[error(
         "the buckets in {0} are not in the database that the setting metadata names, which has none: bring them there by `umbra metadata export` and `umbra metadata import`, or move that file away"

@@ -23,10 +23,11 @@ use umbra_store::{
 use super::{
     StartError,
     company::{Company, Ears},
-    contents::{self, Places, Surroundings},
+    contents::{self, Surroundings},
     copies::InRegions,
     duties::{Duties, HomeDuties, PATIENCE},
     metadata::Metadata,
+    places::{self, Places},
 };
 use crate::{data_dir::DataDir, kms_keys::KmsKey, settings::Settings};
 
@@ -44,7 +45,7 @@ pub(super) struct Parts {
     pub(super) ears: Ears,
     pub(super) blob_cache: CacheMetrics,
     pub(super) placement: PlacementMetrics,
-    /// Where contents are, if other servers are to know.
+    /// Where contents are, if the metadata are to say.
     places: Option<Places>,
     pub(super) events: Arc<EventDelivery>,
     /// In a store with regions.
@@ -68,7 +69,9 @@ impl Parts {
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let catalog = open_catalog(&metadata, kek, &clock, &random).await?;
-        let places = if is_shared { Some(contents::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
+        // A disk is one server's, and its data directory says so.
+        let is_bound = is_shared || !contents.is_disk();
+        let places = if is_bound { Some(places::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
         contents.claim(dir)?;
         let first = places.as_ref().and_then(|places| places.first.clone());
         let placement = PlacementMetrics::default();
@@ -138,7 +141,10 @@ impl Parts {
         listener: Option<&TcpListener>,
         kek: &[u8; 32],
     ) -> std::result::Result<Option<Company>, StartError> {
-        let Some(database) = self.metadata.shared() else { return Ok(None) };
+        let Some(database) = self.metadata.shared() else {
+            self.claim_places().await?;
+            return Ok(None);
+        };
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
         let company = Company::join(database, name, settings, address, self.catalog.topology(), kek, &self.clock).await?;
@@ -151,11 +157,16 @@ impl Parts {
 
     /// Remembers where contents and metadata are.
     async fn claim(&self, dir: &DataDir) -> std::result::Result<(), StartError> {
-        if let Some(places) = &self.places {
-            places.claim(&self.catalog).await?;
-        }
+        self.claim_places().await?;
         // Not before it has shown to be of use, as with the place of contents.
         Ok(dir.claim_database()?)
+    }
+
+    async fn claim_places(&self) -> std::result::Result<(), StartError> {
+        match &self.places {
+            Some(places) => places.claim(&self.catalog, self.random.as_ref()).await,
+            None => Ok(()),
+        }
     }
 
     /// The S3 API.

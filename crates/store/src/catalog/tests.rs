@@ -4,6 +4,7 @@ mod access_keys;
 mod buckets;
 mod faults;
 mod organizations;
+mod place;
 mod removal;
 mod sharing;
 
