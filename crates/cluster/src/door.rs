@@ -3,8 +3,11 @@
 //! ```text
 //! x-umbra-relay: 1 <unix seconds> <to> <from> <number> <turn> <face> <region> <client> <HMAC-SHA256 in hexadecimal>
 //!
+//! x-umbra-countersign: <HMAC-SHA256 in hexadecimal>
+//!
 //! key      = HKDF-SHA256(key-encryption key, salt = none, info = "umbra/node/1"), 32 bytes
 //! message  = everything before the HMAC, without the space in between, then "\n<method> <path and query>"
+//! answer   = "answer <HMAC of the request> <status>"
 //! ```
 //!
 //! `to` and `from` are incarnations of nodes; `*` is whoever is there. `number` grows with each request of a node. `turn` is that of the leader as `from` last
@@ -13,6 +16,8 @@
 //!
 //! A request is taken once: by the life of the node that it names, within the time that clocks may be apart, and by its number ([`Seen`]). So who listens on
 //! the way and sends it again is refused. Bodies are not covered: those of requests that matter carry signatures of their own.
+//!
+//! Its answer is countersigned: whoever else listens by now where a node was, does not answer for the store.
 
 mod seen;
 
@@ -24,7 +29,7 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use parking_lot::Mutex;
 use ring::{
     hkdf::{HKDF_SHA256, Salt},
@@ -35,6 +40,8 @@ use umbra_core::{Clock, Error, Result};
 use self::seen::Seen;
 
 pub(crate) const RELAY: HeaderName = HeaderName::from_static("x-umbra-relay");
+/// Says that a node of the store gave an answer.
+const COUNTERSIGN: HeaderName = HeaderName::from_static("x-umbra-countersign");
 /// Marks an answer: the request was for another node or another life, and nothing of it was carried out.
 pub const ASTRAY: HeaderName = HeaderName::from_static("x-umbra-astray");
 /// How far the clocks of nodes may be apart.
@@ -111,6 +118,29 @@ pub enum Refusal {
     Repeated,
 }
 
+/// By what a request between nodes is told from all others.
+pub(crate) struct Tag(String);
+
+impl Tag {
+    fn message(&self, status: StatusCode) -> String {
+        format!("answer {} {}", self.0, status.as_u16())
+    }
+}
+
+/// What says of the answer to a request that a node of the store gave it.
+pub struct Countersign {
+    key: hmac::Key,
+    tag: Tag,
+}
+
+impl Countersign {
+    /// Puts it on the answer.
+    pub fn put<B>(self, answer: &mut Response<B>) {
+        let sign = hex::encode(hmac::sign(&self.key, self.tag.message(answer.status()).as_bytes()));
+        answer.headers_mut().insert(COUNTERSIGN, HeaderValue::try_from(sign).expect("it is hexadecimal"));
+    }
+}
+
 /// Marks requests for other nodes, and knows theirs. Clones are the same door.
 #[derive(Clone)]
 pub struct Door(Arc<Shared>);
@@ -135,7 +165,7 @@ impl Door {
         Self(Arc::new(Shared { key, clock, incarnation: incarnation.to_owned(), region, turn, sent, seen }))
     }
 
-    /// Marks a request for `to`, or for whoever is there.
+    /// Marks a request for `to`, or for whoever is there. Gives what its answer is known by.
     pub(crate) fn mark(
         &self,
         headers: &mut HeaderMap,
@@ -143,15 +173,27 @@ impl Door {
         to: Option<&str>,
         face: Face,
         client: &str,
-    ) -> Result<()> {
+    ) -> Result<Tag> {
         let Shared { key, incarnation, region, turn, sent, .. } = &*self.0;
         let (to, region) = (to.unwrap_or(ANYONE), region.as_deref().unwrap_or(ANYONE));
         let number = sent.fetch_add(1, Ordering::Relaxed) + 1;
         let head = format!("1 {} {to} {incarnation} {number} {} {} {region} {client}", self.now(), turn.get(), face.name());
-        let tag = hmac::sign(key, message(&head, method, uri).as_bytes());
-        let value = HeaderValue::try_from(format!("{head} {}", hex::encode(tag)));
+        let tag = hex::encode(hmac::sign(key, message(&head, method, uri).as_bytes()));
+        let value = HeaderValue::try_from(format!("{head} {tag}"));
         headers.insert(RELAY, value.map_err(|_| Error::internal("a client cannot be told of to another node"))?);
-        Ok(())
+        Ok(Tag(tag))
+    }
+
+    /// Whether a node of the store gave this answer to the request of `tag`. What says so is taken off it.
+    pub(crate) fn is_countersigned<B>(&self, tag: &Tag, answer: &mut Response<B>) -> bool {
+        let sign = answer.headers_mut().remove(COUNTERSIGN).and_then(|sign| hex::decode(sign).ok());
+        sign.is_some_and(|sign| hmac::verify(&self.0.key, tag.message(answer.status()).as_bytes(), &sign).is_ok())
+    }
+
+    /// For the answer to a request that [`Self::open`] did not take for a stranger's.
+    pub fn countersign(&self, request: &HeaderMap) -> Countersign {
+        let tag = request.get(RELAY).and_then(|value| value.to_str().ok()?.rsplit_once(' ')).map(|(_, tag)| tag.to_owned());
+        Countersign { key: self.0.key.clone(), tag: Tag(tag.unwrap_or_default()) }
     }
 
     /// What another node says of a request that it passed on to this one. It is taken once.
@@ -200,10 +242,10 @@ impl fmt::Debug for Door {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use http::{HeaderMap, HeaderValue, Method, Uri};
+    use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
     use umbra_core::{ManualClock, Timestamp};
 
-    use super::{Door, Face, LeaderTurn, Passed, RELAY, Refusal, TURNS_BEHIND_MAX};
+    use super::{COUNTERSIGN, Door, Face, LeaderTurn, Passed, RELAY, Refusal, TURNS_BEHIND_MAX};
 
     const CLIENT: &str = "10.0.0.1,1.3,X";
 
@@ -226,7 +268,7 @@ mod tests {
 
     fn marked(door: &Door, to: Option<&str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        door.mark(&mut headers, (&Method::GET, &uri()), to, Face::Websites, CLIENT).unwrap();
+        let _ = door.mark(&mut headers, (&Method::GET, &uri()), to, Face::Websites, CLIENT).unwrap();
         headers
     }
 
@@ -292,6 +334,36 @@ mod tests {
         assert_eq!(opened(Some("ours-1"), 1000, 999 - TURNS_BEHIND_MAX), Err(Refusal::Astray));
         assert_eq!(opened(None, 1000, 0), Ok(()), "whoever asks who is here may know nothing yet");
         assert_eq!(opened(Some("ours-1"), 1000, u64::MAX), Ok(()), "it knows of a leader that we do not know yet");
+    }
+
+    #[test]
+    fn an_answer_is_that_of_a_node_to_this_request() {
+        let Doors { clock, ours, theirs, .. } = doors();
+        let marked = || {
+            let mut headers = HeaderMap::new();
+            let tag = theirs.mark(&mut headers, (&Method::GET, &uri()), Some("ours-1"), Face::S3, CLIENT).unwrap();
+            (headers, tag)
+        };
+        let answered = |door: &Door, headers: &HeaderMap| {
+            let mut answer = Response::new(());
+            door.countersign(headers).put(&mut answer);
+            answer
+        };
+        let (headers, tag) = marked();
+        let mut answer = answered(&ours, &headers);
+        assert!(theirs.is_countersigned(&tag, &mut answer));
+        assert!(!theirs.is_countersigned(&tag, &mut answer), "it was taken off");
+        let refused = |mut answer: Response<()>, why| assert!(!theirs.is_countersigned(&tag, &mut answer), "{why}");
+        refused(Response::new(()), "nobody says so");
+        let stranger = Door::new(&[2; 32], clock, "ours-1", None, LeaderTurn::default());
+        refused(answered(&stranger, &headers), "it has another key");
+        refused(answered(&ours, &marked().0), "it is that to another request");
+        let mut changed = answered(&ours, &headers);
+        *changed.status_mut() = StatusCode::NOT_FOUND;
+        refused(changed, "it was changed");
+        let mut odd = Response::new(());
+        odd.headers_mut().insert(COUNTERSIGN, HeaderValue::from_static("no hexadecimal"));
+        refused(odd, "it makes no sense");
     }
 
     #[test]

@@ -21,6 +21,6 @@ mod record;
 mod relay;
 mod watch;
 
-pub use door::{ASTRAY, Door, Face, IsPassed, LeaderTurn, Passed, Refusal};
+pub use door::{ASTRAY, Countersign, Door, Face, IsPassed, LeaderTurn, Passed, Refusal};
 pub use node::{JoinError, Leader, Member, Node, NodeSettings};
 pub use relay::{Relay, RelayError};

@@ -114,13 +114,17 @@ impl Relay {
             *onward.uri_mut() = uri.map_err(|error| RelayError::Lost(format!("its address makes no sense: {error}")))?;
             drop_of_the_connection(onward.headers_mut(), has_body);
             let marked = self.door.mark(onward.headers_mut(), (&head.method, &head.uri), Some(&incarnation), face, client);
-            marked.map_err(|error| RelayError::Lost(error.to_string()))?;
+            let tag = marked.map_err(|error| RelayError::Lost(error.to_string()))?;
             let answered = tokio::select! {
                 answered = self.client.request(onward) => answered.map_err(|error| (error.is_connect(), told(&error))),
                 // One that stands still would never say so.
                 () = self.followed(&incarnation) => Err((false, "another node leads meanwhile".to_owned())),
             };
-            let answered = answered.and_then(|answer| {
+            let answered = answered.and_then(|mut answer| {
+                if !self.door.is_countersigned(&tag, &mut answer) {
+                    // It may be what stands between us and a node that has carried it out.
+                    return Err((false, format!("who answers ({}) is no node of this store", answer.status())));
+                }
                 let is_astray = answer.headers().contains_key(ASTRAY);
                 if is_astray { Err((true, "it is another life of it".to_owned())) } else { Ok(answer) }
             });
@@ -148,11 +152,14 @@ impl Relay {
         let nothing: BoxBody = Box::pin(Plain(Box::pin(String::new())));
         let mut request = Request::new(Sent::of(&Arc::new(Mutex::new(Some(nothing)))).ok_or_else(|| lost("it has no body".to_owned()))?);
         let marked = self.door.mark(request.headers_mut(), (&Method::GET, &uri), None, Face::Node, "-");
-        marked.map_err(|error| lost(error.to_string()))?;
+        let tag = marked.map_err(|error| lost(error.to_string()))?;
         *request.uri_mut() = uri;
         let asked = async {
-            let answer = self.client.request(request).await.map_err(|error| lost(told(&error)))?;
+            let mut answer = self.client.request(request).await.map_err(|error| lost(told(&error)))?;
             let status = answer.status();
+            if !self.door.is_countersigned(&tag, &mut answer) {
+                return Err(lost(format!("who answers ({status}) is no node of this store")));
+            }
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| lost(error.to_string()))?;
             let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
             if status == StatusCode::OK { Ok(text) } else { Err(lost(format!("{status}: {text}"))) }

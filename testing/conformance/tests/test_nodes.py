@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -235,6 +236,55 @@ def test_a_leader_that_is_killed_is_followed(nodes, seaweed):
         until("the job is done", lambda: [job["state"] for job in asked.status(pair.name)["jobs"] if job["kind"] == "backfill"] == ["done"], seconds=120)
         assert all(read(here, pair.name, key) == body for key, body in cold.items())
     finally:
+        pair.close()
+
+
+class Foreign(BaseHTTPRequestHandler):
+    """A server that is no node, and has nothing against whatever it is asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        self.server.asked.append(self.command)
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("ETag", '"d41d8cd98f00b204e9800998ecf8427e"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = do_PUT = do_DELETE = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def test_whoever_has_a_former_leaders_address_answers_nothing(nodes, seaweed):
+    """A machine's address may be another's as soon as it is gone: neither a read nor a write takes its word."""
+    asked = nodes.others()[0]
+    pair = Shadowed(asked, seaweed).create(write_through=True)
+    foreign = None
+    try:
+        pair.put_there("cold", content(50_000, 1))
+        keys = pair.created["AWS_ACCESS_KEY_ID"], pair.created["AWS_SECRET_ACCESS_KEY"]
+        here, patient = (s3(asked.endpoint, *keys, retries=retries) for retries in (False, True))
+        here.put_object(Bucket=pair.name, Key="k", Body=b"before")
+        former = nodes.leader()
+        host, port = next(m["url"] for m in nodes.members(asked) if m["leads"]).removeprefix("http://").split(":")
+        former.kill()
+        foreign = ThreadingHTTPServer((host, int(port)), Foreign)
+        foreign.asked = []
+        threading.Thread(target=foreign.serve_forever, daemon=True).start()
+        unanswered(here.put_object, Bucket=pair.name, Key="k", Body=b"told to nobody")
+        unanswered(here.delete_object, Bucket=pair.name, Key="k")
+        assert foreign.asked == ["PUT", "DELETE"]
+        # What can be asked again is, until another node leads.
+        assert read(patient, pair.name, "cold") == content(50_000, 1)
+        assert "GET" in foreign.asked
+        assert read(patient, pair.name, "k") == b"before" == pair.read_there("k")
+    finally:
+        if foreign:
+            foreign.shutdown()
+            foreign.server_close()
         pair.close()
 
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header::CONNECTION};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONNECTION};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +17,7 @@ use tokio::{
 use umbra_core::SystemClock;
 
 use super::{Relay, RelayError};
-use crate::{Door, Face, Leader, LeaderTurn};
+use crate::{Door, Face, Leader, LeaderTurn, door::RELAY};
 
 /// A node that leads, and answers as it is told.
 struct Leading {
@@ -30,6 +30,8 @@ struct Leading {
 enum Manner {
     /// Answers with what it was sent.
     Echo,
+    /// The same, without a word that it is a node.
+    Foreign,
     /// Closes the connection.
     Cut,
     /// Says nothing.
@@ -72,13 +74,18 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
         }
     }
     let before = asked.fetch_add(1, Ordering::SeqCst);
+    let countersign = match manner {
+        Manner::Foreign => String::new(),
+        Manner::Astray(times) if before < times => countersign(&read, StatusCode::MISDIRECTED_REQUEST),
+        _ => countersign(&read, StatusCode::OK),
+    };
     match manner {
         Manner::Astray(times) if before < times => {
-            let answer = b"HTTP/1.1 421 Misdirected Request\r\nconnection: close\r\nx-umbra-astray: 1\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
+            let head = "HTTP/1.1 421 Misdirected Request\r\nconnection: close\r\nx-umbra-astray: 1\r\ncontent-length: 0\r\n";
+            stream.write_all(format!("{head}{countersign}\r\n").as_bytes()).await.unwrap();
         }
-        Manner::Echo | Manner::Astray(_) => {
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", read.len());
+        Manner::Echo | Manner::Foreign | Manner::Astray(_) => {
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n{countersign}\r\n", read.len());
             stream.write_all(&[head.as_bytes(), &read].concat()).await.unwrap();
         }
         Manner::Cut => {}
@@ -86,9 +93,23 @@ async fn serve(mut stream: TcpStream, manner: Manner, asked: &AtomicUsize) {
     }
 }
 
+/// The line that says that a node answers `request`.
+fn countersign(request: &[u8], status: StatusCode) -> String {
+    let request = std::str::from_utf8(request).unwrap();
+    let mark = request.lines().find_map(|line| line.strip_prefix("x-umbra-relay: ")).unwrap();
+    let mut answer = Response::new(());
+    *answer.status_mut() = status;
+    door("leading").countersign(&HeaderMap::from_iter([(RELAY, mark.parse().unwrap())])).put(&mut answer);
+    answer.headers().iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect()
+}
+
+fn door(incarnation: &str) -> Door {
+    Door::new(&[1; 32], Arc::new(SystemClock), incarnation, None, LeaderTurn::default())
+}
+
 fn relay(leader: Leader) -> (Relay, watch::Sender<Leader>) {
     let (sender, receiver) = watch::channel(leader);
-    (Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None, LeaderTurn::default()), receiver), sender)
+    (Relay::new(door("ours"), receiver), sender)
 }
 
 fn at(url: String) -> Leader {
@@ -142,6 +163,25 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
     let delete = Request::delete("/bucket/key").body(Empty::<Bytes>::new()).unwrap();
     assert!(matches!(relay.pass(delete, Face::S3, CLIENT).await, Err(RelayError::Lost(_))));
     assert_eq!(leading.asked(), 2);
+}
+
+/// Whoever else listens where a node was does not answer for the store: not what is there, and not that something was written.
+#[tokio::test]
+async fn a_foreign_answer_is_none() {
+    let (foreign, next) = (Leading::start(Manner::Foreign).await, Leading::start(Manner::Echo).await);
+    let (relay, sender) = relay(foreign.leader());
+    let told = relay.pass(put("body!"), Face::S3, CLIENT).await.unwrap_err().to_string();
+    assert!(told.ends_with("who answers (200 OK) is no node of this store"), "{told}");
+    assert!(matches!(relay.ask(&foreign.url, "/who").await, Err(RelayError::Lost(_))));
+    let read = tokio::spawn(async move {
+        let request = Request::get("/b/k").body(Empty::<Bytes>::new()).unwrap();
+        relay.pass(request, Face::S3, CLIENT).await.map(|answer| (answer.status(), answer.headers().len()))
+    });
+    while foreign.asked() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    sender.send(next.leader()).unwrap();
+    assert_eq!(read.await.unwrap().unwrap(), (StatusCode::OK, 1), "and what said so is not passed on");
 }
 
 /// One that stands still does not hold up what can be asked of the next.

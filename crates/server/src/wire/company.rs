@@ -12,7 +12,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use umbra_cluster::{ASTRAY, Door, Face, IsPassed, Leader, Node, NodeSettings, Refusal, Relay};
+use umbra_cluster::{ASTRAY, Door, Face, IsPassed, Leader, Node, NodeSettings, Passed, Refusal, Relay};
 use umbra_core::Clock;
 use umbra_meta::SharedMetaStore;
 use umbra_s3::S3Front;
@@ -236,17 +236,21 @@ struct Desk {
 }
 
 impl Desk {
-    async fn answer(&self, mut request: Request<Incoming>) -> Answer {
-        let passed = match self.door.open(request.headers(), request.method(), request.uri()) {
-            Ok(passed) => passed,
-            Err(Refusal::Stranger) => return plain(StatusCode::FORBIDDEN, "this address is for the nodes of the store alone"),
-            Err(Refusal::Astray) => {
-                let mut answer = plain(StatusCode::MISDIRECTED_REQUEST, "this is for another node");
-                answer.headers_mut().insert(ASTRAY, HeaderValue::from_static("1"));
-                return answer;
-            }
-            Err(Refusal::Repeated) => return plain(StatusCode::SERVICE_UNAVAILABLE, "this came before; please try again"),
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let opened = self.door.open(request.headers(), request.method(), request.uri());
+        if opened == Err(Refusal::Stranger) {
+            return refused(Refusal::Stranger);
+        }
+        let countersign = self.door.countersign(request.headers());
+        let mut answer = match opened {
+            Ok(passed) => self.answer_passed(passed, request).await,
+            Err(refusal) => refused(refusal),
         };
+        countersign.put(&mut answer);
+        answer
+    }
+
+    async fn answer_passed(&self, passed: Passed, mut request: Request<Incoming>) -> Answer {
         request.extensions_mut().insert(IsPassed);
         match passed.face {
             Face::S3 | Face::Websites => self.front.answer_passed(&passed, request).await.map(UnsyncBoxBody::new),
@@ -273,6 +277,18 @@ impl Desk {
             }
             None => plain(StatusCode::BAD_REQUEST, "these are no news"),
         }
+    }
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::Stranger => plain(StatusCode::FORBIDDEN, "this address is for the nodes of the store alone"),
+        Refusal::Astray => {
+            let mut answer = plain(StatusCode::MISDIRECTED_REQUEST, "this is for another node");
+            answer.headers_mut().insert(ASTRAY, HeaderValue::from_static("1"));
+            answer
+        }
+        Refusal::Repeated => plain(StatusCode::SERVICE_UNAVAILABLE, "this came before; please try again"),
     }
 }
 
