@@ -28,8 +28,9 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
     let mut regions: Vec<OtherRegion> = Vec::new();
     for given in &settings.region_blobs {
         let (name, url) = given.split_once('=').ok_or_else(|| wrong("must be of the form NAME=s3://BUCKET/PREFIX?…".to_owned()))?;
-        let name = Region::parse(name)
-            .map_err(|_| wrong("must begin with the name of a region: up to 32 letters, digits and dashes".to_owned()))?;
+        let name = Region::parse(name).ok().filter(|name| !name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()));
+        let name =
+            name.ok_or_else(|| wrong("must begin with the name of a region: up to 32 small letters, digits and dashes".to_owned()))?;
         let BlobPlace::Bucket(place) = BlobPlace::parse(url).map_err(|why| wrong(format!("cannot be used for {name}: {why}")))? else {
             return Err(wrong(format!("must name a bucket for {name}")));
         };
@@ -53,7 +54,7 @@ pub(crate) fn parse(settings: &Settings) -> Result<Vec<OtherRegion>, (&'static s
     if settings.region == "auto" || Region::parse(&settings.region).is_err() {
         return Err((
             "region",
-            "must name this server's region, with up to 32 letters, digits and dashes, where there are others".to_owned(),
+            "must name this server's region, with up to 32 small letters, digits and dashes, where there are others".to_owned(),
         ));
     }
     if own == BlobPlace::Disk || settings.metadata.is_embedded() {
@@ -170,6 +171,7 @@ mod tests {
             (&["s3://b/iad?region=a"][..], "name of a region"),
             (&["iad"], "of the form"),
             (&["i_d=s3://b/iad?region=a"], "name of a region"),
+            (&["IAD=s3://b/iad?region=a"], "small letters"),
             (&["iad=https://b"], "s3://"),
             (&["iad="], "a bucket for iad"),
             (&["fra=s3://b/other?region=a"], "server's own"),

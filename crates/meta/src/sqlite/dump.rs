@@ -44,15 +44,19 @@ pub(super) fn import(path: &Path, next: impl FnMut() -> Result<Option<(Partition
     }
     let partial = schema::beside(path, ".partial");
     remove_all(&partial)?;
-    let opened = schema::open_store(&partial, &SqliteSettings::default())?;
-    fill(&opened.conn, next)?;
-    checkpoint::run(&opened.conn, Mode::Truncate);
-    opened.conn.close().map_err(|(_, error)| translate(&error))?;
-    drop(opened.lock);
+    make(&partial, next).inspect_err(|_| drop(remove_all(&partial)))?;
     fs::File::open(&partial).and_then(|file| file.sync_all()).map_err(|error| unavailable(path, &error))?;
     fs::rename(&partial, path).map_err(|error| unavailable(path, &error))?;
     remove_all(&partial)?;
     schema::sync_directory(path)
+}
+
+/// Makes a store of the rows, which is not durable yet.
+fn make(path: &Path, next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {
+    let opened = schema::open_store(path, &SqliteSettings::default())?;
+    fill(&opened.conn, next)?;
+    checkpoint::run(&opened.conn, Mode::Truncate);
+    opened.conn.close().map_err(|(_, error)| translate(&error))
 }
 
 fn fill(conn: &Connection, mut next: impl FnMut() -> Result<Option<(Partition, Entry)>>) -> Result<()> {

@@ -39,8 +39,10 @@ impl Settings {
     }
 
     fn check_contents(&self) -> Checked {
-        if self.region.is_empty() || !self.region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            return wrong("region", "must consist of letters, digits and dashes");
+        // Clients sign for it, and no signature can be for another spelling.
+        let is_spelt = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if self.region.is_empty() || !self.region.bytes().all(is_spelt) {
+            return wrong("region", "must consist of small letters, digits and dashes");
         }
         if let Err(why) = BlobPlace::parse(&self.blobs) {
             return wrong("blobs", &format!("cannot be used: {why}"));

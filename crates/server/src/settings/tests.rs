@@ -55,6 +55,7 @@ fn wrong_values_are_refused() {
         ("metadata = \"mysql://h\"", "metadata must be empty or"),
         ("metadata_connections = 0", "metadata_connections must not be 0"),
         ("region = \"a b\"", "region must consist of"),
+        ("region = \"FRA\"", "region must consist of small letters"),
         ("public_url = \"s3.test\"", "public_url must be of the form"),
         ("tls_cert = \"a.pem\"", "go together"),
     ] {
