@@ -130,10 +130,11 @@ impl BlobStore for S3BlobStore {
     }
 
     async fn answers(&self) -> Result<()> {
-        // Whatever it says of an object that is not there, it is there to say it.
-        match self.engine.client.head_object(&format!("{}answers", self.engine.prefix), &GetOptions::default()).await {
-            Err(error) if error.s3().is_none_or(|told| told.status >= 500) && !is_gone(&error) => Err(failed("reach the engine")(error)),
-            _ => Ok(()),
+        // It has words for an object that is not there; what stands in for an engine that is down has none. Not every key may know of absence.
+        match self.engine.client.get_object(&format!("{}answers", self.engine.prefix), &GetOptions::default()).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(&error) || error.s3().is_some_and(|told| told.code == "AccessDenied") => Ok(()),
+            Err(error) => Err(failed("reach the engine")(error)),
         }
     }
 

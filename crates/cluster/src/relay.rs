@@ -125,7 +125,8 @@ impl Relay {
                     // It may be what stands between us and a node that has carried it out.
                     return Err((false, format!("who answers ({}) is no node of this store", answer.status())));
                 }
-                let is_astray = answer.headers().contains_key(ASTRAY);
+                // The status is what is countersigned.
+                let is_astray = answer.status() == StatusCode::MISDIRECTED_REQUEST && answer.headers().contains_key(ASTRAY);
                 if is_astray { Err((true, "it is another life of it".to_owned())) } else { Ok(answer) }
             });
             match answered {

@@ -25,6 +25,8 @@ use crate::private_file::{self, FileError};
 
 /// The form of directory this release makes.
 const FORMAT: u32 = 1;
+/// What the disk of a directory is called as a place of contents, before its name.
+const DISK_OF: &str = "the data directory of node ";
 /// What the file says that is there when the metadata are in a database.
 const DATABASE_MARK: &[u8] = b"database\n";
 
@@ -62,6 +64,18 @@ pub(crate) enum DataDirError {
         "the metadata of the data directory {0} are in a database: give the setting metadata as it was, or bring them back by `umbra metadata export` and `umbra metadata import`"
     )]
     InDatabase(PathBuf),
+    /// The database has another store than before.
+    #[error(
+        "{dir} was among the nodes of the store {found}, and the database has {given}: mend the setting metadata, or start with an empty data directory"
+    )]
+    OtherStore {
+        /// The directory.
+        dir: PathBuf,
+        /// The store it belongs to.
+        found: String,
+        /// The one that is there.
+        given: String,
+    },
     /// What remembers that the metadata are in a database has no place.
     #[error(
         "{0} is not umbra's, which keeps a note under that name that the metadata are in a database: move it out of the data directory"
@@ -87,7 +101,7 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// What a copy of the directory needs besides metadata and contents.
-    pub(crate) const SMALL_FILES: [&str; 2] = ["format", "contents"];
+    pub(crate) const SMALL_FILES: [&str; 3] = ["format", "contents", "node"];
     /// The keys, as far as they are kept here.
     pub(crate) const KEY_FILES: [&str; 2] = ["secret.key", "root-key.json"];
 
@@ -120,9 +134,10 @@ impl DataDir {
         if let Some(node) = Self::known_node_in(path)? {
             return Ok(node);
         }
-        let node = hex::encode(random.array::<8>());
-        private_file::create(&path.join("node"), format!("{node}\n").as_bytes())?;
-        Ok(node)
+        let file = path.join("node");
+        private_file::create_once(&file, format!("{}\n", hex::encode(random.array::<8>())).as_bytes())?;
+        // It may be another's by now.
+        Self::known_node_in(path)?.ok_or_else(|| FileError::Read(file, io::ErrorKind::NotFound.into()))
     }
 
     fn known_node_in(path: &Path) -> Result<Option<String>, FileError> {
@@ -132,6 +147,11 @@ impl DataDir {
     /// What the disk of the directory `path` is called as a place of contents, beside those of other directories.
     pub(crate) fn disk_in(path: &Path, random: &dyn Random) -> Result<String, FileError> {
         Self::node_in(path, random).map(|node| disk_of(&node))
+    }
+
+    /// Whether a place of contents is the disk of some directory.
+    pub(crate) fn is_disk(place: &str) -> bool {
+        place.starts_with(DISK_OF)
     }
 
     /// The same, if it has a name already.
@@ -149,8 +169,19 @@ impl DataDir {
         if is_marked(&Self::database_mark_in(path))? { Err(DataDirError::InDatabase(path.to_owned())) } else { Ok(()) }
     }
 
-    /// Remembers that the metadata are in a database.
-    pub(crate) fn claim_database(&self) -> Result<(), DataDirError> {
+    /// Holds that the database has the store that it had before, if this directory has used one. An empty one has a name, too.
+    pub(crate) fn check_store(&self, store: &str) -> Result<(), DataDirError> {
+        match private_file::read(&self.store_file())?.map(|found| String::from_utf8_lossy(&found).trim().to_owned()) {
+            Some(found) if found != store => Err(DataDirError::OtherStore { dir: self.path.clone(), found, given: store.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers that the metadata are in a database, which has this store.
+    pub(crate) fn claim_database(&self, store: &str) -> Result<(), DataDirError> {
+        if !self.store_file().exists() {
+            private_file::create(&self.store_file(), format!("{store}\n").as_bytes())?;
+        }
         let path = Self::database_mark_in(&self.path);
         if is_marked(&path)? {
             return Ok(());
@@ -163,8 +194,13 @@ impl DataDir {
 
     /// Remembers that the metadata are in the directory.
     pub(crate) fn claim_embedded(&self) -> Result<(), FileError> {
+        private_file::remove(&self.store_file())?;
         let path = Self::database_mark_in(&self.path);
         if is_marked(&path)? { private_file::remove(&path) } else { Ok(()) }
+    }
+
+    fn store_file(&self) -> PathBuf {
+        self.path.join("store")
     }
 
     fn database_mark_in(path: &Path) -> PathBuf {
@@ -215,8 +251,7 @@ impl DataDir {
         match fs::read_to_string(&path) {
             Ok(found) => Ok(Some(found.trim().to_owned())),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::Read(path, error).into()),
-            // Before places were remembered there was one.
-            Err(_) => Ok(Self::blobs_in(dir).join("lock").exists().then(|| "disk".to_owned())),
+            Err(_) => Ok(None),
         }
     }
 
@@ -240,7 +275,7 @@ impl DataDir {
 }
 
 fn disk_of(node: &str) -> String {
-    format!("the data directory of node {node}")
+    format!("{DISK_OF}{node}")
 }
 
 /// Whether `path` is the mark of metadata in a database. Something else may have its name, such as a dump of them.
@@ -331,11 +366,6 @@ mod tests {
         dir.check_contents("s3://b/p").unwrap();
         let error = dir.check_contents("disk").unwrap_err();
         assert!(error.to_string().contains("keeps its contents at s3://b/p"), "{error}");
-        // One of a time when contents were always on the disk.
-        let dir = DataDir::open(&parent.path().join("old")).unwrap();
-        fs::write(dir.blobs().join("lock"), "").unwrap();
-        assert!(matches!(dir.check_contents("s3://b/p"), Err(DataDirError::Elsewhere { found, .. }) if found == "disk"));
-        dir.check_contents("disk").unwrap();
     }
 
     #[test]
@@ -345,13 +375,27 @@ mod tests {
         dir.node(&umbra_core::SystemRandom).unwrap();
         // A database that was never reached binds nothing.
         DataDir::check_embedded_in(dir.path()).unwrap();
-        dir.claim_database().unwrap();
-        dir.claim_database().unwrap();
+        dir.claim_database("s1").unwrap();
+        dir.claim_database("s1").unwrap();
         let error = DataDir::check_embedded_in(dir.path()).unwrap_err();
         assert!(error.to_string().contains("give the setting metadata as it was"), "{error}");
         dir.claim_embedded().unwrap();
         dir.claim_embedded().unwrap();
         DataDir::check_embedded_in(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_stays_with_its_store() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        dir.check_store("any").unwrap();
+        dir.claim_database("s1").unwrap();
+        dir.claim_database("s1").unwrap();
+        dir.check_store("s1").unwrap();
+        let error = dir.check_store("s2").unwrap_err().to_string();
+        assert!(error.contains("the nodes of the store s1, and the database has s2: mend the setting metadata"), "{error}");
+        dir.claim_embedded().unwrap();
+        dir.check_store("s2").unwrap();
     }
 
     #[test]
@@ -364,7 +408,7 @@ mod tests {
             DataDir::check_embedded_in(dir.path()).unwrap();
             assert!(!DataDir::has_database_in(dir.path()).unwrap());
             dir.claim_embedded().unwrap();
-            let error = dir.claim_database().unwrap_err().to_string();
+            let error = dir.claim_database("s1").unwrap_err().to_string();
             assert!(error.contains("/metadata is not umbra's") && error.ends_with("move it out of the data directory"), "{error}");
             assert_eq!(fs::read(&path).unwrap(), dump);
         }
@@ -372,9 +416,9 @@ mod tests {
         fs::create_dir(&path).unwrap();
         DataDir::check_embedded_in(dir.path()).unwrap();
         dir.claim_embedded().unwrap();
-        assert!(matches!(dir.claim_database(), Err(DataDirError::NoMark(_))));
+        assert!(matches!(dir.claim_database("s1"), Err(DataDirError::NoMark(_))));
         fs::remove_dir(&path).unwrap();
-        dir.claim_database().unwrap();
+        dir.claim_database("s1").unwrap();
         assert!(DataDir::check_embedded_in(dir.path()).is_err());
     }
 

@@ -62,6 +62,28 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     fs::rename(&draft, path).and_then(|()| sync_parent(path)).map_err(wrong)
 }
 
+/// The same beside others that may do so at this moment: the first one's stays. It belongs to the owner of its directory, where that can be
+/// arranged: others than the server may make it.
+pub(crate) fn create_once(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let wrong = |error| FileError::Write(path.to_owned(), error);
+    let draft = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = begin(&draft).map_err(wrong)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| give_to_owner(&file, parent(path))).map_err(wrong)?;
+    let linked = match fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    };
+    fs::remove_file(&draft).and(linked).and_then(|()| sync_parent(path)).map_err(wrong)
+}
+
+fn give_to_owner(file: &File, directory: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(directory)?;
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
 /// Removes a file, if it is there, for good.
 pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -71,8 +93,11 @@ pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    File::open(dir)?.sync_all()
+    File::open(parent(path))?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// Begins a private file anew, whatever an earlier attempt has left under its name.
@@ -89,6 +114,16 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::{FileError, create, create_dir, is_open, read};
+
+    #[test]
+    fn of_several_who_make_a_file_the_first_ones_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("node");
+        super::create_once(&path, b"one").unwrap();
+        super::create_once(&path, b"two").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), fs::metadata(&path).unwrap().permissions().mode() & 0o777), (b"one".to_vec(), 0o600));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
 
     #[test]
     fn a_private_file_is_for_its_owner_alone() {

@@ -213,7 +213,7 @@ def test_contents_on_a_disk_are_found_by_the_directory_that_has_them(database, t
     other = Umbra(tmp_path / "other", env={"UMBRA_MASTER_KEY": (server.data_dir / "secret.key").read_text().strip()})
     node = (server.data_dir / "node").read_text().strip()
     said = _refused_start(other, {**other.env, **there})
-    assert f"are kept at the data directory of node {node}, and this server would keep them at the data directory of node " in said, said
+    assert f"are in the data directory of node {node} (its file `node`), and this is the data directory of node " in said, said
     server.env.update(there)
     server.start()
     assert read(server.client(), "bucket", "k") == content(MIB, 1)
@@ -252,6 +252,12 @@ def test_a_forgotten_move_is_told(database, tmp_path):
     server.env.update(there)
     server.start()
     server.client().head_bucket(Bucket="bucket")
+    server.stop()
+    # Nor in another one that is empty, by a name that was mistyped.
+    said = _refused_start(server, {"UMBRA_METADATA": database.database("mistyped")})
+    assert "was among the nodes of the store" in said and "mend the setting metadata" in said, said
+    server.start()
+    server.client().head_bucket(Bucket="bucket")
     server.remove()
 
 
@@ -288,7 +294,7 @@ def test_servers_that_cannot_share_a_database(server, tmp_path):
     env = {**server.env, "UMBRA_MASTER_KEY": (server.data_dir / "secret.key").read_text().strip()}
     done = subprocess.run(argv, env=env, capture_output=True, timeout=60)
     said = done.stderr.decode()
-    assert done.returncode == 1 and "need a bucket for them" in said and "panicked" not in said, said
+    assert done.returncode == 1 and "need a bucket for contents" in said and "panicked" not in said, said
     server.client().create_bucket(Bucket="still-serving")
 
 

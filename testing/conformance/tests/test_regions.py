@@ -1,6 +1,8 @@
 """Two regions on one database, each with an engine of its own: bytes live where they were written, and are copied where they are read."""
 
+import json
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -8,6 +10,7 @@ from harness import postgres as pg
 from harness.clients import put_multipart, read, refused, s3
 from harness.data import MIB, content
 from harness.engine import BUCKET
+from harness.proxy import CountingProxy
 from harness.shadowed import Shadowed
 from harness.umbra import Umbra
 from harness.wait import until
@@ -238,11 +241,20 @@ def test_a_data_directory_stays_in_its_region(regions):
 
 
 def test_a_mistyped_bucket_of_another_region_binds_nothing(unstarted_regions):
-    """It is told, not remembered as that region's for ever; one that does not answer yet is no reason not to start."""
+    """It is told, not remembered as that region's for ever; one that does not answer yet is no reason not to start, and binds nothing either."""
     fra, iad = unstarted_regions
-    fra.node.flags = [flag.replace(f"s3://{BUCKET}/{iad.prefix}", f"s3://mistyped/{iad.prefix}") for flag in fra.node.flags]
+
+    def mistype():
+        fra.node.flags = [flag.replace(f"s3://{BUCKET}/{iad.prefix}", f"s3://mistyped/{iad.prefix}") for flag in fra.node.flags]
+
+    mistype()
     said = ended(fra.node)
     assert "setting region_blobs names the bucket mistyped for iad, which is not at" in said, said
+    iad.proxy.stop()
+    fra.node.start()
+    assert "it cannot be told yet whether the contents of a region are the store's" in fra.node.all_text()
+    iad.proxy.start()
+    fra.node.stop()
     fra.node = unstarted_regions.make(fra)
     iad.proxy.stop()
     fra.node.start()
@@ -250,13 +262,80 @@ def test_a_mistyped_bucket_of_another_region_binds_nothing(unstarted_regions):
     iad.proxy.start()
     iad.node.start()
     assert len(iad.engine.badges(iad.prefix)) == 1
+    # What could not be told is found out when it is needed.
+    fra.client().create_bucket(Bucket="there", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    fra.client(retries=True).put_object(Bucket="there", Key="k", Body=content(MIB, 1))
+    assert len(iad.kept()) == 1 and len(iad.engine.badges(iad.prefix)) == 1
+    assert read(iad.client(), "there", "k") == content(MIB, 1)
+
+
+def test_a_region_that_answers_late_at_a_wrong_endpoint_is_given_nothing(regions):
+    """It was away when the node started; what answers there later is another region's engine. A write that may be nowhere else is refused, and none is lost."""
+    fra, iad = regions
+    iad.client().create_bucket(Bucket="there", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    iad.client().put_object(Bucket="there", Key="k", Body=content(MIB, 1))
+    late = CountingProxy(fra.engine.seaweed.endpoint).start()
+    late.stop()
+    try:
+        fra.node.stop()
+        right = fra.node.flags
+        fra.node.flags = [flag.replace(iad.proxy.endpoint, late.endpoint) for flag in right]
+        fra.node.start()
+        late.start()
+        for call in (lambda c: c.put_object(Bucket="there", Key="new", Body=content(MIB, 2)), lambda c: read(c, "there", "k")):
+            assert refused(call, fra.client()).status == 503
+        until("it is told", lambda: f"there is no object {iad.engine.badges(iad.prefix)[0]} in" in fra.node.all_text())
+        assert fra.engine.all_keys(iad.prefix) == []
+        fra.node.stop()
+        fra.node.flags = right
+        fra.node.start()
+        fra.client().put_object(Bucket="there", Key="new", Body=content(MIB, 2))
+        assert read(iad.client(), "there", "new") == content(MIB, 2) and read(fra.client(), "there", "k") == content(MIB, 1)
+    finally:
+        late.close()
+
+
+def test_a_region_whose_engine_says_nothing_of_use_holds_up_no_start(regions, tmp_path):
+    """A proxy that answers 404 for an engine that is down, and a key that is refused, say nothing of the contents: they are not used, and everything else goes on."""
+    fra, iad = regions
+    iad.client().create_bucket(Bucket="there", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    fra.client().create_bucket(Bucket="bucket")
+    web = ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    key = tmp_path / "key.json"
+    key.write_text(json.dumps({"access_key": "nobody", "secret_key": "nothing"}))
+    key.chmod(0o600)
+    right = fra.node.flags
+    try:
+        for wrong in ([flag.replace(iad.proxy.endpoint, f"http://127.0.0.1:{web.server_port}") for flag in right], [*right, "--region-blobs-key-file", f"iad={key}"]):
+            fra.node.stop()
+            fra.node.flags = wrong
+            fra.node.start()
+            fra.client().put_object(Bucket="bucket", Key="k", Body=content(MIB, 1))
+            assert read(fra.client(), "bucket", "k") == content(MIB, 1)
+            assert refused(fra.client().put_object, Bucket="there", Key="k", Body=content(MIB, 1)).status == 503
+    finally:
+        web.shutdown()
+        web.server_close()
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """A web server that has nothing."""
+
+    def do_GET(self):
+        self.send_error(404)
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
+
+    def log_message(self, *_):
+        pass
 
 
 def test_a_region_at_the_engine_of_another_is_refused(regions):
     """Bucket and prefix are right, the endpoint is not: what a node wrote there nobody else would find. Of its own region's contents and of another's."""
     fra, iad = regions
     [badge] = fra.engine.badges(fra.prefix)
-    told = f"there is no object {badge} in s3://{BUCKET}/{fra.prefix} at {iad.proxy.endpoint}, by which this store knows its contents: mend the endpoint in the setting %s,"
+    told = f"there is no object {badge} in s3://{BUCKET}/{fra.prefix} at {iad.proxy.endpoint}, by which this store knows its contents: mend the endpoint in the setting %s;"
     for region, setting in ((iad, "region_blobs"), (fra, "blobs")):
         wrong = regions.make(region, name="wrong")
         wrong.flags = [flag.replace(fra.proxy.endpoint, iad.proxy.endpoint) for flag in wrong.flags]

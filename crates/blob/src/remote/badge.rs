@@ -6,7 +6,7 @@ use bytes::Bytes;
 use umbra_client::GetOptions;
 use umbra_core::Random;
 
-use super::{S3BlobStore, failed};
+use super::{S3BlobStore, failed, is_gone};
 use crate::Result;
 
 /// For whoever looks at the bucket; nobody reads it.
@@ -60,11 +60,12 @@ impl S3BlobStore {
         self.engine.client.delete_object(&self.badge_key(badge)).await.map(drop).map_err(failed("take a badge away"))
     }
 
-    /// Whether the badge is there. An error where that cannot be told.
+    /// Whether the badge is there. An error where that cannot be told, as by something that stands in for an engine that is down.
     pub async fn has_badge(&self, badge: &Badge) -> Result<bool> {
-        match self.engine.client.head_object(&self.badge_key(badge), &GetOptions::default()).await {
+        // A HEAD is answered without a word of what it is that is not there.
+        match self.engine.client.get_object(&self.badge_key(badge), &GetOptions::default()).await {
             Ok(_) => Ok(true),
-            Err(error) if error.s3().is_some_and(|told| told.status == 404) => Ok(false),
+            Err(error) if is_gone(&error) => Ok(false),
             Err(error) => Err(failed("look for the badge of the contents")(error)),
         }
     }

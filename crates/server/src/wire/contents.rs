@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use umbra_blob::{BlobStore, CacheMetrics, CacheSettings, CachedBlobStore, DiskBlobStore, DiskSettings, RemoteSettings, S3BlobStore};
 use umbra_client::{ClientSettings, EndpointGuard, GuardPolicy, S3Client};
-use umbra_core::{Clock, Region};
+use umbra_core::{Clock, Random, Region};
 use umbra_meta::MetaStore;
 use umbra_store::{Catalog, DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, ReclaimHandle};
 
-use super::StartError;
+use super::{StartError, places::Places};
 use crate::{
     blob_place::{self, BlobPlace, BucketPlace},
     data_dir::DataDir,
@@ -70,34 +70,37 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
 }
 
 /// What [`place`] works with.
-pub(super) struct Surroundings {
-    pub(super) meta: Arc<dyn MetaStore>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) reclaimer: ReclaimHandle,
-    pub(super) metrics: PlacementMetrics,
-    /// The region that has what was written before there were regions.
-    pub(super) first: Option<Region>,
+pub(super) struct Surroundings<'a> {
+    pub(super) meta: &'a Arc<dyn MetaStore>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) random: &'a Arc<dyn Random>,
+    pub(super) reclaimer: &'a ReclaimHandle,
+    pub(super) metrics: &'a PlacementMetrics,
 }
 
 /// Tells `catalog` which regions there are, and puts this region's `contents` among those of the others, if there are any.
 pub(super) fn place(
     settings: &Settings,
     contents: &Contents,
-    catalog: &Catalog,
-    around: Surroundings,
+    catalog: &Arc<Catalog>,
+    places: Option<&Places>,
+    around: Surroundings<'_>,
 ) -> Result<Option<PlacedBlobStore>, StartError> {
     let topology = Arc::new(region_blobs::topology(settings).map_err(|(_, why)| StartError::BlobPlace(why))?);
     catalog.set_topology(Arc::clone(&topology));
     let mut stores: BTreeMap<Region, Arc<dyn BlobStore>> = BTreeMap::new();
     for region in others(settings)? {
-        let store = reach(&region.place, &region.key_file, settings)?;
-        stores.insert(region.name, Arc::new(store));
+        if let Some(store) = places.and_then(|places| places.far(&region.name, catalog, around.random)) {
+            stores.insert(region.name, Arc::new(store));
+        }
     }
     if stores.is_empty() {
         return Ok(None);
     }
     let (own, engine) = (Arc::clone(&contents.store), Arc::clone(&contents.engine));
-    let Surroundings { meta, clock, reclaimer, metrics, first } = around;
+    let Surroundings { meta, clock, reclaimer, metrics, .. } = around;
+    let (meta, clock, reclaimer, metrics) = (Arc::clone(meta), Arc::clone(clock), reclaimer.clone(), metrics.clone());
+    let first = places.and_then(|places| places.first.clone());
     let demand = DemandSettings { window: Duration::from_secs(settings.home_window), copy_idle: Duration::from_secs(settings.copy_idle) };
     let parts = PlacementParts { topology, own, engine, others: stores, first, meta, clock, reclaimer, demand, metrics };
     Ok(Some(PlacedBlobStore::new(parts)))

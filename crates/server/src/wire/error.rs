@@ -39,6 +39,16 @@ pub(crate) enum StartError {
         /// Where they were to be.
         given: String,
     },
+    /// The contents are on the disk of another server.
+    #[error(
+        "the contents of this store are in {found} (its file `node`), and this is {given}: start with that directory; servers that share metadata need a bucket for contents"
+    )]
+    OtherDisk {
+        /// Where they are.
+        found: String,
+        /// Where they were to be.
+        given: String,
+    },
     /// The nodes of the store keep the contents of a region elsewhere.
     #[error("the contents of region {region} are kept at {found}, and the setting {setting} has them at {given}: give it as everywhere")]
     OtherContentsIn {
@@ -69,7 +79,7 @@ pub(crate) enum StartError {
     },
     /// What is at the place of contents is not the store's.
     #[error(
-        "there is no object {key} in {place} at {endpoint}, by which this store knows its contents: mend the endpoint in the setting {setting}, or that of whoever began the store; if these are its contents all the same, or they are lost, put an object of that name there"
+        "there is no object {key} in {place} at {endpoint}, by which this store knows its contents: mend the endpoint in the setting {setting}; if it was wrong at whoever began the store, if these are its contents all the same, or if they are lost, put an object of that name there, and take it away from where it should not be"
     )]
     NotTheContents {
         /// What names the place.
@@ -80,6 +90,19 @@ pub(crate) enum StartError {
         endpoint: String,
         /// What was missing there.
         key: String,
+    },
+    /// It cannot be told whether what is at the place of contents is the store's.
+    #[error("cannot tell whether {place} at {endpoint} has the contents of this store, by the object {key}")]
+    UnknownContents {
+        /// Its name.
+        place: String,
+        /// Where it was looked for.
+        endpoint: String,
+        /// What is looked for there.
+        key: String,
+        /// The cause.
+        #[source]
+        source: umbra_blob::Error,
     },
     /// The data directory has a store, and the database none.
     #[error(

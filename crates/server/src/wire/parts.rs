@@ -69,16 +69,17 @@ impl Parts {
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let catalog = open_catalog(&metadata, kek, &clock, &random).await?;
+        if is_shared {
+            dir.check_store(catalog.store_id())?;
+        }
         // A disk is one server's, and its data directory says so.
         let is_bound = is_shared || !contents.is_disk();
         let places = if is_bound { Some(places::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
         contents.claim(dir)?;
-        let first = places.as_ref().and_then(|places| places.first.clone());
         let placement = PlacementMetrics::default();
         let reclaim = ReclaimHandle::new(Duration::from_secs(settings.reclaim_grace));
-        let (meta_around, clock_around) = (Arc::clone(&meta), Arc::clone(&clock));
-        let around = Surroundings { meta: meta_around, clock: clock_around, reclaimer: reclaim.clone(), metrics: placement.clone(), first };
-        let placed = contents::place(settings, &contents, &catalog, around)?;
+        let around = Surroundings { meta: &meta, clock: &clock, random: &random, reclaimer: &reclaim, metrics: &placement };
+        let placed = contents::place(settings, &contents, &catalog, places.as_ref(), around)?;
         let homes = placed.as_ref().map(HomeDuties::new);
         let blobs = placed.as_ref().map_or(contents.store, |placed| Arc::new(placed.clone()) as _);
 
@@ -159,7 +160,7 @@ impl Parts {
     async fn claim(&self, dir: &DataDir) -> std::result::Result<(), StartError> {
         self.claim_places().await?;
         // Not before it has shown to be of use, as with the place of contents.
-        Ok(dir.claim_database()?)
+        Ok(dir.claim_database(self.catalog.store_id())?)
     }
 
     async fn claim_places(&self) -> std::result::Result<(), StartError> {

@@ -1,12 +1,24 @@
 //! Where contents are, as all who share a store have to agree on: elsewhere they would not find what others have written.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+mod sure;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::try_join_all;
 use umbra_blob::{Badge, S3BlobStore};
 use umbra_core::{Random, Region};
 use umbra_store::{Catalog, ContentsPlace};
 
+pub(super) use self::sure::SureBlobStore;
 use super::{StartError, contents};
 use crate::{
     blob_place::{BlobPlace, BucketPlace},
@@ -14,26 +26,29 @@ use crate::{
     settings::Settings,
 };
 
-/// How long another region is asked about its bucket.
+/// How long another region may take to answer what it is asked about its bucket.
 const FAR_MAX: Duration = Duration::from_secs(5);
 
 /// Where contents are, as the settings say and the store agrees.
 pub(super) struct Places {
     /// Of each region; of the one without a name in a store that has none.
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, Arc<Place>>,
     /// The region that has what was written before there were regions, where there are some and something was.
     pub(super) first: Option<Region>,
 }
 
-struct Place {
+/// A place of contents.
+pub(super) struct Place {
     name: String,
     /// Unless it is a disk.
     bucket: Option<Bucket>,
-    /// What the store knows it by.
+    /// By what the store knows it.
     badge: Option<Badge>,
     /// What names it.
     setting: &'static str,
     is_own: bool,
+    /// Whether it is known to be the one.
+    is_sure: AtomicBool,
 }
 
 struct Bucket {
@@ -63,7 +78,8 @@ pub(super) async fn agree(dir: &DataDir, settings: &Settings, catalog: &Catalog,
         let known = before.get(region).or_else(|| before.get("").filter(|_| first.as_ref().is_some_and(|first| first.as_str() == region)));
         place.badge = known.and_then(|known| known.badge);
     }
-    try_join_all(places.iter().map(|(region, place)| place.look(region, before.contains_key(region)))).await?;
+    try_join_all(places.iter().map(|(region, place)| place.look(region))).await?;
+    let places = places.into_iter().map(|(region, place)| (region, Arc::new(place))).collect();
     Ok(Places { places, first })
 }
 
@@ -78,11 +94,11 @@ fn given(dir: &DataDir, settings: &Settings, random: &dyn Random) -> Result<BTre
         BlobPlace::Disk => (DataDir::disk_in(dir.path(), random)?, None),
         BlobPlace::Bucket(ref at) => (place.name(), bucket(at.clone(), &settings.blobs_key_file)?),
     };
-    let mut places = BTreeMap::from([(own, Place { name, bucket: own_bucket, badge: None, setting: "blobs", is_own: true })]);
+    let mut places = BTreeMap::from([(own, Place::new(name, own_bucket, "blobs", true))]);
     for region in others {
         let name = BlobPlace::Bucket(region.place.clone()).name();
         let bucket = bucket(region.place, &region.key_file)?;
-        places.insert(region.name.to_string(), Place { name, bucket, badge: None, setting: "region_blobs", is_own: false });
+        places.insert(region.name.to_string(), Place::new(name, bucket, "region_blobs", false));
     }
     Ok(places)
 }
@@ -95,96 +111,145 @@ fn first(places: &BTreeMap<String, Place>, before: &ContentsPlace) -> Result<Reg
 }
 
 impl Places {
-    /// Holds that contents are at these places, from now on and for everybody, and gives a badge to those that can be reached and have none. Not before
-    /// this server is one of the nodes: one that is refused must leave nothing.
+    /// Holds that contents are at these places, from now on and for everybody. Not before this server is one of the nodes: one that is refused must
+    /// leave nothing. Another region that did not answer is left for later: nothing says yet that it is there.
     pub(super) async fn claim(&self, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
         for (region, place) in &self.places {
-            let fresh = if place.badge.is_none() { place.set_badge(random).await? } else { None };
-            let claimed = ContentsPlace { name: place.name.clone(), badge: place.badge.or(fresh) };
-            let found = catalog.claim_contents(region, &claimed).await.map_err(StartError::store("agree on the place of contents"))?;
-            if found == claimed {
-                continue;
-            }
-            // Another server was first.
-            place.take_back(fresh).await;
-            if found.name != place.name {
-                return Err(place.refused(region, &found.name));
-            }
-            if let Some(badge) = &found.badge {
-                place.look_for(region, badge).await?;
+            match place.make_sure(region, catalog, random).await {
+                Err(StartError::UnknownContents { .. }) if !place.is_own => {}
+                claimed => claimed?,
             }
         }
         Ok(())
     }
+
+    /// The contents of another region, which are used once they are known to be the store's.
+    pub(super) fn far(&self, region: &Region, catalog: &Arc<Catalog>, random: &Arc<dyn Random>) -> Option<SureBlobStore> {
+        let place = self.places.get(region.as_str())?;
+        SureBlobStore::new(region, place, catalog, random)
+    }
 }
 
 impl Place {
+    const fn new(name: String, bucket: Option<Bucket>, setting: &'static str, is_own: bool) -> Self {
+        Self { name, bucket, badge: None, setting, is_own, is_sure: AtomicBool::new(false) }
+    }
+
+    pub(super) fn is_sure(&self) -> bool {
+        self.is_sure.load(Ordering::Acquire)
+    }
+
+    /// What is there, unless it is a disk.
+    pub(super) fn store(&self) -> Option<&S3BlobStore> {
+        self.bucket.as_ref().map(|bucket| &bucket.store)
+    }
+
     fn refused(&self, region: &str, found: &str) -> StartError {
         let (region, found, given) = (region.to_owned(), found.to_owned(), self.name.clone());
         match region.is_empty() {
+            true if self.bucket.is_none() && DataDir::is_disk(&found) => StartError::OtherDisk { found, given },
             true => StartError::OtherContents { found, given },
             false => StartError::OtherContentsIn { region, setting: self.setting, found, given },
         }
     }
 
-    /// Refuses a place that cannot be the one. Another region that does not answer is believed.
-    async fn look(&self, region: &str, is_known: bool) -> Result<(), StartError> {
-        match &self.badge {
-            Some(badge) => self.look_for(region, badge).await,
-            None if is_known || self.is_own => Ok(()),
-            None => self.look_for_bucket(region).await,
+    /// Refuses what cannot be the place. Of another region that cannot be told yet.
+    async fn look(&self, region: &str) -> Result<(), StartError> {
+        let found = match &self.badge {
+            Some(badge) => self.find(badge).await,
+            None if self.is_own => Ok(()),
+            None => self.find_bucket(region).await,
+        };
+        match found {
+            Err(StartError::UnknownContents { place, endpoint, source, .. }) if !self.is_own => {
+                let why = std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string);
+                tracing::warn!(
+                    region,
+                    place,
+                    endpoint,
+                    why,
+                    "it cannot be told yet whether the contents of a region are the store's; they are not used until then"
+                );
+                Ok(())
+            }
+            found => found,
         }
     }
 
-    /// Refuses a region whose bucket is not there, before the store is bound to the name of it.
-    async fn look_for_bucket(&self, region: &str) -> Result<(), StartError> {
-        let Some(Bucket { at, store }) = &self.bucket else { return Ok(()) };
-        match tokio::time::timeout(FAR_MAX, store.has_bucket()).await {
-            Ok(Ok(false)) => {
-                let BucketPlace { bucket, endpoint, .. } = at;
-                let why = format!("names the bucket {bucket} for {region}, which is not at {endpoint}: make it, or mend its name");
-                Err(StartError::Setting(self.setting, why))
-            }
-            _ => Ok(()),
+    /// Makes sure that it is the place, and holds that for everybody.
+    pub(super) async fn make_sure(&self, region: &str, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
+        if self.badge.is_none() && !self.is_own {
+            self.find_bucket(region).await?;
         }
+        let fresh = match &self.badge {
+            Some(badge) => self.find(badge).await.map(|()| None)?,
+            None => self.set_badge(random).await?,
+        };
+        let claimed = ContentsPlace { name: self.name.clone(), badge: self.badge.or(fresh) };
+        let found = catalog.claim_contents(region, &claimed).await.map_err(StartError::store("agree on the place of contents"))?;
+        if found != claimed {
+            // Another server was first.
+            self.take_back(fresh).await;
+            if found.name != self.name {
+                return Err(self.refused(region, &found.name));
+            }
+            if let Some(badge) = &found.badge {
+                self.find(badge).await?;
+            }
+        }
+        self.is_sure.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Refuses a region whose bucket is not there, before the store is bound to the name of it. Some engines would make it.
+    async fn find_bucket(&self, region: &str) -> Result<(), StartError> {
+        let Some(Bucket { at, store }) = &self.bucket else { return Ok(()) };
+        if self.within(store.has_bucket()).await.map_err(|source| self.unknown(at, String::new(), source))? {
+            return Ok(());
+        }
+        let BucketPlace { bucket, endpoint, .. } = at;
+        let why = format!("names the bucket {bucket} for {region}, which is not at {endpoint}: make it, or mend its name");
+        Err(StartError::Setting(self.setting, why))
     }
 
     /// Refuses a place of the same name that is not the one: it may be at another engine.
-    async fn look_for(&self, region: &str, badge: &Badge) -> Result<(), StartError> {
+    async fn find(&self, badge: &Badge) -> Result<(), StartError> {
         let Some(Bucket { at, store }) = &self.bucket else { return Ok(()) };
-        let has_badge = match self.is_own {
-            true => store.has_badge(badge).await.map_err(StartError::blobs)?,
-            false => match tokio::time::timeout(FAR_MAX, store.has_badge(badge)).await {
-                Ok(Ok(has_badge)) => has_badge,
-                _ => {
-                    tracing::warn!(region, place = self.name, "the contents of a region do not answer, and are believed to be the store's");
-                    true
-                }
-            },
-        };
-        if has_badge {
+        let key = store.badge_key(badge);
+        if self.within(store.has_badge(badge)).await.map_err(|source| self.unknown(at, key.clone(), source))? {
             return Ok(());
         }
-        let (place, endpoint, key) = (self.name.clone(), at.endpoint.to_string(), store.badge_key(badge));
+        let (place, endpoint) = (self.name.clone(), at.endpoint.to_string());
         Err(StartError::NotTheContents { setting: self.setting, place, endpoint, key })
     }
 
-    /// Gives the place a badge, if it is a bucket. Another region that does not answer gets one from its own nodes.
+    /// Gives the place a badge, if it is a bucket.
     async fn set_badge(&self, random: &dyn Random) -> Result<Option<Badge>, StartError> {
-        let Some(Bucket { store, .. }) = &self.bucket else { return Ok(None) };
+        let Some(Bucket { at, store }) = &self.bucket else { return Ok(None) };
         let badge = Badge::draw(random);
-        match self.is_own {
-            true => store.set_badge(&badge).await.map(|()| Some(badge)).map_err(StartError::blobs),
-            false => Ok(matches!(tokio::time::timeout(FAR_MAX, store.set_badge(&badge)).await, Ok(Ok(()))).then_some(badge)),
-        }
+        let set = self.within(store.set_badge(&badge)).await;
+        set.map(|()| Some(badge)).map_err(|source| self.unknown(at, store.badge_key(&badge), source))
     }
 
     /// Takes back a badge that nobody knows. One that stays harms nobody.
     async fn take_back(&self, badge: Option<Badge>) {
         if let (Some(Bucket { store, .. }), Some(badge)) = (&self.bucket, badge)
-            && let Err(error) = store.remove_badge(&badge).await
+            && let Err(error) = self.within(store.remove_badge(&badge)).await
         {
             tracing::debug!(place = self.name, %error, "a badge that nobody knows stays");
         }
+    }
+
+    /// Does not wait long for another region: it may be away.
+    async fn within<T>(&self, asked: impl Future<Output = umbra_blob::Result<T>>) -> umbra_blob::Result<T> {
+        if self.is_own {
+            return asked.await;
+        }
+        let late = || umbra_blob::Error::Io { doing: "ask the engine", source: io::ErrorKind::TimedOut.into() };
+        tokio::time::timeout(FAR_MAX, asked).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn unknown(&self, at: &BucketPlace, key: String, source: umbra_blob::Error) -> StartError {
+        StartError::UnknownContents { place: self.name.clone(), endpoint: at.endpoint.to_string(), key, source }
     }
 }

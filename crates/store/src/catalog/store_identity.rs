@@ -25,7 +25,7 @@ fn known(body: &[u8], sealer: &Sealer) -> Result<String> {
     let wrong_key = |error| {
         Error::invalid(
             Fault::InvalidRequest,
-            "the key-encryption key is not the one this store was begun with: give that one, by --master-key-file or UMBRA_MASTER_KEY",
+            "the key-encryption key is not the one this store was begun with: give that one, by --master-key-file or UMBRA_MASTER_KEY, or the data directory that has it",
         )
         .because(error)
     };

@@ -101,6 +101,9 @@ pub(super) fn summary(placement: &PlacementView) -> String {
     let doing = doing(placement);
     match &placement.audit {
         _ if !doing.is_empty() => doing.join(", "),
+        Some(audit) if is_done(placement) && placement.location == "global" => {
+            format!("counted as of {}; what may be anywhere is out of place nowhere, and is not looked for", audit.ended)
+        }
         Some(audit) if is_done(placement) && audit.missing > 0 => {
             let made = counted(audit.missing, "copy was", "copies were");
             format!("everything is where it has to be; what each region has is told as of {}, before {made} made", audit.ended)
