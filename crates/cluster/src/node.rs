@@ -180,8 +180,7 @@ impl Node {
             beating: tokio::sync::Mutex::default(),
             settings,
         };
-        node.end_earlier_lives().await?;
-        node.await_company().await?;
+        node.enter().await?;
         node.beat().await?;
         // And once more, to see ourselves among the others.
         node.beat().await?;
@@ -303,6 +302,21 @@ impl Node {
         }
     }
 
+    /// Comes among the nodes that are there, if it can work with them. Of several that come at once each knows of the one before it: whoever finds
+    /// that another came since it looked looks again.
+    async fn enter(&self) -> std::result::Result<(), JoinError> {
+        let mut dead = Vec::new();
+        loop {
+            // Before anything is looked at.
+            let door = self.meta.get(Partition::ROOT, &root::door()).await.map_err(Error::from)?;
+            self.end_earlier_lives().await?;
+            self.await_company(&mut dead).await?;
+            if self.come_in(Expect::unchanged(door.map(|door| door.revision))).await? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Shuts out what is left of our name, which is dead; refuses to join beside one that lives.
     async fn end_earlier_lives(&self) -> std::result::Result<(), JoinError> {
         let of_our_name = |look: Look| look.nodes.into_iter().filter(|(_, node)| node.name == self.settings.name);
@@ -322,10 +336,10 @@ impl Node {
         Ok(())
     }
 
-    /// Refuses to join others, alive, that this node could not work with.
-    async fn await_company(&self) -> std::result::Result<(), JoinError> {
+    /// Refuses to join others, alive, that this node could not work with. Remembers which are `dead`.
+    async fn await_company(&self, dead: &mut Vec<(String, NodeRecord)>) -> std::result::Result<(), JoinError> {
         let first: Vec<(String, NodeRecord)> = self.look().await?.nodes;
-        if !first.iter().any(|(_, node)| self.is_apart(node).is_some()) {
+        if !first.iter().any(|node| !dead.contains(node) && self.is_apart(&node.1).is_some()) {
             return Ok(());
         }
         // Those that are dead stay silent.
@@ -338,6 +352,7 @@ impl Node {
                 return Err(refusal);
             }
             if Instant::now() > until {
+                dead.extend(first);
                 return Ok(());
             }
         }

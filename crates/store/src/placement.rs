@@ -8,7 +8,8 @@
 //! # Policy
 //! Where the bytes of a bucket may be is decided by [`decide`] (`policy.rs`), from its location, its object's and the store's regions
 //! (`topology.rs`). [`PlacedBlobStore::by`] is the same store, held to such a decision: writes go to the first region that takes them
-//! (`health.rs`), and reads keep a copy only where one may be. Whoever only deletes needs no decision.
+//! (`health.rs`), and reads keep a copy only where one may be. Before it is kept the bucket is asked once more, for its location may be another by
+//! then (`subject.rs`). Whoever only deletes needs no decision.
 //!
 //! # Consistency
 //! Blobs are immutable and their identifiers are never issued twice: a copy is right as long as it is there. An object that is overwritten
@@ -46,6 +47,7 @@ mod moving;
 pub mod policy;
 mod reading;
 mod silence;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -58,10 +60,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, StoredBlob};
-use umbra_core::{ByteRange, Clock, Region};
+use umbra_core::{ByteRange, Clock, Narrowed, Region};
 use umbra_meta::MetaStore;
 
-use self::{address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex, silence::Silence};
+use self::{
+    address::Address, copier::Copier, demand::Counter, health::Health, idle::touch_every, index::CopyIndex, silence::Silence,
+    subject::Subject,
+};
 pub use self::{
     audit::{Audit, AuditFindings, Auditor, AuditorParts, DueCopies, FinishedAudit, PlacementStatus, RegionUse},
     demand::{DemandSettings, Homes, HomesCounter},
@@ -72,7 +77,7 @@ pub use self::{
     topology::Topology,
     worker::{CopyWorker, RegionSource},
 };
-use crate::ReclaimHandle;
+use crate::{Bucket, ReclaimHandle};
 
 /// How often the copies of a blob that is gone are looked for before its delete fails: each time all that were found are gone.
 const LOOKS_MAX: usize = 8;
@@ -106,8 +111,10 @@ pub struct PlacementParts {
 #[derive(Clone)]
 pub struct PlacedBlobStore {
     shared: Arc<Shared>,
-    /// `None`: bytes live in this region, and are copied wherever they are read.
+    /// `None`: bytes live in this region.
     placement: Option<Placement>,
+    /// What is read and written. `None`: nobody said, and no copy is kept.
+    subject: Option<Arc<Subject>>,
     /// Whether what is read goes on to another region.
     is_for_elsewhere: bool,
 }
@@ -143,7 +150,7 @@ impl PlacedBlobStore {
         let silence = Silence::default();
         let shared =
             Shared { topology, region, own, engine, others, health, silence, first, index, copier, meta, clock, demand, counter, metrics };
-        Self { shared: Arc::new(shared), placement: None, is_for_elsewhere: false }
+        Self { shared: Arc::new(shared), placement: None, subject: None, is_for_elsewhere: false }
     }
 
     /// Has copies looked for in `meta`, a replica of where they are remembered.
@@ -154,6 +161,19 @@ impl PlacedBlobStore {
     /// The same store, held to a decision on where bytes are.
     pub fn by(&self, placement: Placement) -> Self {
         Self { placement: Some(placement), ..self.clone() }
+    }
+
+    /// The same store, for the content of an object of `bucket`, or of what is to become one, that its writer has `narrowed` or not.
+    #[must_use]
+    pub fn of(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Self {
+        let taken_in = bucket.taken_in.as_ref();
+        let placement = decide(&bucket.settings.location, narrowed, taken_in, self.topology());
+        self.by(placement).about(Subject::new(bucket.partition, narrowed.cloned())).for_region(taken_in)
+    }
+
+    /// The same store, for what is of `subject`.
+    fn about(self, subject: Subject) -> Self {
+        Self { subject: Some(Arc::new(subject)), ..self }
     }
 
     /// The same store, for requests that came in at `region`: what is read for another one leaves no copy here.
@@ -172,9 +192,10 @@ impl PlacedBlobStore {
         self.shared.address(id).map(|address| address.region)
     }
 
-    /// Whether a copy of what is read may be kept in this region.
-    fn keeps_copies(&self) -> bool {
-        !self.is_for_elsewhere && self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region))
+    /// What is read, if a copy of it may be kept in this region, as far as was decided.
+    fn kept(&self) -> Option<&Arc<Subject>> {
+        let may_keep = !self.is_for_elsewhere && self.placement.as_ref().is_none_or(|placement| placement.may_keep(&self.shared.region));
+        self.subject.as_ref().filter(|_| may_keep)
     }
 }
 
@@ -196,7 +217,7 @@ impl BlobStore for PlacedBlobStore {
         if !self.is_for_elsewhere && self.placement.as_ref().is_none_or(Placement::is_everywhere) {
             self.shared.count_read(id);
         }
-        self.shared.read(id, range, self.keeps_copies()).await
+        self.shared.read(id, range, self.kept()).await
     }
 
     async fn answers(&self) -> Result<()> {

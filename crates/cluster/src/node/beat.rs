@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 use umbra_core::{Error, Result};
-use umbra_meta::{Batch, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key::root};
+use umbra_meta::{Batch, Declaration, Entry, Error as MetaError, Expect, KeyRange, Partition, Projection, Revision, key::root};
 
 use super::{Leader, Lease, Member, Node, NodeSettings, State};
 use crate::{
@@ -12,6 +12,8 @@ use crate::{
 
 /// Nodes looked at; far more than share one database.
 const NODES_MAX: usize = 1000;
+/// The turn of a row as a node comes in.
+const FIRST_TURN: u64 = 1;
 
 /// What one look has shown.
 pub(super) struct Look {
@@ -65,35 +67,55 @@ impl Node {
         Ok(Look { nodes, leader })
     }
 
+    /// Tells that we live for the first time, while the door is as it was when we began to look at the others. False: one more has come since.
+    pub(super) async fn come_in(&self, door: Expect) -> Result<bool> {
+        let (own, declaration, began) = (root::node(self.meta.incarnation()), self.settings.neighbours.declaration(), Instant::now());
+        let batch = Batch::new(Partition::ROOT).check(root::door(), door).put(root::door(), "", "");
+        match self.meta.commit(batch.check(own.clone(), Expect::Absent).put(own, "", encode(&self.record(FIRST_TURN, declaration)))).await {
+            Ok(_) => {
+                self.settings.neighbours.declared(declaration, began);
+                self.state.lock().turn = Some(FIRST_TURN);
+                Ok(true)
+            }
+            Err(MetaError::Conflict { .. }) => Ok(false),
+            // The row may be there: the first beat would find it in its way.
+            Err(error @ MetaError::Unknown(_)) => self.find_own_rows(began, error).await.map(|()| true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What our own row is to say at a `turn`.
+    fn record(&self, turn: u64, declaration: Option<Declaration>) -> NodeRecord {
+        let NodeSettings { name, url, region, regions, boot, .. } = self.settings.clone();
+        NodeRecord {
+            name,
+            url: url.unwrap_or_default(),
+            region,
+            turn,
+            since: self.since,
+            boot,
+            replica: declaration.map(Into::into),
+            regions: Some(regions),
+        }
+    }
+
     /// Tells that we live, and lead if we do.
     async fn renew(&self, began: Instant) -> Result<()> {
         let row = root::node(self.meta.incarnation());
         let (turn, lease) = {
             let state = self.state.lock();
-            (state.turn, state.lease)
+            (state.turn.unwrap_or(FIRST_TURN), state.lease)
         };
-        let NodeSettings { name, url, region, regions, boot, neighbours, .. } = self.settings.clone();
-        let declaration = neighbours.declaration();
-        let turn_now = turn.map_or(1, |turn| turn + 1);
-        let ours = NodeRecord {
-            name,
-            url: url.unwrap_or_default(),
-            region,
-            turn: turn_now,
-            since: self.since,
-            boot,
-            replica: declaration.map(Into::into),
-            regions: Some(regions),
-        };
-        let expect = if turn.is_some() { Expect::Exists } else { Expect::Absent };
-        let mut batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row, "", encode(&ours));
+        let declaration = self.settings.neighbours.declaration();
+        let ours = self.record(turn + 1, declaration);
+        let mut batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Exists).put(row, "", encode(&ours));
         if let Some(lease) = lease {
             let leader = self.leading(lease.turn + 1, lease.is_ready);
             batch = batch.check(root::leader(), Expect::Revision(lease.revision)).put(root::leader(), "", encode(&leader));
         }
         match self.meta.commit(batch).await {
             Ok(committed) => {
-                neighbours.declared(declaration, began);
+                self.settings.neighbours.declared(declaration, began);
                 let mut state = self.state.lock();
                 state.turn = Some(ours.turn);
                 if let (Some(before), Some(lease)) = (lease, &mut state.lease) {
@@ -102,7 +124,7 @@ impl Node {
                 }
                 Ok(())
             }
-            Err(MetaError::Conflict { .. }) if turn.is_some() => {
+            Err(MetaError::Conflict { .. }) => {
                 self.take_for_dead();
                 Ok(())
             }

@@ -60,6 +60,8 @@ impl MetaStore for Handle {
     }
 
     async fn commit(&self, batch: Batch) -> Result<Committed> {
+        // Others look at what is there before it.
+        tokio::task::yield_now().await;
         self.check()?;
         self.store.commit(batch).await
     }
@@ -383,6 +385,48 @@ async fn nodes_that_would_not_find_what_is_in_each_others_region_are_refused() {
     }
     // What died is waited for, and does not stand in the way.
     join("e", "sin", &["fra", "iad", "sin"]).await.unwrap();
+}
+
+/// Nobody is there yet for either of them, and both have looked before one writes anything.
+#[tokio::test(start_paused = true)]
+async fn of_two_that_come_at_once_and_could_not_work_together_one_is_refused() {
+    let urls = [Some("http://x"), Some("http://y")];
+    for (names, urls, regions) in [
+        (["x", "y"], urls, [&["fra", "iad"][..], &[]]),
+        (["x", "y"], urls, [&["fra", "iad"], &["iad", "sin"]]),
+        (["x", "y"], [None, Some("http://y")], [&[], &[]]),
+        (["x", "y"], [None, None], [&[], &[]]),
+        (["x", "x"], urls, [&[], &[]]),
+    ] {
+        let world = World::default();
+        let join = |n: usize| world.try_join_in(names[n], urls[n], ["fra", "iad"][n], regions[n]);
+        let came = tokio::join!(join(0), join(1));
+        let (stays, refused) = match came {
+            (Ok(stays), Err(refused)) | (Err(refused), Ok(stays)) => (stays, refused),
+            _ => panic!("{names:?} {urls:?} {regions:?}: not one of both, but {} and {}", came.0.is_ok(), came.1.is_ok()),
+        };
+        match refused {
+            JoinError::Strangers(_) => assert!(!regions[0].is_empty()),
+            JoinError::NoAddress(_) => assert_eq!(urls[0], None),
+            JoinError::Twin(_) => assert_eq!(names, ["x", "x"]),
+            JoinError::Store(error) => panic!("{error}"),
+        }
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(stays.node.members().len(), 1, "it is there, and has heard of nobody else");
+        assert!(world.fenced.lock().is_empty());
+    }
+}
+
+/// Who comes while others do is not refused for that.
+#[tokio::test(start_paused = true)]
+async fn several_come_at_once() {
+    let world = World::default();
+    let (a, b, c) = tokio::join!(world.join("a"), world.join("b"), world.join("c"));
+    sleep(Duration::from_secs(5)).await;
+    for node in [&a, &b, &c] {
+        assert_eq!(node.node.members().len(), 3);
+    }
+    assert_eq!([&a, &b, &c].iter().filter(|node| node.node.leads()).count(), 1);
 }
 
 /// Releases are replaced one node after the other, also by the first that tells which regions it knows.

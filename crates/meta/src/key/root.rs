@@ -15,6 +15,7 @@
 //! | `W/` length:`u8` blob, region | a claim of that region to become the home of that blob | [`claim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
+//! | `L/door` | changes as one more of them comes | [`door`] |
 
 use umbra_core::BucketName;
 
@@ -33,6 +34,7 @@ const LEASE: u8 = b'l';
 const CLAIM: &[u8] = b"W/";
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
+const DOOR: &[u8] = b"L/door";
 
 /// The name of a bucket.
 pub fn bucket(name: &BucketName) -> Vec<u8> {
@@ -217,7 +219,12 @@ pub fn leader() -> Vec<u8> {
     LEADER.to_vec()
 }
 
+/// What each server writes that comes among those that share the store: of several that come at once each knows of the one before it.
+pub fn door() -> Vec<u8> {
+    DOOR.to_vec()
+}
+
 /// Whether `bytes` name a row that says who of the servers that run does what: it means nothing in a copy of the store.
 pub fn is_of_the_running(bytes: &[u8]) -> bool {
-    bytes == LEADER || bytes.starts_with(NODE) || parse_due(bytes).is_some_and(|(_, is_lease)| is_lease)
+    bytes == LEADER || bytes == DOOR || bytes.starts_with(NODE) || parse_due(bytes).is_some_and(|(_, is_lease)| is_lease)
 }

@@ -25,13 +25,9 @@ impl Native {
 
     /// Where the content of such an object is read and written: held to [`Native::placement`].
     pub fn blobs_of(&self, bucket: &Bucket, narrowed: Option<&Narrowed>) -> Arc<dyn BlobStore> {
-        let is_usual = is_everywhere(bucket, narrowed) && bucket.taken_in.is_none();
         match &self.placed {
-            Some(placed) if !is_usual => {
-                let placement = decide(&bucket.settings.location, narrowed, bucket.taken_in.as_ref(), placed.topology());
-                Arc::new(placed.by(placement).for_region(bucket.taken_in.as_ref()))
-            }
-            _ => Arc::clone(self.blobs()),
+            Some(placed) => Arc::new(placed.of(bucket, narrowed)),
+            None => Arc::clone(self.blobs()),
         }
     }
 

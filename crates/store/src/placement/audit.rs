@@ -8,8 +8,8 @@
 //!
 //! # When
 //! When a location changes, when somebody asks for it, and every while. While something could not be done at once it comes again, later each
-//! time. After a change of location it comes once more a while later: who was reading by the old location may have left a copy behind the
-//! walk. Buckets of a global location are only counted, but for objects whose writers said where they are to be.
+//! time. After a change of location it comes once more a while later: nodes of earlier releases leave copies of what is read by the old
+//! location, behind the walk. Buckets of a global location are only counted, but for objects whose writers said where they are to be.
 //!
 //! # Changes of location
 //! A walk queues no more than some thousand copies ahead of those who make them (`audit/room.rs`): it waits for room and goes on, so that one walk

@@ -4,6 +4,9 @@
 //! at a time, and there is a limit for all together: whoever finds it reached reads without one. A reader that goes away does not stop
 //! the copy; a copy that fails does not disturb the reader.
 //!
+//! Once the row of the copy is there the bucket is asked whether it may be, for where bytes may be can be another by now (`subject.rs`). While it may
+//! not its reader reads without one.
+//!
 //! Readers who find the copy of a small blob being made wait for it, so that many who ask at once cost the home one read.
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
@@ -41,6 +44,13 @@ const DELETE_PAUSE: Duration = Duration::from_millis(500);
 pub(super) type Content = BoxStream<'static, Result<Bytes>>;
 /// Opens a whole blob where it is.
 pub(super) type Open = BoxFuture<'static, Result<Content>>;
+
+/// What a copy is made of.
+pub(super) struct Source {
+    pub(super) open: Open,
+    /// Tells whether a copy may be kept. Asked once a row says that it is coming.
+    pub(super) may_be_here: BoxFuture<'static, bool>,
+}
 
 /// Makes copies in this region.
 pub(super) struct Copier {
@@ -119,22 +129,22 @@ impl Copier {
 }
 
 impl Ticket {
-    /// Reads the whole blob, which `open` opens, and keeps a copy.
-    pub(super) async fn read(self, open: Open) -> Opened {
+    /// Reads the whole blob of `source`, and keeps a copy.
+    pub(super) async fn read(self, source: Source) -> Opened {
         let (answer, opened) = oneshot::channel();
-        tokio::spawn(self.run(open, answer));
+        tokio::spawn(self.run(source, answer));
         opened.await.unwrap_or_else(|_| Opened::Content(Err(cut_short())))
     }
 
     /// Fetches the whole blob in the background. Tells whether that is needless, as it may be here by now.
-    pub(super) async fn copy(self, open: Open) -> bool {
+    pub(super) async fn copy(self, source: Source) -> bool {
         let is_waited_for = is_waited_for(self.size);
         let (begun, is_begun) = oneshot::channel();
         tokio::spawn(async move {
             match self.begin().await {
                 Begin::Coming(coming) => {
                     drop(begun);
-                    self.bring(open, coming, None).await;
+                    self.bring(source, coming, None).await;
                 }
                 Begin::There | Begin::Elsewhere => {
                     drop(self);
@@ -158,20 +168,22 @@ impl Ticket {
         begin
     }
 
-    async fn run(self, open: Open, answer: oneshot::Sender<Opened>) {
+    async fn run(self, source: Source, answer: oneshot::Sender<Opened>) {
         let opened = match self.begin().await {
-            Begin::Coming(coming) => return self.bring(open, coming, Some(answer)).await,
+            Begin::Coming(coming) => return self.bring(source, coming, Some(answer)).await,
             Begin::There | Begin::Elsewhere => Opened::PerhapsHere,
-            Begin::No => Opened::Content(open.await.map(|content| self.counted(content))),
+            Begin::No => Opened::Content(source.open.await.map(|content| self.counted(content))),
         };
         drop(self);
         // Nobody may be there to hear it.
         let _gone = answer.send(opened);
     }
 
-    async fn bring(self, open: Open, coming: Coming, answer: Option<oneshot::Sender<Opened>>) {
-        match open.await.map(|content| self.counted(content)) {
-            Ok(content) => {
+    async fn bring(self, source: Source, coming: Coming, answer: Option<oneshot::Sender<Opened>>) {
+        // Side by side: the reader waits for neither longer than for the other.
+        let (opened, may_be_here) = futures::join!(source.open, source.may_be_here);
+        match opened.map(|content| self.counted(content)) {
+            Ok(content) if may_be_here => {
                 let reader = answer.and_then(|answer| {
                     let (reader, content) = self.follow();
                     answer.send(Opened::Content(Ok(content))).is_ok().then_some(reader)
@@ -179,9 +191,9 @@ impl Ticket {
                 let stored = self.store(content, reader).await;
                 self.keep(coming, stored).await;
             }
-            Err(error) => {
+            opened => {
                 self.copier.index.abandon(&self.id, coming).await;
-                let _gone = answer.map(|answer| answer.send(Opened::Content(Err(error))));
+                let _gone = answer.map(|answer| answer.send(Opened::Content(opened)));
             }
         }
     }

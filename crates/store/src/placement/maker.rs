@@ -14,9 +14,10 @@ use super::{
     PlacedBlobStore, PlacementMetrics, Shared,
     address::Address,
     copier::{Content, delete},
-    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place},
+    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place, failed},
     moving::home_of,
     reading::is_lost,
+    subject::Subject,
 };
 
 /// For how long a copy is taken to be coming whose maker says nothing, and how often it says something.
@@ -34,7 +35,7 @@ pub(super) enum Made {
     Before,
     /// Somebody else is making it.
     Coming,
-    /// There is no blob any more to make one of.
+    /// There is no blob any more to make one of, or none may be there.
     Gone,
 }
 
@@ -57,8 +58,8 @@ fn there(error: Error) -> MakeError {
 }
 
 impl PlacedBlobStore {
-    /// Makes the copy of `id` in `region`, unless it is there and can be read.
-    pub(super) async fn make_copy(&self, region: &str, id: &BlobId) -> std::result::Result<Made, MakeError> {
+    /// Makes the copy of `id`, which is of `subject`, in `region`, unless it is there and can be read, or may not be there.
+    pub(super) async fn make_copy(&self, region: &str, id: &BlobId, subject: &Subject) -> std::result::Result<Made, MakeError> {
         let shared = &self.shared;
         let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
         // Its home, unless that has moved.
@@ -76,8 +77,14 @@ impl PlacedBlobStore {
                 Claim::Ours(coming) => break coming,
             }
         };
-        let making = Making { target, index: &index, id };
-        making.run(shared, &address, coming).await
+        // Behind the row: see the head of `subject.rs`.
+        match shared.may_be_in(region, subject).await {
+            Ok(Some(true)) => Making { target, index: &index, id }.run(shared, &address, coming).await,
+            refused => {
+                index.abandon(id, coming).await;
+                refused.map(|_| Made::Gone).map_err(|error| here(failed(error)))
+            }
+        }
     }
 
     /// Whether the bytes of a copy answer. Where that cannot be told, that is an error.

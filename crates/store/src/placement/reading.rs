@@ -6,34 +6,35 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use umbra_blob::{BlobId, Error, Result};
 use umbra_core::ByteRange;
 
 use super::{
     Shared,
-    copier::{Admission, Content, Open, Opened},
+    copier::{Admission, Content, Open, Opened, Source},
     index::{Copy, Place},
     rename,
+    subject::Subject,
 };
 
 /// How often rows are asked where bytes are that were not where the rows said: they may move meanwhile.
 const LOOKS_MAX: usize = 3;
 
 impl Shared {
-    /// Reads a range of `id`. Where it is not, a copy is kept if it `keeps` any.
-    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange, keeps: bool) -> Result<Content> {
+    /// Reads a range of `id`. Where it is not, a copy is kept of what is `kept`, if its bucket allows it still.
+    pub(super) async fn read(self: &Arc<Self>, id: &BlobId, range: ByteRange, kept: Option<&Arc<Subject>>) -> Result<Content> {
         let born = self.born(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        match self.read_anywhere(id, born, range, keeps).await {
+        match self.read_anywhere(id, born, range, kept).await {
             Ok(content) => {
-                let shared = Arc::clone(self);
-                Ok(Reading { shared, id: id.clone(), content, rest: range, keeps, may_go_on: true }.into_content())
+                let (shared, kept) = (Arc::clone(self), kept.cloned());
+                Ok(Reading { shared, id: id.clone(), content, rest: range, kept, may_go_on: true }.into_content())
             }
             Err(error) => Err(rename(id, error)),
         }
     }
 
-    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange, keeps: bool) -> Result<Content> {
+    async fn read_anywhere(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange, kept: Option<&Arc<Subject>>) -> Result<Content> {
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
         if born.region == self.region.as_str() && !self.index.has_left(id) {
@@ -52,8 +53,8 @@ impl Shared {
             return Ok(content);
         }
         self.metrics.count_home_read();
-        match size.filter(|_| keeps && !range.is_empty() && is_within) {
-            Some(size) => self.read_and_copy(id, born, range, size).await,
+        match size.zip(kept).filter(|_| !range.is_empty() && is_within) {
+            Some((size, kept)) => self.read_and_copy(id, born, range, size, kept).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
         }
     }
@@ -83,14 +84,22 @@ impl Shared {
     }
 
     /// Reads from where the bytes are, and has a copy made if none is being made.
-    async fn read_and_copy(self: &Arc<Self>, id: &BlobId, born: Place, range: ByteRange, size: u64) -> Result<Content> {
+    async fn read_and_copy(
+        self: &Arc<Self>,
+        id: &BlobId,
+        born: Place,
+        range: ByteRange,
+        size: u64,
+        kept: &Arc<Subject>,
+    ) -> Result<Content> {
         let whole = ByteRange::new(0, size);
+        let source = || Source { open: self.opening(id, &born, whole), may_be_here: self.asking(kept) };
         let is_perhaps_here = match self.copier.admit(id, size) {
-            Admission::Ticket(ticket) if range == whole => match ticket.read(self.opening(id, &born, whole)).await {
+            Admission::Ticket(ticket) if range == whole => match ticket.read(source()).await {
                 Opened::Content(content) => return content,
                 Opened::PerhapsHere => true,
             },
-            Admission::Ticket(ticket) => ticket.copy(self.opening(id, &born, whole)).await,
+            Admission::Ticket(ticket) => ticket.copy(source()).await,
             Admission::UnderWay(copy) => {
                 copy.wait().await;
                 true
@@ -106,6 +115,11 @@ impl Shared {
     fn opening(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange) -> Open {
         let (shared, id, born) = (Arc::clone(self), id.clone(), born.clone());
         async move { shared.open_to_copy(&id, &born, range).await }.boxed()
+    }
+
+    fn asking(self: &Arc<Self>, kept: &Arc<Subject>) -> BoxFuture<'static, bool> {
+        let (shared, kept) = (Arc::clone(self), Arc::clone(kept));
+        async move { shared.may_be_here(&kept).await }.boxed()
     }
 
     /// Opens `id` to copy it: only bytes that belong to it now. Those that it has left may outlive it, and its copy must not.
@@ -215,8 +229,8 @@ struct Reading {
     id: BlobId,
     content: Content,
     rest: ByteRange,
-    /// Whether a copy of it may be kept.
-    keeps: bool,
+    /// What it is, if a copy of it may be kept.
+    kept: Option<Arc<Subject>>,
     /// Whether it may be read on elsewhere, should its bytes go.
     may_go_on: bool,
 }
@@ -245,7 +259,7 @@ impl Reading {
             }
             // A slow reader of bytes whose blob has moved.
             let born = self.shared.born(&self.id)?;
-            match self.shared.read_anywhere(&self.id, born, self.rest, self.keeps).await {
+            match self.shared.read_anywhere(&self.id, born, self.rest, self.kept.as_ref()).await {
                 Ok(content) => self.content = content,
                 Err(error) => return Some(Err(error)),
             }

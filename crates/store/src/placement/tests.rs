@@ -5,17 +5,27 @@ mod following;
 mod moving;
 mod placed;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, TryStreamExt, stream::BoxStream};
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
-use umbra_core::{ByteRange, ErrorKind, ManualClock, Region, Timestamp};
-use umbra_meta::{MemoryMetaStore, MetaStore, Partition, Projection, key::root};
+use umbra_core::{ByteRange, ErrorKind, Location, ManualClock, Narrowed, Region, Timestamp};
+use umbra_meta::{
+    Batch, MemoryMetaStore, MetaStore, Partition, Projection,
+    key::{self, root},
+};
 
 use self::engine::Engine;
-use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology};
-use crate::{ReclaimHandle, Reclaimer};
+use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology, subject::Subject};
+use crate::{BucketSettings, ReclaimHandle, Reclaimer, record::bucket::encode_settings};
 
 fn named(region: &str) -> Region {
     Region::parse(region).unwrap()
@@ -23,6 +33,17 @@ fn named(region: &str) -> Region {
 
 fn topology<const N: usize>(own: &str, others: [&str; N]) -> Arc<Topology> {
     Arc::new(Topology::new(named(own), others.map(named), []).unwrap())
+}
+
+/// The same store, for what is of a bucket with that location.
+fn of_a_bucket(meta: &MemoryMetaStore, store: PlacedBlobStore, location: &str, narrowed: Option<Narrowed>) -> PlacedBlobStore {
+    static BUCKETS: AtomicU64 = AtomicU64::new(1_000_000);
+
+    let partition = Partition(BUCKETS.fetch_add(1, Ordering::Relaxed));
+    let settings = BucketSettings { location: Location::parse(location).unwrap(), ..BucketSettings::default() };
+    let batch = Batch::new(partition).put(key::settings(), "", encode_settings(&settings));
+    meta.commit(batch).now_or_never().unwrap().unwrap();
+    store.about(Subject::new(partition, narrowed))
 }
 
 /// Two regions, the store of each, and the contents of both seen from each.
@@ -51,25 +72,31 @@ impl World {
             demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
         };
-        let in_fra = PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad)));
-        let in_iad = PlacedBlobStore::new(parts("iad", &iad, ("fra", &fra)));
+        let in_fra = of_a_bucket(&meta, PlacedBlobStore::new(parts("fra", &fra, ("iad", &iad))), "global", None);
+        let in_iad = of_a_bucket(&meta, PlacedBlobStore::new(parts("iad", &iad, ("fra", &fra))), "global", None);
         Self { meta, clock, fra, iad, in_fra, in_iad }
     }
 
     /// Another node in iad, whose own store is `own`.
     fn another(&self, own: Arc<dyn BlobStore>) -> PlacedBlobStore {
-        PlacedBlobStore::new(PlacementParts {
+        self.another_upon(Arc::clone(&self.meta) as _, own, "global")
+    }
+
+    /// The same upon `meta`, for a bucket with that location.
+    fn another_upon(&self, meta: Arc<dyn MetaStore>, own: Arc<dyn BlobStore>, location: &str) -> PlacedBlobStore {
+        let store = PlacedBlobStore::new(PlacementParts {
             topology: topology("iad", ["fra"]),
             own,
             engine: Arc::new(self.iad.clone()),
             others: BTreeMap::from([(named("fra"), Arc::new(self.fra.clone()) as _)]),
             first: None,
-            meta: Arc::clone(&self.meta) as _,
+            meta,
             clock: Arc::clone(&self.clock) as _,
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
-        })
+        });
+        of_a_bucket(&self.meta, store, location, None)
     }
 
     async fn rows(&self) -> usize {
@@ -440,8 +467,8 @@ async fn what_was_written_before_there_were_regions_is_read() {
         demand: DemandSettings::default(),
         metrics: PlacementMetrics::default(),
     };
-    let in_fra = PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad)));
-    let in_iad = PlacedBlobStore::new(parts("iad", &world.iad, ("fra", &world.fra)));
+    let in_fra = of_a_bucket(&world.meta, PlacedBlobStore::new(parts("fra", &world.fra, ("iad", &world.iad))), "global", None);
+    let in_iad = of_a_bucket(&world.meta, PlacedBlobStore::new(parts("iad", &world.iad, ("fra", &world.fra))), "global", None);
     assert_eq!(all(&in_fra, &before).await.unwrap(), b"from before");
     assert_eq!(all(&in_iad, &before).await.unwrap(), b"from before");
     idle(&in_iad).await;

@@ -37,6 +37,7 @@ use super::{
     Moved, PlacedBlobStore, PlacementMetrics,
     due::{DueCopy, due_counter, failing_counter, row},
     maker::Made,
+    subject::Subject,
 };
 use crate::record::{
     bucket::decode_settings,
@@ -280,15 +281,13 @@ impl CopyWorker {
                 self.end(work, false).await?;
                 return Ok(done);
             }
-            let Some(may_be_there) = self.may_be_there(region, partition).await? else {
+            if self.meta.get(partition, &key::settings()).await?.is_none() {
                 // The bucket is gone, and its rows are on their way out.
                 self.state.lock().quiet.insert((region.to_owned(), partition), (work.pointer.revision, now.plus(COMING_RETRY)));
                 self.end(work, false).await?;
                 return Ok(done);
-            };
-            let made =
-                |due| async move { if may_be_there { self.make(region, partition, due).await } else { Outcome::Done(due, Made::Gone) } };
-            let outcomes: Vec<_> = stream::iter(due).map(made).buffer_unordered(AT_ONCE).collect().await;
+            }
+            let outcomes: Vec<_> = stream::iter(due).map(|due| self.make(region, partition, due)).buffer_unordered(AT_ONCE).collect().await;
             let is_away = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed { is_there: true, .. }));
             let settled = self.settle(work, &outcomes).await?;
             done += settled;
@@ -299,14 +298,6 @@ impl CopyWorker {
                 return Ok(done);
             }
         }
-    }
-
-    /// Whether the bucket's location lets its contents be in `region`: it may be another than when the copies were asked for. `None`: there is no
-    /// bucket any more.
-    async fn may_be_there(&self, region: &str, partition: Partition) -> Result<Option<bool>> {
-        let Some(settings) = self.meta.get(partition, &key::settings()).await? else { return Ok(None) };
-        let allowed = self.blobs.topology().allowed(&decode_settings(&settings.body)?.location);
-        Ok(Some(allowed.is_none_or(|allowed| allowed.iter().any(|allowed| allowed.as_str() == region))))
     }
 
     /// Whether a copy in `region` still is to be the home: a location may have changed since that was asked for, or while the copy was made. What
@@ -323,8 +314,15 @@ impl CopyWorker {
         if self.is_to_be_home(region, partition, blob).await? { Ok(self.blobs.move_home(blob, region).await?) } else { Ok(Moved::Already) }
     }
 
+    /// Makes a copy, if the bucket's location lets its contents be in `region`: it may be another than when the copy was asked for, and become
+    /// another while those before it are made. What the writer of an object narrowed is left to the audit.
     async fn make(&self, region: &str, partition: Partition, due: DueCopy) -> Outcome {
-        match self.blobs.make_copy(region, &due.blob).await {
+        let subject = Subject::new(partition, None);
+        // Asked before a row says that the copy is coming, too, which would be in vain for each of many.
+        if matches!(self.blobs.may_be_in(region, &subject).await, Ok(Some(false))) {
+            return Outcome::Done(due, Made::Gone);
+        }
+        match self.blobs.make_copy(region, &due.blob, &subject).await {
             Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => {
                 match self.become_home(region, partition, &due.blob).await {
                     Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },

@@ -39,7 +39,7 @@ pub(super) struct Named {
     /// The object, if its content is in the row.
     pub(super) inline: Option<Box<ObjectRecord>>,
     pub(super) narrowed: Option<Narrowed>,
-    /// Whether it is an object. What is on its way to become one is counted, and judged when it has.
+    /// Whether it is an object. What is on its way to become one has no home to be judged by the location, until it has.
     is_object: bool,
 }
 
@@ -167,8 +167,16 @@ impl Auditor {
         verdict: &mut Verdict,
     ) -> Result<()> {
         let blobs = &self.parts.blobs;
-        let Some((home, copies)) = found.as_ref().filter(|_| named.is_object) else { return Ok(()) };
+        let Some((home, copies)) = found.as_ref() else { return Ok(()) };
         let placement = decide(&bucket.settings.location, named.narrowed.as_ref(), Some(home), blobs.topology());
+        if !named.is_object {
+            // It stays where it is until it has become an object. What those who read it meanwhile have left does not.
+            if copies.iter().any(|copy| is_out_of(&placement, copy)) {
+                self.drop_others(&placement, id, verdict).await?;
+                *found = self.look_again(id).await?;
+            }
+            return Ok(());
+        }
         if placement.is_everywhere() {
             // By an earlier location they had to be there.
             for copy in copies.iter().filter(|copy| copy.record.is_required && copy.record.blob.is_some()) {

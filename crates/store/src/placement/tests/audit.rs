@@ -307,6 +307,110 @@ async fn a_commit_whose_pointer_is_lost_has_its_copies_made() {
     assert_eq!(world.kept().await, [0, 1, 1]);
 }
 
+impl World {
+    /// An object of `count` parts of 5 MiB, written in fra. Gives its content.
+    async fn put_in_parts(&self, key: &str, count: u8) -> Vec<u8> {
+        let (native, bucket, key, part) = (&self.natives["fra"], self.bucket().await, object(key), content(5 << 20));
+        let upload = native.create_upload(&cx(), &bucket, &key, CreateUpload::default()).await.unwrap();
+        let mut parts = Vec::new();
+        for number in (1..=count).map(|number| PartNumber::new(number.into()).unwrap()) {
+            let address = PartAddress { key: &key, upload: &upload, number };
+            let put = native.put_part(&cx(), &bucket, address, Body::from_bytes(part.clone()), Integrity::default()).await.unwrap();
+            parts.push(CompletedPart { number, etag: put.etag, checksum: None });
+        }
+        native.complete_upload(&cx(), &bucket, &key, &upload, CompleteUpload { parts, ..CompleteUpload::default() }).await.unwrap();
+        part.repeat(count.into())
+    }
+}
+
+/// However slow it is: what it goes on to read when nobody walks through the bucket any more is read across, and not kept.
+#[tokio::test]
+async fn a_reader_by_an_old_location_leaves_nothing() {
+    for (before, after, expected) in [("global", "single:fra", [0, 4, 0]), ("dual:fra,iad", "dual:ams,fra", [4, 4, 0])] {
+        let world = World::new(before).await;
+        let bytes = world.put_in_parts("k", 4).await;
+        let old = world.bucket().await;
+        let slow = world.natives["iad"].get(&cx(), &old, &object("k"), GetOptions::default()).await.unwrap();
+        // One extent, and the one behind it.
+        while world.kept().await != [0, 4, 2] {
+            tokio::task::yield_now().await;
+        }
+        world.relocate(after).await;
+        world.settle().await;
+        world.clock.advance(DAY);
+        world.settle().await;
+        assert_eq!(world.kept().await, expected, "{before} {after}");
+        assert!(slow.body.collect(1 << 30).await.unwrap() == bytes);
+        // What takes long may know its bucket from long ago.
+        let late = world.natives["iad"].get(&cx(), &old, &object("k"), GetOptions::default()).await.unwrap();
+        assert!(late.body.collect(1 << 30).await.unwrap() == bytes);
+        assert_eq!(world.kept().await, expected, "{before} {after}");
+    }
+}
+
+/// It may be there by the location that it was begun by: the walk waits for it.
+#[tokio::test]
+async fn a_copy_that_is_coming_when_the_location_changes_is_dropped() {
+    let world = World::new("global").await;
+    world.put("fra", "k", 9000).await;
+    let finishing = world.engines["iad"].finishing();
+    finishing.shut();
+    assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+    finishing.reached().await;
+    world.relocate("single:fra").await;
+    assert!(!world.audit().await.is_settled());
+    finishing.open();
+    assert_eq!(world.kept().await, [0, 1, 1]);
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 0]);
+}
+
+/// A large one takes its time, and those behind it are due by a location of before.
+#[tokio::test]
+async fn copies_that_are_due_are_not_made_once_the_location_is_another() {
+    let world = World::new("dual:fra,iad").await;
+    for number in 0..12 {
+        world.put("fra", &format!("k{number}"), 9000).await;
+    }
+    for native in world.natives.values() {
+        native.due_pointers().put_gathered(&*world.meta).await.unwrap();
+    }
+    let (_, worker) = world.workers.iter().find(|(region, _)| *region == "iad").unwrap();
+    let finishing = world.engines["iad"].finishing();
+    finishing.shut();
+    let changing = async {
+        finishing.reached().await;
+        world.relocate("single:fra").await;
+        finishing.open();
+    };
+    let (served, ()) = futures::join!(worker.serve("iad"), changing);
+    assert_eq!(served.unwrap(), 12, "all are done with");
+    assert!(world.engines["iad"].created() <= 4, "{} were made", world.engines["iad"].created());
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 12, 0]);
+}
+
+/// What a hydration has brought is read before it is an object.
+#[tokio::test]
+async fn copies_of_what_is_to_become_an_object_are_dropped_where_they_may_not_be() {
+    let world = World::new("global").await;
+    let bucket = world.bucket().await;
+    let piece = world.natives["fra"].blobs_of(&bucket, None).put(vec![content(9000).into()]).await.unwrap();
+    let row = crate::record::piece::encode_piece(&crate::Extent::plain(piece.id.clone(), 9000), 0);
+    world.meta.commit(Batch::new(bucket.partition).put(key::piece(&object("k"), 1), "", row)).await.unwrap();
+    for region in ["ams", "iad"] {
+        assert_eq!(suite::read_all(&*world.natives[region].blobs_of(&bucket, None), &piece).await.unwrap(), content(9000));
+    }
+    world.settle().await;
+    assert_eq!(world.kept().await, [1, 1, 1], "they may be anywhere");
+    world.relocate("dual:ams,iad").await;
+    world.settle().await;
+    assert_eq!(world.kept().await, [1, 1, 1], "its home stays until it is an object");
+    world.relocate("single:fra").await;
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 0]);
+}
+
 #[tokio::test]
 async fn bytes_follow_the_location_of_their_bucket() {
     let world = World::new("global").await;

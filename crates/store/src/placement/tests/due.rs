@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use umbra_blob::{BlobId, BlobStore, StoredBlob};
 use umbra_core::Timestamp;
-use umbra_meta::{Batch, MetaStore, Partition, Projection, key, key::root};
+use umbra_meta::{
+    Batch, Committed, DelimPage, Entry, KeyRange, MemoryMetaStore, MetaStore, Partition, Projection, ScanDelim,
+    key::{self, root},
+};
 
 use super::{World, all, idle, put};
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
         CopyWorker, DuePointers, PlacedBlobStore, PlacementMetrics,
         due::{Wanted, due_counter, enqueue, failing_counter, row},
         index::Claim,
+        maker::Made,
     },
     record::{bucket::encode_settings, due_copy::DueCopyRecord},
 };
@@ -356,6 +361,63 @@ async fn nothing_is_written_to_a_bucket_that_is_gone() {
     world.iad.go_away(false);
     worker.serve("iad").await.unwrap();
     assert_eq!(world.pointers().await, 0);
+}
+
+/// Metadata that note how many copies there are, or are coming, whenever somebody asks for the settings of a bucket.
+#[derive(Debug)]
+struct Asked {
+    meta: Arc<MemoryMetaStore>,
+    copies: Mutex<Vec<usize>>,
+}
+
+#[async_trait::async_trait]
+impl MetaStore for Asked {
+    async fn multi_get(&self, partition: Partition, keys: &[&[u8]]) -> umbra_meta::Result<Vec<Option<Entry>>> {
+        if keys.contains(&&key::settings()[..]) {
+            let copies = self.meta.scan(Partition::ROOT, root::all_copies_range(), 100, Projection::Head).await?;
+            self.copies.lock().push(copies.len());
+        }
+        self.meta.multi_get(partition, keys).await
+    }
+
+    async fn multi_scan(
+        &self,
+        partition: Partition,
+        ranges: Vec<(KeyRange, usize)>,
+        projection: Projection,
+    ) -> umbra_meta::Result<Vec<Vec<Entry>>> {
+        self.meta.multi_scan(partition, ranges, projection).await
+    }
+
+    async fn scan_delim(&self, partition: Partition, scan: ScanDelim) -> umbra_meta::Result<DelimPage> {
+        self.meta.scan_delim(partition, scan).await
+    }
+
+    async fn commit(&self, batch: Batch) -> umbra_meta::Result<Committed> {
+        self.meta.commit(batch).await
+    }
+}
+
+/// Whoever asked before would be overtaken by a change of the location, and by the walk that follows it.
+#[tokio::test]
+async fn the_location_is_asked_for_behind_the_row_of_a_copy() {
+    for (location, expected) in [("global", 1), ("dual:fra,iad", 1), ("single:fra", 0)] {
+        for is_required in [false, true] {
+            let world = World::new();
+            let (blob, bytes) = world.put_in_fra(9000).await;
+            let asked = Arc::new(Asked { meta: Arc::clone(&world.meta), copies: Mutex::default() });
+            let node = world.another_upon(Arc::clone(&asked) as _, Arc::new(world.iad.clone()), location);
+            if is_required {
+                let made = node.make_copy("iad", &blob.id, node.subject.as_ref().unwrap()).await.unwrap();
+                assert_eq!(made, if expected == 1 { Made::Now } else { Made::Gone });
+            } else {
+                assert!(all(&node, &blob).await.unwrap() == bytes);
+                idle(&node).await;
+            }
+            assert_eq!(*asked.copies.lock(), [1], "{location} {is_required}");
+            assert_eq!((world.iad.created(), world.iad.len(), world.rows().await), (expected, expected, expected), "{location}");
+        }
+    }
 }
 
 /// The maker of a copy says again and again that it still makes it.

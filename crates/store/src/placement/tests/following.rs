@@ -150,7 +150,7 @@ async fn copies_that_have_to_be_there_stay() {
     let mut row = rows.pop().unwrap();
     row.record.is_required = true;
     let key = root::copy(blob.id.as_bytes(), "iad");
-    world.meta.commit(umbra_meta::Batch::new(Partition::ROOT).put(key, "", row.record.encode())).await.unwrap();
+    world.meta.commit(Batch::new(Partition::ROOT).put(key, "", row.record.encode())).await.unwrap();
     world.clock.advance(Duration::from_secs(100 * 24 * 3600));
     leader.drop_idle_copies(None).await.unwrap();
     world.reclaim().await;

@@ -4,7 +4,10 @@ use futures::poll;
 use umbra_meta::{CommitFault, FailingMetaStore};
 
 use super::*;
-use crate::placement::{Moved, maker::Made};
+use crate::placement::{
+    Moved,
+    maker::{Made, MakeError},
+};
 
 /// Three regions; what works on them takes turns at every step.
 pub(super) struct Three {
@@ -32,7 +35,7 @@ impl Three {
         let stepping = |name: &str| Arc::new(self.engines[name].stepping()) as Arc<dyn BlobStore>;
         let others = self.engines.keys().filter(|name| **name != region).map(|name| (named(name), stepping(name)));
         let regions = self.engines.keys().filter(|name| **name != region).map(|name| named(name));
-        PlacedBlobStore::new(PlacementParts {
+        let store = PlacedBlobStore::new(PlacementParts {
             topology: Arc::new(Topology::new(named(region), regions, []).unwrap()),
             own: stepping(region),
             engine: stepping(region),
@@ -43,7 +46,8 @@ impl Three {
             reclaimer: ReclaimHandle::new(Duration::from_secs(60)),
             demand: DemandSettings::default(),
             metrics: PlacementMetrics::default(),
-        })
+        });
+        of_a_bucket(&self.meta, store, "global", None)
     }
 
     pub(super) fn len(&self) -> [usize; 3] {
@@ -96,6 +100,10 @@ impl Three {
     }
 }
 
+async fn make_in_sin(node: &PlacedBlobStore, blob: &StoredBlob) -> std::result::Result<Made, MakeError> {
+    node.make_copy("sin", &blob.id, node.subject.as_ref().unwrap()).await
+}
+
 /// Metadata whose every operation others may come in before and after.
 #[derive(Debug)]
 struct Stepping(Arc<MemoryMetaStore>);
@@ -125,7 +133,7 @@ impl MetaStore for Stepping {
         self.0.scan_delim(partition, scan).await
     }
 
-    async fn commit(&self, batch: umbra_meta::Batch) -> umbra_meta::Result<umbra_meta::Committed> {
+    async fn commit(&self, batch: Batch) -> umbra_meta::Result<umbra_meta::Committed> {
         tokio::task::yield_now().await;
         let committed = self.0.commit(batch).await;
         tokio::task::yield_now().await;
@@ -230,10 +238,10 @@ async fn a_home_that_is_away_has_not_lost_its_blobs() {
         let read = all(&node, &blob).await;
         assert!(matches!(read, Err(Error::Io { .. })), "{region}: {read:?}");
         idle(&node).await;
-        assert!(node.make_copy("sin", &blob.id).await.is_err(), "{region}");
+        assert!(make_in_sin(&node, &blob).await.is_err(), "{region}");
     }
     world.engines["iad"].go_away(false);
-    assert_eq!(world.node("iad").make_copy("sin", &blob.id).await.unwrap(), Made::Now);
+    assert_eq!(make_in_sin(&world.node("iad"), &blob).await.unwrap(), Made::Now);
     world.assert_deleted(&blob).await;
 }
 
@@ -247,7 +255,7 @@ async fn a_copy_that_may_be_kept_is_not_deleted() {
         let node = world.node_upon("sin", Arc::clone(&failing) as _);
         failing.fail_after(1, CommitFault::LostAcknowledgement);
         if is_required {
-            node.make_copy("sin", &blob.id).await.unwrap_err();
+            make_in_sin(&node, &blob).await.unwrap_err();
         } else {
             assert!(all(&node, &blob).await.unwrap() == bytes);
             idle(&node).await;
@@ -417,7 +425,7 @@ async fn what_a_blob_has_left_is_not_copied() {
     drop(late);
     let _gone = suite::read(&node, &blob.id, ByteRange::new(0, 0)).await;
     assert!(node.shared.index.moved(&blob.id).is_some());
-    assert_eq!(node.make_copy("sin", &blob.id).await.unwrap(), Made::Gone);
+    assert_eq!(make_in_sin(&node, &blob).await.unwrap(), Made::Gone);
     assert_eq!(world.len()[2], 0);
     world.assert_deleted(&blob).await;
 }

@@ -7,7 +7,7 @@ use umbra_blob::{BlobStore, Result, StoredBlob, suite};
 use umbra_core::{ErrorKind, Location, ManualClock, Narrowed, Region};
 use umbra_meta::MemoryMetaStore;
 
-use super::{all, engine::Engine, idle, named, topology};
+use super::{all, engine::Engine, idle, named, of_a_bucket, topology};
 use crate::{
     ReclaimHandle,
     placement::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, decide},
@@ -17,6 +17,7 @@ const REGIONS: [&str; 3] = ["ams", "fra", "iad"];
 
 /// Three regions, and their contents seen from each.
 struct World {
+    meta: Arc<MemoryMetaStore>,
     engines: BTreeMap<&'static str, Engine>,
     seen_from: BTreeMap<&'static str, PlacedBlobStore>,
 }
@@ -41,7 +42,7 @@ impl World {
             };
             (own, PlacedBlobStore::new(parts))
         });
-        Self { engines, seen_from: seen_from.into() }
+        Self { meta, engines, seen_from: seen_from.into() }
     }
 
     /// The contents seen from `own`, for objects of that location.
@@ -49,7 +50,8 @@ impl World {
         let store = &self.seen_from[own];
         let location = Location::parse(location).unwrap();
         let narrowed = narrowed.map(|narrowed| Narrowed::parse(narrowed).unwrap());
-        store.by(decide(&location, narrowed.as_ref(), taken_in.map(named).as_ref(), store.topology()))
+        let store = store.by(decide(&location, narrowed.as_ref(), taken_in.map(named).as_ref(), store.topology()));
+        of_a_bucket(&self.meta, store, &location.to_string(), narrowed)
     }
 
     /// How many blobs there are in each region.
