@@ -13,7 +13,7 @@ use crate::{
     cold_parts::Parts,
     flights::Joined,
     hydrate::{Hydration, HydrationParts, Wanted, same_shadow},
-    origin::Origin,
+    origin::{Origin, OriginError},
     record::Operation,
     transfer::{End, Transfer},
     view::{Base, View},
@@ -49,7 +49,7 @@ impl Shadow {
             }
             view = now;
         }
-        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+        Err(keeps_changing())
     }
 
     async fn place(&self, cx: &RequestContext, bucket: &Bucket, key: &ObjectKey, view: &View, origin: &dyn Origin) -> Result<Place> {
@@ -115,7 +115,7 @@ impl Shadow {
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+        Err(keeps_changing())
     }
 
     /// Whether a key was written or deleted here since it was looked at, and is being written again: what the origin has by now may be that.
@@ -283,35 +283,46 @@ impl Shadow {
         options: GetOptions,
         origin: &Arc<dyn Origin>,
     ) -> Result<ObjectInfo> {
-        let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
-        match place {
-            Place::Here => {
-                let mut info = self.native().head(cx, bucket, key, options).await?;
-                info.tags.take_if(|_| view.unsettled().is_some());
-                Ok(info)
-            }
-            Place::Nowhere => Err(self.native().absence(bucket, key).await),
-            Place::Origin { .. } => {
-                let mut info = match origin.head(&self.path(cx, bucket), key).await.map_err(Error::from) {
-                    Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {
-                        return self.native().head(cx, bucket, key, options).await;
-                    }
-                    told => told?.info,
-                };
-                if self.is_overtaken(bucket, key, &view).await? {
-                    return self.native().head(cx, bucket, key, options).await;
+        for _ in 0..ATTEMPTS_MAX {
+            let (view, place) = self.find_place(cx, bucket, key, &**origin).await?;
+            match place {
+                Place::Here => {
+                    let mut info = self.native().head(cx, bucket, key, options).await?;
+                    info.tags.take_if(|_| view.unsettled().is_some());
+                    return Ok(info);
                 }
-                info.source = ReadSource::Origin;
-                check_read(&options.preconditions, &info)?;
-                if options.part_number.is_some() || options.wants_parts {
-                    match self.cold_parts(cx, bucket, key, &info, origin).await? {
-                        Parts::Known(parts) => info.parts = parts,
-                        Parts::LookHere => return self.native().head(cx, bucket, key, options).await,
+                Place::Nowhere => return Err(self.native().absence(bucket, key).await),
+                Place::Origin { .. } => {
+                    if let Some(info) = self.head_cold(cx, bucket, key, &options, origin, &view).await? {
+                        return Ok(info);
                     }
                 }
-                Ok(info)
             }
         }
+        Err(keeps_changing())
+    }
+
+    /// What the origin tells of a cold key, `then` as it was looked at. `None` when it is to be looked for once more: it is not cold any more.
+    async fn head_cold(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        options: &GetOptions,
+        origin: &Arc<dyn Origin>,
+        then: &View,
+    ) -> Result<Option<ObjectInfo>> {
+        let told = origin.head(&self.path(cx, bucket), key).await;
+        let Some(head) = self.unless_overtaken(bucket, key, then, told).await? else { return Ok(None) };
+        let mut info = ObjectInfo { source: ReadSource::Origin, ..head.info };
+        check_read(&options.preconditions, &info)?;
+        if options.part_number.is_some() || options.wants_parts {
+            match self.cold_parts(cx, bucket, key, &info, origin).await? {
+                Parts::Known(parts) => info.parts = parts,
+                Parts::LookHere => return Ok(None),
+            }
+        }
+        Ok(Some(info))
     }
 
     pub(crate) async fn tags_through(
@@ -321,15 +332,31 @@ impl Shadow {
         key: &ObjectKey,
         origin: &dyn Origin,
     ) -> Result<(Tags, VersionId)> {
-        let (view, place) = self.find_place(cx, bucket, key, origin).await?;
-        match place {
-            Place::Here => self.native().tags(cx, bucket, key, None).await,
-            Place::Nowhere => Err(self.native().absence(bucket, key).await),
-            Place::Origin { .. } => match origin.tags(&self.path(cx, bucket), key).await.map_err(Error::from) {
-                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => self.native().tags(cx, bucket, key, None).await,
-                Ok(_) if self.is_overtaken(bucket, key, &view).await? => self.native().tags(cx, bucket, key, None).await,
-                tags => Ok((tags?, VersionId::Null)),
-            },
+        for _ in 0..ATTEMPTS_MAX {
+            let (view, place) = self.find_place(cx, bucket, key, origin).await?;
+            match place {
+                Place::Here => return self.native().tags(cx, bucket, key, None).await,
+                Place::Nowhere => return Err(self.native().absence(bucket, key).await),
+                Place::Origin { .. } => {
+                    let told = origin.tags(&self.path(cx, bucket), key).await;
+                    if let Some(tags) = self.unless_overtaken(bucket, key, &view, told).await? {
+                        return Ok((tags, VersionId::Null));
+                    }
+                }
+            }
+        }
+        Err(keeps_changing())
+    }
+
+    /// What the origin `told` of a key. `None` when that is to be looked for once more, because the key was written or deleted here since `then`.
+    ///
+    /// What is here by now is not simply the answer: it may have changed beneath a write that is half done and that only the origin shows, as by
+    /// the delete of a version.
+    async fn unless_overtaken<T>(&self, bucket: &Bucket, key: &ObjectKey, then: &View, told: Result<T, OriginError>) -> Result<Option<T>> {
+        match told.map_err(Error::from) {
+            Err(error) if self.is_here_now(bucket, key, then, &error).await? => Ok(None),
+            Ok(_) if self.is_overtaken(bucket, key, then).await? => Ok(None),
+            told => told.map(Some),
         }
     }
 
@@ -358,7 +385,7 @@ impl Shadow {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "the object keeps changing; please try again"))
+        Err(keeps_changing())
     }
 
     /// What the origin's ETag says a cold key holds, for conditions on a write. Asked only when there are conditions.
@@ -381,6 +408,10 @@ impl Shadow {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn keeps_changing() -> Error {
+    Error::new(ErrorKind::Conflict, "the object keeps changing; please try again")
 }
 
 fn keeps_failing() -> Error {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use umbra_core::{Attributes, ETag, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
+use umbra_core::{Attributes, ETag, Entity, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
-use umbra_store::{AclChange, BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, Versioning};
+use umbra_store::{
+    AclChange, BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, PutOptions, Versioning,
+};
 
 use crate::{
     held_meta::{Asked, HeldMeta},
@@ -68,6 +70,73 @@ async fn a_version_is_deleted_beside_a_half_done_write() {
         assert_eq!(left, shown(&Vec::from_iter([(newest, false)].into_iter().chain(behind))));
         assert_eq!(world.get("k").await.unwrap(), content(30));
     }
+}
+
+/// With write-through, and a version of `k` on both sides.
+async fn with_a_version(meta: Arc<HeldMeta>) -> (Arc<World>, VersionId) {
+    let world = World::bare_over(meta).await;
+    world.attach(true).await;
+    enable(&world).await;
+    let version = world.put("k", content(10)).await.unwrap().version;
+    (Arc::new(world), version)
+}
+
+/// A write of `k`, with a tag, that the origin alone has.
+async fn put_half(world: &World) {
+    world.origin.fail_next("put", memory::Fault::LoseAnswer);
+    let options = PutOptions { tags: tags(), ..PutOptions::default() };
+    assert_eq!(kind(world.put_with("k", content(30), options).await), ErrorKind::Unavailable);
+}
+
+/// Whoever asks the origin at that moment is told of what is half done, and of nothing beneath it.
+#[tokio::test]
+async fn a_version_is_deleted_beneath_a_half_done_write_that_is_being_read() {
+    for doing in ["head", "tags"] {
+        let (world, beneath) = with_a_version(Arc::default()).await;
+        delete(&world, "k", None).await.unwrap();
+        put_half(&world).await;
+        let (gate, heads) = (world.origin.hold(doing), world.origin.heads());
+        let reader = world.clone();
+        let read = tokio::spawn(async move {
+            let bucket = reader.bucket().await;
+            match doing {
+                "head" => reader.shadow.head(&reader.cx, &bucket, &k("k"), GetOptions::default()).await.map(|info| info.tag_count),
+                _ => reader.shadow.tags(&reader.cx, &bucket, &k("k"), None).await.map(|(tags, _)| tags.len()),
+            }
+        });
+        if doing == "head" {
+            // By the first it learns that the origin has the write.
+            gate.add_permits(1);
+        }
+        let asks = if doing == "head" { 2 } else { 1 };
+        let waits = async || (world.origin.heads() == heads + asks && world.origin.waiting() == 1).then_some(());
+        world.eventually(waits).await;
+        delete(&world, "k", Some(beneath)).await.unwrap();
+        gate.add_permits(10);
+        assert_eq!(read.await.unwrap().unwrap(), 1, "{doing}");
+        assert_eq!(world.intents().await, 1);
+    }
+}
+
+/// What is changed beneath it is not shown again once the key is deleted at the origin, though that is half done as well.
+#[tokio::test]
+async fn a_version_is_changed_beneath_a_half_done_delete_that_is_being_read() {
+    let meta = Arc::new(HeldMeta::default());
+    let (world, beneath) = with_a_version(meta.clone()).await;
+    put_half(&world).await;
+    let (origin, heads) = (world.origin.clone(), world.origin.heads());
+    // Once it knows that the origin has the write, and has looked whether that is still so.
+    let looked = meta.hold(1, move |asked| asked.reads(b"w/") && origin.heads() > heads);
+    let reader = world.clone();
+    let read = tokio::spawn(async move { reader.shadow.head(&reader.cx, &*reader.bucket().await, &k("k"), GetOptions::default()).await });
+    looked.arrived(&world).await;
+    world.origin.fail_next("delete", memory::Fault::LoseAnswer);
+    assert_eq!(kind(delete(&world, "k", None).await), ErrorKind::Unavailable);
+    let change = AclChange::to(None);
+    world.shadow.put_acl(&world.cx, &*world.bucket().await, &k("k"), Some(beneath), change).await.unwrap();
+    assert_eq!(world.origin.heads(), heads + 1, "the origin is yet to tell of it");
+    looked.release();
+    assert_eq!(kind(read.await.unwrap()), ErrorKind::NotFound(Entity::Object));
 }
 
 /// The null version of a key that only the origin has, while it is half done, is what is half done.
