@@ -324,16 +324,14 @@ impl CopyWorker {
     }
 
     async fn make(&self, region: &str, partition: Partition, due: DueCopy) -> Outcome {
-        match self.blobs.make_copy(region, &due.blob).await {
-            Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => {
-                match self.become_home(region, partition, &due.blob).await {
-                    Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
-                    Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
-                    Err(error) => {
-                        Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false }
-                    }
-                }
-            }
+        let becomes_home = due.record.becomes_home;
+        let made = if becomes_home { self.blobs.make_home(region, &due.blob).await } else { self.blobs.make_copy(region, &due.blob).await };
+        match made {
+            Ok(made @ (Made::Now | Made::Before)) if becomes_home => match self.become_home(region, partition, &due.blob).await {
+                Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
+                Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
+                Err(error) => Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false },
+            },
             Ok(made) => Outcome::Done(due, made),
             Err(error) => {
                 let cause = std::error::Error::source(&error.error).map(|cause| format!(": {cause}")).unwrap_or_default();
