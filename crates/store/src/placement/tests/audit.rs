@@ -634,6 +634,25 @@ async fn a_damaged_copy_is_made_again_before_it_is_the_home() {
     assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
 }
 
+/// Nothing is remembered of buckets that are gone.
+#[tokio::test]
+async fn destroyed_buckets_are_forgotten() {
+    let mut world = World::new("global").await;
+    world.auditor.due_max = 1;
+    for key in ["a", "b"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.engines["iad"].go_away(true);
+    world.relocate("single:iad").await;
+    while world.auditor.room.lock().is_empty() {
+        world.auditor.round().await.unwrap();
+    }
+    world.auditor.round().await.unwrap();
+    world.catalog.destroy_bucket(&*world.bucket().await).await.unwrap();
+    world.auditor.round().await.unwrap();
+    assert_eq!((world.auditor.known.lock().len(), world.auditor.room.lock().len()), (0, 0));
+}
+
 /// What is nowhere is told, and nothing of it is dropped: it may come back, by hand.
 #[tokio::test]
 async fn what_is_nowhere_is_told() {
