@@ -69,9 +69,6 @@ impl Parts {
         let is_shared = metadata.shared().is_some();
         let keys = Arc::new(Keyring::new(kek, kms_keys, Arc::clone(&random)));
         let catalog = open_catalog(&metadata, kek, &clock, &random).await?;
-        if is_shared {
-            dir.check_store(catalog.store_id())?;
-        }
         // A disk is one server's, and its data directory says so.
         let is_bound = is_shared || !contents.is_disk();
         let places = if is_bound { Some(places::agree(dir, settings, &catalog, random.as_ref()).await?) } else { None };
@@ -146,6 +143,7 @@ impl Parts {
             self.claim_places().await?;
             return Ok(None);
         };
+        dir.check_store(self.catalog.store_id())?;
         let address = listener.map(TcpListener::local_addr).transpose().map_err(StartError::Address)?;
         let name = dir.node(self.random.as_ref())?;
         let company = Company::join(database, name, settings, address, self.catalog.topology(), kek, &self.clock).await?;

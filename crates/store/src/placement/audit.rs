@@ -26,7 +26,7 @@ mod room;
 mod status;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     sync::{
         Arc,
@@ -212,10 +212,10 @@ pub struct AuditorParts {
 pub struct Auditor {
     pub(super) parts: AuditorParts,
     /// When each bucket is due that was looked at, by which location.
-    known: Mutex<HashMap<Partition, (Location, Option<Timestamp>)>>,
+    pub(super) known: Mutex<HashMap<Partition, (Location, Option<Timestamp>)>>,
     /// Copies due in a region while which no more are queued there.
     pub(super) due_max: usize,
-    room: Room,
+    pub(super) room: Room,
     stopping: AtomicBool,
     wake: Arc<Notify>,
 }
@@ -301,10 +301,11 @@ impl Auditor {
     /// Which buckets are due, and when the next of the others is.
     async fn look(&self) -> Result<(VecDeque<BucketName>, Duration)> {
         let (mut due, mut next, mut after): (_, _, Option<String>) = (VecDeque::new(), LOOK_EVERY, None);
-        let now = self.parts.clock.now();
+        let (now, mut there) = (self.parts.clock.now(), HashSet::new());
         loop {
             let buckets = self.parts.catalog.buckets(None, after.as_deref(), PAGE).await?;
             for bucket in &buckets {
+                there.insert(bucket.partition);
                 match self.due(bucket).await? {
                     Some(at) if at <= now => due.push_back(bucket.name.clone()),
                     Some(at) => next = next.min(since(now, at)),
@@ -313,7 +314,12 @@ impl Auditor {
             }
             match buckets.last() {
                 Some(last) if buckets.len() == PAGE => after = Some(last.name.to_string()),
-                _ => return Ok((due, next)),
+                _ => {
+                    // Of buckets that are gone nothing is remembered.
+                    self.known.lock().retain(|partition, _| there.contains(partition));
+                    self.room.lock().retain(|(partition, _), _| there.contains(partition));
+                    return Ok((due, next));
+                }
             }
         }
     }

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
 
 use super::{
-    index::{Begin, Coming, CopyIndex},
+    index::{Again, Begin, Coming, Copy, CopyIndex},
     metrics::PlacementMetrics,
 };
 
@@ -80,6 +80,8 @@ pub(super) struct Ticket {
     copier: Arc<Copier>,
     id: BlobId,
     size: u64,
+    /// The copy that could not be read and that is to be replaced.
+    lost: Option<Copy>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -110,15 +112,16 @@ impl Copier {
         Self { own, index, metrics, under_way: Mutex::default(), slots, ahead }
     }
 
-    /// Lets a copy of `id`, of `size` bytes, be made, unless one is being made or there are too many.
-    pub(super) fn admit(self: &Arc<Self>, id: &BlobId, size: u64) -> Admission {
+    /// Lets a copy of `id`, of `size` bytes, be made, in the place of one that is `lost` if there is such. Not while one is being made, or there are
+    /// too many.
+    pub(super) fn admit(self: &Arc<Self>, id: &BlobId, size: u64, lost: Option<&Copy>) -> Admission {
         let mut under_way = self.under_way.lock();
         if let Some(copy) = under_way.get(id) {
             return if is_waited_for(size) { Admission::UnderWay(Waiter(copy.subscribe())) } else { Admission::Full };
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return Admission::Full };
         under_way.insert(id.clone(), watch::Sender::new(()));
-        Admission::Ticket(Ticket { copier: Arc::clone(self), id: id.clone(), size, _slot: slot })
+        Admission::Ticket(Ticket { copier: Arc::clone(self), id: id.clone(), size, lost: lost.cloned(), _slot: slot })
     }
 
     /// Whether no copy is being made.
@@ -159,7 +162,16 @@ impl Ticket {
     /// Says that the copy is coming; if another node makes it, waits for that.
     async fn begin(&self) -> Begin {
         // Before the blob is opened: see the module's head on deletes.
-        let begin = self.copier.index.begin(&self.id).await;
+        let index = &self.copier.index;
+        let again = match &self.lost {
+            Some(lost) => index.begin_again(&self.id, lost).await,
+            None => Ok(Again::Other),
+        };
+        let begin = match again {
+            Ok(Again::Coming(coming)) => Begin::Coming(coming),
+            Ok(Again::Other) => index.begin(&self.id).await,
+            Ok(Again::Home) | Err(_) => Begin::No,
+        };
         match begin {
             Begin::Elsewhere if is_waited_for(self.size) => self.copier.index.wait(&self.id).await,
             Begin::Elsewhere => return Begin::No,
@@ -192,7 +204,7 @@ impl Ticket {
                 self.keep(coming, stored).await;
             }
             opened => {
-                self.copier.index.abandon(&self.id, coming).await;
+                self.copier.index.abandon(&self.id, &coming).await;
                 let _gone = answer.map(|answer| answer.send(Opened::Content(opened)));
             }
         }
@@ -243,14 +255,19 @@ impl Ticket {
 
     async fn keep(&self, coming: Coming, stored: Option<StoredBlob>) {
         let Copier { own, index, metrics, .. } = &*self.copier;
-        let Some(stored) = stored else { return index.abandon(&self.id, coming).await };
-        match index.keep(&self.id, coming, stored.id.clone()).await {
-            Ok(()) => metrics.count_copy(),
+        let Some(stored) = stored else { return index.abandon(&self.id, &coming).await };
+        match index.keep(&self.id, coming.clone(), stored.id.clone()).await {
+            Ok(()) => {
+                metrics.count_copy();
+                if self.lost.is_some() {
+                    tracing::warn!(blob = ?self.id, "the copy of a blob of another region could not be read; another is in its place");
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, "a copy of a blob of another region is not kept");
                 if !index.may_name(&self.id, &stored.id, &error).await {
                     delete(own.as_ref(), &stored.id).await;
-                    index.abandon(&self.id, coming).await;
+                    index.abandon(&self.id, &coming).await;
                 }
             }
         }

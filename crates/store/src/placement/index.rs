@@ -66,15 +66,17 @@ pub(super) struct Place {
 }
 
 /// A copy that is coming to this region.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Coming {
     begun: Timestamp,
     revision: Revision,
     is_required: bool,
+    /// The copy that stays until this one is there. Its row says nothing of what is coming.
+    replaced: Option<CopyRecord>,
 }
 
 /// What became of the wish to make a copy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Begin {
     /// It is to be made.
     Coming(Coming),
@@ -84,6 +86,17 @@ pub(super) enum Begin {
     There,
     /// It cannot be made now.
     No,
+}
+
+/// What became of the wish to make a copy in the place of one that could not be read.
+#[derive(Debug)]
+pub(super) enum Again {
+    /// It is to be made.
+    Coming(Coming),
+    /// There is another by now, or none.
+    Other,
+    /// It is the home, which is for the audit to put right.
+    Home,
 }
 
 /// What became of the wish to make a copy that has to be there.
@@ -207,6 +220,7 @@ impl CopyIndex {
     pub(super) async fn begin(&self, id: &BlobId) -> Begin {
         let (row, begun) = (self.row(id), self.clock.now());
         let body = CopyRecord { begun, ..CopyRecord::default() }.encode();
+        let coming = |revision| Coming { begun, revision, is_required: false, replaced: None };
         let commit = |expect| self.meta.commit(Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone()));
         let committed = match commit(Expect::Absent).await {
             Err(MetaError::Conflict { current: Some(found), .. }) => match CopyRecord::decode(&found.body) {
@@ -217,7 +231,31 @@ impl CopyIndex {
             },
             other => other,
         };
-        committed.map_or(Begin::No, |committed| Begin::Coming(Coming { begun, revision: committed.revision, is_required: false }))
+        committed.map_or(Begin::No, |committed| Begin::Coming(coming(committed.revision)))
+    }
+
+    /// Says how a copy comes to be in the place of one that could not be read: that one's row and bytes stay until this one is there, for they may
+    /// be all that is left. Many may make one; the first that has it is in its place, and the others throw theirs away.
+    pub(super) async fn begin_again(&self, id: &BlobId, lost: &Copy) -> Result<Again> {
+        let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(Again::Other) };
+        let record = CopyRecord::decode(&row.body).map_err(failed)?;
+        if record.blob.as_ref() != Some(&lost.blob) {
+            return Ok(Again::Other);
+        }
+        if record.home.is_some() {
+            return Ok(Again::Home);
+        }
+        let (begun, is_required) = (self.clock.now(), record.is_required);
+        Ok(Again::Coming(Coming { begun, revision: row.revision, is_required, replaced: Some(record) }))
+    }
+
+    /// Forgets what is known of a copy in this region that could not be read.
+    pub(super) fn forget(&self, id: &BlobId, lost: &Copy) {
+        self.known.lock().remove(id);
+        let mut moved = self.moved.lock();
+        if moved.get(id).is_some_and(|place| place.region == self.region && place.blob == lost.blob) {
+            moved.remove(id);
+        }
     }
 
     /// The same of another region.
@@ -238,7 +276,9 @@ impl CopyIndex {
         loop {
             let batch = Batch::new(Partition::ROOT).check(row.clone(), expect).put(row.clone(), "", body.clone());
             let found = match self.meta.commit(batch).await {
-                Ok(committed) => return Ok(Claim::Ours(Coming { begun, revision: committed.revision, is_required: true })),
+                Ok(committed) => {
+                    return Ok(Claim::Ours(Coming { begun, revision: committed.revision, is_required: true, replaced: None }));
+                }
                 Err(MetaError::Conflict { current, .. }) => current,
                 Err(error) => return Err(failed(error)),
             };
@@ -280,6 +320,9 @@ impl CopyIndex {
 
     /// Says that a copy of `id` is still coming.
     pub(super) async fn renew(&self, id: &BlobId, coming: &mut Coming, silence: Duration) -> Result<()> {
+        if coming.replaced.is_some() {
+            return Ok(());
+        }
         let until = Some(self.clock.now().plus(silence));
         let record = CopyRecord { begun: coming.begun, is_required: coming.is_required, until, ..CopyRecord::default() };
         let row = CopyRow { region: self.region.clone(), record, revision: coming.revision };
@@ -301,15 +344,39 @@ impl CopyIndex {
         }
     }
 
-    /// Says that the copy of `id` which was coming is there, as `blob`.
+    /// Says that the copy of `id` which was coming is there, as `blob`. The bytes of one in whose place it comes are reclaimed.
     pub(super) async fn keep(&self, id: &BlobId, coming: Coming, blob: BlobId) -> umbra_meta::Result<()> {
-        let row = self.row(id);
-        let Coming { begun, is_required, .. } = coming;
-        let body = CopyRecord { begun, blob: Some(blob.clone()), is_required, ..CopyRecord::default() }.encode();
-        let batch = Batch::new(Partition::ROOT).check(row.clone(), Expect::Revision(coming.revision)).put(row, "", body);
-        let revision = self.meta.commit(batch).await?.revision;
-        self.known.lock().put(id, Copy { blob, revision, noted: (!is_required).then_some(begun) });
-        Ok(())
+        let Coming { begun, mut revision, is_required, mut replaced } = coming;
+        loop {
+            let before = replaced.clone().unwrap_or(CopyRecord { is_required, ..CopyRecord::default() });
+            let record = CopyRecord { begun, blob: Some(blob.clone()), until: None, ..before };
+            let noted = record.used().filter(|_| record.home.is_none() && !record.is_required);
+            let batch = Batch::new(Partition::ROOT).check(self.row(id), Expect::Revision(revision)).put(self.row(id), "", record.encode());
+            let batch = self.place_of(replaced.as_ref()).iter().fold(batch, |batch, place| self.reclaim(batch, place));
+            match self.meta.commit(batch).await {
+                Ok(committed) => {
+                    self.known.lock().put(id, Copy { blob, revision: committed.revision, noted });
+                    return Ok(());
+                }
+                Err(MetaError::Conflict { key, current }) => match self.same_bytes(replaced.as_ref(), current.as_deref()) {
+                    // It was read, or has to be there or has not since: it is replaced all the same.
+                    Some((record, found)) => (replaced, revision) = (Some(record), found),
+                    None => return Err(MetaError::Conflict { key, current }),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn place_of(&self, copy: Option<&CopyRecord>) -> Option<Place> {
+        Some(Place { region: self.region.clone(), blob: copy?.blob.clone()? })
+    }
+
+    /// What `found` says of the same bytes as the copy that is `replaced`.
+    fn same_bytes(&self, replaced: Option<&CopyRecord>, found: Option<&Entry>) -> Option<(CopyRecord, Revision)> {
+        let (replaced, found) = (replaced?, found?);
+        let record = CopyRecord::decode(&found.body).ok().filter(|record| record.blob == replaced.blob)?;
+        Some((record, found.revision))
     }
 
     /// Whether the row of `id` may say that `blob` is the copy, although saying so ended with `error`: then the bytes stay, for the row may be
@@ -324,22 +391,14 @@ impl CopyIndex {
         }
     }
 
-    /// Says that the copy of `id` does not come.
-    pub(super) async fn abandon(&self, id: &BlobId, coming: Coming) {
+    /// Says that the copy of `id` does not come. One that it was to replace stays.
+    pub(super) async fn abandon(&self, id: &BlobId, coming: &Coming) {
+        if coming.replaced.is_some() {
+            return;
+        }
         if let Err(error) = self.remove(id, &self.region, coming.revision).await {
             tracing::debug!(%error, "the row of a copy that does not come stays for a while");
         }
-    }
-
-    /// Has a copy of `id` in this region be none any more, unless it is the home or was changed. Tells whether it is none.
-    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &Copy) -> Result<bool> {
-        self.known.lock().remove(id);
-        let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(false) };
-        let record = CopyRecord::decode(&row.body).map_err(failed)?;
-        if row.revision != copy.revision {
-            return Ok(false);
-        }
-        self.drop_row(id, &CopyRow { region: self.region.clone(), record, revision: row.revision }).await
     }
 
     /// Has the copy that `row` tells of be none any more, unless it is the home or was changed: its bytes are reclaimed once those who read
@@ -370,23 +429,41 @@ impl CopyIndex {
     }
 
     /// Makes `region`, which has a copy, the home of `id`, which was `born` there, as long as `rows` are all copies there are, and has the bytes
-    /// at the home before reclaimed, unless they have to be there.
-    pub(super) async fn move_home(&self, id: &BlobId, born: &Place, rows: &[CopyRow], region: &str) -> umbra_meta::Result<()> {
+    /// at the home before reclaimed, unless they have to be there. Of a home that `is_lost` nothing is: what may be there after all is a copy,
+    /// which is replaced or dropped like any other, once it is found to be needless or made again.
+    pub(super) async fn move_home(
+        &self,
+        id: &BlobId,
+        born: &Place,
+        (rows, is_lost): (&[CopyRow], bool),
+        region: &str,
+    ) -> umbra_meta::Result<()> {
         let mut batch = Batch::new(Partition::ROOT);
         // Others who move it to another region write the same rows: one of both finds another revision.
         for row in rows.iter().filter(|row| row.record.blob.is_some()) {
             let key = root::copy(id.as_bytes(), &row.region);
             batch = batch.check(key.clone(), Expect::Revision(row.revision));
             let (was_home, is_home) = (row.record.home.is_some(), row.region == region);
-            batch = match row.place().filter(|_| was_home && !row.record.is_required) {
+            batch = match row.place().filter(|_| was_home && !row.record.is_required && !is_lost) {
                 Some(place) => self.reclaim(batch.delete(key), &place),
                 None => batch.put(key, "", CopyRecord { home: is_home.then(|| self.clock.now()), ..row.record.clone() }.encode()),
             };
         }
         if rows.iter().all(|row| row.record.home.is_none()) {
-            batch = self.reclaim(batch, born);
+            batch = if is_lost { self.keep_born(batch, id, born, rows) } else { self.reclaim(batch, born) };
         }
         self.meta.commit(batch).await.map(drop)
+    }
+
+    /// Has the bytes where a blob was `born` be a copy. Where a reader has found out first and brought others, or is about to, they stay until
+    /// their blob is deleted.
+    fn keep_born(&self, batch: Batch, id: &BlobId, born: &Place, rows: &[CopyRow]) -> Batch {
+        if rows.iter().any(|row| row.region == born.region) {
+            return batch;
+        }
+        let key = root::copy(id.as_bytes(), &born.region);
+        let record = CopyRecord { begun: self.clock.now(), blob: Some(born.blob.clone()), ..CopyRecord::default() };
+        batch.check(key.clone(), Expect::Absent).put(key, "", record.encode())
     }
 
     /// Has bytes that are nobody's any more reclaimed after the grace.

@@ -2,6 +2,8 @@
 //!
 //! The order is that of the copies that readers leave (`copier.rs`): the row first, then the bytes, then the row says where they are.
 //! Whoever makes such a copy says again and again that it still does, so that one whose maker died is soon made by another.
+//!
+//! Of a copy that is there and cannot be read the row stays, and so do the bytes, until others are in their place.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,7 +16,7 @@ use super::{
     PlacedBlobStore, PlacementMetrics, Shared,
     address::Address,
     copier::{Content, delete},
-    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place, failed},
+    index::{Again, Claim, Coming, Copy, CopyIndex, CopyRow, Place, failed},
     moving::home_of,
     reading::is_lost,
     subject::Subject,
@@ -58,8 +60,17 @@ fn there(error: Error) -> MakeError {
 }
 
 impl PlacedBlobStore {
-    /// Makes the copy of `id`, which is of `subject`, in `region`, unless it is there and can be read, or may not be there.
+    /// Makes the copy of `id`, which is of `subject`, in `region`, unless it is there and answers, or may not be there.
     pub(super) async fn make_copy(&self, region: &str, id: &BlobId, subject: &Subject) -> std::result::Result<Made, MakeError> {
+        self.make(region, id, subject, false).await
+    }
+
+    /// The same, unless it is there and whole: it is to be the home.
+    pub(super) async fn make_home(&self, region: &str, id: &BlobId, subject: &Subject) -> std::result::Result<Made, MakeError> {
+        self.make(region, id, subject, true).await
+    }
+
+    async fn make(&self, region: &str, id: &BlobId, subject: &Subject, is_home: bool) -> std::result::Result<Made, MakeError> {
         let shared = &self.shared;
         let Some(address) = shared.address(id) else { return Ok(Made::Gone) };
         // Its home, unless that has moved.
@@ -69,10 +80,14 @@ impl PlacedBlobStore {
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
-                Claim::There(copy) if answers(shared.engine(region).map_err(there)?.as_ref(), &copy.blob).await.map_err(there)? => {
-                    return Ok(Made::Before);
+                Claim::There(copy) => {
+                    if self.is_there(id, Place { region: region.to_owned(), blob: copy.blob.clone() }, is_home).await.map_err(there)? {
+                        return Ok(Made::Before);
+                    }
+                    if let Some(coming) = again(&index, id, &copy).await? {
+                        break coming;
+                    }
                 }
-                Claim::There(copy) => shared.lose_copy(&index, id, &copy).await.map_err(there)?,
                 Claim::Taken => return Ok(Made::Coming),
                 Claim::Ours(coming) => break coming,
             }
@@ -81,9 +96,16 @@ impl PlacedBlobStore {
         match shared.may_be_in(region, subject).await {
             Ok(Some(true)) => Making { target, index: &index, id }.run(shared, &address, coming).await,
             refused => {
-                index.abandon(id, coming).await;
+                index.abandon(id, &coming).await;
                 refused.map(|_| Made::Gone).map_err(|error| here(failed(error)))
             }
+        }
+    }
+
+    async fn is_there(&self, id: &BlobId, copy: Place, is_home: bool) -> Result<bool> {
+        match self.born(id).filter(|_| is_home) {
+            Some(born) => self.shared.reads_whole(&born, &copy).await,
+            None => answers(self.shared.engine(&copy.region)?.as_ref(), &copy.blob).await,
         }
     }
 
@@ -137,19 +159,11 @@ impl Shared {
         if region == self.region.as_str() { Arc::clone(&self.index) } else { Arc::new(self.index.of_region(region)) }
     }
 
-    /// Drops a copy in any region that cannot be read. A home's bytes stay, whatever is wrong with them.
-    async fn lose_copy(&self, index: &CopyIndex, id: &BlobId, copy: &Copy) -> Result<()> {
-        if !index.drop_copy(id, copy).await? {
-            return Err(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) });
-        }
-        tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there is lost; it is made again");
-        Ok(())
-    }
-
-    /// Opens all bytes of a blob where they belong to it, at its home rather than elsewhere. `None` where they are nowhere. Tells the region.
+    /// Opens all bytes of a blob where they belong to it, at its home rather than elsewhere, and not in `target`, whose copy is to be made. `None`
+    /// where they are nowhere. Tells the region.
     ///
     /// Bytes that the blob has left may outlive it, and their copy must not: where it is rows say, unless none does.
-    async fn open_all(&self, id: &BlobId, address: &Address) -> Result<Option<(String, Content)>> {
+    async fn open_all(&self, id: &BlobId, address: &Address, target: &str) -> Result<Option<(String, Content)>> {
         let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
@@ -159,7 +173,7 @@ impl Shared {
             let mut rows = self.index.all(id).await?;
             rows.sort_by_key(|row| row.record.home.is_none());
             let first = home_of(&rows).is_none().then(|| born.clone());
-            let copies: Vec<_> = rows.iter().filter_map(CopyRow::place).collect();
+            let copies: Vec<_> = rows.iter().filter(|row| row.region != target).filter_map(CopyRow::place).collect();
             // What a row tells of may have moved meanwhile.
             let is_sure = copies.is_empty();
             for place in first.into_iter().chain(copies) {
@@ -187,10 +201,10 @@ struct Making<'a> {
 
 impl Making<'_> {
     async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
-        let stored = match shared.open_all(self.id, address).await {
+        let stored = match shared.open_all(self.id, address, self.index.region()).await {
             Ok(Some((source, content))) => self.renewing(&mut coming, self.store(shared, &source, content)).await,
             Ok(None) => {
-                self.index.abandon(self.id, coming).await;
+                self.index.abandon(self.id, &coming).await;
                 return Ok(Made::Gone);
             }
             Err(error) => Err(here(error)),
@@ -198,11 +212,11 @@ impl Making<'_> {
         let blob = match stored {
             Ok(blob) => blob,
             Err(error) => {
-                self.index.abandon(self.id, coming).await;
+                self.index.abandon(self.id, &coming).await;
                 return Err(error);
             }
         };
-        match self.index.keep(self.id, coming, blob.clone()).await {
+        match self.index.keep(self.id, coming.clone(), blob.clone()).await {
             Ok(()) => {
                 shared.metrics.count_copy();
                 Ok(Made::Now)
@@ -211,7 +225,7 @@ impl Making<'_> {
                 // It was deleted meanwhile, or somebody took it over.
                 if !self.index.may_name(self.id, &blob, &error).await {
                     delete(self.target.as_ref(), &blob).await;
-                    self.index.abandon(self.id, coming).await;
+                    self.index.abandon(self.id, &coming).await;
                 }
                 Err(here(Error::Io { doing: "note where a copy is", source: std::io::Error::other(error) }))
             }
@@ -241,6 +255,18 @@ impl Making<'_> {
                 tracing::debug!(%error, "it cannot be said that a copy is still coming");
             }
         }
+    }
+}
+
+/// Has a copy come in the place of one that cannot be read. `None`: it is another by now.
+async fn again(index: &CopyIndex, id: &BlobId, lost: &Copy) -> std::result::Result<Option<Coming>, MakeError> {
+    match index.begin_again(id, lost).await.map_err(here)? {
+        Again::Coming(coming) => {
+            tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there cannot be read; it is made again");
+            Ok(Some(coming))
+        }
+        Again::Home => Err(there(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) })),
+        Again::Other => Ok(None),
     }
 }
 

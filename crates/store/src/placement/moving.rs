@@ -2,6 +2,8 @@
 //!
 //! One commit makes the copy the home and has the bytes at the home before reclaimed, once those who read them may have finished. So at every
 //! moment the home has all bytes, whoever dies when; and what a crash leaves is a row that says what is to be deleted.
+//!
+//! Before it the copy is read whole, past any cache: its engine verifies every block. That costs one read of the blob for each move.
 
 use std::future::ready;
 
@@ -20,7 +22,7 @@ use super::{
 pub enum Moved {
     /// The region is the home from now on.
     Done,
-    /// It was before.
+    /// It was before, or the home that was lost is not.
     Already,
     /// It has no copy that can be read, or the copies changed meanwhile.
     NotNow,
@@ -32,8 +34,18 @@ impl PlacedBlobStore {
         home_of(copies).and_then(|copy| Region::parse(&copy.region).ok()).or_else(|| self.home_of(id))
     }
 
-    /// Makes `region` the home of `id`, if it has a copy of it.
+    /// Makes `region` the home of `id`, if it has a copy of it that is whole.
     pub async fn move_home(&self, id: &BlobId, region: &str) -> Result<Moved> {
+        self.move_to(id, region, false).await
+    }
+
+    /// The same of a blob whose home does not have it any more, as far as can be told: its bytes there stay, should there be any. It is asked once
+    /// more, right before.
+    pub(super) async fn move_lost_home(&self, id: &BlobId, region: &str) -> Result<Moved> {
+        self.move_to(id, region, true).await
+    }
+
+    async fn move_to(&self, id: &BlobId, region: &str, is_lost: bool) -> Result<Moved> {
         let shared = &self.shared;
         let Some(born) = shared.born(id) else { return Ok(Moved::NotNow) };
         let rows = shared.index.all(id).await?;
@@ -42,10 +54,13 @@ impl PlacedBlobStore {
         }
         let Some(target) = rows.iter().find(|row| row.region == region) else { return Ok(Moved::NotNow) };
         match target.place() {
-            Some(place) if shared.is_whole(&born, &place).await? => {}
+            Some(place) if shared.reads_whole(&born, &place).await? => {}
             _ => return Ok(Moved::NotNow),
         }
-        match shared.index.move_home(id, &born, &rows, region).await {
+        if is_lost && self.answer_at(&home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone())).await? {
+            return Ok(Moved::Already);
+        }
+        match shared.index.move_home(id, &born, (&rows, is_lost), region).await {
             Ok(()) => Ok(Moved::Done),
             Err(MetaError::Conflict { .. }) => Ok(Moved::NotNow),
             Err(error) => Err(failed(error)),
@@ -64,14 +79,37 @@ impl Shared {
         self.address(id).map(|address| Place { region: address.region.to_string(), blob: address.inner })
     }
 
+    /// Whether every byte of the blob that was `born` can be read from the engine at `place`.
+    pub(super) async fn reads_whole(&self, born: &Place, place: &Place) -> Result<bool> {
+        let Some(size) = self.size_at(born, place)? else { return Ok(false) };
+        match self.count_bytes(place, size).await {
+            Ok(read) => Ok(read == size),
+            Err(error) if super::reading::is_lost(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn count_bytes(&self, place: &Place, size: u64) -> Result<u64> {
+        let region = &place.region;
+        let mut content = self.heard(region, self.engine(region)?.read(&place.blob, ByteRange::new(0, size))).await?;
+        let mut read = 0;
+        while let Some(chunk) = self.heard(region, content.try_next()).await? {
+            read += chunk.len() as u64;
+        }
+        Ok(read)
+    }
+
+    /// How long the blob at `place` is, if it is as long as the one that was `born`.
+    fn size_at(&self, born: &Place, place: &Place) -> Result<Option<u64>> {
+        let size = self.engine(&place.region)?.size_of(&place.blob);
+        let size_born = self.engine(&born.region)?.size_of(&born.blob);
+        Ok(size.filter(|_| size == size_born))
+    }
+
     /// Whether the engine at `place` has a blob as long as the one that was `born`, from its first byte to its last.
     pub(super) async fn is_whole(&self, born: &Place, place: &Place) -> Result<bool> {
         let store = self.engine(&place.region)?;
-        let size = store.size_of(&place.blob);
-        if size.is_none() || size != self.engine(&born.region)?.size_of(&born.blob) {
-            return Ok(false);
-        }
-        let size = size.unwrap_or_default();
+        let Some(size) = self.size_at(born, place)? else { return Ok(false) };
         for end in [size.min(1), size] {
             let range = ByteRange::new(end.saturating_sub(1), end);
             let read = async { store.read(&place.blob, range).await?.try_for_each(|_| ready(Ok(()))).await };

@@ -2,8 +2,13 @@
 //!
 //! Where they are is in the identifier, unless the rows of copies say otherwise; those are asked when the region in the identifier
 //! does not have the bytes or does not answer. A blob is absent only if neither it nor any row tells of bytes.
+//!
+//! # Copies that cannot be read
+//! That a copy is not found, or a block of it is damaged, says nothing of its other bytes, nor of the next answer: it may be all that can be read.
+//! So it stays, row and bytes, until the whole blob has been fetched from elsewhere and is in its place. The read goes on elsewhere meanwhile,
+//! and asks the copy once more if nobody else answers.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -13,10 +18,19 @@ use umbra_core::ByteRange;
 use super::{
     Shared,
     copier::{Admission, Content, Open, Opened, Source},
-    index::{Copy, Place},
+    index::{Copy, CopyRow, Place},
     rename,
     subject::Subject,
 };
+
+/// What became of a read of the copy in this region.
+enum Here {
+    Content(Content),
+    /// It cannot be read now.
+    Lost(Copy),
+    /// There is none of any use.
+    Nothing,
+}
 
 /// How often rows are asked where bytes are that were not where the rows said: they may move meanwhile.
 const LOOKS_MAX: usize = 3;
@@ -48,54 +62,69 @@ impl Shared {
             }
         }
         // What is wrong with a range the home knows to say.
-        let copy = if is_within { self.read_copy(id, range).await } else { None };
-        if let Some(content) = copy {
-            return Ok(content);
-        }
+        let here = if is_within { self.read_copy(id, range, kept).await } else { Here::Nothing };
+        let lost = match here {
+            Here::Content(content) => return Ok(content),
+            Here::Lost(copy) => Some(copy),
+            Here::Nothing => None,
+        };
         self.metrics.count_home_read();
         match size.zip(kept).filter(|_| !range.is_empty() && is_within) {
-            Some((size, kept)) => self.read_and_copy(id, born, range, size, kept).await,
+            Some((size, kept)) => self.read_and_copy(id, born, range, (size, lost), kept).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
         }
     }
 
-    /// Reads the copy that is here, if there is one of any use.
-    async fn read_copy(self: &Arc<Self>, id: &BlobId, range: ByteRange) -> Option<Content> {
-        let copy = self.index.find(id).await?;
+    /// Reads the copy that is here. If it breaks off another is made, of what is `kept`.
+    async fn read_copy(self: &Arc<Self>, id: &BlobId, range: ByteRange, kept: Option<&Arc<Subject>>) -> Here {
+        let Some(copy) = self.index.find(id).await else { return Here::Nothing };
         match self.own.read(&copy.blob, range).await {
             Ok(content) => {
                 self.metrics.count_copy_read();
-                let (shared, watched) = (Arc::clone(self), id.clone());
-                let content = content.inspect_err(move |error| {
+                let (shared, id, kept) = (Arc::clone(self), id.clone(), kept.cloned());
+                let watched = content.inspect_err(move |error| {
                     if is_lost(error) {
-                        let (shared, id, copy) = (Arc::clone(&shared), watched.clone(), copy.clone());
-                        tokio::spawn(async move { shared.drop_copy(&id, &copy).await });
+                        shared.index.forget(&id, &copy);
+                        if let Some(kept) = kept.clone() {
+                            let (shared, id, copy) = (Arc::clone(&shared), id.clone(), copy.clone());
+                            tokio::spawn(async move { shared.replace(&id, copy, &kept).await });
+                        }
                     }
                 });
-                Some(content.boxed())
+                Here::Content(watched.boxed())
             }
-            Err(error) => {
-                if is_lost(&error) {
-                    self.drop_copy(id, &copy).await;
-                }
-                None
+            Err(error) if is_lost(&error) => {
+                self.index.forget(id, &copy);
+                Here::Lost(copy)
             }
+            Err(_) => Here::Nothing,
         }
     }
 
-    /// Reads from where the bytes are, and has a copy made if none is being made.
+    /// Has a copy be made in the place of one that is `lost`, unless one is being made.
+    async fn replace(self: &Arc<Self>, id: &BlobId, lost: Copy, kept: &Arc<Subject>) {
+        let Some(born) = self.born(id) else { return };
+        let Some(size) = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob)) else { return };
+        if let Admission::Ticket(ticket) = self.copier.admit(id, size, Some(&lost)) {
+            ticket.copy(self.source(id, &born, ByteRange::new(0, size), true, kept)).await;
+        }
+    }
+
+    /// Reads from where the bytes are, and has a copy made if none is being made, in the place of one that is `lost`.
     async fn read_and_copy(
         self: &Arc<Self>,
         id: &BlobId,
         born: Place,
         range: ByteRange,
-        size: u64,
+        (size, lost): (u64, Option<Copy>),
         kept: &Arc<Subject>,
     ) -> Result<Content> {
         let whole = ByteRange::new(0, size);
-        let source = || Source { open: self.opening(id, &born, whole), may_be_here: self.asking(kept) };
-        let is_perhaps_here = match self.copier.admit(id, size) {
+        let source = || self.source(id, &born, whole, lost.is_some(), kept);
+        let is_perhaps_here = match self.copier.admit(id, size, lost.as_ref()) {
             Admission::Ticket(ticket) if range == whole => match ticket.read(source()).await {
+                // Where nobody else has it what is here is asked again.
+                Opened::Content(Err(_)) if lost.is_some() => false,
                 Opened::Content(content) => return content,
                 Opened::PerhapsHere => true,
             },
@@ -106,15 +135,34 @@ impl Shared {
             }
             Admission::Full => false,
         };
-        if is_perhaps_here && let Some(content) = self.read_copy(id, range).await {
+        if is_perhaps_here && let Here::Content(content) = self.read_copy(id, range, Some(kept)).await {
             return Ok(content);
         }
         self.open(id, &born, range).await.map(|content| self.counted(content))
     }
 
-    fn opening(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange) -> Open {
+    /// How to open `id` to copy it, elsewhere than here if what `is_lost` is the copy here.
+    fn opening(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange, is_lost: bool) -> Open {
         let (shared, id, born) = (Arc::clone(self), id.clone(), born.clone());
-        async move { shared.open_to_copy(&id, &born, range).await }.boxed()
+        async move { if is_lost { shared.open_elsewhere(&id, &born, range).await } else { shared.open_to_copy(&id, &born, range).await } }
+            .boxed()
+    }
+
+    /// Opens bytes that belong to `id` now, in any region but this.
+    async fn open_elsewhere(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
+        let mut failure = Error::NotFound(id.clone());
+        for place in self.all_places(id, born).await?.iter().filter(|place| place.region != self.region.as_str()) {
+            match self.heard(&place.region, self.open_at(place, range)).await {
+                Ok(content) => return Ok(content),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The same, for a copy of what is `kept`.
+    fn source(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange, is_lost: bool, kept: &Arc<Subject>) -> Source {
+        Source { open: self.opening(id, born, range, is_lost), may_be_here: self.asking(kept) }
     }
 
     fn asking(self: &Arc<Self>, kept: &Arc<Subject>) -> BoxFuture<'static, bool> {
@@ -154,7 +202,7 @@ impl Shared {
 
     /// Opens any bytes of `id` that a row tells of, its home's before others. Else it is as the `failure` of the region in its identifier says.
     async fn read_any_copy(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<Content> {
-        for _ in 0..LOOKS_MAX {
+        for look in 0..LOOKS_MAX {
             let places = match self.places(id).await {
                 Ok(places) if places.is_empty() => break,
                 Ok(places) => places,
@@ -163,7 +211,8 @@ impl Shared {
                 Err(_) => break,
             };
             let mut is_unsure = false;
-            for place in places {
+            // A region that has just let somebody wait in vain is not waited for again.
+            for place in places.into_iter().filter(|place| look == 0 || !self.is_silent(&place.region)) {
                 match self.open_at(&place, range).await {
                     Ok(content) => {
                         self.index.note_moved(id, Some(&place));
@@ -180,11 +229,40 @@ impl Shared {
         Err(failure)
     }
 
+    /// Opens what is left of a read whose bytes turned out to be damaged, where the next of them can be read.
+    async fn open_behind(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<Content> {
+        let Some(born) = self.born(id) else { return Err(failure) };
+        for place in self.all_places(id, &born).await.unwrap_or_else(|_| vec![born.clone()]) {
+            let first = async {
+                let mut content = self.open_at(&place, range).await?;
+                Ok(content.next().await.transpose()?.map(|first| (first, content)))
+            };
+            match self.heard(&place.region, first).await {
+                Ok(Some((first, content))) => {
+                    let content = stream::once(ready(Ok(first))).chain(content).boxed();
+                    return Ok(if place.region == self.region.as_str() { content } else { self.counted(content) });
+                }
+                // It is damaged for sure only where everybody says so.
+                Err(error) if !is_lost(&error) => failure = error,
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    /// Where bytes of `id` are, by its rows and by its identifier, first its home.
+    async fn all_places(&self, id: &BlobId, born: &Place) -> Result<Vec<Place>> {
+        let rows = self.index.all(id).await?;
+        let (first, others) = rows.iter().partition::<Vec<_>, _>(|row| row.record.home.is_some());
+        let first = first.into_iter().filter_map(CopyRow::place).next().unwrap_or_else(|| born.clone());
+        Ok(std::iter::once(first).chain(others.into_iter().filter_map(CopyRow::place)).collect())
+    }
+
     /// Where rows say that bytes of `id` are, first its home. This region, too: that its copy was not read says nothing of whether it is gone.
     async fn places(&self, id: &BlobId) -> Result<Vec<Place>> {
         let mut rows = self.index.all(id).await?;
         rows.sort_by_key(|row| row.record.home.is_none());
-        Ok(rows.iter().filter_map(super::index::CopyRow::place).collect())
+        Ok(rows.iter().filter_map(CopyRow::place).collect())
     }
 
     /// Opens bytes of `id` at `place`. While its region does not answer, others are asked before it.
@@ -206,15 +284,6 @@ impl Shared {
     fn counted(&self, content: Content) -> Content {
         let metrics = self.metrics.clone();
         content.inspect_ok(move |chunk| metrics.count_fetched(chunk.len())).boxed()
-    }
-
-    /// Drops a copy that cannot be read, so that the blob is fetched again. The home's bytes stay, whatever is wrong with them.
-    async fn drop_copy(&self, id: &BlobId, copy: &Copy) {
-        match self.index.drop_copy(id, copy).await {
-            Ok(true) => tracing::warn!(blob = ?id, "the copy of a blob of another region is lost; it is fetched again"),
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "the row of a lost copy stays until it is found again"),
-        }
     }
 }
 
@@ -249,20 +318,30 @@ impl Reading {
 
     async fn next(&mut self) -> Option<Result<Bytes>> {
         loop {
-            match self.content.next().await? {
+            let failure = match self.content.next().await? {
                 Ok(chunk) => {
                     self.rest.start = self.rest.end.min(self.rest.start + chunk.len() as u64);
+                    // Each time it is brought on: so it comes to an end.
+                    self.may_go_on |= !chunk.is_empty();
                     return Some(Ok(chunk));
                 }
-                Err(Error::NotFound(_)) if self.may_go_on => self.may_go_on = false,
+                Err(error) if self.may_go_on && is_lost(&error) => error,
                 Err(error) => return Some(Err(error)),
-            }
-            // A slow reader of bytes whose blob has moved.
-            let born = self.shared.born(&self.id)?;
-            match self.shared.read_anywhere(&self.id, born, self.rest, self.kept.as_ref()).await {
+            };
+            self.may_go_on = false;
+            match self.go_on(failure).await {
                 Ok(content) => self.content = content,
                 Err(error) => return Some(Err(error)),
             }
+        }
+    }
+
+    async fn go_on(&mut self, failure: Error) -> Result<Content> {
+        let Self { shared, id, rest, kept, .. } = self;
+        match shared.born(id) {
+            // A slow reader of bytes whose blob has moved.
+            Some(born) if matches!(failure, Error::NotFound(_)) => shared.read_anywhere(id, born, *rest, kept.as_ref()).await,
+            _ => shared.open_behind(id, *rest, failure).await,
         }
     }
 }

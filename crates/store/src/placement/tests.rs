@@ -24,7 +24,7 @@ use umbra_meta::{
 };
 
 use self::engine::Engine;
-use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology, subject::Subject};
+use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology, maker::Made, subject::Subject};
 use crate::{BucketSettings, ReclaimHandle, Reclaimer, record::bucket::encode_settings};
 
 fn named(region: &str) -> Region {
@@ -426,6 +426,125 @@ async fn a_copy_that_is_lost_is_fetched_again() {
     assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
     idle(&world.in_iad).await;
     assert_eq!(world.iad.len(), 1);
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+/// One answer that a copy is not there says nothing of its bytes: they may be all that can be read.
+#[tokio::test]
+async fn a_copy_that_is_not_found_once_stays_while_the_home_is_away() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 300_000).await;
+    all(&world.in_iad, &blob).await.unwrap();
+    idle(&world.in_iad).await;
+    world.fra.go_away(true);
+    world.iad.deny(1);
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes, "the copy is asked again where nobody else answers");
+    for _ in 0..2 {
+        idle(&world.in_iad).await;
+        world.reclaim().await;
+        assert_eq!(world.iad.len(), 1);
+        for node in [&world.in_iad, &world.another(Arc::new(world.iad.clone()))] {
+            assert!(all(node, &blob).await.unwrap() == bytes);
+        }
+    }
+    world.fra.go_away(false);
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+/// What is around a damaged block is read from the copy while there is nothing else, and all of it from the home when that is back.
+#[tokio::test]
+async fn a_copy_with_a_rotten_block_stays_until_there_is_another() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 900_000).await;
+    all(&world.in_iad, &blob).await.unwrap();
+    idle(&world.in_iad).await;
+    world.fra.go_away(true);
+    world.iad.rot(500_000);
+    let read = async |start: usize, end: usize| suite::read(&world.in_iad, &blob.id, ByteRange::new(start as u64, end as u64)).await;
+    for _ in 0..2 {
+        assert!(read(400_000, 600_000).await.is_err());
+        idle(&world.in_iad).await;
+        world.reclaim().await;
+        for (start, end) in [(0, 400_000), (600_000, 900_000)] {
+            assert!(read(start, end).await.unwrap() == bytes[start..end]);
+        }
+    }
+    assert_eq!((world.iad.len(), world.iad.created()), (1, 1));
+    world.fra.go_away(false);
+    assert!(read(400_000, 600_000).await.unwrap() == bytes[400_000..600_000], "it is read on at the home");
+    while world.iad.created() == 1 {
+        tokio::task::yield_now().await;
+    }
+    idle(&world.in_iad).await;
+    world.reclaim().await;
+    assert_eq!((world.iad.len(), world.iad.created(), world.rows().await), (1, 2, 1), "another copy is in its place");
+    world.fra.go_away(true);
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    world.fra.go_away(false);
+    world.in_fra.delete(&blob.id).await.unwrap();
+    world.assert_empty().await;
+}
+
+/// Damage is no reason for an error while there are other bytes.
+#[tokio::test]
+async fn what_is_rotten_in_one_region_is_read_on_in_another() {
+    for is_home in [true, false] {
+        let world = World::new();
+        let (blob, bytes) = put(&world.in_fra, 900_000).await;
+        all(&world.in_iad, &blob).await.unwrap();
+        idle(&world.in_iad).await;
+        if is_home { &world.fra } else { &world.iad }.rot(500_000);
+        for node in [&world.in_fra, &world.in_iad] {
+            assert!(all(node, &blob).await.unwrap() == bytes, "{is_home}");
+        }
+    }
+}
+
+/// A copy that is replaced while its blob is deleted leaves nothing.
+#[tokio::test]
+async fn a_delete_while_a_copy_is_replaced_leaves_nothing() {
+    for is_at_home in [true, false] {
+        let world = World::new();
+        let (blob, _) = put(&world.in_fra, 600_000).await;
+        all(&world.in_iad, &blob).await.unwrap();
+        idle(&world.in_iad).await;
+        world.iad.lose_all().await;
+        let gate = if is_at_home { world.fra.opening() } else { world.iad.finishing() };
+        gate.shut();
+        let (store, read) = (world.in_iad.clone(), blob.clone());
+        let reader = tokio::spawn(async move { all(&store, &read).await });
+        gate.reached().await;
+        world.in_fra.delete(&blob.id).await.unwrap();
+        gate.open();
+        drop(reader.await.unwrap());
+        world.assert_empty().await;
+    }
+}
+
+/// The same of a copy that has to be there, and of whoever makes those.
+#[tokio::test]
+async fn a_copy_that_has_to_be_there_stays_until_it_is_made_again() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 300_000).await;
+    let subject = world.in_iad.subject.as_ref().unwrap();
+    assert_eq!(world.in_iad.make_copy("iad", &blob.id, subject).await.unwrap(), Made::Now);
+    world.fra.go_away(true);
+    world.iad.deny(1);
+    world.in_iad.make_copy("iad", &blob.id, subject).await.unwrap_err();
+    world.reclaim().await;
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    world.fra.go_away(false);
+    world.iad.lose_all().await;
+    assert_eq!(world.in_iad.make_copy("iad", &blob.id, subject).await.unwrap(), Made::Now);
+    assert_eq!(world.in_iad.make_copy("iad", &blob.id, subject).await.unwrap(), Made::Before);
+    // What a reader puts in its place has to be there, too.
+    world.iad.lose_all().await;
+    assert!(all(&world.in_iad, &blob).await.unwrap() == bytes);
+    idle(&world.in_iad).await;
+    let rows = world.in_iad.shared.index.all(&blob.id).await.unwrap();
+    assert_eq!((rows.len(), rows[0].record.is_required, world.iad.len()), (1, true, 1));
     world.in_fra.delete(&blob.id).await.unwrap();
     world.assert_empty().await;
 }

@@ -322,16 +322,14 @@ impl CopyWorker {
         if matches!(self.blobs.may_be_in(region, &subject).await, Ok(Some(false))) {
             return Outcome::Done(due, Made::Gone);
         }
-        match self.blobs.make_copy(region, &due.blob, &subject).await {
-            Ok(made @ (Made::Now | Made::Before)) if due.record.becomes_home => {
-                match self.become_home(region, partition, &due.blob).await {
-                    Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
-                    Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
-                    Err(error) => {
-                        Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false }
-                    }
-                }
-            }
+        let (blobs, blob, becomes_home) = (&self.blobs, &due.blob, due.record.becomes_home);
+        let made = if becomes_home { blobs.make_home(region, blob, &subject).await } else { blobs.make_copy(region, blob, &subject).await };
+        match made {
+            Ok(made @ (Made::Now | Made::Before)) if becomes_home => match self.become_home(region, partition, blob).await {
+                Ok(Moved::NotNow) => Outcome::Failed { due, reason: "its home cannot be moved just now".to_owned(), is_there: false },
+                Ok(Moved::Done | Moved::Already) => Outcome::Done(due, made),
+                Err(error) => Outcome::Failed { due, reason: error.to_string().chars().take(REASON_CHARS_MAX).collect(), is_there: false },
+            },
             Ok(made) => Outcome::Done(due, made),
             Err(error) => {
                 let cause = std::error::Error::source(&error.error).map(|cause| format!(": {cause}")).unwrap_or_default();

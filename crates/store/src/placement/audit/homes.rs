@@ -2,6 +2,9 @@
 //!
 //! A copy that has all of them becomes the home, wherever it is: where it may not be is what the audit puts right afterwards, like any other home.
 //! Where there is none nothing is touched, and it is told. A region that does not answer has lost nothing.
+//!
+//! An answer that there is nothing may be wrong, for a moment or for a part of the requests. So a home is asked more than once, the copy has to be
+//! whole, and what may be left at the old home stays, as a copy.
 
 use umbra_blob::BlobId;
 use umbra_core::{Region, Result};
@@ -22,6 +25,9 @@ use crate::{
 
 /// Objects whose bytes are nowhere that one audit tells one by one.
 const TOLD_MAX: u64 = 1000;
+
+/// How often a home is asked before a copy is looked for; once more before that becomes the home.
+const LOOKS: usize = 2;
 
 /// What was found of the bytes that have to be at home.
 pub(super) enum Bytes {
@@ -48,15 +54,17 @@ impl Auditor {
         let blobs = &self.parts.blobs;
         let place = home_of(copies).map_or_else(|| blobs.born(id), CopyRow::place);
         let Some(place) = place else { return Ok(Bytes::NotNow) };
-        if blobs.answer_at(&place).await.map_err(|error| in_region(&place.region, error))? {
-            return Ok(Bytes::AtHome);
+        for _ in 0..LOOKS {
+            if blobs.answer_at(&place).await.map_err(|error| in_region(&place.region, error))? {
+                return Ok(Bytes::AtHome);
+            }
         }
         let mut others: Vec<_> = copies.iter().filter(|copy| copy.region != home.as_str()).collect();
         others.sort_by_key(|copy| !is_allowed(placement, copy));
         let (mut away, mut is_coming) = (None, false);
         for copy in others {
             is_coming |= copy.record.blob.is_none();
-            match blobs.move_home(id, &copy.region).await {
+            match blobs.move_lost_home(id, &copy.region).await {
                 Ok(Moved::Done) => {
                     tracing::warn!(bucket = %bucket.name, blob = ?id, from = %home, to = copy.region, "a home has lost its bytes; a copy is the home now");
                     return Ok(Bytes::Moved);

@@ -666,6 +666,97 @@ async fn homes_that_are_lost_are_made_again() {
     }
 }
 
+/// An engine that answers once, or more often, that it has not got a content that it has destroys none.
+#[tokio::test]
+async fn a_home_that_is_not_found_for_a_moment_keeps_its_bytes() {
+    for is_rotten in [true, false] {
+        for denials in 1..6 {
+            let world = World::new("dual:fra,iad").await;
+            world.put("fra", "k", 9000).await;
+            world.work().await;
+            if is_rotten {
+                world.engines["iad"].rot(4500);
+            }
+            world.engines["fra"].deny(denials);
+            let findings = world.audit().await;
+            assert_eq!(findings.moved > 0, !is_rotten && denials > 2, "{denials}");
+            world.engines["fra"].deny(0);
+            world.reclaim().await;
+            assert_eq!(world.kept().await, [0, 1, 1], "{is_rotten} {denials}");
+            assert_eq!(world.get("ams", "k").await.unwrap(), content(9000), "{is_rotten} {denials}");
+            world.settle().await;
+            assert_eq!(world.kept().await, [0, 1, 1]);
+            assert_eq!(world.engines["fra"].created(), 0, "its bytes are not brought again");
+            world.delete("fra", "k").await;
+            world.reclaim().await;
+            assert_eq!(world.kept().await, [0, 0, 0]);
+        }
+    }
+}
+
+/// What was taken for lost and is where it may not be goes once its new home is whole.
+#[tokio::test]
+async fn a_home_that_was_taken_for_lost_leaves_where_it_may_not_be() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.relocate("single:iad").await;
+    world.engines["fra"].deny(3);
+    assert_eq!(world.audit().await.lost, 1);
+    world.settle().await;
+    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
+}
+
+/// A copy that has to be there is not found once, and later its home is lost.
+#[tokio::test]
+async fn a_copy_that_is_not_found_once_is_there_when_its_home_is_lost() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["fra"].go_away(true);
+    world.engines["iad"].deny(1);
+    assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
+    world.reclaim().await;
+    world.engines["fra"].go_away(false);
+    world.engines["fra"].lose_puts().await;
+    let findings = world.audit().await;
+    assert_eq!((findings.gone, findings.lost, findings.moved), (0, 1, 1));
+    world.settle().await;
+    assert_eq!((world.kept().await, world.get("fra", "k").await.unwrap()), ([0, 1, 1], content(9000)));
+}
+
+/// A copy that is damaged becomes no home: it is made again first.
+#[tokio::test]
+async fn a_damaged_copy_is_made_again_before_it_is_the_home() {
+    let world = World::new("global").await;
+    world.put("fra", "k", 9000).await;
+    world.get("iad", "k").await.unwrap();
+    assert_eq!(world.kept().await, [0, 1, 1]);
+    world.engines["iad"].rot(4500);
+    world.relocate("single:iad").await;
+    world.settle().await;
+    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
+}
+
+/// Nothing is remembered of buckets that are gone.
+#[tokio::test]
+async fn destroyed_buckets_are_forgotten() {
+    let mut world = World::new("global").await;
+    world.auditor.due_max = 1;
+    for key in ["a", "b"] {
+        world.put("fra", key, 9000).await;
+    }
+    world.engines["iad"].go_away(true);
+    world.relocate("single:iad").await;
+    while world.auditor.room.lock().is_empty() {
+        world.auditor.round().await.unwrap();
+    }
+    world.auditor.round().await.unwrap();
+    world.catalog.destroy_bucket(&*world.bucket().await).await.unwrap();
+    world.auditor.round().await.unwrap();
+    assert_eq!((world.auditor.known.lock().len(), world.auditor.room.lock().len()), (0, 0));
+}
+
 /// What is nowhere is told, and nothing of it is dropped: it may come back, by hand.
 #[tokio::test]
 async fn what_is_nowhere_is_told() {

@@ -33,6 +33,9 @@ struct State {
     away: AtomicBool,
     breaks_off: AtomicBool,
     cuts: AtomicUsize,
+    denials: AtomicUsize,
+    /// Where blobs are damaged.
+    rotten: Mutex<HashMap<BlobId, u64>>,
     opening: Gate,
     finishing: Gate,
     putting: Gate,
@@ -125,6 +128,17 @@ impl Engine {
         Self { is_stepping: true, ..self.clone() }
     }
 
+    /// Has the next `reads` be answered that there is nothing.
+    pub(super) fn deny(&self, reads: usize) {
+        self.state.denials.store(reads, SeqCst);
+    }
+
+    /// Damages the byte `at` of everything that is here now.
+    pub(super) fn rot(&self, at: u64) {
+        let known: Vec<BlobId> = self.state.sizes.lock().keys().cloned().collect();
+        self.state.rotten.lock().extend(known.into_iter().map(|id| (id, at)));
+    }
+
     /// Has whoever reads now find out that what he reads is gone.
     pub(super) fn cut_readers(&self) {
         self.state.cuts.fetch_add(1, SeqCst);
@@ -189,6 +203,16 @@ impl BlobStore for Engine {
         }
         self.check()?;
         self.state.reads.fetch_add(1, SeqCst);
+        if self.state.denials.fetch_update(SeqCst, SeqCst, |denials| denials.checked_sub(1)).is_ok() {
+            return Err(Error::NotFound(id.clone()));
+        }
+        let rotten = self.state.rotten.lock().get(id).copied().filter(|at| range.start <= *at && *at < range.end);
+        if let Some(at) = rotten {
+            let (before, id) = (self.blobs.read(id, ByteRange::new(range.start, at)).await?, id.clone());
+            return Ok(before
+                .chain(futures::stream::once(async move { Err(Error::Corrupt { id, why: "a block is rotten".to_owned() }) }))
+                .boxed());
+        }
         let content = self.blobs.read(id, range).await?;
         if self.state.breaks_off.load(SeqCst) {
             return Ok(content.take(1).chain(futures::stream::once(async { Err(gone()) })).boxed());

@@ -4,10 +4,7 @@ use futures::poll;
 use umbra_meta::{CommitFault, FailingMetaStore};
 
 use super::*;
-use crate::placement::{
-    Moved,
-    maker::{Made, MakeError},
-};
+use crate::placement::{Moved, maker::MakeError};
 
 /// Three regions; what works on them takes turns at every step.
 pub(super) struct Three {
@@ -207,6 +204,18 @@ async fn a_home_does_not_move_to_a_copy_that_is_lost() {
     world.engines["iad"].go_away(false);
     world.reclaim().await;
     world.assert_readable(&blob, &bytes).await;
+    world.assert_deleted(&blob).await;
+}
+
+/// What is at the home goes after the move, so the copy has to have every byte.
+#[tokio::test]
+async fn a_home_does_not_move_to_a_copy_that_is_damaged() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    world.engines["iad"].rot(150_000);
+    assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::NotNow);
+    world.reclaim().await;
+    assert!(all(&world.node("fra"), &blob).await.unwrap() == bytes);
     world.assert_deleted(&blob).await;
 }
 
