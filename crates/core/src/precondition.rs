@@ -99,6 +99,16 @@ pub enum Found<'a> {
     Object(&'a ETag),
 }
 
+impl<'a> Found<'a> {
+    /// The ETag, which only an object has.
+    pub const fn etag(self) -> Option<&'a ETag> {
+        match self {
+            Self::Object(etag) => Some(etag),
+            Self::Nothing | Self::Marker => None,
+        }
+    }
+}
+
 /// Judges a delete: what does not exist may be deleted on any condition, and a delete marker exists but has no ETag.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>

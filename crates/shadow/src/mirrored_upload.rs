@@ -19,6 +19,7 @@ use crate::{
     origin::{Origin, OriginAttributes, OriginError, OriginHead, ShadowPath},
     tee::{Outcome, store_on_both},
     view::{View, has_versions},
+    write_here::judge_put,
     write_through::{finish, merge, origin_failed, refuse_customer_key},
 };
 
@@ -118,7 +119,7 @@ impl Shadow {
     ) -> Result<Attempt> {
         let _lock = self.0.locks.lock(bucket.partition, key).await;
         let bucket = self.fresh(bucket).await?;
-        let (view, terms) = self.judge_through(cx, &bucket, key, &options.preconditions, origin).await?;
+        let (view, terms) = self.judge_through(cx, &bucket, key, &options.preconditions, judge_put, origin).await?;
         let unconditional = CompleteUpload { preconditions: Preconditions::default(), ..options };
         let plan = self.native().plan_completion(&bucket, key, upload, &unconditional).await?;
         if plan.is_done() {

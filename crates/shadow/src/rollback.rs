@@ -254,6 +254,7 @@ mod tests {
     fn ours_goes_back_and_what_others_did_at_the_origin_stays() {
         let view = |hydrated: Option<bool>| View {
             object: hydrated.map(|hydrated| Stored { object: twins(hydrated).0, revision: Revision(1) }),
+            is_marked: false,
             gone: hydrated.is_none(),
             gone_since: None,
             intent: None,

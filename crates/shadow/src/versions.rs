@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use umbra_core::{Entity, Error, ErrorKind, Fault, Found, ObjectKey, RequestContext, Result, Tags, VersionId, check_delete};
+use umbra_core::{Entity, Error, ErrorKind, Fault, ObjectKey, RequestContext, Result, Tags, VersionId};
 use umbra_meta::{Check, Expect, key};
 use umbra_store::{
     Bucket, DeleteOptions, Deleted, ListOptions, ListSource, ListStart, ListVersions, ListedVersion, Objects, RemoveVersion, Terms,
@@ -23,7 +23,7 @@ use crate::{
     record::Operation,
     shadow::writes_through,
     view::has_versions,
-    write_here::{OnlyHere, unswitched},
+    write_here::{OnlyHere, judge_delete, unswitched},
 };
 
 /// `version`, unless it names the only one there is in a bucket without versions.
@@ -169,7 +169,13 @@ impl Shadow {
         let deleted = if is_cold {
             let checks = [key::object(key), key::history(key)].map(|key| Check { key, expect: Expect::Absent });
             let etag = self.cold_etag(cx, bucket, key, &view, &conditions, origin).await?;
-            check_delete(&conditions, etag.as_ref().map_or(Found::Nothing, Found::Object))?;
+            match judge_delete(&conditions, view.found(etag.as_ref())) {
+                // What is absent is deleted already, whatever the conditions.
+                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => {
+                    return self.stands(bucket, Ok(Deleted { version: Some(version), is_marker: false })).await;
+                }
+                judged => judged?,
+            }
             let mut terms = terms_of_absence;
             terms.checks.extend(checks);
             let committed = self.native().commit_terms(bucket, &terms).await;

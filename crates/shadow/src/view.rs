@@ -1,6 +1,6 @@
 //! What is known here of one key: its object, tombstone and intent, as they stood at one moment.
 
-use umbra_core::{ObjectKey, Result, Timestamp};
+use umbra_core::{ETag, Found, ObjectKey, Result, Timestamp};
 use umbra_meta::{Check, Entry, Expect, MetaStore, Revision, key};
 use umbra_store::{Bucket, ObjectRecord, Stored, Versioning};
 
@@ -16,6 +16,8 @@ pub(crate) fn has_versions(bucket: &Bucket) -> bool {
 pub(crate) struct View {
     /// The object here.
     pub(crate) object: Option<Stored>,
+    /// Whether a delete marker is the newest of its versions.
+    pub(crate) is_marked: bool,
     /// Whether a tombstone of this generation hides the origin's object, or a delete marker, even one from before this generation.
     pub(crate) gone: bool,
     /// Since when.
@@ -56,8 +58,10 @@ impl View {
             _ => (None, Some(intent)),
         });
         let tombstone = tombstone.filter(|tombstone| tombstone.generation == bucket.settings.generation);
+        let is_marked = object.is_none() && history.is_some();
         Ok(Self {
-            gone: tombstone.is_some() || object.is_none() && history.is_some(),
+            is_marked,
+            gone: tombstone.is_some() || is_marked,
             object: object.map(|entry| Stored::decode(&entry)).transpose()?,
             gone_since: tombstone.map(|tombstone| Timestamp::from_millis(tombstone.at)),
             intent,
@@ -81,6 +85,15 @@ impl View {
     /// The object here.
     pub(crate) fn local(&self) -> Option<&ObjectRecord> {
         self.object.as_ref().map(|stored| &stored.object)
+    }
+
+    /// What a write finds, where the origin has `cold` of a key that lives only there.
+    pub(crate) fn found<'a>(&'a self, cold: Option<&'a ETag>) -> Found<'a> {
+        match self.object.as_ref().map(|stored| &stored.object.etag).or(cold) {
+            Some(etag) => Found::Object(etag),
+            None if self.is_marked => Found::Marker,
+            None => Found::Nothing,
+        }
     }
 
     /// Whether the key lives only at the origin, as far as is known here.

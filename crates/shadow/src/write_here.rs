@@ -1,6 +1,9 @@
 //! Writes of a bucket with an origin but without write-through: they touch only us.
 
-use umbra_core::{Body, ETag, Entity, ErrorKind, ObjectKey, Preconditions, RequestContext, Result, Tags, UploadId, VersionId, check_write};
+use umbra_core::{
+    Body, Entity, Error, ErrorKind, Found, ObjectKey, Preconditions, RequestContext, Result, Tags, UploadId, VersionId, check_delete,
+    check_write,
+};
 use umbra_meta::{Check, Expect, Revision, Write, key};
 use umbra_store::{Bucket, CompleteUpload, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
 
@@ -9,8 +12,7 @@ use crate::{
     origin::Origin,
     record::{Intent, decode},
     shadow::writes_through,
-    view::{View, has_versions},
-    write_through::switched,
+    write_through::{merge, switched},
 };
 
 /// How a write is committed that stays here.
@@ -33,9 +35,10 @@ impl Shadow {
         origin: &dyn Origin,
     ) -> Result<PutObject> {
         let PutOptions { headers, metadata, tags, attributes, preconditions, integrity, cause } = options;
-        let terms = self.judge(cx, bucket, key, &preconditions, Self::terms_of_put(key), origin).await?;
+        let judged = self.judge(cx, bucket, key, &preconditions, judge_put, origin).await?;
         let content = self.native().ingest(bucket, attributes.narrowed.as_ref(), body, integrity).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
+        let terms = merge(judged, Self::terms_of_put(key));
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
         let new = NewObject { headers, metadata, tags, attributes, cause };
         let put = self.native().publish(bucket, key, content, new, &preconditions, terms).await;
@@ -52,16 +55,14 @@ impl Shadow {
         options: DeleteOptions,
         origin: &dyn Origin,
     ) -> Result<Deleted> {
-        let terms = match self.judge(cx, bucket, key, &options.preconditions, self.terms_of_delete(bucket, key), origin).await {
+        let judged = match self.judge(cx, bucket, key, &options.preconditions, judge_delete, origin).await {
             // What is absent is deleted already, whatever the conditions.
-            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) && !has_versions(bucket) => {
+            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => {
                 return self.stands(bucket, Ok(Deleted::default())).await;
             }
-            // A delete marker, or nothing: it is judged where both are seen.
-            Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => self.terms_of_delete(bucket, key),
             judged => judged?,
         };
-        self.remove_here(bucket, key, &options.preconditions, terms).await
+        self.remove_here(bucket, key, &options.preconditions, merge(judged, self.terms_of_delete(bucket, key))).await
     }
 
     /// Deletes here, with `terms` beside what every such delete leaves.
@@ -83,9 +84,10 @@ impl Shadow {
         options: CompleteUpload,
         origin: &dyn Origin,
     ) -> Result<PutObject> {
-        let terms = self.judge(cx, bucket, key, &options.preconditions, Self::terms_of_put(key), origin).await?;
+        let judged = self.judge(cx, bucket, key, &options.preconditions, judge_put, origin).await?;
         let plan = self.native().plan_completion(bucket, key, upload, &options).await?;
         let _lock = self.0.locks.lock(bucket.partition, key).await;
+        let terms = merge(judged, Self::terms_of_put(key));
         let OnlyHere { terms, under, leaves_upload } = self.only_here(bucket, key, terms).await?;
         let completed = self.native().commit_completion(bucket, key, plan, &options.preconditions, terms).await;
         let completed = self.unless_switched(bucket, under, completed).await?;
@@ -174,31 +176,33 @@ impl Shadow {
         bucket: &Bucket,
         key: &ObjectKey,
         conditions: &Preconditions,
-        mut terms: Terms,
+        judge: Judge,
         origin: &dyn Origin,
     ) -> Result<Terms> {
         if conditions.is_empty() {
-            return Ok(terms);
+            return Ok(Terms::default());
         }
         let view = self.view(bucket, key).await?;
-        terms.cold = self.judge_view(cx, bucket, key, &view, conditions, origin).await?;
-        terms.checks.push(view.base.tombstone_unchanged(key));
-        Ok(terms)
+        let cold = self.cold_etag(cx, bucket, key, &view, conditions, origin).await?;
+        judge(conditions, view.found(cold.as_ref()))?;
+        Ok(Terms { cold, checks: vec![view.base.tombstone_unchanged(key)], ..Terms::default() })
     }
+}
 
-    /// Judges conditions by what was seen of a key, a cold object counting as existing; gives the ETag of that, where the origin was asked.
-    pub(crate) async fn judge_view(
-        &self,
-        cx: &RequestContext,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        view: &View,
-        conditions: &Preconditions,
-        origin: &dyn Origin,
-    ) -> Result<Option<ETag>> {
-        let cold = self.cold_etag(cx, bucket, key, view, conditions, origin).await?;
-        check_write(conditions, view.object.as_ref().map(|stored| &stored.object.etag).or(cold.as_ref()))?;
-        Ok(cold)
+/// Judges conditions by what a write finds.
+pub(crate) type Judge = fn(&Preconditions, Found<'_>) -> Result<()>;
+
+/// Judges those of a write that leaves an object.
+pub(crate) fn judge_put(conditions: &Preconditions, found: Found<'_>) -> Result<()> {
+    check_write(conditions, found.etag())
+}
+
+/// Judges those of a delete. Where they find nothing that is [`ErrorKind::NotFound`]: it is deleted already, whatever they are, and nothing is to
+/// be left of it that would hide what comes later.
+pub(crate) fn judge_delete(conditions: &Preconditions, found: Found<'_>) -> Result<()> {
+    match found {
+        Found::Nothing if !conditions.is_empty() => Err(Error::not_found(Entity::Object)),
+        found => check_delete(conditions, found),
     }
 }
 

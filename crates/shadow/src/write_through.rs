@@ -3,11 +3,11 @@
 //! Each runs as a task of its own: a client that goes away cannot stop it between the two sides. The key's lock is held from the journal to
 //! the commit, never while a client's body arrives.
 
-use std::{error::Error as _, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use umbra_core::{
-    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Found, MarkerFound, Matches, ObjectKey, Preconditions, RequestContext,
-    Result, Tags, VersionId, check_delete,
+    Attributes, Body, ETag, Encryption, Entity, Error, ErrorKind, Matches, ObjectKey, Preconditions, RequestContext, Result, Tags,
+    VersionId,
 };
 use umbra_meta::Check;
 use umbra_store::{Bucket, Content, DeleteOptions, Deleted, NewObject, PutObject, PutOptions, Terms};
@@ -20,6 +20,7 @@ use crate::{
     shadow::{scope_of, writes_through},
     tee::{Outcome, store_on_both},
     view::{View, has_versions},
+    write_here::{Judge, judge_delete, judge_put},
 };
 
 /// A write that is journalled: its key is locked and its conditions hold.
@@ -73,7 +74,15 @@ impl Shadow {
             // Tags are put to what both sides hold; what the origin alone holds would be left there, with our tags.
             self.repair(cx, &bucket, key, origin).await?;
         }
-        let (view, terms) = self.judge_through(cx, &bucket, key, conditions, origin).await?;
+        let is_delete = matches!(intended, Intended::Delete);
+        let judge = if is_delete { judge_delete } else { judge_put };
+        let (view, terms) = match self.judge_through(cx, &bucket, key, conditions, judge, origin).await {
+            // That is an answer, and there will be no commit to hold it against the settings.
+            Err(error) if is_delete && error.kind() == ErrorKind::NotFound(Entity::Object) => {
+                return self.stands(&bucket, Err(error)).await;
+            }
+            judged => judged?,
+        };
         if is_tag && view.object.is_none() {
             // Gone since it was brought here to be tagged.
             let changed = || Error::new(ErrorKind::Conflict, "the object changed; please try again");
@@ -157,9 +166,8 @@ impl Shadow {
         let (shadow, cx, bucket, key) = (self.clone(), cx.clone(), bucket.clone(), key.clone());
         self.to_the_end(async move {
             let journalled = match shadow.journal(&cx, &bucket, &key, &options.preconditions, &origin, Intended::Delete).await {
-                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => {
-                    return shadow.judge_absent(&bucket, &key, &options.preconditions).await;
-                }
+                // What is absent is deleted already, whatever the conditions.
+                Err(error) if error.kind() == ErrorKind::NotFound(Entity::Object) => return Ok(Deleted::default()),
                 journalled => journalled?,
             };
             let Journalled { _lock, bucket, terms, intent } = journalled;
@@ -176,18 +184,6 @@ impl Shadow {
             finish(intent, removed)
         })
         .await
-    }
-
-    /// What a delete comes to whose conditions found no object: what is absent is deleted already, but a delete marker is something.
-    async fn judge_absent(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions) -> Result<Deleted> {
-        let bucket = self.fresh(bucket).await?;
-        let absence = self.native().absence(&bucket, key).await;
-        if absence.kind() != ErrorKind::NotFound(Entity::Object) {
-            return Err(absence);
-        }
-        let is_marker = absence.source().is_some_and(|cause| cause.is::<MarkerFound>());
-        let judged = check_delete(conditions, if is_marker { Found::Marker } else { Found::Nothing });
-        self.stands(&bucket, judged.map(|()| Deleted::default())).await
     }
 
     /// Deletes an object on both sides while what is here is as `unchanged` says; [`ErrorKind::Conflict`] when it is not.
@@ -279,7 +275,8 @@ impl Shadow {
         if view.unsettled().is_some() {
             return Ok((view, Terms::default()));
         }
-        let cold = self.judge_view(cx, bucket, key, &view, conditions, &**origin).await?;
+        let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;
+        judge_put(conditions, view.found(cold.as_ref()))?;
         Ok((view, Terms { cold, ..Terms::default() }))
     }
 
@@ -290,6 +287,7 @@ impl Shadow {
         bucket: &Bucket,
         key: &ObjectKey,
         conditions: &Preconditions,
+        judge: Judge,
         origin: &Arc<dyn Origin>,
     ) -> Result<(View, Terms)> {
         let mut view = self.view(bucket, key).await?;
@@ -299,7 +297,8 @@ impl Shadow {
             self.repair(cx, bucket, key, origin).await?;
             view = self.view(bucket, key).await?;
         }
-        let cold = self.judge_view(cx, bucket, key, &view, conditions, &**origin).await?;
+        let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;
+        judge(conditions, view.found(cold.as_ref()))?;
         Ok((view, Terms { cold, ..Terms::default() }))
     }
 }

@@ -1,6 +1,6 @@
 //! semantics.md, "Writing": versions by their names, beside a write that is half done, and while others write.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use umbra_core::{Attributes, ETag, Entity, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
@@ -164,6 +164,63 @@ async fn a_delete_marker_has_no_etag() {
         assert_eq!(kind(on("k").await), ErrorKind::Precondition);
         assert_eq!(on("absent").await.unwrap().version, None);
         assert_eq!(versions(&world, 1000).await, before);
+    }
+}
+
+/// Over a delete marker a delete on an ETag is refused, and over what is put on it as well: it never finds nothing, wherever PUTs come between.
+#[tokio::test]
+async fn a_delete_marker_that_is_overwritten_meanwhile_is_not_taken_for_nothing() {
+    for write_through in [false, true] {
+        for nth in 0.. {
+            let meta = Arc::new(HeldMeta::default());
+            let world = Arc::new(World::bare_over(meta.clone()).await);
+            world.attach(write_through).await;
+            enable(&world).await;
+            world.put("k", content(10)).await.unwrap();
+            delete(&world, "k", None).await.unwrap();
+            let looked = meta.hold(nth, |asked| matches!(asked, Asked::Rows(_) | Asked::Range(_)));
+            let deleter = world.clone();
+            let mut deleted =
+                tokio::spawn(async move { deleter.shadow.delete(&deleter.cx, &*deleter.bucket().await, &k("k"), if_other()).await });
+            tokio::select! {
+                () = looked.arrived(&world) => {}
+                deleted = &mut deleted => {
+                    assert_eq!(kind(deleted.unwrap()), ErrorKind::Precondition);
+                    break;
+                }
+            }
+            let putter = world.clone();
+            let mut puts = tokio::spawn(async move {
+                for size in [20, 30] {
+                    putter.put("k", content(size)).await.unwrap();
+                }
+            });
+            // Unless they have to wait for the delete they are through by then.
+            let early = tokio::time::timeout(Duration::from_millis(100), &mut puts).await;
+            looked.release();
+            assert_eq!(kind(deleted.await.unwrap()), ErrorKind::Precondition, "{nth}");
+            if early.is_err() {
+                puts.await.unwrap();
+            }
+        }
+    }
+}
+
+/// What was never there was not deleted either: what its owner puts at the origin later shows.
+#[tokio::test]
+async fn a_delete_on_an_etag_that_finds_nothing_hides_nothing() {
+    for (keeps_versions, write_through, version) in
+        [(false, false, None), (false, true, None), (true, false, None), (true, true, None), (true, false, Some(VersionId::Null))]
+    {
+        let world = World::attached(write_through).await;
+        if keeps_versions {
+            enable(&world).await;
+        }
+        let options = DeleteOptions { version, ..if_other() };
+        let deleted = world.shadow.delete(&world.cx, &*world.bucket().await, &k("k"), options).await.unwrap();
+        assert_eq!((deleted.version, deleted.is_marker), (version, false));
+        world.origin.insert("k", content(10), &OriginAttributes::default());
+        assert_eq!(world.get("k").await.unwrap(), content(10), "{keeps_versions} {write_through} {version:?}");
     }
 }
 

@@ -14,8 +14,8 @@ impl Native {
     /// Removes the object of `key`, once `conditions` hold for what the key holds at that moment: for good where there are no versions, and else
     /// by a delete marker. Without an object there is nothing to judge.
     ///
-    /// The writes of `terms` are committed even when there was none. A check of `terms` that fails is
-    /// [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
+    /// Where conditions find nothing, nothing is committed; without any, the writes of `terms` are even then. A check of `terms` that fails
+    /// is [`umbra_core::ErrorKind::Conflict`]. Once called it runs to its end.
     pub async fn remove(&self, bucket: &Bucket, key: &ObjectKey, conditions: &Preconditions, mut terms: Terms) -> Result<Deleted> {
         let (marker, removed) = match terms.expires {
             true => (EventKind::ExpiredWithMarker, EventKind::Expired),
@@ -38,13 +38,15 @@ impl Native {
     async fn remove_object(&self, mut fence: Fence, key: &ObjectKey, conditions: &Preconditions, terms: &Terms) -> Result<Deleted> {
         let has_terms = !terms.writes.is_empty() || !terms.checks.is_empty();
         loop {
-            // Without terms it may find nothing to commit: then what it found must hold by the same settings.
-            let known = if has_terms { self.known(fence, key).await? } else { self.known_now(&mut fence, key).await? };
+            // It may find nothing to commit: then what it found must hold by the same settings.
+            let known =
+                if has_terms && conditions.is_empty() { self.known(fence, key).await? } else { self.known_now(&mut fence, key).await? };
             let found = found(&known, terms);
             check_delete(conditions, found)?;
-            // Whoever sets conditions does not want a delete marker of what never was.
-            let makes_marker = fence.versioning != Versioning::Off && (conditions.is_empty() || !matches!(found, Found::Nothing));
-            if !makes_marker && known.object.is_none() && !has_terms {
+            // Whoever sets conditions wants neither a delete marker of what never was, nor anything else that would hide what comes later.
+            let is_done_already = !conditions.is_empty() && matches!(found, Found::Nothing);
+            let makes_marker = fence.versioning != Versioning::Off && !is_done_already;
+            if is_done_already || (!makes_marker && known.object.is_none() && !has_terms) {
                 return Ok(Deleted::default());
             }
             let mut changes = Changes::behind(fence);

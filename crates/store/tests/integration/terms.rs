@@ -10,8 +10,8 @@ use umbra_core::{
 };
 use umbra_meta::{Check, Expect, MemoryMetaStore, Revision, Write, key as row};
 use umbra_store::{
-    AclChange, Bucket, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, ListVersions, NewObject, Objects,
-    PartAddress, PutObject, Stored, Terms, Version, Versioning, suite,
+    AclChange, Bucket, BucketSettings, CompleteUpload, CompletedPart, CreateUpload, GetOptions, Identity, Integrity, ListVersions,
+    NewObject, Objects, PartAddress, PutObject, Stored, Terms, Version, Versioning, suite,
 };
 
 use crate::engines::{Store, content, key, settled};
@@ -64,6 +64,20 @@ async fn terms_ride_in_the_same_batch() {
     for name in ["other", "never"] {
         assert!(has_tombstone(&store, &bucket, name).await, "{name}");
     }
+}
+
+#[tokio::test]
+async fn conditions_that_find_nothing_commit_no_terms() {
+    let (store, bucket, _) = store().await;
+    let if_match = Preconditions { if_match: Some(Matches::parse("other")), ..Preconditions::default() };
+    let enable = &mut |settings: &mut BucketSettings| {
+        settings.versioning = Versioning::Enabled;
+        Ok(())
+    };
+    let versioned = store.catalog.update_bucket(&bucket, enable).await.unwrap();
+    let terms = Terms { writes: vec![tombstone("never")], ..Terms::default() };
+    let deleted = store.native.remove(&versioned, &key("never"), &if_match, terms).await.unwrap();
+    assert_eq!((deleted.version, has_tombstone(&store, &versioned, "never").await), (None, false));
 }
 
 /// A check of terms on a key that is checked anyway is told apart from a race.
@@ -207,7 +221,7 @@ async fn a_copy_takes_the_place_of_copies_alone() {
         } else {
             store.put(&bucket, "k", &content(10, 1)).await.unwrap();
         }
-        let enable = &mut |settings: &mut umbra_store::BucketSettings| {
+        let enable = &mut |settings: &mut BucketSettings| {
             settings.versioning = Versioning::Enabled;
             Ok(())
         };
