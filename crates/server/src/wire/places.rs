@@ -7,7 +7,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -49,6 +49,10 @@ pub(super) struct Place {
     is_own: bool,
     /// Whether it is known to be the one.
     is_sure: AtomicBool,
+    /// Whether it could not be told as this server started.
+    is_away: AtomicBool,
+    /// The badge that this server gives it, should it need one.
+    fresh: OnceLock<Badge>,
 }
 
 struct Bucket {
@@ -114,7 +118,7 @@ impl Places {
     /// Holds that contents are at these places, from now on and for everybody. Not before this server is one of the nodes: one that is refused must
     /// leave nothing. Another region that did not answer is left for later: nothing says yet that it is there.
     pub(super) async fn claim(&self, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
-        for (region, place) in &self.places {
+        for (region, place) in self.places.iter().filter(|(_, place)| !place.is_away.load(Ordering::Relaxed)) {
             match place.make_sure(region, catalog, random).await {
                 Err(StartError::UnknownContents { .. }) if !place.is_own => {}
                 claimed => claimed?,
@@ -132,7 +136,16 @@ impl Places {
 
 impl Place {
     const fn new(name: String, bucket: Option<Bucket>, setting: &'static str, is_own: bool) -> Self {
-        Self { name, bucket, badge: None, setting, is_own, is_sure: AtomicBool::new(false) }
+        Self {
+            name,
+            bucket,
+            badge: None,
+            setting,
+            is_own,
+            is_sure: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
+            fresh: OnceLock::new(),
+        }
     }
 
     pub(super) fn is_sure(&self) -> bool {
@@ -170,6 +183,7 @@ impl Place {
                     why,
                     "it cannot be told yet whether the contents of a region are the store's; they are not used until then"
                 );
+                self.is_away.store(true, Ordering::Relaxed);
                 Ok(())
             }
             found => found,
@@ -178,14 +192,15 @@ impl Place {
 
     /// Makes sure that it is the place, and holds that for everybody.
     pub(super) async fn make_sure(&self, region: &str, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
-        if self.badge.is_none() && !self.is_own {
-            self.find_bucket(region).await?;
-        }
-        let fresh = match &self.badge {
-            Some(badge) => self.find(badge).await.map(|()| None)?,
-            None => self.set_badge(random).await?,
+        let known = match self.badge {
+            Some(badge) => Some(badge),
+            None => self.known_by_now(region, catalog).await?,
         };
-        let claimed = ContentsPlace { name: self.name.clone(), badge: self.badge.or(fresh) };
+        let fresh = match &known {
+            Some(badge) => self.find(badge).await.map(|()| None)?,
+            None => self.set_badge(region, random).await?,
+        };
+        let claimed = ContentsPlace { name: self.name.clone(), badge: known.or(fresh) };
         let found = catalog.claim_contents(region, &claimed).await.map_err(StartError::store("agree on the place of contents"))?;
         if found != claimed {
             // Another server was first.
@@ -199,6 +214,15 @@ impl Place {
         }
         self.is_sure.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// The badge that others have given the place since this server started.
+    async fn known_by_now(&self, region: &str, catalog: &Catalog) -> Result<Option<Badge>, StartError> {
+        let places = catalog.contents().await.map_err(StartError::store("look for the places of contents"))?;
+        match places.into_iter().find(|(known, _)| known == region) {
+            Some((_, found)) if found.name != self.name => Err(self.refused(region, &found.name)),
+            found => Ok(found.and_then(|(_, found)| found.badge)),
+        }
     }
 
     /// Refuses a region whose bucket is not there, before the store is bound to the name of it. Some engines would make it.
@@ -224,11 +248,15 @@ impl Place {
     }
 
     /// Gives the place a badge, if it is a bucket.
-    async fn set_badge(&self, random: &dyn Random) -> Result<Option<Badge>, StartError> {
+    async fn set_badge(&self, region: &str, random: &dyn Random) -> Result<Option<Badge>, StartError> {
         let Some(Bucket { at, store }) = &self.bucket else { return Ok(None) };
-        let badge = Badge::draw(random);
-        let set = self.within(store.set_badge(&badge)).await;
-        set.map(|()| Some(badge)).map_err(|source| self.unknown(at, store.badge_key(&badge), source))
+        if !self.is_own {
+            self.find_bucket(region).await?;
+        }
+        // The same in every attempt: one that is given up may have done it.
+        let badge = self.fresh.get_or_init(|| Badge::draw(random));
+        let set = self.within(store.set_badge(badge)).await;
+        set.map(|()| Some(*badge)).map_err(|source| self.unknown(at, store.badge_key(badge), source))
     }
 
     /// Takes back a badge that nobody knows. One that stays harms nobody.

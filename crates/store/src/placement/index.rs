@@ -455,11 +455,11 @@ impl CopyIndex {
         self.meta.commit(batch).await.map(drop)
     }
 
-    /// Has the bytes where a blob was `born` be a copy. Where a reader has found out first and brought others, or is about to, they stay until
-    /// their blob is deleted.
+    /// Has the bytes where a blob was `born` be a copy. Where a reader has found out first and brought others, or is about to, they have no row to
+    /// be found by: they are reclaimed, for the new home was just read whole.
     fn keep_born(&self, batch: Batch, id: &BlobId, born: &Place, rows: &[CopyRow]) -> Batch {
         if rows.iter().any(|row| row.region == born.region) {
-            return batch;
+            return self.reclaim(batch, born);
         }
         let key = root::copy(id.as_bytes(), &born.region);
         let record = CopyRecord { begun: self.clock.now(), blob: Some(born.blob.clone()), ..CopyRecord::default() };

@@ -2,7 +2,10 @@
 
 use std::{
     fmt, io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -29,27 +32,40 @@ pub(crate) struct SureBlobStore {
     random: Arc<dyn Random>,
     /// When it could last not be told, and why. Held while it is tried.
     failed: Mutex<Option<(Instant, String)>>,
+    has_failed: AtomicBool,
+}
+
+fn unsure(why: String) -> Error {
+    Error::Io { doing: "make sure of the contents of a region", source: io::Error::other(why) }
 }
 
 impl SureBlobStore {
     /// None for a place that is not a bucket.
     pub(super) fn new(region: &Region, place: &Arc<Place>, catalog: &Arc<Catalog>, random: &Arc<dyn Random>) -> Option<Self> {
         let inner = place.store()?.clone();
-        let (region, failed) = (region.clone(), Mutex::default());
-        Some(Self { region, place: Arc::clone(place), inner, catalog: Arc::clone(catalog), random: Arc::clone(random), failed })
+        let (region, place, catalog, random) = (region.clone(), Arc::clone(place), Arc::clone(catalog), Arc::clone(random));
+        Some(Self { region, place, inner, catalog, random, failed: Mutex::default(), has_failed: AtomicBool::new(false) })
     }
 
     async fn sure(&self) -> Result<&S3BlobStore> {
         if self.place.is_sure() {
             return Ok(&self.inner);
         }
-        let mut failed = self.failed.lock().await;
+        let mut failed = match self.failed.try_lock() {
+            Ok(failed) => failed,
+            // While it is tried again nobody else waits for it.
+            Err(_) if self.has_failed.load(Ordering::Relaxed) => {
+                return Err(unsure("it did not answer, and is being asked again".to_owned()));
+            }
+            Err(_) => self.failed.lock().await,
+        };
         let is_settled = self.place.is_sure() || failed.as_ref().is_some_and(|(at, _)| at.elapsed() < AGAIN_AFTER);
         if !is_settled {
             *failed = self.make_sure().await.err().map(|why| (Instant::now(), why));
+            self.has_failed.store(failed.is_some(), Ordering::Relaxed);
         }
         match &*failed {
-            Some((_, why)) => Err(Error::Io { doing: "make sure of the contents of a region", source: io::Error::other(why.clone()) }),
+            Some((_, why)) => Err(unsure(why.clone())),
             None => Ok(&self.inner),
         }
     }

@@ -707,6 +707,24 @@ async fn a_home_that_was_taken_for_lost_leaves_where_it_may_not_be() {
     assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
 }
 
+/// Also where a reader has brought a copy of it there meanwhile.
+#[tokio::test]
+async fn a_home_that_was_taken_for_lost_beside_a_copy_leaves_where_it_may_not_be() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["fra"].deny(1);
+    assert_eq!(world.get("fra", "k").await.unwrap(), content(9000));
+    world.settle().await;
+    world.relocate("single:iad").await;
+    world.engines["fra"].deny(3);
+    assert_eq!(world.audit().await.lost, 1);
+    world.engines["fra"].deny(0);
+    world.settle().await;
+    world.reclaim().await;
+    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
+}
+
 /// A copy that has to be there is not found once, and later its home is lost.
 #[tokio::test]
 async fn a_copy_that_is_not_found_once_is_there_when_its_home_is_lost() {
