@@ -118,10 +118,10 @@ pub enum Refusal {
     Repeated,
 }
 
-/// By what a request between nodes is told from all others.
-pub(crate) struct Tag(String);
+/// The HMAC of a request, by which it is told from all others.
+pub(crate) struct Mac(String);
 
-impl Tag {
+impl Mac {
     fn message(&self, status: StatusCode) -> String {
         format!("answer {} {}", self.0, status.as_u16())
     }
@@ -130,7 +130,7 @@ impl Tag {
 /// What says of the answer to a request that a node of the store gave it.
 pub struct Countersign {
     key: hmac::Key,
-    tag: Tag,
+    tag: Mac,
 }
 
 impl Countersign {
@@ -173,7 +173,7 @@ impl Door {
         to: Option<&str>,
         face: Face,
         client: &str,
-    ) -> Result<Tag> {
+    ) -> Result<Mac> {
         let Shared { key, incarnation, region, turn, sent, .. } = &*self.0;
         let (to, region) = (to.unwrap_or(ANYONE), region.as_deref().unwrap_or(ANYONE));
         let number = sent.fetch_add(1, Ordering::Relaxed) + 1;
@@ -181,11 +181,11 @@ impl Door {
         let tag = hex::encode(hmac::sign(key, message(&head, method, uri).as_bytes()));
         let value = HeaderValue::try_from(format!("{head} {tag}"));
         headers.insert(RELAY, value.map_err(|_| Error::internal("a client cannot be told of to another node"))?);
-        Ok(Tag(tag))
+        Ok(Mac(tag))
     }
 
     /// Whether a node of the store gave this answer to the request of `tag`. What says so is taken off it.
-    pub(crate) fn is_countersigned<B>(&self, tag: &Tag, answer: &mut Response<B>) -> bool {
+    pub(crate) fn is_countersigned<B>(&self, tag: &Mac, answer: &mut Response<B>) -> bool {
         let sign = answer.headers_mut().remove(COUNTERSIGN).and_then(|sign| hex::decode(sign).ok());
         sign.is_some_and(|sign| hmac::verify(&self.0.key, tag.message(answer.status()).as_bytes(), &sign).is_ok())
     }
@@ -193,7 +193,7 @@ impl Door {
     /// For the answer to a request that [`Self::open`] did not take for a stranger's.
     pub fn countersign(&self, request: &HeaderMap) -> Countersign {
         let tag = request.get(RELAY).and_then(|value| value.to_str().ok()?.rsplit_once(' ')).map(|(_, tag)| tag.to_owned());
-        Countersign { key: self.0.key.clone(), tag: Tag(tag.unwrap_or_default()) }
+        Countersign { key: self.0.key.clone(), tag: Mac(tag.unwrap_or_default()) }
     }
 
     /// What another node says of a request that it passed on to this one. It is taken once.

@@ -64,7 +64,7 @@ impl Backup {
         let wrong = |error: io::Error| Failure::new(format!("cannot write {to}")).because(&error);
         remove(&partial).and_then(|()| DirBuilder::new().mode(0o700).create(&partial)).map_err(wrong)?;
         let copied = copy(&settings.data_dir, &partial, has_blobs, !self.without_keys).inspect_err(|_| drop(remove(&partial)))?;
-        sync(&partial).and_then(|()| fs::rename(&partial, &self.to)).and_then(|()| sync(parent(&self.to))).map_err(wrong)?;
+        sync(&partial).and_then(|()| fs::rename(&partial, &self.to)).and_then(|()| sync(private_file::parent(&self.to))).map_err(wrong)?;
         match copied {
             Some(copied) => {
                 out::line(format_args!("{to}: the metadata, and {} files with {} bytes of contents", copied.files, copied.bytes))
@@ -78,7 +78,7 @@ impl Backup {
 fn copy(from: &Path, to: &Path, has_blobs: bool, has_keys: bool) -> Outcome<Option<CopiedFiles>> {
     let blobs = if has_blobs { Some(DiskBackup::begin(DataDir::blobs_in(from))?) } else { None };
     let metadata = DataDir::metadata_in(to);
-    private_file::create_dir(parent(&metadata))?;
+    private_file::create_dir(private_file::parent(&metadata))?;
     SqliteMetaStore::copy(&DataDir::metadata_in(from), &metadata)?;
     for name in DataDir::SMALL_FILES {
         copy_file(&from.join(name), &to.join(name))?;
@@ -107,10 +107,6 @@ fn remove(partial: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 fn sync(dir: &Path) -> io::Result<()> {

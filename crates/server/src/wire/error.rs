@@ -92,14 +92,14 @@ pub(crate) enum StartError {
         key: String,
     },
     /// It cannot be told whether what is at the place of contents is the store's.
-    #[error("cannot tell whether {place} at {endpoint} has the contents of this store, by the object {key}")]
+    #[error("cannot tell whether {place} at {endpoint} has the contents of this store, by {asked_for}")]
     UnknownContents {
         /// Its name.
         place: String,
         /// Where it was looked for.
         endpoint: String,
-        /// What is looked for there.
-        key: String,
+        /// What tells.
+        asked_for: String,
         /// The cause.
         #[source]
         source: umbra_blob::Error,

@@ -228,7 +228,7 @@ impl Place {
     /// Refuses a region whose bucket is not there, before the store is bound to the name of it. Some engines would make it.
     async fn find_bucket(&self, region: &str) -> Result<(), StartError> {
         let Some(Bucket { at, store }) = &self.bucket else { return Ok(()) };
-        if self.within(store.has_bucket()).await.map_err(|source| self.unknown(at, String::new(), source))? {
+        if self.within(store.has_bucket()).await.map_err(|source| self.unknown(at, format!("the bucket {}", at.bucket), source))? {
             return Ok(());
         }
         let BucketPlace { bucket, endpoint, .. } = at;
@@ -240,7 +240,7 @@ impl Place {
     async fn find(&self, badge: &Badge) -> Result<(), StartError> {
         let Some(Bucket { at, store }) = &self.bucket else { return Ok(()) };
         let key = store.badge_key(badge);
-        if self.within(store.has_badge(badge)).await.map_err(|source| self.unknown(at, key.clone(), source))? {
+        if self.within(store.has_badge(badge)).await.map_err(|source| self.unknown(at, format!("the object {key}"), source))? {
             return Ok(());
         }
         let (place, endpoint) = (self.name.clone(), at.endpoint.to_string());
@@ -256,7 +256,7 @@ impl Place {
         // The same in every attempt: one that is given up may have done it.
         let badge = self.fresh.get_or_init(|| Badge::draw(random));
         let set = self.within(store.set_badge(badge)).await;
-        set.map(|()| Some(*badge)).map_err(|source| self.unknown(at, store.badge_key(badge), source))
+        set.map(|()| Some(*badge)).map_err(|source| self.unknown(at, format!("the object {}", store.badge_key(badge)), source))
     }
 
     /// Takes back a badge that nobody knows. One that stays harms nobody.
@@ -277,7 +277,7 @@ impl Place {
         tokio::time::timeout(FAR_MAX, asked).await.unwrap_or_else(|_| Err(late()))
     }
 
-    fn unknown(&self, at: &BucketPlace, key: String, source: umbra_blob::Error) -> StartError {
-        StartError::UnknownContents { place: self.name.clone(), endpoint: at.endpoint.to_string(), key, source }
+    fn unknown(&self, at: &BucketPlace, asked_for: String, source: umbra_blob::Error) -> StartError {
+        StartError::UnknownContents { place: self.name.clone(), endpoint: at.endpoint.to_string(), asked_for, source }
     }
 }

@@ -26,7 +26,7 @@ async fn the_first_says_where_contents_are() {
 }
 
 #[tokio::test]
-async fn a_place_is_marked_later_and_once() {
+async fn a_place_is_given_a_badge_later_and_once() {
     on_every_engine(async |meta| {
         let catalog = open(&meta).await;
         catalog.claim_contents("", &place("s3://b/p", None)).await.unwrap();
