@@ -308,10 +308,10 @@ impl Node {
         let mut dead = Vec::new();
         loop {
             // Before anything is looked at.
-            let door = self.meta.get(Partition::ROOT, &root::door()).await.map_err(Error::from)?;
+            let turnstile = self.meta.get(Partition::ROOT, &root::turnstile()).await.map_err(Error::from)?;
             self.end_earlier_lives().await?;
             self.await_company(&mut dead).await?;
-            if self.come_in(Expect::unchanged(door.map(|door| door.revision))).await? {
+            if self.come_in(Expect::unchanged(turnstile.map(|entry| entry.revision))).await? {
                 return Ok(());
             }
         }

@@ -394,7 +394,7 @@ def copied(request, nodes, database, tmp_path):
             node.run("metadata", "import", out, env={"UMBRA_METADATA": url}, check=True)
             rows = "SELECT count(*) FROM umbra_kv WHERE p = 0 AND convert_from(substr(k, 1, 2), 'UTF8') IN ('N/', 'L/')"
             counts = [database.sql(rows, at.rsplit("/", 1)[1]) for at in (nodes.database, url)]
-            assert counts == ["5", "0"], "the nodes that run, who leads and the door are none of the copy's"
+            assert counts == ["5", "0"], "the nodes that run, who leads and the turnstile are none of the copy's"
         else:
             dump = [database.programs / "pg_dump", "--no-owner", "-d", nodes.database]
             rows = subprocess.run(dump, check=True, capture_output=True).stdout

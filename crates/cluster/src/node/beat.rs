@@ -67,10 +67,10 @@ impl Node {
         Ok(Look { nodes, leader })
     }
 
-    /// Tells that we live for the first time, while the door is as it was when we began to look at the others. False: one more has come since.
-    pub(super) async fn come_in(&self, door: Expect) -> Result<bool> {
+    /// Tells that we live for the first time, while the turnstile is as it was when we began to look at the others. False: one more has come since.
+    pub(super) async fn come_in(&self, turnstile: Expect) -> Result<bool> {
         let (own, declaration, began) = (root::node(self.meta.incarnation()), self.settings.neighbours.declaration(), Instant::now());
-        let batch = Batch::new(Partition::ROOT).check(root::door(), door).put(root::door(), "", "");
+        let batch = Batch::new(Partition::ROOT).check(root::turnstile(), turnstile).put(root::turnstile(), "", "");
         match self.meta.commit(batch.check(own.clone(), Expect::Absent).put(own, "", encode(&self.record(FIRST_TURN, declaration)))).await {
             Ok(_) => {
                 self.settings.neighbours.declared(declaration, began);

@@ -15,7 +15,7 @@
 //! | `W/` length:`u8` blob, region | a claim of that region to become the home of that blob | [`claim`] |
 //! | `N/` incarnation | a server among those that share the store | [`node`] |
 //! | `L/leader` | which of them leads | [`leader`] |
-//! | `L/door` | changes as one more of them comes | [`door`] |
+//! | `L/turnstile` | changes as one more of them comes | [`turnstile`] |
 
 use umbra_core::BucketName;
 
@@ -34,7 +34,7 @@ const LEASE: u8 = b'l';
 const CLAIM: &[u8] = b"W/";
 const NODE: &[u8] = b"N/";
 const LEADER: &[u8] = b"L/leader";
-const DOOR: &[u8] = b"L/door";
+const TURNSTILE: &[u8] = b"L/turnstile";
 
 /// The name of a bucket.
 pub fn bucket(name: &BucketName) -> Vec<u8> {
@@ -220,11 +220,11 @@ pub fn leader() -> Vec<u8> {
 }
 
 /// What each server writes that comes among those that share the store: of several that come at once each knows of the one before it.
-pub fn door() -> Vec<u8> {
-    DOOR.to_vec()
+pub fn turnstile() -> Vec<u8> {
+    TURNSTILE.to_vec()
 }
 
 /// Whether `bytes` name a row that says who of the servers that run does what: it means nothing in a copy of the store.
 pub fn is_of_the_running(bytes: &[u8]) -> bool {
-    bytes == LEADER || bytes == DOOR || bytes.starts_with(NODE) || parse_due(bytes).is_some_and(|(_, is_lease)| is_lease)
+    bytes == LEADER || bytes == TURNSTILE || bytes.starts_with(NODE) || parse_due(bytes).is_some_and(|(_, is_lease)| is_lease)
 }

@@ -98,7 +98,7 @@ fn copies_to_be_made_are_ordered_by_region_and_time() {
     let (pointer, lease) = (root::due_pointer("fra", Partition(7)), root::due_lease("fra", Partition(7)));
     assert!(contains(&root::due_range("fra"), &pointer) && contains(&root::due_range("fra"), &lease));
     assert!(pointer < lease && lease < root::due_pointer("fra", Partition(8)));
-    assert!([&root::node("n-1"), &root::leader(), &root::door(), &lease].iter().all(|row| root::is_of_the_running(row)));
+    assert!([&root::node("n-1"), &root::leader(), &root::turnstile(), &lease].iter().all(|row| root::is_of_the_running(row)));
     assert!(![&pointer, &root::store(), &root::contents("")].iter().any(|row| root::is_of_the_running(row)));
     assert_eq!((root::parse_due(&pointer), root::parse_due(&lease)), (Some((Partition(7), false)), Some((Partition(7), true))));
     assert_eq!(root::parse_due(&[&lease[..], b"x"].concat()), None);
