@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
 
 use super::{
-    index::{Again, Begin, Coming, Copy, CopyIndex},
+    index::{Begin, Coming, Copy, CopyIndex},
     metrics::PlacementMetrics,
 };
 
@@ -165,12 +165,12 @@ impl Ticket {
         let index = &self.copier.index;
         let again = match &self.lost {
             Some(lost) => index.begin_again(&self.id, lost).await,
-            None => Ok(Again::Other),
+            None => Ok(None),
         };
         let begin = match again {
-            Ok(Again::Coming(coming)) => Begin::Coming(coming),
-            Ok(Again::Other) => index.begin(&self.id).await,
-            Ok(Again::Home) | Err(_) => Begin::No,
+            Ok(Some(coming)) => Begin::Coming(coming),
+            Ok(None) => index.begin(&self.id).await,
+            Err(_) => Begin::No,
         };
         match begin {
             Begin::Elsewhere if is_waited_for(self.size) => self.copier.index.wait(&self.id).await,

@@ -7,7 +7,7 @@ use umbra_core::Timestamp;
 use umbra_meta::{Partition, Projection, key::root};
 
 use super::{
-    PlacedBlobStore,
+    Moved, PlacedBlobStore,
     index::{CopyRow, failed, is_abandoned},
     moving::home_of,
 };
@@ -15,6 +15,17 @@ use crate::record::copy::CopyRecord;
 
 /// Rows looked at by one scan.
 const PAGE: usize = 256;
+
+/// What became of a copy that is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LetGo {
+    /// It is none any more.
+    Gone,
+    /// It is the home, for that was damaged.
+    IsHome,
+    /// Nothing can be told, or it was changed.
+    Stays,
+}
 
 impl PlacedBlobStore {
     /// Looks at a page of the copies of all regions, behind `after`, and drops those that are not read. Tells where to go on, if there are more.
@@ -33,8 +44,7 @@ impl PlacedBlobStore {
                 shared.index.remove(&blob, &found.region, found.revision).await?;
             } else if is_idle(&found.record, now, shared.demand.copy_idle)
                 // A region that does not answer holds up none of the others: its copies stay.
-                && self.is_needless(&blob, &found).await.unwrap_or(false)
-                && shared.index.drop_row(&blob, &found).await?
+                && matches!(self.let_go(&blob, &found).await, Ok(LetGo::Gone))
             {
                 shared.metrics.count_idle_copy();
             }
@@ -42,12 +52,21 @@ impl PlacedBlobStore {
         Ok(next)
     }
 
-    /// Whether the home has the blob, so that a copy may go.
-    pub(super) async fn is_needless(&self, blob: &BlobId, row: &CopyRow) -> Result<bool> {
-        let Some(born) = self.shared.born(blob) else { return Ok(false) };
+    /// Drops a copy, unless it is the home or was changed, once every byte of the blob was read at home. It may be the only one that is whole: then it
+    /// becomes the home, and the other is a copy. Costs a read of the blob, or a few.
+    pub(super) async fn let_go(&self, blob: &BlobId, copy: &CopyRow) -> Result<LetGo> {
+        let (Some(born), Some(place)) = (self.shared.born(blob), copy.place()) else { return Ok(LetGo::Stays) };
         let rows = self.shared.index.all(blob).await?;
         let home = home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone());
-        Ok(home.region != row.region && self.shared.is_whole(&born, &home).await?)
+        if home == place {
+            return Ok(LetGo::Stays);
+        }
+        if self.shared.reads_whole(&born, &home).await? {
+            return Ok(if self.shared.index.drop_row(blob, copy).await? { LetGo::Gone } else { LetGo::Stays });
+        }
+        let has_moved = self.move_lost_home(blob, &copy.region).await? == Moved::Done;
+        tracing::warn!(?blob, home = home.region, copy = copy.region, has_moved, "a home is damaged; a copy that is whole takes its place");
+        Ok(if has_moved { LetGo::IsHome } else { LetGo::Stays })
     }
 }
 

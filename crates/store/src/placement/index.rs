@@ -88,17 +88,6 @@ pub(super) enum Begin {
     No,
 }
 
-/// What became of the wish to make a copy in the place of one that could not be read.
-#[derive(Debug)]
-pub(super) enum Again {
-    /// It is to be made.
-    Coming(Coming),
-    /// There is another by now, or none.
-    Other,
-    /// It is the home, which is for the audit to put right.
-    Home,
-}
-
 /// What became of the wish to make a copy that has to be there.
 #[derive(Debug)]
 pub(super) enum Claim {
@@ -234,19 +223,14 @@ impl CopyIndex {
         committed.map_or(Begin::No, |committed| Begin::Coming(coming(committed.revision)))
     }
 
-    /// Says how a copy comes to be in the place of one that could not be read: that one's row and bytes stay until this one is there, for they may
-    /// be all that is left. Many may make one; the first that has it is in its place, and the others throw theirs away.
-    pub(super) async fn begin_again(&self, id: &BlobId, lost: &Copy) -> Result<Again> {
-        let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(Again::Other) };
+    /// Says how a copy, or a home that has moved here, comes to be in the place of one that could not be read: that one's row and bytes stay until this
+    /// one is there, for they may be all that is left. Many may make one; the first that has it is in its place, and the others throw theirs away.
+    /// `None`: there is another by now, or none.
+    pub(super) async fn begin_again(&self, id: &BlobId, lost: &Copy) -> Result<Option<Coming>> {
+        let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(None) };
         let record = CopyRecord::decode(&row.body).map_err(failed)?;
-        if record.blob.as_ref() != Some(&lost.blob) {
-            return Ok(Again::Other);
-        }
-        if record.home.is_some() {
-            return Ok(Again::Home);
-        }
-        let (begun, is_required) = (self.clock.now(), record.is_required);
-        Ok(Again::Coming(Coming { begun, revision: row.revision, is_required, replaced: Some(record) }))
+        let (begun, is_required, is_same) = (self.clock.now(), record.is_required, record.blob.as_ref() == Some(&lost.blob));
+        Ok(is_same.then_some(Coming { begun, revision: row.revision, is_required, replaced: Some(record) }))
     }
 
     /// Forgets what is known of a copy in this region that could not be read.

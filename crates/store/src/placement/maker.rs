@@ -16,7 +16,7 @@ use super::{
     PlacedBlobStore, PlacementMetrics, Shared,
     address::Address,
     copier::{Content, delete},
-    index::{Again, Claim, Coming, Copy, CopyIndex, CopyRow, Place, failed},
+    index::{Claim, Coming, Copy, CopyIndex, CopyRow, Place, failed},
     moving::home_of,
     reading::is_lost,
     subject::Subject,
@@ -142,11 +142,6 @@ impl PlacedBlobStore {
         self.shared.index.all_of(ids).await
     }
 
-    /// Has a copy be none any more, unless it is the home or was changed. Tells whether it is none.
-    pub(super) async fn drop_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<bool> {
-        self.shared.index.drop_row(id, copy).await
-    }
-
     /// Says that a copy need not be there any more, unless it was changed.
     pub(super) async fn release_copy(&self, id: &BlobId, copy: &CopyRow) -> Result<()> {
         self.shared.index.release(id, copy).await
@@ -160,10 +155,10 @@ impl Shared {
     }
 
     /// Opens all bytes of a blob where they belong to it, at its home rather than elsewhere, and not in `target`, whose copy is to be made. `None`
-    /// where they are nowhere. Tells the region.
+    /// where they are nowhere. Tells the region that was asked first.
     ///
     /// Bytes that the blob has left may outlive it, and their copy must not: where it is rows say, unless none does.
-    async fn open_all(&self, id: &BlobId, address: &Address, target: &str) -> Result<Option<(String, Content)>> {
+    async fn open_all(self: &Arc<Self>, id: &BlobId, address: &Address, target: &str) -> Result<Option<(String, Content)>> {
         let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
@@ -178,7 +173,7 @@ impl Shared {
             let is_sure = copies.is_empty();
             for place in first.into_iter().chain(copies) {
                 match self.heard(&place.region, self.open_at(&place, range)).await {
-                    Ok(content) if size.is_some() => return Ok(Some((place.region, content))),
+                    Ok(content) if size.is_some() => return Ok(Some((place.region, self.going_on(id, range, content)))),
                     Ok(_) => return Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
                     Err(Error::NotFound(_)) => {}
                     Err(error) => failure = Some(error),
@@ -200,7 +195,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    async fn run(&self, shared: &Shared, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
+    async fn run(&self, shared: &Arc<Shared>, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
         let stored = match shared.open_all(self.id, address, self.index.region()).await {
             Ok(Some((source, content))) => self.renewing(&mut coming, self.store(shared, &source, content)).await,
             Ok(None) => {
@@ -260,14 +255,11 @@ impl Making<'_> {
 
 /// Has a copy come in the place of one that cannot be read. `None`: it is another by now.
 async fn again(index: &CopyIndex, id: &BlobId, lost: &Copy) -> std::result::Result<Option<Coming>, MakeError> {
-    match index.begin_again(id, lost).await.map_err(here)? {
-        Again::Coming(coming) => {
-            tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there cannot be read; it is made again");
-            Ok(Some(coming))
-        }
-        Again::Home => Err(there(Error::Corrupt { id: id.clone(), why: format!("its bytes in {} cannot be read", index.region()) })),
-        Again::Other => Ok(None),
+    let coming = index.begin_again(id, lost).await.map_err(here)?;
+    if coming.is_some() {
+        tracing::warn!(blob = ?id, region = index.region(), "a copy that has to be there cannot be read; it is made again");
     }
+    Ok(coming)
 }
 
 /// Whether the first byte of a copy can be read. It is lost where it is known not to be.

@@ -5,8 +5,6 @@
 //!
 //! Before it the copy is read whole, past any cache: its engine verifies every block. That costs one read of the blob for each move.
 
-use std::future::ready;
-
 use futures::TryStreamExt;
 use umbra_blob::{BlobId, Result};
 use umbra_core::{ByteRange, Region};
@@ -39,8 +37,8 @@ impl PlacedBlobStore {
         self.move_to(id, region, false).await
     }
 
-    /// The same of a blob whose home does not have it any more, as far as can be told: its bytes there stay, should there be any. It is asked once
-    /// more, right before.
+    /// The same of a blob whose home does not have it any more, or not all of it, as far as can be told: its bytes there stay, should there be any. It
+    /// is asked for all of them once more, right before.
     pub(super) async fn move_lost_home(&self, id: &BlobId, region: &str) -> Result<Moved> {
         self.move_to(id, region, true).await
     }
@@ -49,15 +47,18 @@ impl PlacedBlobStore {
         let shared = &self.shared;
         let Some(born) = shared.born(id) else { return Ok(Moved::NotNow) };
         let rows = shared.index.all(id).await?;
-        if home_of(&rows).map_or(born.region == region, |home| home.region == region) {
+        let home = home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone());
+        let target = rows.iter().find(|row| row.region == region);
+        // A reader may have brought a copy to where the home is lost: that is not the home yet.
+        let is_beside = is_lost && target.is_some_and(|row| row.record.home.is_none());
+        if home.region == region && !is_beside {
             return Ok(Moved::Already);
         }
-        let Some(target) = rows.iter().find(|row| row.region == region) else { return Ok(Moved::NotNow) };
-        match target.place() {
+        match target.and_then(CopyRow::place) {
             Some(place) if shared.reads_whole(&born, &place).await? => {}
             _ => return Ok(Moved::NotNow),
         }
-        if is_lost && self.answer_at(&home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone())).await? {
+        if is_lost && shared.reads_whole(&born, &home).await? {
             return Ok(Moved::Already);
         }
         match shared.index.move_home(id, &born, (&rows, is_lost), region).await {
@@ -104,21 +105,5 @@ impl Shared {
         let size = self.engine(&place.region)?.size_of(&place.blob);
         let size_born = self.engine(&born.region)?.size_of(&born.blob);
         Ok(size.filter(|_| size == size_born))
-    }
-
-    /// Whether the engine at `place` has a blob as long as the one that was `born`, from its first byte to its last.
-    pub(super) async fn is_whole(&self, born: &Place, place: &Place) -> Result<bool> {
-        let store = self.engine(&place.region)?;
-        let Some(size) = self.size_at(born, place)? else { return Ok(false) };
-        for end in [size.min(1), size] {
-            let range = ByteRange::new(end.saturating_sub(1), end);
-            let read = async { store.read(&place.blob, range).await?.try_for_each(|_| ready(Ok(()))).await };
-            match read.await {
-                Ok(()) => {}
-                Err(error) if super::reading::is_lost(&error) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
     }
 }

@@ -41,8 +41,8 @@ impl Shared {
         let born = self.born(id).ok_or_else(|| Error::NotFound(id.clone()))?;
         match self.read_anywhere(id, born, range, kept).await {
             Ok(content) => {
-                let (shared, kept) = (Arc::clone(self), kept.cloned());
-                Ok(Reading { shared, id: id.clone(), content, rest: range, kept, may_go_on: true }.into_content())
+                let (shared, behind) = (Arc::clone(self), Behind::Anywhere(kept.cloned()));
+                Ok(Reading { shared, id: id.clone(), content, rest: range, behind, may_go_on: true }.into_content())
             }
             Err(error) => Err(rename(id, error)),
         }
@@ -144,8 +144,17 @@ impl Shared {
     /// How to open `id` to copy it, elsewhere than here if what `is_lost` is the copy here.
     fn opening(self: &Arc<Self>, id: &BlobId, born: &Place, range: ByteRange, is_lost: bool) -> Open {
         let (shared, id, born) = (Arc::clone(self), id.clone(), born.clone());
-        async move { if is_lost { shared.open_elsewhere(&id, &born, range).await } else { shared.open_to_copy(&id, &born, range).await } }
-            .boxed()
+        async move {
+            let opened =
+                if is_lost { shared.open_elsewhere(&id, &born, range).await } else { shared.open_to_copy(&id, &born, range).await };
+            opened.map(|content| shared.going_on(&id, range, content))
+        }
+        .boxed()
+    }
+
+    /// The `content` of a range of `id` that is to be copied, which is read on in another region where it is damaged in this one.
+    pub(super) fn going_on(self: &Arc<Self>, id: &BlobId, range: ByteRange, content: Content) -> Content {
+        Reading { shared: Arc::clone(self), id: id.clone(), content, rest: range, behind: Behind::Copied, may_go_on: true }.into_content()
     }
 
     /// Opens bytes that belong to `id` now, in any region but this.
@@ -202,6 +211,9 @@ impl Shared {
 
     /// Opens any bytes of `id` that a row tells of, its home's before others. Else it is as the `failure` of the region in its identifier says.
     async fn read_any_copy(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<Content> {
+        // What is at home here, and cannot be asked now, is here still: it needs no copy beside it.
+        let is_born_here = self.born(id).is_some_and(|born| born.region == self.region.as_str());
+        let is_elsewhere = !is_born_here || is_lost(&failure);
         for look in 0..LOOKS_MAX {
             let places = match self.places(id).await {
                 Ok(places) if places.is_empty() => break,
@@ -215,7 +227,9 @@ impl Shared {
             for place in places.into_iter().filter(|place| look == 0 || !self.is_silent(&place.region)) {
                 match self.open_at(&place, range).await {
                     Ok(content) => {
-                        self.index.note_moved(id, Some(&place));
+                        if is_elsewhere {
+                            self.index.note_moved(id, Some(&place));
+                        }
                         return Ok(content);
                     }
                     Err(error) if is_lost(&error) => is_unsure = true,
@@ -229,8 +243,8 @@ impl Shared {
         Err(failure)
     }
 
-    /// Opens what is left of a read whose bytes turned out to be damaged, where the next of them can be read.
-    async fn open_behind(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<Content> {
+    /// Opens what is left of a read whose bytes turned out to be damaged, where the next of them can be read. Tells whether that is elsewhere.
+    async fn open_behind(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<(bool, Content)> {
         let Some(born) = self.born(id) else { return Err(failure) };
         for place in self.all_places(id, &born).await.unwrap_or_else(|_| vec![born.clone()]) {
             let first = async {
@@ -240,7 +254,7 @@ impl Shared {
             match self.heard(&place.region, first).await {
                 Ok(Some((first, content))) => {
                     let content = stream::once(ready(Ok(first))).chain(content).boxed();
-                    return Ok(if place.region == self.region.as_str() { content } else { self.counted(content) });
+                    return Ok((place.region != self.region.as_str(), content));
                 }
                 // It is damaged for sure only where everybody says so.
                 Err(error) if !is_lost(&error) => failure = error,
@@ -292,14 +306,21 @@ pub(super) const fn is_lost(error: &Error) -> bool {
     matches!(error, Error::NotFound(_) | Error::Corrupt { .. })
 }
 
+/// Who reads on behind bytes that are damaged or gone.
+enum Behind {
+    /// A reader, wherever the bytes are by then. A copy of them may be kept of what is told.
+    Anywhere(Option<Arc<Subject>>),
+    /// Whoever makes a copy, and counts what he fetches.
+    Copied,
+}
+
 /// A range that is being read.
 struct Reading {
     shared: Arc<Shared>,
     id: BlobId,
     content: Content,
     rest: ByteRange,
-    /// What it is, if a copy of it may be kept.
-    kept: Option<Arc<Subject>>,
+    behind: Behind,
     /// Whether it may be read on elsewhere, should its bytes go.
     may_go_on: bool,
 }
@@ -337,11 +358,17 @@ impl Reading {
     }
 
     async fn go_on(&mut self, failure: Error) -> Result<Content> {
-        let Self { shared, id, rest, kept, .. } = self;
-        match shared.born(id) {
+        let Self { shared, id, rest, behind, .. } = self;
+        match (behind, shared.born(id)) {
             // A slow reader of bytes whose blob has moved.
-            Some(born) if matches!(failure, Error::NotFound(_)) => shared.read_anywhere(id, born, *rest, kept.as_ref()).await,
-            _ => shared.open_behind(id, *rest, failure).await,
+            (Behind::Anywhere(kept), Some(born)) if matches!(failure, Error::NotFound(_)) => {
+                shared.read_anywhere(id, born, *rest, kept.as_ref()).await
+            }
+            (behind, _) => {
+                let (is_elsewhere, content) = shared.open_behind(id, *rest, failure).await?;
+                let is_counted = is_elsewhere && matches!(behind, Behind::Anywhere(_));
+                Ok(if is_counted { shared.counted(content) } else { content })
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ impl Auditor {
                 return Ok(Bytes::AtHome);
             }
         }
-        let mut others: Vec<_> = copies.iter().filter(|copy| copy.region != home.as_str()).collect();
+        let mut others: Vec<_> = copies.iter().filter(|copy| copy.record.home.is_none()).collect();
         others.sort_by_key(|copy| !is_allowed(placement, copy));
         let (mut away, mut is_coming) = (None, false);
         for copy in others {

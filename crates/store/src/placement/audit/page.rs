@@ -13,6 +13,7 @@ use crate::{
     placement::{
         Moved, Placement, decide,
         due::{self, DueCopy, Wanted, row},
+        idle::LetGo,
         index::CopyRow,
     },
     record,
@@ -234,6 +235,13 @@ impl Auditor {
             verdict.findings.pending += copies.iter().filter(is_elsewhere).count() as u64;
             return Ok(());
         }
+        if !is_home_allowed && named.narrowed.is_none() {
+            // Its region reads the copy that is there whole, which from here would be across, and moves the home.
+            verdict.wanted.push(settled.to_string());
+            verdict.home = Some(settled.to_string());
+            verdict.findings.pending += 1;
+            return Ok(());
+        }
         if !is_home_allowed {
             if blobs.move_home(id, settled.as_str()).await? == Moved::NotNow {
                 verdict.findings.pending += 1;
@@ -253,12 +261,17 @@ impl Auditor {
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<()> {
         let copies = self.parts.blobs.copies(id).await?;
         for copy in copies.iter().filter(|copy| is_out_of(placement, copy)).filter(|copy| copy.record.home.is_none()) {
-            // One that is coming may be dropped once it is there, and one that is the last only once its home has the bytes again.
-            let may_go = copy.record.blob.is_some() && self.parts.blobs.is_needless(id, copy).await?;
-            if may_go && self.parts.blobs.drop_copy(id, copy).await? {
-                verdict.findings.removed += 1;
-            } else {
-                verdict.findings.pending += 1;
+            // One that is coming may be dropped once it is there.
+            match self.parts.blobs.let_go(id, copy).await? {
+                LetGo::Gone => verdict.findings.removed += 1,
+                LetGo::Stays => verdict.findings.pending += 1,
+                LetGo::IsHome => {
+                    // The others are looked at once that was made where it has to be.
+                    verdict.findings.lost += 1;
+                    verdict.findings.moved += 1;
+                    verdict.findings.pending += 1;
+                    break;
+                }
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! A store of three regions as users see it: whatever its location becomes, a bucket's bytes end up where they may be, and all of them.
 
 mod inline;
+mod lost;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -491,25 +492,6 @@ async fn copies_that_are_lost_are_made_again() {
     assert_eq!((last.findings.lost, last.findings.missing), (0, 0));
 }
 
-/// What was lost at home is not dropped where it is left.
-#[tokio::test]
-async fn the_last_copy_stays() {
-    let world = World::new("global").await;
-    world.put("fra", "k", 9000).await;
-    world.get("iad", "k").await.unwrap();
-    assert_eq!(world.kept().await, [0, 1, 1]);
-    world.engines["fra"].lose_puts().await;
-    world.relocate("single:fra").await;
-    world.auditor.order(&*world.bucket().await).await.unwrap();
-    while world.auditor.step(&world.bucket).await.unwrap() {}
-    world.reclaim().await;
-    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
-    assert_eq!((findings.removed, findings.missing, world.kept().await), (0, 1, [0, 0, 1]));
-    assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
-    world.settle().await;
-    assert_eq!(world.kept().await, [0, 1, 0]);
-}
-
 /// What may not stay is dropped once what has to be elsewhere is there: it may be what is left when the home is lost meanwhile.
 #[tokio::test]
 async fn nothing_goes_before_what_has_to_be_is_there() {
@@ -603,6 +585,23 @@ async fn a_large_bucket_moves_in_one_walk() {
     assert!(world.status().await.due.is_empty());
 }
 
+/// A home moves by the hand of the region it moves to, which has the copy: nothing is read across by who leads.
+#[tokio::test]
+async fn a_home_is_moved_by_its_region_to_be() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.relocate("single:iad").await;
+    let before = world.engines["iad"].reads();
+    let findings = world.audit().await;
+    let asked = world.engines["iad"].reads() - before;
+    assert_eq!((findings.moved, findings.pending, asked), (0, 1, 1), "it is asked whether the copy is there");
+    world.work().await;
+    world.reclaim().await;
+    assert_eq!((world.kept().await, world.status().await.due.len()), ([0, 0, 1], 0));
+    assert_eq!((world.settle().await.findings.moved, world.get("ams", "k").await.unwrap()), (0, content(9000)));
+}
+
 /// A region in which nothing is made holds up a walk for a while only: the others have their copies made.
 #[tokio::test]
 async fn a_region_without_room_is_left_to_a_later_audit() {
@@ -634,128 +633,6 @@ async fn a_region_without_room_is_left_to_a_later_audit() {
     assert_eq!(world.kept().await, [200, 0, 200]);
 }
 
-/// What was lost at home is made again of a copy, wherever that is.
-#[tokio::test]
-async fn homes_that_are_lost_are_made_again() {
-    for (location, regions, expected) in [("dual:fra,iad", ["fra", "iad"], [0, 2, 2]), ("single:fra", ["fra", "fra"], [0, 2, 0])] {
-        let world = World::new("global").await;
-        for key in ["a", "b"] {
-            world.put("fra", key, 9000).await;
-            world.get("iad", key).await.unwrap();
-        }
-        if location != "single:fra" {
-            world.relocate(location).await;
-            world.settle().await;
-        }
-        world.engines["fra"].lose_puts().await;
-        assert_eq!(world.kept().await, [0, 0, 2]);
-        world.relocate(location).await;
-        world.auditor.order(&*world.bucket().await).await.unwrap();
-        while world.auditor.step(&world.bucket).await.unwrap() {}
-        let first = world.status().await.audit.unwrap().last.unwrap().findings;
-        assert_eq!((first.lost, first.moved, first.missing, first.gone), (2, 2, 2, 0), "{location}");
-        let last = world.settle().await;
-        assert_eq!((last.findings.lost, last.findings.gone, world.kept().await), (0, 0, expected), "{location}");
-        for region in regions {
-            for other in REGIONS.iter().filter(|other| **other != region) {
-                world.engines[other].go_away(true);
-            }
-            assert_eq!(world.get(region, "b").await.unwrap(), content(9000), "{location} {region}");
-            world.engines.values().for_each(|engine| engine.go_away(false));
-        }
-    }
-}
-
-/// An engine that answers once, or more often, that it has not got a content that it has destroys none.
-#[tokio::test]
-async fn a_home_that_is_not_found_for_a_moment_keeps_its_bytes() {
-    for is_rotten in [true, false] {
-        for denials in 1..6 {
-            let world = World::new("dual:fra,iad").await;
-            world.put("fra", "k", 9000).await;
-            world.work().await;
-            if is_rotten {
-                world.engines["iad"].rot(4500);
-            }
-            world.engines["fra"].deny(denials);
-            let findings = world.audit().await;
-            assert_eq!(findings.moved > 0, !is_rotten && denials > 2, "{denials}");
-            world.engines["fra"].deny(0);
-            world.reclaim().await;
-            assert_eq!(world.kept().await, [0, 1, 1], "{is_rotten} {denials}");
-            assert_eq!(world.get("ams", "k").await.unwrap(), content(9000), "{is_rotten} {denials}");
-            world.settle().await;
-            assert_eq!(world.kept().await, [0, 1, 1]);
-            assert_eq!(world.engines["fra"].created(), 0, "its bytes are not brought again");
-            world.delete("fra", "k").await;
-            world.reclaim().await;
-            assert_eq!(world.kept().await, [0, 0, 0]);
-        }
-    }
-}
-
-/// What was taken for lost and is where it may not be goes once its new home is whole.
-#[tokio::test]
-async fn a_home_that_was_taken_for_lost_leaves_where_it_may_not_be() {
-    let world = World::new("dual:fra,iad").await;
-    world.put("fra", "k", 9000).await;
-    world.work().await;
-    world.relocate("single:iad").await;
-    world.engines["fra"].deny(3);
-    assert_eq!(world.audit().await.lost, 1);
-    world.settle().await;
-    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
-}
-
-/// Also where a reader has brought a copy of it there meanwhile.
-#[tokio::test]
-async fn a_home_that_was_taken_for_lost_beside_a_copy_leaves_where_it_may_not_be() {
-    let world = World::new("dual:fra,iad").await;
-    world.put("fra", "k", 9000).await;
-    world.work().await;
-    world.engines["fra"].deny(1);
-    assert_eq!(world.get("fra", "k").await.unwrap(), content(9000));
-    world.settle().await;
-    world.relocate("single:iad").await;
-    world.engines["fra"].deny(3);
-    assert_eq!(world.audit().await.lost, 1);
-    world.engines["fra"].deny(0);
-    world.settle().await;
-    world.reclaim().await;
-    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
-}
-
-/// A copy that has to be there is not found once, and later its home is lost.
-#[tokio::test]
-async fn a_copy_that_is_not_found_once_is_there_when_its_home_is_lost() {
-    let world = World::new("dual:fra,iad").await;
-    world.put("fra", "k", 9000).await;
-    world.work().await;
-    world.engines["fra"].go_away(true);
-    world.engines["iad"].deny(1);
-    assert_eq!(world.get("iad", "k").await.unwrap(), content(9000));
-    world.reclaim().await;
-    world.engines["fra"].go_away(false);
-    world.engines["fra"].lose_puts().await;
-    let findings = world.audit().await;
-    assert_eq!((findings.gone, findings.lost, findings.moved), (0, 1, 1));
-    world.settle().await;
-    assert_eq!((world.kept().await, world.get("fra", "k").await.unwrap()), ([0, 1, 1], content(9000)));
-}
-
-/// A copy that is damaged becomes no home: it is made again first.
-#[tokio::test]
-async fn a_damaged_copy_is_made_again_before_it_is_the_home() {
-    let world = World::new("global").await;
-    world.put("fra", "k", 9000).await;
-    world.get("iad", "k").await.unwrap();
-    assert_eq!(world.kept().await, [0, 1, 1]);
-    world.engines["iad"].rot(4500);
-    world.relocate("single:iad").await;
-    world.settle().await;
-    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
-}
-
 /// Nothing is remembered of buckets that are gone.
 #[tokio::test]
 async fn destroyed_buckets_are_forgotten() {
@@ -773,40 +650,6 @@ async fn destroyed_buckets_are_forgotten() {
     world.catalog.destroy_bucket(&*world.bucket().await).await.unwrap();
     world.auditor.round().await.unwrap();
     assert_eq!((world.auditor.known.lock().len(), world.auditor.room.lock().len()), (0, 0));
-}
-
-/// What is nowhere is told, and nothing of it is dropped: it may come back, by hand.
-#[tokio::test]
-async fn what_is_nowhere_is_told() {
-    let world = World::new("single:fra").await;
-    for key in ["a", "b"] {
-        world.put("fra", key, 9000).await;
-    }
-    world.engines["fra"].lose_puts().await;
-    world.put("fra", "c", 9000).await;
-    let audit = async || {
-        world.auditor.order(&*world.bucket().await).await.unwrap();
-        while world.auditor.step(&world.bucket).await.unwrap() {}
-        world.status().await.audit.unwrap().last.unwrap().findings
-    };
-    let findings = audit().await;
-    assert_eq!((findings.gone, findings.lost, findings.missing, findings.removed, findings.pending), (2, 0, 0, 0, 0));
-    assert_eq!((findings.regions["fra"].homes, world.auditor.parts.blobs.metrics().gone()), (1, 2));
-    assert!(findings.is_settled(), "nothing can be done about it");
-    // While the only region that may have a copy does not answer, nothing is said to be nowhere.
-    let world = World::new("dual:fra,iad").await;
-    world.put("fra", "k", 9000).await;
-    world.work().await;
-    world.engines["fra"].lose_puts().await;
-    world.engines["iad"].go_away(true);
-    world.auditor.order(&*world.bucket().await).await.unwrap();
-    while world.auditor.step(&world.bucket).await.unwrap() {}
-    let findings = world.status().await.audit.unwrap().last.unwrap().findings;
-    assert_eq!((findings.gone, findings.failed, findings.moved), (0, 1, 0));
-    assert!(findings.failure.unwrap().starts_with("iad: "), "it says which region is to blame");
-    world.engines["iad"].go_away(false);
-    world.settle().await;
-    assert_eq!(world.kept().await, [0, 1, 1]);
 }
 
 /// What a location does not ask for any more is a copy like those that readers leave.

@@ -141,6 +141,40 @@ async fn copies_that_nobody_reads_go() {
     world.assert_deleted(&blob).await;
 }
 
+/// A copy may be the only one that is whole, whatever the ends of the home answer: it is the home then, and what is damaged goes.
+#[tokio::test]
+async fn a_copy_that_nobody_reads_stays_while_its_home_is_damaged() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    world.engines["fra"].rot(150_000);
+    for (home, len) in [("iad", [1, 1, 0]), ("iad", [0, 1, 0])] {
+        world.clock.advance(Duration::from_secs(100 * 24 * 3600));
+        world.node("fra").drop_idle_copies(None).await.unwrap();
+        world.reclaim().await;
+        assert_eq!((world.home(&blob).await.as_str(), world.len()), (home, len));
+        assert!(all(&world.node("iad"), &blob).await.unwrap() == bytes);
+    }
+    world.assert_deleted(&blob).await;
+}
+
+/// A copy beside its home, which was not found for a moment, goes like any other.
+#[tokio::test]
+async fn a_copy_that_is_beside_its_home_goes() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let node = world.node("fra");
+    world.engines["fra"].deny(1);
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    idle(&node).await;
+    assert_eq!(world.len(), [2, 1, 0]);
+    world.clock.advance(Duration::from_secs(100 * 24 * 3600));
+    node.drop_idle_copies(None).await.unwrap();
+    world.reclaim().await;
+    assert_eq!(world.len(), [1, 0, 0]);
+    assert!(all(&world.node("fra"), &blob).await.unwrap() == bytes);
+    world.assert_deleted(&blob).await;
+}
+
 #[tokio::test]
 async fn copies_that_have_to_be_there_stay() {
     let world = Three::new();

@@ -84,7 +84,7 @@ impl Three {
         let rows = node.shared.index.all(&blob.id).await.unwrap();
         let born = node.shared.born(&blob.id).unwrap();
         let home = crate::placement::moving::home_of(&rows).and_then(crate::placement::index::CopyRow::place);
-        assert!(node.shared.is_whole(&born, home.as_ref().unwrap_or(&born)).await.unwrap(), "{rows:?}");
+        assert!(node.shared.reads_whole(&born, home.as_ref().unwrap_or(&born)).await.unwrap(), "{rows:?}");
         assert!(rows.iter().filter(|row| row.record.home.is_some()).count() <= 1, "{rows:?}");
     }
 
@@ -437,4 +437,70 @@ async fn what_a_blob_has_left_is_not_copied() {
     assert_eq!(make_in_sin(&node, &blob).await.unwrap(), Made::Gone);
     assert_eq!(world.len()[2], 0);
     world.assert_deleted(&blob).await;
+}
+
+/// A home that has moved and lost its bytes is brought again by whoever reads there.
+#[tokio::test]
+async fn a_home_that_has_moved_is_made_again_by_its_readers() {
+    for is_rotten in [true, false] {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&["iad", "sin"]).await;
+        world.node("fra").move_home(&blob.id, "iad").await.unwrap();
+        world.reclaim().await;
+        if is_rotten {
+            world.engines["iad"].rot(150_000);
+        } else {
+            world.engines["iad"].lose_all().await;
+        }
+        let node = world.node("iad");
+        assert!(all(&node, &blob).await.unwrap() == bytes, "{is_rotten}");
+        while world.engines["iad"].created() == 1 {
+            tokio::task::yield_now().await;
+        }
+        idle(&node).await;
+        world.reclaim().await;
+        assert_eq!(world.len(), [0, 1, 1], "{is_rotten}");
+        world.engines["sin"].go_away(true);
+        world.assert_whole_at_home(&blob).await;
+        assert!(all(&world.node("iad"), &blob).await.unwrap() == bytes, "{is_rotten}");
+        world.engines["sin"].go_away(false);
+        world.assert_deleted(&blob).await;
+    }
+}
+
+/// A home that could not be asked once has its bytes: no others are brought beside them.
+#[tokio::test]
+async fn a_home_that_was_away_once_is_read_again() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let node = world.node("fra");
+    for is_away in [true, false, false] {
+        world.engines["fra"].go_away(is_away);
+        assert!(all(&node, &blob).await.unwrap() == bytes, "{is_away}");
+        idle(&node).await;
+    }
+    assert_eq!(world.len(), [1, 1, 0]);
+    world.assert_deleted(&blob).await;
+}
+
+/// A copy is made of what is whole, wherever that is, however often the region that is asked first breaks off.
+#[tokio::test]
+async fn a_copy_of_a_damaged_home_is_made_of_another() {
+    for is_required in [true, false] {
+        let world = Three::new();
+        let (blob, bytes) = world.blob(&["iad"]).await;
+        world.engines["fra"].rot(150_000);
+        let node = world.node("sin");
+        if is_required {
+            assert_eq!(make_in_sin(&node, &blob).await.unwrap(), Made::Now);
+        } else {
+            assert!(all(&node, &blob).await.unwrap() == bytes);
+            idle(&node).await;
+        }
+        assert_eq!(world.len(), [1, 1, 1], "{is_required}");
+        for region in ["fra", "iad"] {
+            world.engines[region].go_away(true);
+        }
+        assert!(all(&world.node("sin"), &blob).await.unwrap() == bytes, "{is_required}");
+    }
 }
