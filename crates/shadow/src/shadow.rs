@@ -42,7 +42,7 @@ use crate::{
     stats::{Stats, StatsByBucket},
     transfer::Sizes,
     users::{UserGuard, Users},
-    versions::{is_absence, named, refuse_other},
+    versions::{named, refuse_other},
     view::View,
     write_through::switched,
 };
@@ -245,9 +245,9 @@ impl Objects for Shadow {
                 let user = self.user(bucket, Some(key));
                 let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.read_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
-                let was_absent = is_absence(&read);
+                let found = read.as_ref().ok().map(|object| object.info.version);
                 if let Some(of_null) = of_null
-                    && self.is_no_answer_for_null(bucket, key, was_absent).await?
+                    && self.is_no_answer_for_null(bucket, key, found).await?
                 {
                     return self.native().get(cx, bucket, key, of_null).await;
                 }
@@ -275,9 +275,9 @@ impl Objects for Shadow {
                 let _user = self.user(bucket, Some(key));
                 let (version, of_null) = (options.version, options.version.map(|_| options.clone()));
                 let read = self.head_fresh(cx, bucket, key, GetOptions { version: None, ..options }, origin.clone()).await;
-                let was_absent = is_absence(&read);
+                let found = read.as_ref().ok().map(|info| info.version);
                 if let Some(of_null) = of_null
-                    && self.is_no_answer_for_null(bucket, key, was_absent).await?
+                    && self.is_no_answer_for_null(bucket, key, found).await?
                 {
                     return self.native().head(cx, bucket, key, of_null).await;
                 }
@@ -334,8 +334,8 @@ impl Objects for Shadow {
         match self.origin_for(bucket, key)? {
             Some(origin) if !self.is_version_here(bucket, key, version).await? => {
                 let read = self.tags_through(cx, bucket, key, &*origin).await;
-                let was_absent = is_absence(&read);
-                if version.is_some() && self.is_no_answer_for_null(bucket, key, was_absent).await? {
+                let found = read.as_ref().ok().map(|(_, version)| *version);
+                if version.is_some() && self.is_no_answer_for_null(bucket, key, found).await? {
                     return self.native().tags(cx, bucket, key, version).await;
                 }
                 let (tags, found) = read?;

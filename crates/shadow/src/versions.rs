@@ -31,11 +31,6 @@ pub(crate) fn named(bucket: &Bucket, version: Option<VersionId>) -> Option<Versi
     version.filter(|version| has_versions(bucket) || *version != VersionId::Null)
 }
 
-/// Whether a read has found no object of its key.
-pub(crate) fn is_absence<T>(read: &Result<T>) -> bool {
-    read.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound(Entity::Object))
-}
-
 /// Refuses what was `found` in the place of the `wanted` version.
 pub(crate) fn refuse_other(wanted: Option<VersionId>, found: VersionId) -> Result<()> {
     if wanted.is_none_or(|wanted| wanted == found) { Ok(()) } else { Err(Error::not_found(Entity::Version)) }
@@ -51,21 +46,16 @@ impl Shadow {
         }
     }
 
-    /// Whether the null version of a key that was cold, or whose bucket had no versions, may be another by now than what a read of the key found:
-    /// one that is behind, or gone.
-    async fn is_null_elsewhere(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool> {
+    /// Whether what a read of a key has `found`, which was cold or whose bucket had no versions, says nothing of its null version: that is behind
+    /// by now or gone, or another was found, or none, and the key has something here. However the key looks by now, the null version may have been
+    /// behind what was found.
+    pub(crate) async fn is_no_answer_for_null(&self, bucket: &Bucket, key: &ObjectKey, found: Option<VersionId>) -> Result<bool> {
         let now = if has_versions(bucket) { None } else { Some(self.0.catalog.refresh(&bucket.name).await?) };
         if now.as_ref().is_some_and(|now| !has_versions(now) || now.partition != bucket.partition) {
             return Ok(false);
         }
         let view = self.view(now.as_deref().unwrap_or(bucket), key).await?;
-        Ok(view.object.map_or(view.gone, |stored| stored.object.version.id() != VersionId::Null))
-    }
-
-    /// Whether what a read of the key has found says nothing of its null version: that is elsewhere, or the key `was_absent`, as one under a delete
-    /// marker is, and has something here by now.
-    pub(crate) async fn is_no_answer_for_null(&self, bucket: &Bucket, key: &ObjectKey, was_absent: bool) -> Result<bool> {
-        Ok(self.is_null_elsewhere(bucket, key).await? || (was_absent && self.is_version_here(bucket, key, Some(VersionId::Null)).await?))
+        Ok(view.object.map_or(view.gone, |stored| [found, Some(stored.object.version.id())] != [Some(VersionId::Null); 2]))
     }
 
     /// Which version the object here is, if there is one.
@@ -116,7 +106,7 @@ impl Shadow {
             Err(error)
                 if version.is_some()
                     && error.kind() == ErrorKind::NotFound(Entity::Object)
-                    && self.is_no_answer_for_null(bucket, key, true).await? =>
+                    && self.is_no_answer_for_null(bucket, key, None).await? =>
             {
                 Ok(())
             }

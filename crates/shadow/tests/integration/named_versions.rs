@@ -400,6 +400,53 @@ async fn a_null_version_that_comes_back_while_it_is_brought_here_is_changed() {
     written.await.unwrap().unwrap();
 }
 
+/// It is behind another while that is read, and on top again when it is looked for. What the other is answered with is no answer for it.
+#[tokio::test]
+async fn a_null_version_that_is_laid_bare_while_it_is_read_is_found() {
+    // Also on a condition that holds for it alone, and by settings of a time without versions.
+    let reads = ["get", "get if", "head", "head if", "tags"];
+    for (doing, is_of_before) in reads.into_iter().flat_map(|doing| [(doing, false), (doing, true)]) {
+        let meta = Arc::new(HeldMeta::default());
+        let world = Arc::new(World::bare_over(meta.clone()).await);
+        world.attach(false).await;
+        let old = world.bucket().await;
+        enable(&world).await;
+        world.origin.insert("k", content(10), &OriginAttributes::default());
+        let of_null = GetOptions { preconditions: same(&world, doing.ends_with("if")).await, ..of(VersionId::Null) };
+        let mut bucket = world.bucket().await;
+        if is_of_before {
+            // Nobody asks of those settings whether it is cold.
+            world.hydrated_by_reading("k").await;
+            bucket = old;
+        }
+        let is_on_top = meta.hold(0, |asked| asked.reads(b"w/"));
+        let reader = world.clone();
+        let read = tokio::spawn(async move {
+            let (shadow, cx, key) = (&reader.shadow, &reader.cx, k("k"));
+            match doing {
+                "tags" => shadow.tags(cx, &bucket, &key, of_null.version).await.map(|(_, version)| version),
+                "head" | "head if" => shadow.head(cx, &bucket, &key, of_null).await.map(|info| info.version),
+                _ => shadow.get(cx, &bucket, &key, of_null).await.map(|object| object.info.version),
+            }
+        });
+        is_on_top.arrived(&world).await;
+        world.hydrated_by_reading("k").await;
+        let above = world.put("k", content(20)).await.unwrap().version;
+        let is_above = meta.hold(0, |asked| matches!(asked, Asked::Rows([row]) if row == &&*umbra_meta::key::object(&k("k"))));
+        is_on_top.release();
+        is_above.arrived(&world).await;
+        delete(&world, "k", Some(above)).await.unwrap();
+        is_above.release();
+        assert_eq!(read.await.unwrap().unwrap(), VersionId::Null, "{doing} {is_of_before}");
+    }
+}
+
+/// The condition that `k` is what it is now, if it `is_meant` to be.
+async fn same(world: &World, is_meant: bool) -> Preconditions {
+    let etag = world.shadow.head(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap().etag;
+    Preconditions { if_match: is_meant.then(|| Matches::ETags(vec![etag])), ..Preconditions::default() }
+}
+
 #[tokio::test]
 async fn a_version_that_moves_while_it_is_listed_is_listed_once() {
     let meta = Arc::new(HeldMeta::default());
