@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use umbra_core::ObjectKey;
 use umbra_meta::Partition;
 
-use crate::transfer::{Sizes, Transfer, Visit};
+use crate::transfer::{End, Sizes, Transfer, Visit};
 
 /// How many requests for ranges one bucket's transfers have under way at the origin.
 const LANES: usize = 8;
@@ -83,9 +83,15 @@ impl Flights {
         (Joined { visit, is_new: true, is_of_another_path: false }, Earlier(landing))
     }
 
-    /// Whether a transfer of `key` is under way.
-    pub(crate) fn is_under_way(&self, partition: Partition, key: &ObjectKey) -> bool {
-        self.transfers.lock().contains_key(&(partition, key.clone()))
+    /// Takes the place of the transfer of `key`, as one that only has to land; `None` while there is a transfer. One that is begun meanwhile
+    /// waits, and finds what is left.
+    pub(crate) fn stand_in(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> Option<Arc<Transfer>> {
+        let mut transfers = self.transfers.lock();
+        let Entry::Vacant(place) = transfers.entry((partition, key.clone())) else { return None };
+        let transfer = Arc::new(Transfer::new(stopping.child_token(), false, self.sizes));
+        transfer.finish(End::Superseded);
+        place.insert(Flight { current: Some(transfer.clone()), ..Flight::default() });
+        Some(transfer)
     }
 
     /// Takes `transfer`, which is over, out.

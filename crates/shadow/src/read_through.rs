@@ -424,11 +424,11 @@ pub(crate) fn hydrates_whole(bucket: &Bucket) -> bool {
 }
 
 /// Takes a transfer out of the flights when it ended, however it ended.
-struct Landing<'a> {
-    shadow: &'a Shadow,
-    bucket: &'a Bucket,
-    key: &'a ObjectKey,
-    flight: &'a Arc<Transfer>,
+pub(crate) struct Landing<'a> {
+    pub(crate) shadow: &'a Shadow,
+    pub(crate) bucket: &'a Bucket,
+    pub(crate) key: &'a ObjectKey,
+    pub(crate) flight: &'a Arc<Transfer>,
 }
 
 impl Drop for Landing<'_> {

@@ -8,8 +8,9 @@ use umbra_store::Bucket;
 
 use crate::{
     Shadow,
+    origin::Origin,
     partial::{self, Found, Partial},
-    read_through::hydrates_whole,
+    read_through::{Landing, hydrates_whole},
     view::View,
 };
 
@@ -81,22 +82,27 @@ impl Shadow {
     }
 
     async fn sweep_key(&self, bucket: &Bucket, key: &ObjectKey) -> Result<()> {
-        if self.0.flights.is_under_way(bucket.partition, key) {
-            return Ok(());
+        let Some(origin) = self.drop_unless_of_now(bucket, key).await? else { return Ok(()) };
+        if hydrates_whole(bucket) {
+            let cx = RequestContext { request_id: "sweep".to_owned(), ..RequestContext::default() };
+            // One at a time: its outcome is in the transfer, and a failure waits for the next reader or sweep.
+            let _ = Arc::clone(&self.hydrate(&cx, bucket, key, &origin)).ended().await;
         }
-        let Some(Partial { record, revision, pieces }) = partial::load(self.native(), bucket, key).await? else { return Ok(()) };
+        Ok(())
+    }
+
+    /// Drops the hydration of a key that nobody goes on with, unless it may become the object: then gives the origin that has the rest.
+    async fn drop_unless_of_now(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<Arc<dyn Origin>>> {
+        // A transfer that took it over between the look and the end of it would read pieces that are gone.
+        let Some(flight) = self.0.flights.stand_in(bucket.partition, key, &self.0.stopping) else { return Ok(None) };
+        let _landing = Landing { shadow: self, bucket, key, flight: &flight };
+        let Some(Partial { record, revision, pieces }) = partial::load(self.native(), bucket, key).await? else { return Ok(None) };
         let view = self.view(bucket, key).await?;
         let is_of_now = record.is_of(bucket, &view.base_for_copy()) && self.may_replace(bucket, key, &view);
-        match self.origin(bucket)? {
-            Some(origin) if is_of_now => {
-                if hydrates_whole(bucket) {
-                    let cx = RequestContext { request_id: "sweep".to_owned(), ..RequestContext::default() };
-                    // One at a time: its outcome is in the transfer, and a failure waits for the next reader or sweep.
-                    let _ = Arc::clone(&self.hydrate(&cx, bucket, key, &origin)).ended().await;
-                }
-                Ok(())
-            }
-            _ => partial::drop_hydration(self.native(), bucket, key, revision, pieces).await,
+        let origin = self.origin(bucket)?.filter(|_| is_of_now);
+        if origin.is_none() {
+            partial::drop_hydration(self.native(), bucket, key, revision, pieces).await?;
         }
+        Ok(origin)
     }
 }

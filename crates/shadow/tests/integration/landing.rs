@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use umbra_core::{HydratePolicy, RangeSpec};
+use umbra_core::{Entity, ErrorKind, HydratePolicy, RangeSpec};
 use umbra_meta::key;
-use umbra_shadow::{AttachRequest, origin::OriginAttributes};
+use umbra_shadow::{
+    AttachRequest,
+    origin::{OriginAttributes, memory::Fault},
+};
 use umbra_store::{GetOptions, Objects};
 
 use crate::{
     held_meta::{Asked, HeldMeta, settles},
-    world::{World, content, k},
+    world::{World, content, k, kind},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -87,4 +90,36 @@ async fn a_transfer_that_is_yet_to_ask_outlives_the_beginning_of_a_write() {
     lands.release();
     writer.await.unwrap().unwrap();
     assert!(world.here("k").await.unwrap() == content(MIB));
+}
+
+/// "A newer PUT or DELETE always wins, and the copy is thrown away": not from under a transfer that takes it up while the sweep looks at it, whose
+/// reader would be told that what is stored is damaged.
+#[tokio::test(start_paused = true)]
+async fn a_transfer_loses_no_pieces_to_the_sweep() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = World::bare_over(meta.clone()).await;
+    world.attach(false).await;
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    for fault in std::iter::once(Fault::Truncate(5 * MIB)).chain([const { Fault::Truncate(0) }; 3]) {
+        world.origin.fail_next("get", fault);
+    }
+    world.get("k").await.unwrap_err();
+    assert!(world.rows(key::all_pieces()).await > 1, "pieces are kept");
+    // It finds the key by a scan and a look, and looks at it once more by itself.
+    let sweeps = meta.hold(2, |asked| asked.reads(b"h/"));
+    let world = Arc::new(world.restarted().await);
+    sweeps.arrived(&world).await;
+    let gate = world.origin.hold("head");
+    let reader = world.clone();
+    let read = tokio::spawn(async move { reader.get("k").await });
+    // One that did not wait would bring the rest by now, and ask for the headers of the whole before it reads the pieces.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    world.delete("k").await.unwrap();
+    sweeps.release();
+    world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
+    gate.add_permits(1000);
+    assert_eq!(kind(read.await.unwrap()), ErrorKind::NotFound(Entity::Object));
+    assert!(world.blobs.is_empty());
 }
