@@ -108,7 +108,7 @@ pub struct AuditFindings {
     pub lost: u64,
     /// Copies that were where they may not be, and were dropped.
     pub removed: u64,
-    /// Homes that were where they may not be, or had lost their bytes, and moved.
+    /// Homes that were where they may not be, or had lost their bytes, and moved at once. Those that their region is to move are pending.
     pub moved: u64,
     /// Contents of which something is still to be done, once copies are made.
     pub pending: u64,

@@ -16,15 +16,16 @@ use crate::record::copy::CopyRecord;
 /// Rows looked at by one scan.
 const PAGE: usize = 256;
 
-/// What became of a copy that is to go.
+/// Blobs whose homes are read for one page: it ends at the next then.
+const READ_MAX: usize = 16;
+
+/// What became of copies that are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LetGo {
-    /// It is none any more.
-    Gone,
-    /// It is the home, for that was damaged.
-    IsHome,
-    /// Nothing can be told, or it was changed.
-    Stays,
+    /// So many are none any more. The others have changed.
+    Gone(u64),
+    /// They stay, for the home is damaged. One of the copies takes its place, if any is whole.
+    Stay { has_moved: bool },
 }
 
 impl PlacedBlobStore {
@@ -34,39 +35,57 @@ impl PlacedBlobStore {
         let range = root::all_copies_range();
         let range = after.map_or_else(|| range.clone(), |after| range.clone().after(&after));
         let page = shared.meta.scan(Partition::ROOT, range, PAGE, Projection::Full).await.map_err(failed)?;
-        let next = page.last().filter(|_| page.len() == PAGE).map(|last| last.key.to_vec());
-        let now = shared.clock.now();
-        for row in page {
+        let (now, is_last, mut read) = (shared.clock.now(), page.len() < PAGE, 0);
+        for (number, row) in page.iter().enumerate() {
             // A row that is not understood is of a later release, which knows what to do with it.
             let (Some((blob, region)), Ok(record)) = (root::parse_any_copy(&row.key), CopyRecord::decode(&row.body)) else { continue };
             let (blob, found) = (BlobId::from_bytes(blob), CopyRow { region: region.to_owned(), record, revision: row.revision });
             if is_abandoned(&found.record, now) {
                 shared.index.remove(&blob, &found.region, found.revision).await?;
-            } else if is_idle(&found.record, now, shared.demand.copy_idle)
+            } else if is_idle(&found.record, now, shared.demand.copy_idle) {
                 // A region that does not answer holds up none of the others: its copies stay.
-                && matches!(self.let_go(&blob, &found).await, Ok(LetGo::Gone))
-            {
-                shared.metrics.count_idle_copy();
+                match self.let_go(&blob, &[&found]).await {
+                    Ok(LetGo::Gone(gone)) if gone > 0 => shared.metrics.count_idle_copy(),
+                    // It is looked at again once it has been idle for as long again.
+                    Ok(LetGo::Stay { .. }) => shared.index.release(&blob, &found).await?,
+                    Ok(LetGo::Gone(_)) | Err(_) => {}
+                }
+                read += 1;
+                if read == READ_MAX && number + 1 < page.len() {
+                    return Ok(Some(row.key.to_vec()));
+                }
             }
         }
-        Ok(next)
+        Ok(page.last().filter(|_| !is_last).map(|last| last.key.to_vec()))
     }
 
-    /// Drops a copy, unless it is the home or was changed, once every byte of the blob was read at home. It may be the only one that is whole: then it
-    /// becomes the home, and the other is a copy. Costs a read of the blob, or a few.
-    pub(super) async fn let_go(&self, blob: &BlobId, copy: &CopyRow) -> Result<LetGo> {
-        let (Some(born), Some(place)) = (self.shared.born(blob), copy.place()) else { return Ok(LetGo::Stays) };
-        let rows = self.shared.index.all(blob).await?;
+    /// Drops `copies`, but for the home and those that have changed, once every byte of the blob was read at home. They may be all that is whole: then
+    /// one of the blob's copies becomes the home, one that has to be there rather than another. Costs a read of the blob, or a few.
+    pub(super) async fn let_go(&self, blob: &BlobId, copies: &[&CopyRow]) -> Result<LetGo> {
+        let (shared, mut gone) = (&self.shared, 0);
+        let Some(born) = shared.born(blob) else { return Ok(LetGo::Gone(0)) };
+        let mut rows = shared.index.all(blob).await?;
         let home = home_of(&rows).and_then(CopyRow::place).unwrap_or_else(|| born.clone());
-        if home == place {
-            return Ok(LetGo::Stays);
+        if shared.reads_whole(&born, &home).await? {
+            for copy in copies {
+                gone += u64::from(shared.index.drop_row(blob, copy).await?);
+            }
+            return Ok(LetGo::Gone(gone));
         }
-        if self.shared.reads_whole(&born, &home).await? {
-            return Ok(if self.shared.index.drop_row(blob, copy).await? { LetGo::Gone } else { LetGo::Stays });
+        rows.retain(|row| row.record.home.is_none());
+        rows.sort_by_key(|row| !row.record.is_required);
+        for row in &rows {
+            match self.move_lost_home(blob, &row.region).await? {
+                Moved::Done => {
+                    tracing::warn!(?blob, home = home.region, copy = row.region, "a home is damaged; a copy that is whole takes its place");
+                    return Ok(LetGo::Stay { has_moved: true });
+                }
+                // It is not damaged after all, or is another by now.
+                Moved::Already => return Ok(LetGo::Gone(0)),
+                Moved::NotNow => {}
+            }
         }
-        let has_moved = self.move_lost_home(blob, &copy.region).await? == Moved::Done;
-        tracing::warn!(?blob, home = home.region, copy = copy.region, has_moved, "a home is damaged; a copy that is whole takes its place");
-        Ok(if has_moved { LetGo::IsHome } else { LetGo::Stays })
+        Ok(LetGo::Stay { has_moved: false })
     }
 }
 

@@ -93,8 +93,8 @@ pub(super) enum Begin {
 pub(super) enum Claim {
     /// It is ours to make.
     Ours(Coming),
-    /// It is there.
-    There(Copy),
+    /// It is there, and had to be before or not.
+    There { copy: Copy, was_required: bool },
     /// Somebody else is making it.
     Taken,
 }
@@ -274,8 +274,8 @@ impl CopyIndex {
             let record = CopyRecord::decode(&found.body).map_err(failed)?;
             match record.blob.clone() {
                 Some(blob) => {
-                    let copy = Copy { blob, revision: found.revision, noted: None };
-                    return self.require(id, copy, record).await.map(Claim::There);
+                    let (copy, was_required) = (Copy { blob, revision: found.revision, noted: None }, record.is_required);
+                    return self.require(id, copy, record).await.map(|copy| Claim::There { copy, was_required });
                 }
                 None if is_abandoned(&record, begun) => expect = Expect::Revision(found.revision),
                 None => return Ok(Claim::Taken),

@@ -80,8 +80,10 @@ impl PlacedBlobStore {
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
-                Claim::There(copy) => {
-                    if self.is_there(id, Place { region: region.to_owned(), blob: copy.blob.clone() }, is_home).await.map_err(there)? {
+                Claim::There { copy, was_required } => {
+                    let place = Place { region: region.to_owned(), blob: copy.blob.clone() };
+                    // What nobody relied on yet may be what was left of a home that was found damaged.
+                    if self.is_there(id, place, is_home || !was_required).await.map_err(there)? {
                         return Ok(Made::Before);
                     }
                     if let Some(coming) = again(&index, id, &copy).await? {
@@ -102,8 +104,8 @@ impl PlacedBlobStore {
         }
     }
 
-    async fn is_there(&self, id: &BlobId, copy: Place, is_home: bool) -> Result<bool> {
-        match self.born(id).filter(|_| is_home) {
+    async fn is_there(&self, id: &BlobId, copy: Place, has_to_be_whole: bool) -> Result<bool> {
+        match self.born(id).filter(|_| has_to_be_whole) {
             Some(born) => self.shared.reads_whole(&born, &copy).await,
             None => answers(self.shared.engine(&copy.region)?.as_ref(), &copy.blob).await,
         }
@@ -155,10 +157,10 @@ impl Shared {
     }
 
     /// Opens all bytes of a blob where they belong to it, at its home rather than elsewhere, and not in `target`, whose copy is to be made. `None`
-    /// where they are nowhere. Tells the region that was asked first.
+    /// where they are nowhere.
     ///
     /// Bytes that the blob has left may outlive it, and their copy must not: where it is rows say, unless none does.
-    async fn open_all(self: &Arc<Self>, id: &BlobId, address: &Address, target: &str) -> Result<Option<(String, Content)>> {
+    async fn open_all(self: &Arc<Self>, id: &BlobId, address: &Address, target: &str) -> Result<Option<Content>> {
         let born = Place { region: address.region.to_string(), blob: address.inner.clone() };
         let size = self.store(&born.region)?.size_of(&born.blob);
         // Of what is gone some do not know how long it was.
@@ -173,7 +175,7 @@ impl Shared {
             let is_sure = copies.is_empty();
             for place in first.into_iter().chain(copies) {
                 match self.heard(&place.region, self.open_at(&place, range)).await {
-                    Ok(content) if size.is_some() => return Ok(Some((place.region, self.going_on(id, range, content)))),
+                    Ok(content) if size.is_some() => return Ok(Some(self.going_on(id, range, Some(place.region), content))),
                     Ok(_) => return Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
                     Err(Error::NotFound(_)) => {}
                     Err(error) => failure = Some(error),
@@ -197,7 +199,7 @@ struct Making<'a> {
 impl Making<'_> {
     async fn run(&self, shared: &Arc<Shared>, address: &Address, mut coming: Coming) -> std::result::Result<Made, MakeError> {
         let stored = match shared.open_all(self.id, address, self.index.region()).await {
-            Ok(Some((source, content))) => self.renewing(&mut coming, self.store(shared, &source, content)).await,
+            Ok(Some(content)) => self.renewing(&mut coming, self.store(shared, content)).await,
             Ok(None) => {
                 self.index.abandon(self.id, &coming).await;
                 return Ok(Made::Gone);
@@ -227,9 +229,9 @@ impl Making<'_> {
         }
     }
 
-    async fn store(&self, shared: &Shared, source: &str, mut content: Content) -> std::result::Result<BlobId, MakeError> {
+    async fn store(&self, shared: &Shared, mut content: Content) -> std::result::Result<BlobId, MakeError> {
         let mut writer = self.target.create().await.map_err(there)?;
-        while let Some(chunk) = shared.heard(source, content.try_next()).await.map_err(here)? {
+        while let Some(chunk) = content.try_next().await.map_err(here)? {
             shared.metrics.count_fetched(chunk.len());
             writer.write(chunk).await.map_err(there)?;
         }

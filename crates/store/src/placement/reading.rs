@@ -20,6 +20,7 @@ use super::{
     copier::{Admission, Content, Open, Opened, Source},
     index::{Copy, CopyRow, Place},
     rename,
+    silence::silent,
     subject::Subject,
 };
 
@@ -52,7 +53,13 @@ impl Shared {
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
         if born.region == self.region.as_str() && !self.index.has_left(id) {
-            match self.own.read(&born.blob, range).await {
+            let here = self.region.as_str();
+            if self.is_silent(here)
+                && let Ok(content) = self.read_any_copy(id, range, silent(here)).await
+            {
+                return Ok(self.counted(content));
+            }
+            match self.answered(here, self.own.read(&born.blob, range)).await {
                 // It may have moved away.
                 Err(Error::NotFound(_)) if is_within && !self.index.all(id).await?.is_empty() => {}
                 Err(error) if is_within && !matches!(error, Error::NotFound(_)) => {
@@ -147,14 +154,16 @@ impl Shared {
         async move {
             let opened =
                 if is_lost { shared.open_elsewhere(&id, &born, range).await } else { shared.open_to_copy(&id, &born, range).await };
-            opened.map(|content| shared.going_on(&id, range, content))
+            opened.map(|content| shared.going_on(&id, range, None, content))
         }
         .boxed()
     }
 
-    /// The `content` of a range of `id` that is to be copied, which is read on in another region where it is damaged in this one.
-    pub(super) fn going_on(self: &Arc<Self>, id: &BlobId, range: ByteRange, content: Content) -> Content {
-        Reading { shared: Arc::clone(self), id: id.clone(), content, rest: range, behind: Behind::Copied, may_go_on: true }.into_content()
+    /// The `content` of a range of `id` that is to be copied, out of the region `from` if that is told, which is waited for no longer than an answer
+    /// may take then. Where it is damaged it is read on in another.
+    pub(super) fn going_on(self: &Arc<Self>, id: &BlobId, range: ByteRange, from: Option<String>, content: Content) -> Content {
+        let (shared, behind) = (Arc::clone(self), Behind::Copied { from });
+        Reading { shared, id: id.clone(), content, rest: range, behind, may_go_on: true }.into_content()
     }
 
     /// Opens bytes that belong to `id` now, in any region but this.
@@ -243,8 +252,8 @@ impl Shared {
         Err(failure)
     }
 
-    /// Opens what is left of a read whose bytes turned out to be damaged, where the next of them can be read. Tells whether that is elsewhere.
-    async fn open_behind(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<(bool, Content)> {
+    /// Opens what is left of a read whose bytes turned out to be damaged, where the next of them can be read. Tells the region.
+    async fn open_behind(&self, id: &BlobId, range: ByteRange, mut failure: Error) -> Result<(String, Content)> {
         let Some(born) = self.born(id) else { return Err(failure) };
         for place in self.all_places(id, &born).await.unwrap_or_else(|_| vec![born.clone()]) {
             let first = async {
@@ -254,7 +263,7 @@ impl Shared {
             match self.heard(&place.region, first).await {
                 Ok(Some((first, content))) => {
                     let content = stream::once(ready(Ok(first))).chain(content).boxed();
-                    return Ok((place.region != self.region.as_str(), content));
+                    return Ok((place.region, content));
                 }
                 // It is damaged for sure only where everybody says so.
                 Err(error) if !is_lost(&error) => failure = error,
@@ -310,8 +319,8 @@ pub(super) const fn is_lost(error: &Error) -> bool {
 enum Behind {
     /// A reader, wherever the bytes are by then. A copy of them may be kept of what is told.
     Anywhere(Option<Arc<Subject>>),
-    /// Whoever makes a copy, and counts what he fetches.
-    Copied,
+    /// Whoever makes a copy, and counts what he fetches; out of this region, as far as that is known.
+    Copied { from: Option<String> },
 }
 
 /// A range that is being read.
@@ -339,7 +348,7 @@ impl Reading {
 
     async fn next(&mut self) -> Option<Result<Bytes>> {
         loop {
-            let failure = match self.content.next().await? {
+            let failure = match self.chunk().await.transpose()? {
                 Ok(chunk) => {
                     self.rest.start = self.rest.end.min(self.rest.start + chunk.len() as u64);
                     // Each time it is brought on: so it comes to an end.
@@ -357,17 +366,26 @@ impl Reading {
         }
     }
 
+    async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        match &self.behind {
+            Behind::Copied { from: Some(region) } => self.shared.heard(region, self.content.try_next()).await,
+            _ => self.content.try_next().await,
+        }
+    }
+
     async fn go_on(&mut self, failure: Error) -> Result<Content> {
         let Self { shared, id, rest, behind, .. } = self;
-        match (behind, shared.born(id)) {
+        if let (Behind::Anywhere(kept), Error::NotFound(_), Some(born)) = (&*behind, &failure, shared.born(id)) {
             // A slow reader of bytes whose blob has moved.
-            (Behind::Anywhere(kept), Some(born)) if matches!(failure, Error::NotFound(_)) => {
-                shared.read_anywhere(id, born, *rest, kept.as_ref()).await
-            }
-            (behind, _) => {
-                let (is_elsewhere, content) = shared.open_behind(id, *rest, failure).await?;
-                let is_counted = is_elsewhere && matches!(behind, Behind::Anywhere(_));
-                Ok(if is_counted { shared.counted(content) } else { content })
+            return shared.read_anywhere(id, born, *rest, kept.as_ref()).await;
+        }
+        let (region, content) = shared.open_behind(id, *rest, failure).await?;
+        match behind {
+            Behind::Anywhere(_) if region != shared.region.as_str() => Ok(shared.counted(content)),
+            Behind::Anywhere(_) => Ok(content),
+            Behind::Copied { from } => {
+                *from = Some(region);
+                Ok(content)
             }
         }
     }

@@ -50,6 +50,6 @@ impl Shared {
     }
 }
 
-fn silent(region: &str) -> Error {
+pub(super) fn silent(region: &str) -> Error {
     Error::Io { doing: "reach another region", source: io::Error::new(io::ErrorKind::TimedOut, format!("{region} does not answer")) }
 }

@@ -231,7 +231,7 @@ impl Auditor {
                 verdict.home = Some(settled.to_string());
             }
             // Until what has to be there is, nothing goes: it may be what is left when the home is lost.
-            let is_elsewhere = |copy: &&CopyRow| copy.region != home.as_str() && is_out_of(&placement, copy);
+            let is_elsewhere = |copy: &&CopyRow| copy.record.home.is_none() && is_out_of(&placement, copy);
             verdict.findings.pending += copies.iter().filter(is_elsewhere).count() as u64;
             return Ok(());
         }
@@ -260,18 +260,22 @@ impl Auditor {
     /// Drops copies that are where they may not be, as they are now.
     async fn drop_others(&self, placement: &Placement, id: &BlobId, verdict: &mut Verdict) -> Result<()> {
         let copies = self.parts.blobs.copies(id).await?;
-        for copy in copies.iter().filter(|copy| is_out_of(placement, copy)).filter(|copy| copy.record.home.is_none()) {
-            // One that is coming may be dropped once it is there.
-            match self.parts.blobs.let_go(id, copy).await? {
-                LetGo::Gone => verdict.findings.removed += 1,
-                LetGo::Stays => verdict.findings.pending += 1,
-                LetGo::IsHome => {
-                    // The others are looked at once that was made where it has to be.
-                    verdict.findings.lost += 1;
-                    verdict.findings.moved += 1;
-                    verdict.findings.pending += 1;
-                    break;
-                }
+        let others = copies.iter().filter(|copy| is_out_of(placement, copy)).filter(|copy| copy.record.home.is_none());
+        // One that is coming may be dropped once it is there.
+        let (there, coming): (Vec<_>, Vec<_>) = others.partition(|copy| copy.record.blob.is_some());
+        verdict.findings.pending += coming.len() as u64;
+        if there.is_empty() {
+            return Ok(());
+        }
+        match self.parts.blobs.let_go(id, &there).await? {
+            LetGo::Gone(gone) => {
+                verdict.findings.removed += gone;
+                verdict.findings.pending += there.len() as u64 - gone;
+            }
+            LetGo::Stay { has_moved } => {
+                verdict.findings.lost += u64::from(has_moved);
+                verdict.findings.moved += u64::from(has_moved);
+                verdict.findings.pending += there.len() as u64;
             }
         }
         Ok(())
@@ -336,7 +340,7 @@ impl Verdict {
     fn count(&mut self, home: &Region, copies: &[CopyRow], size: u64) {
         let used = self.findings.regions.entry(home.to_string()).or_default();
         (used.homes, used.home_bytes) = (1, size);
-        for copy in copies.iter().filter(|copy| copy.record.blob.is_some() && copy.region != home.as_str()) {
+        for copy in copies.iter().filter(|copy| copy.record.blob.is_some() && copy.record.home.is_none()) {
             let used = self.findings.regions.entry(copy.region.clone()).or_default();
             (used.copies, used.copy_bytes) = (1, size);
         }

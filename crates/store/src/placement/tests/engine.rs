@@ -210,7 +210,11 @@ impl BlobStore for Engine {
         if let Some(at) = rotten {
             let (before, id) = (self.blobs.read(id, ByteRange::new(range.start, at)).await?, id.clone());
             return Ok(before
-                .chain(futures::stream::once(async move { Err(Error::Corrupt { id, why: "a block is rotten".to_owned() }) }))
+                .chain(futures::stream::once(async move {
+                    // As long as an answer takes.
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    Err(Error::Corrupt { id, why: "a block is rotten".to_owned() })
+                }))
                 .boxed());
         }
         let content = self.blobs.read(id, range).await?;

@@ -157,6 +157,27 @@ async fn a_copy_that_nobody_reads_stays_while_its_home_is_damaged() {
     world.assert_deleted(&blob).await;
 }
 
+/// Where neither is whole both are read once, and not by each pass.
+#[tokio::test]
+async fn a_damaged_copy_of_a_damaged_home_is_put_off() {
+    let world = Three::new();
+    let (blob, _) = world.blob(&["iad"]).await;
+    for region in ["fra", "iad"] {
+        world.engines[region].rot(290_000);
+    }
+    world.clock.advance(Duration::from_secs(100 * 24 * 3600));
+    let reads = || ["fra", "iad"].map(|region| world.engines[region].reads());
+    let before = reads();
+    for _ in 0..10 {
+        world.node("fra").drop_idle_copies(None).await.unwrap();
+        world.clock.advance(WINDOW);
+    }
+    assert_eq!(reads(), before.map(|reads| reads + 1));
+    world.reclaim().await;
+    assert_eq!(world.len(), [1, 1, 0]);
+    world.assert_deleted(&blob).await;
+}
+
 /// A copy beside its home, which was not found for a moment, goes like any other.
 #[tokio::test]
 async fn a_copy_that_is_beside_its_home_goes() {

@@ -504,3 +504,51 @@ async fn a_copy_of_a_damaged_home_is_made_of_another() {
         assert!(all(&world.node("sin"), &blob).await.unwrap() == bytes, "{is_required}");
     }
 }
+
+/// A region that swallows requests is to blame for it, and not the one whose damaged bytes it was asked for.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_home_is_not_taken_for_silent() {
+    let world = Three::new();
+    let (blob, _) = world.blob(&["iad"]).await;
+    world.engines["fra"].rot(150_000);
+    world.engines["iad"].opening().shut();
+    let node = world.node("sin");
+    make_in_sin(&node, &blob).await.unwrap_err();
+    assert_eq!(["fra", "iad"].map(|region| node.shared.is_silent(region)), [false, true]);
+}
+
+/// What is left of a home that was found damaged is no copy that can be relied on.
+#[tokio::test]
+async fn a_damaged_home_is_made_again_when_it_has_to_be_a_copy() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    world.engines["fra"].rot(150_000);
+    world.clock.advance(Duration::from_secs(100 * 24 * 3600));
+    world.node("sin").drop_idle_copies(None).await.unwrap();
+    let node = world.node("fra");
+    assert_eq!(node.make_copy("fra", &blob.id, node.subject.as_ref().unwrap()).await.unwrap(), Made::Now);
+    world.engines["iad"].go_away(true);
+    assert!(all(&world.node("fra"), &blob).await.unwrap() == bytes);
+    world.engines["iad"].go_away(false);
+    world.reclaim().await;
+    world.assert_deleted(&blob).await;
+}
+
+/// Who reads where the engine swallows requests waits once, and leaves no copy beside what is there.
+#[tokio::test(start_paused = true)]
+async fn a_home_that_swallows_requests_is_passed_by_in_its_own_region() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let node = world.node("fra");
+    world.engines["fra"].opening().shut();
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    let began = tokio::time::Instant::now();
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    idle(&node).await;
+    world.engines["fra"].opening().open();
+    world.clock.advance(Duration::from_secs(61));
+    world.engines["iad"].go_away(true);
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    assert_eq!(world.len(), [1, 1, 0]);
+}

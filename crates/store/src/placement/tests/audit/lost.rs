@@ -149,6 +149,46 @@ async fn nothing_goes_while_its_home_is_damaged() {
     assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 1, 0], content(9000)));
 }
 
+/// Of several copies of a damaged home one takes its place that has to be there.
+#[tokio::test]
+async fn a_copy_that_has_to_be_there_takes_the_place_of_a_damaged_home() {
+    let world = World::new("global").await;
+    world.put("fra", "k", 9000).await;
+    for region in ["ams", "iad"] {
+        world.get(region, "k").await.unwrap();
+    }
+    world.relocate("dual:fra,iad").await;
+    world.audit().await;
+    world.work().await;
+    assert_eq!(world.kept().await, [1, 1, 1]);
+    world.engines["fra"].rot(4500);
+    let findings = world.audit().await;
+    assert_eq!((findings.moved, findings.regions["iad"].homes), (1, 1));
+    world.settle().await;
+    assert_eq!(world.kept().await, [0, 1, 1]);
+    for (away, region) in [("iad", "fra"), ("fra", "iad")] {
+        world.engines[away].go_away(true);
+        assert_eq!(world.get(region, "k").await.unwrap(), content(9000), "{region}");
+        world.engines[away].go_away(false);
+    }
+}
+
+/// A copy beside a home that leaves a region leaves it as well.
+#[tokio::test]
+async fn a_copy_beside_a_home_leaves_with_it() {
+    let world = World::new("dual:fra,iad").await;
+    world.put("fra", "k", 9000).await;
+    world.work().await;
+    world.engines["fra"].deny(1);
+    assert_eq!(world.get("fra", "k").await.unwrap(), content(9000));
+    world.engines["iad"].lose_all().await;
+    assert_eq!(world.kept().await, [0, 2, 0]);
+    world.relocate("single:iad").await;
+    assert!(!world.audit().await.is_settled());
+    world.settle().await;
+    assert_eq!((world.kept().await, world.get("ams", "k").await.unwrap()), ([0, 0, 1], content(9000)));
+}
+
 /// A copy that has to be there is not found once, and later its home is lost.
 #[tokio::test]
 async fn a_copy_that_is_not_found_once_is_there_when_its_home_is_lost() {
