@@ -201,9 +201,17 @@ impl State {
         self.half_done.is_none() && self.versions.first().is_some_and(|newest| newest.value.is_none())
     }
 
+    /// Whether the origin, by which a key is read that has nothing here, has lost what was left half done. A delete of it is under way then, whose
+    /// delete marker is not here yet.
+    fn is_emptied(&self) -> bool {
+        let is_put = matches!(self.half_done, Some(HalfDone::Put(_)));
+        self.keeps != Keeps::One && self.is_cold() && is_put && self.origin.is_none()
+    }
+
     /// Whether `seen` is right.
     pub(crate) fn shows(&self, seen: &Seen, writes: &Writes) -> bool {
         match seen {
+            Seen::Version(Name::Null, At::Nothing) if self.is_emptied() => true,
             Seen::Version(name, at) => self.at(*name) == *at,
             Seen::TagsOf(name, tags) => self.value_at(*name).is_some_and(|value| value.tags == *tags),
             Seen::ContentOf(name, etag) => Seen::Content(etag.clone()).fits(self.value_at(*name), writes),
@@ -396,5 +404,29 @@ impl Seen {
             Self::ContentOf(name, etag) => *name == Name::Null && Self::Content(etag.clone()).fits(visible, writes),
             Self::Held(_) | Self::Newest(_) | Self::Versions(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{At, Condition, Effect, HalfDone, Keeps, Name, Seen, State, Value, Version};
+    use crate::writes::Writes;
+
+    #[test]
+    fn a_delete_under_way_leaves_no_null_version_before_its_marker() {
+        let (writes, value, nothing) = (Writes::default(), Value { write: 1, tags: 0 }, Seen::Version(Name::Null, At::Nothing));
+        let half_done = Some(HalfDone::Put(value));
+        let left = State { half_done, origin: Some(value), attached: Some(1), keeps: Keeps::Suspended, ..State::default() };
+        assert!(left.shows(&Seen::Version(Name::Null, At::Object(1)), &writes) && !left.shows(&nothing, &writes));
+
+        let emptied = left.after(&Effect::Origin(None), &writes).unwrap();
+        assert!(emptied.shows(&nothing, &writes), "neither side has it any more, and there is no marker yet");
+        assert!(!emptied.shows(&Seen::Version(Name::Null, At::Marker), &writes));
+        let here = State { versions: vec![Version::null(value)], ..emptied.clone() };
+        assert!(!here.shows(&nothing, &writes), "a null version that is here does not go with the origin's object");
+
+        let deleted = emptied.after(&Effect::Delete(Condition::None, 2), &writes).unwrap();
+        assert_eq!(deleted.versions.iter().map(|version| (version.name, version.value)).collect::<Vec<_>>(), [(Name::Null, None)]);
+        assert!(!deleted.shows(&nothing, &writes) && deleted.shows(&Seen::Version(Name::Null, At::Marker), &writes));
     }
 }
