@@ -74,18 +74,20 @@ impl PlacedBlobStore {
         }
         rows.retain(|row| row.record.home.is_none());
         rows.sort_by_key(|row| !row.record.is_required);
+        let mut away = None;
         for row in &rows {
-            match self.move_lost_home(blob, &row.region).await? {
-                Moved::Done => {
+            match self.move_lost_home(blob, &row.region).await {
+                Ok(Moved::Done) => {
                     tracing::warn!(?blob, home = home.region, copy = row.region, "a home is damaged; a copy that is whole takes its place");
                     return Ok(LetGo::Stay { has_moved: true });
                 }
                 // It is not damaged after all, or is another by now.
-                Moved::Already => return Ok(LetGo::Gone(0)),
-                Moved::NotNow => {}
+                Ok(Moved::Already) => return Ok(LetGo::Gone(0)),
+                Ok(Moved::NotNow) => {}
+                Err(error) => away = Some(error),
             }
         }
-        Ok(LetGo::Stay { has_moved: false })
+        away.map_or(Ok(LetGo::Stay { has_moved: false }), Err)
     }
 }
 

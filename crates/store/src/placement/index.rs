@@ -75,6 +75,13 @@ pub(super) struct Coming {
     replaced: Option<CopyRecord>,
 }
 
+impl Coming {
+    /// The same, of a copy that has to be there.
+    pub(super) fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+}
+
 /// What became of the wish to make a copy.
 #[derive(Clone, Debug)]
 pub(super) enum Begin {
@@ -93,8 +100,8 @@ pub(super) enum Begin {
 pub(super) enum Claim {
     /// It is ours to make.
     Ours(Coming),
-    /// It is there, and had to be before or not.
-    There { copy: Copy, was_required: bool },
+    /// It is there, as its record says.
+    There { copy: Copy, record: CopyRecord },
     /// Somebody else is making it.
     Taken,
 }
@@ -229,8 +236,9 @@ impl CopyIndex {
     pub(super) async fn begin_again(&self, id: &BlobId, lost: &Copy) -> Result<Option<Coming>> {
         let Some(row) = self.meta.get(Partition::ROOT, &self.row(id)).await.map_err(failed)? else { return Ok(None) };
         let record = CopyRecord::decode(&row.body).map_err(failed)?;
-        let (begun, is_required, is_same) = (self.clock.now(), record.is_required, record.blob.as_ref() == Some(&lost.blob));
-        Ok(is_same.then_some(Coming { begun, revision: row.revision, is_required, replaced: Some(record) }))
+        let (begun, is_same) = (self.clock.now(), record.blob.as_ref() == Some(&lost.blob));
+        // Whether it has to be there is what its row says by then.
+        Ok(is_same.then_some(Coming { begun, revision: row.revision, is_required: false, replaced: Some(record) }))
     }
 
     /// Forgets what is known of a copy in this region that could not be read.
@@ -274,8 +282,7 @@ impl CopyIndex {
             let record = CopyRecord::decode(&found.body).map_err(failed)?;
             match record.blob.clone() {
                 Some(blob) => {
-                    let (copy, was_required) = (Copy { blob, revision: found.revision, noted: None }, record.is_required);
-                    return self.require(id, copy, record).await.map(|copy| Claim::There { copy, was_required });
+                    return Ok(Claim::There { copy: Copy { blob, revision: found.revision, noted: None }, record });
                 }
                 None if is_abandoned(&record, begun) => expect = Expect::Revision(found.revision),
                 None => return Ok(Claim::Taken),
@@ -284,15 +291,12 @@ impl CopyIndex {
     }
 
     /// Says that a copy which is there has to be there, if its `record` does not.
-    async fn require(&self, id: &BlobId, copy: Copy, record: CopyRecord) -> Result<Copy> {
+    pub(super) async fn require(&self, id: &BlobId, copy: &Copy, record: CopyRecord) -> Result<()> {
         if record.is_required {
-            return Ok(copy);
+            return Ok(());
         }
         let row = CopyRow { region: self.region.clone(), record: CopyRecord { is_required: true, ..record }, revision: copy.revision };
-        match self.change(id, &row).await {
-            Ok(revision) => Ok(Copy { revision, ..copy }),
-            Err(error) => Err(failed(error)),
-        }
+        self.change(id, &row).await.map(drop).map_err(failed)
     }
 
     /// Writes what `row` says in place of what its revision said. Tells the revision since.
@@ -332,8 +336,9 @@ impl CopyIndex {
     pub(super) async fn keep(&self, id: &BlobId, coming: Coming, blob: BlobId) -> umbra_meta::Result<()> {
         let Coming { begun, mut revision, is_required, mut replaced } = coming;
         loop {
-            let before = replaced.clone().unwrap_or(CopyRecord { is_required, ..CopyRecord::default() });
-            let record = CopyRecord { begun, blob: Some(blob.clone()), until: None, ..before };
+            let before = replaced.clone().unwrap_or_default();
+            let is_required = is_required || before.is_required;
+            let record = CopyRecord { begun, blob: Some(blob.clone()), until: None, is_required, ..before };
             let noted = record.used().filter(|_| record.home.is_none() && !record.is_required);
             let batch = Batch::new(Partition::ROOT).check(self.row(id), Expect::Revision(revision)).put(self.row(id), "", record.encode());
             let batch = self.place_of(replaced.as_ref()).iter().fold(batch, |batch, place| self.reclaim(batch, place));
@@ -430,7 +435,11 @@ impl CopyIndex {
             let (was_home, is_home) = (row.record.home.is_some(), row.region == region);
             batch = match row.place().filter(|_| was_home && !row.record.is_required && !is_lost) {
                 Some(place) => self.reclaim(batch.delete(key), &place),
-                None => batch.put(key, "", CopyRecord { home: is_home.then(|| self.clock.now()), ..row.record.clone() }.encode()),
+                None => {
+                    // What is left of a lost home is no copy that can be relied on before it was read whole.
+                    let is_required = row.record.is_required && !(was_home && is_lost);
+                    batch.put(key, "", CopyRecord { home: is_home.then(|| self.clock.now()), is_required, ..row.record.clone() }.encode())
+                }
             };
         }
         if rows.iter().all(|row| row.record.home.is_none()) {

@@ -80,14 +80,15 @@ impl PlacedBlobStore {
         let (target, index) = (shared.store(region).map_err(there)?, shared.index_of(region));
         let coming = loop {
             match index.claim(id, SILENCE_MAX).await.map_err(here)? {
-                Claim::There { copy, was_required } => {
+                Claim::There { copy, record } => {
                     let place = Place { region: region.to_owned(), blob: copy.blob.clone() };
                     // What nobody relied on yet may be what was left of a home that was found damaged.
-                    if self.is_there(id, place, is_home || !was_required).await.map_err(there)? {
+                    if self.is_there(id, place, is_home || !record.is_required).await.map_err(there)? {
+                        index.require(id, &copy, record).await.map_err(here)?;
                         return Ok(Made::Before);
                     }
                     if let Some(coming) = again(&index, id, &copy).await? {
-                        break coming;
+                        break coming.required();
                     }
                 }
                 Claim::Taken => return Ok(Made::Coming),

@@ -12,6 +12,7 @@ use std::{future::ready, sync::Arc};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
+use tokio::time::timeout;
 use umbra_blob::{BlobId, Error, Result};
 use umbra_core::ByteRange;
 
@@ -20,7 +21,7 @@ use super::{
     copier::{Admission, Content, Open, Opened, Source},
     index::{Copy, CopyRow, Place},
     rename,
-    silence::silent,
+    silence::{ANSWER_MAX, silent},
     subject::Subject,
 };
 
@@ -53,13 +54,7 @@ impl Shared {
         let size = self.store(&born.region).ok().and_then(|store| store.size_of(&born.blob));
         let is_within = size.is_none_or(|size| range.end <= size);
         if born.region == self.region.as_str() && !self.index.has_left(id) {
-            let here = self.region.as_str();
-            if self.is_silent(here)
-                && let Ok(content) = self.read_any_copy(id, range, silent(here)).await
-            {
-                return Ok(self.counted(content));
-            }
-            match self.answered(here, self.own.read(&born.blob, range)).await {
+            match self.read_own(id, &born.blob, range).await {
                 // It may have moved away.
                 Err(Error::NotFound(_)) if is_within && !self.index.all(id).await?.is_empty() => {}
                 Err(error) if is_within && !matches!(error, Error::NotFound(_)) => {
@@ -79,6 +74,23 @@ impl Shared {
         match size.zip(kept).filter(|_| !range.is_empty() && is_within) {
             Some((size, kept)) => self.read_and_copy(id, born, range, (size, lost), kept).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
+        }
+    }
+
+    /// Reads a blob that is at home here. While the engine of this region does not answer others are asked before it, and it again if they have nothing.
+    async fn read_own(&self, id: &BlobId, blob: &BlobId, range: ByteRange) -> Result<Content> {
+        let (here, read) = (self.region.as_str(), self.own.read(blob, range));
+        tokio::pin!(read);
+        // That it answers says nothing of its engine: there may be a cache.
+        if !self.is_silent(here) {
+            match timeout(ANSWER_MAX, &mut read).await {
+                Ok(answer) => return answer,
+                Err(_) => self.note_silent(here),
+            }
+        }
+        match self.read_any_copy(id, range, silent(here)).await {
+            Ok(content) => Ok(self.counted(content)),
+            Err(_) => read.await,
         }
     }
 
@@ -368,7 +380,7 @@ impl Reading {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
         match &self.behind {
-            Behind::Copied { from: Some(region) } => self.shared.heard(region, self.content.try_next()).await,
+            Behind::Copied { from: Some(region) } => self.shared.answered(region, self.content.try_next()).await,
             _ => self.content.try_next().await,
         }
     }

@@ -13,7 +13,7 @@ use umbra_core::Timestamp;
 use super::Shared;
 
 /// How long a region may take for an answer, or for the next bytes of one.
-const ANSWER_MAX: Duration = Duration::from_secs(20);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// For how long one that did not answer is asked nothing.
 const SILENT_FOR: Duration = Duration::from_secs(60);
 
@@ -29,19 +29,25 @@ impl Shared {
     /// What `region` answers, unless it does not for too long.
     pub(super) async fn answered<T>(&self, region: &str, asked: impl Future<Output = Result<T>>) -> Result<T> {
         let Ok(answer) = tokio::time::timeout(ANSWER_MAX, asked).await else {
-            let before = self.silence.lock().insert(region.to_owned(), self.clock.now().plus(SILENT_FOR));
-            if before.is_none() {
-                tracing::warn!(
-                    region,
-                    "a region takes requests and does not answer; copies of its contents wait, and others are made and read meanwhile"
-                );
-            }
+            self.note_silent(region);
             return Err(silent(region));
         };
         if answer.is_ok() && self.silence.lock().remove(region).is_some() {
             tracing::info!(region, "a region answers again");
         }
         answer
+    }
+
+    /// Notes that `region` let somebody wait in vain.
+    pub(super) fn note_silent(&self, region: &str) {
+        let was_silent = self.is_silent(region);
+        self.silence.lock().insert(region.to_owned(), self.clock.now().plus(SILENT_FOR));
+        if !was_silent {
+            tracing::warn!(
+                region,
+                "a region takes requests and does not answer; copies of its contents wait, and others are made and read meanwhile"
+            );
+        }
     }
 
     /// Whether `region` did not answer lately.

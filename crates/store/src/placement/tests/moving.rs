@@ -526,7 +526,13 @@ async fn a_damaged_home_is_made_again_when_it_has_to_be_a_copy() {
     world.clock.advance(Duration::from_secs(100 * 24 * 3600));
     world.node("sin").drop_idle_copies(None).await.unwrap();
     let node = world.node("fra");
-    assert_eq!(node.make_copy("fra", &blob.id, node.subject.as_ref().unwrap()).await.unwrap(), Made::Now);
+    let make = async || node.make_copy("fra", &blob.id, node.subject.as_ref().unwrap()).await;
+    // Nor once it was in vain to make it again.
+    world.engines["iad"].go_away(true);
+    make().await.unwrap_err();
+    world.engines["iad"].go_away(false);
+    assert_eq!(make().await.unwrap(), Made::Now);
+    assert!(node.shared.index.all(&blob.id).await.unwrap().iter().any(|row| row.region == "fra" && row.record.is_required));
     world.engines["iad"].go_away(true);
     assert!(all(&world.node("fra"), &blob).await.unwrap() == bytes);
     world.engines["iad"].go_away(false);
@@ -551,4 +557,35 @@ async fn a_home_that_swallows_requests_is_passed_by_in_its_own_region() {
     world.engines["iad"].go_away(true);
     assert!(all(&node, &blob).await.unwrap() == bytes);
     assert_eq!(world.len(), [1, 1, 0]);
+}
+
+/// An answer that takes long is waited for where nobody else has the bytes.
+#[tokio::test(start_paused = true)]
+async fn a_slow_home_is_waited_for_where_nobody_else_has_its_bytes() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&[]).await;
+    world.engines["fra"].opening().shut();
+    let (node, id) = (world.node("fra"), blob.clone());
+    let read = tokio::spawn(async move { all(&node, &id).await });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.engines["fra"].opening().open();
+    assert!(read.await.unwrap().unwrap() == bytes);
+}
+
+/// The same of a home that has moved and had to be there.
+#[tokio::test]
+async fn a_damaged_home_that_has_moved_is_made_again_when_it_has_to_be_a_copy() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&[]).await;
+    let node = world.node("sin");
+    for region in ["iad", "sin"] {
+        assert_eq!(node.make_copy(region, &blob.id, node.subject.as_ref().unwrap()).await.unwrap(), Made::Now);
+    }
+    node.move_home(&blob.id, "iad").await.unwrap();
+    world.reclaim().await;
+    world.engines["iad"].rot(150_000);
+    assert_eq!(node.move_lost_home(&blob.id, "sin").await.unwrap(), Moved::Done);
+    assert_eq!(node.make_copy("iad", &blob.id, node.subject.as_ref().unwrap()).await.unwrap(), Made::Now);
+    world.engines["sin"].go_away(true);
+    assert!(all(&world.node("iad"), &blob).await.unwrap() == bytes);
 }
