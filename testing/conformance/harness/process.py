@@ -27,18 +27,14 @@ def _is_foreign(name):
 def free_ports(count):
     """Loopback ports that are free now, all different, and the ports 10000 above them, too: SeaweedFS listens there for gRPC.
 
-    All are below those that the system hands out by itself: no connection takes one before whoever it is for listens. Those who test side by side
-    have ports of their own.
+    All are below those that the system hands out by itself: no connection takes one before whoever it is for listens.
     """
     handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     # Where it hands out nearly all of them there is no such place.
-    end = min(handed_out - GRPC_ABOVE, 10_000 + GRPC_ABOVE) if handed_out > 25_000 else 55_000
-    workers, worker = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)), int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    share = (end - 10_000) // workers
-    first = 10_000 + worker * share
+    end = handed_out - GRPC_ABOVE if handed_out > 25_000 else 55_000
     ports, taken, chance = [], set(), random.SystemRandom()
     while len(ports) < count:
-        port = chance.randrange(first, first + share)
+        port = chance.randrange(10_000, end)
         both = {port, port + GRPC_ABOVE}
         if not both & taken and all(map(_is_free, both)):
             ports.append(port)
