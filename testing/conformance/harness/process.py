@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 _started = []
+# The ports that were handed out.
+_given = set()
 # How far above a port of SeaweedFS its gRPC port is.
 GRPC_ABOVE = 10_000
 
@@ -25,31 +27,47 @@ def _is_foreign(name):
 
 
 def free_ports(count):
-    """Loopback ports that are free now, all different, and the ports 10000 above them, too: SeaweedFS listens there for gRPC.
+    """Loopback ports that are free now and were not handed out before, and the ports 10000 above them, too: SeaweedFS listens there for gRPC.
 
-    All are below those that the system hands out by itself: no connection takes one before whoever it is for listens.
+    All are below those that the system hands out by itself: no connection takes one before whoever it is for listens. Those who test side by side
+    have ports of their own, and so have network namespaces: wherever it is, SeaweedFS also listens on a socket in /tmp that is named by its port,
+    and speaks with whoever listens there.
     """
     handed_out = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     # Where it hands out nearly all of them there is no such place.
-    end = handed_out - GRPC_ABOVE if handed_out > 25_000 else 55_000
-    ports, taken, chance = [], set(), random.SystemRandom()
+    end = min(handed_out - GRPC_ABOVE, 10_000 + GRPC_ABOVE) if handed_out > 25_000 else 55_000
+    workers, worker = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)), int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    share = (end - 10_000) // workers
+    first = 10_000 + worker * share
+    ports, chance = [], random.SystemRandom()
     while len(ports) < count:
-        port = chance.randrange(10_000, end)
+        port = chance.randrange(first, first + share)
         both = {port, port + GRPC_ABOVE}
-        if not both & taken and all(map(_is_free, both)):
+        if not both & _given and all(map(is_free, both)):
             ports.append(port)
-            taken |= both
+            _given.update(both)
     return ports
 
 
-def _is_free(port):
+def is_free(port):
+    """Whether nobody listens at a port of loopback or, were it the gRPC port of a SeaweedFS, in /tmp."""
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             s.bind(("127.0.0.1", port))
         except OSError:
             return False
-    return True
+    return not any(map(_is_heard, grpc_sockets(port - GRPC_ABOVE)))
+
+
+def grpc_sockets(port):
+    """Where a SeaweedFS that was given a port listens besides; also where one did that was killed."""
+    return list(Path("/tmp").glob(f"seaweedfs-*-grpc-{port + GRPC_ABOVE}.sock"))
+
+
+def _is_heard(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
 
 
 class Process:

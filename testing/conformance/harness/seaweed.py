@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from .process import Process, clean_environment, free_ports
+from .process import Process, clean_environment, free_ports, grpc_sockets
 from .wait import until
 
 ACCESS_KEY, SECRET_KEY = "seaweedaccesskey0001", "seaweed/secret+key/0001"
@@ -46,9 +46,9 @@ class SeaweedFS:
             _identity("reader", ["Read", "List"], READER),
             _identity("blind", ["Read"], BLIND),
         ]}))
-        ports = free_ports(4)
-        self.endpoint = f"http://{self.host}:{ports[3]}"
-        self.process = Process("seaweedfs", self._argv(data, config, *ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
+        self.ports = free_ports(4)
+        self.endpoint = f"http://{self.host}:{self.ports[3]}"
+        self.process = Process("seaweedfs", self._argv(data, config, *self.ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
         until("SeaweedFS to answer", self._ready, 60, 0.1)
         return self
 
@@ -76,3 +76,6 @@ class SeaweedFS:
         if self.process:
             self.process.kill()
             shutil.rmtree(self.dir / "data", ignore_errors=True)
+            for port in self.ports:
+                for socket in grpc_sockets(port):
+                    socket.unlink(missing_ok=True)

@@ -8,7 +8,9 @@ from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeou
 from harness.clients import keys_of, put_multipart, read, refused, s3, walk_v2
 from harness.data import KIB, MIB, content, etag, multipart_etag, odd_keys
 from harness.faults import Fault
+from harness.process import GRPC_ABOVE, grpc_sockets, is_free
 from harness.proxy import CountingProxy
+from harness.seaweed import SeaweedFS
 from harness.shadowed import name
 
 
@@ -102,6 +104,17 @@ def test_pauses(behind):
     rule.release()
     writer.join(10)
     assert not writer.is_alive()
+
+
+def test_ports_of_another_address(tmp_path):
+    """SeaweedFS also listens in /tmp, for all addresses and network namespaces: its ports are free nowhere, and those of one that is gone everywhere."""
+    away = SeaweedFS(tmp_path / "s", "127.0.0.2").start()
+    sockets = [path for port in away.ports for path in grpc_sockets(port)]
+    assert len(sockets) == len(away.ports) and not any(is_free(port + GRPC_ABOVE) for port in away.ports)
+    away.process.kill()
+    assert all(path.exists() for path in sockets) and all(is_free(port + GRPC_ABOVE) for port in away.ports)
+    away.stop()
+    assert not any(path.exists() for path in sockets)
 
 
 def test_moto_holds_odd_keys(moto):
