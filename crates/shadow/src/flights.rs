@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
@@ -53,13 +53,15 @@ pub(crate) struct Flights {
     sizes: Sizes,
     /// In an order, so that they are stopped in that.
     transfers: Mutex<BTreeMap<(Partition, ObjectKey), Flight>>,
+    /// Those out of `transfers` whose pieces go once their last reader has.
+    outlived: Mutex<Vec<(Partition, ObjectKey, Weak<Transfer>)>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
 
 impl Flights {
     /// None yet; their objects will be cut like this.
     pub(crate) fn new(sizes: Sizes) -> Self {
-        Self { sizes, transfers: Mutex::default(), lanes: Mutex::default() }
+        Self { sizes, transfers: Mutex::default(), outlived: Mutex::default(), lanes: Mutex::default() }
     }
 
     /// A visit to the transfer of `key` by a request that has passed `path`, and what a new one has to wait for, which is stopped together with
@@ -96,7 +98,13 @@ impl Flights {
 
     /// Takes `transfer`, which is over, out.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
-        if let Entry::Occupied(mut flight) = self.transfers.lock().entry((partition, key.clone())) {
+        let mut transfers = self.transfers.lock();
+        if transfer.has_leftovers() {
+            let mut outlived = self.outlived.lock();
+            outlived.retain(|(.., other)| other.strong_count() > 0);
+            outlived.push((partition, key.clone(), Arc::downgrade(transfer)));
+        }
+        if let Entry::Occupied(mut flight) = transfers.entry((partition, key.clone())) {
             let Flight { current, earlier, .. } = flight.get_mut();
             current.take_if(|current| Arc::ptr_eq(current, transfer));
             earlier.retain(|other| !Arc::ptr_eq(other, transfer));
@@ -104,6 +112,13 @@ impl Flights {
                 flight.remove();
             }
         }
+    }
+
+    /// Whether there are pieces of `key` that a transfer's readers may still want, though no hydration names them.
+    pub(crate) fn uses_pieces_of(&self, partition: Partition, key: &ObjectKey) -> bool {
+        let transfers = self.transfers.lock();
+        transfers.contains_key(&(partition, key.clone()))
+            || self.outlived.lock().iter().any(|(of, read, transfer)| (*of, read) == (partition, key) && transfer.strong_count() > 0)
     }
 
     /// Lets later readers start a transfer of their own: what the origin holds is about to change. One that has not asked the origin yet is as

@@ -146,8 +146,9 @@ pub(crate) struct Found {
     pub(crate) next: Option<KeyRange>,
 }
 
-/// Finds hydrations, and drops pieces that belong to none: a crash came between dropping one and its pieces.
-pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange) -> Result<Found> {
+/// Finds hydrations, and drops pieces that belong to none: a crash came between dropping one and its pieces. Those of keys of
+/// which a transfer `is_read` stay.
+pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange, is_read: impl Fn(&ObjectKey) -> bool) -> Result<Found> {
     let rows = native.meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
     let keys: Vec<_> = rows.iter().filter_map(|row| key::parse_hydration(&row.key)).collect();
     let mut records: HashMap<ObjectKey, Option<Hydrating>> = HashMap::new();
@@ -162,7 +163,8 @@ pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange) -> 
             Some(record) => record.piece(row)?.is_some(),
             None => false,
         };
-        if !is_owned {
+        // Asked after the look: one that drops its hydration is known before.
+        if !is_owned && !is_read(&key) {
             orphans.push(row);
         }
     }

@@ -61,7 +61,8 @@ impl Shadow {
     pub(crate) async fn sweep(&self, bucket: &Bucket) -> Result<()> {
         let mut range = Some(key::all_pieces());
         while let Some(page) = range {
-            let Found { keys, next } = partial::sweep(self.native(), bucket, page).await?;
+            let is_read = |key: &_| self.0.flights.uses_pieces_of(bucket.partition, key);
+            let Found { keys, next } = partial::sweep(self.native(), bucket, page, is_read).await?;
             for key in &keys {
                 self.sweep_key(bucket, key).await?;
             }

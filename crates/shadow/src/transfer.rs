@@ -279,6 +279,11 @@ impl Transfer {
         *self.leftovers.lock() = Some(Leftovers(Some(clean_up.boxed())));
     }
 
+    /// Whether something is cleaned up once the last reader is gone.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.leftovers.lock().is_some()
+    }
+
     /// Waits for something to do.
     pub(crate) async fn step(&self) -> Step {
         self.wait_mut(State::step).await

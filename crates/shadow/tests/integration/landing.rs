@@ -1,6 +1,6 @@
 //! semantics.md: "A byte leaves the origin at most once, whatever the readers do": also for who comes while a transfer is about to end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use umbra_core::{Entity, ErrorKind, HydratePolicy, RangeSpec};
@@ -12,7 +12,7 @@ use umbra_shadow::{
 use umbra_store::{GetOptions, Objects};
 
 use crate::{
-    held_meta::{Asked, HeldMeta, settles},
+    held_meta::{Asked, HeldMeta, settles, touches_object},
     world::{World, content, k, kind},
 };
 
@@ -122,4 +122,38 @@ async fn a_transfer_loses_no_pieces_to_the_sweep() {
     gate.add_permits(1000);
     assert_eq!(kind(read.await.unwrap()), ErrorKind::NotFound(Entity::Object));
     assert!(world.blobs.is_empty());
+}
+
+/// "A newer PUT or DELETE always wins, and the copy is thrown away": whoever reads it reads on, also when the hourly sweep comes by.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_copy_that_came_too_late_loses_no_pieces_to_the_sweep() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = World::bare_over(meta.clone()).await;
+    world.attach(false).await;
+    world.shadow.start().await.unwrap();
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if touches_object(batch)));
+    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
+    let mut body = slow.body.into_stream();
+    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    lands.arrived(&world).await;
+    world.put("k", "newer").await.unwrap();
+    let pieces = world.rows(key::all_pieces()).await - 1;
+    assert!(pieces > 1);
+    lands.release();
+    world.eventually(async || (world.rows(key::all_pieces()).await == pieces).then_some(())).await;
+    let sweeps = meta.hold(0, |asked| asked.reads(b"h/"));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    sweeps.arrived(&world).await;
+    sweeps.release();
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    while let Some(bytes) = body.try_next().await.unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert!(read == content(9 * MIB));
+    drop(body);
+    world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await.unwrap(), "newer");
 }
