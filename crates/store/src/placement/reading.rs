@@ -25,11 +25,20 @@ use super::{
     subject::Subject,
 };
 
+/// What became of a read in this region.
+enum Asked {
+    Answered(Result<Content>),
+    /// Its engine does not answer, or did not lately. The read goes on once it is awaited.
+    Silent(Open),
+}
+
 /// What became of a read of the copy in this region.
 enum Here {
     Content(Content),
     /// It cannot be read now.
     Lost(Copy),
+    /// The engine does not answer.
+    Silent(Open),
     /// There is none of any use.
     Nothing,
 }
@@ -69,9 +78,16 @@ impl Shared {
             Here::Content(content) => return Ok(content),
             Here::Lost(copy) => Some(copy),
             Here::Nothing => None,
+            Here::Silent(read) => {
+                return match self.open(id, &born, range).await {
+                    Ok(content) => Ok(self.counted(content)),
+                    Err(_) => read.await,
+                };
+            }
         };
         self.metrics.count_home_read();
-        match size.zip(kept).filter(|_| !range.is_empty() && is_within) {
+        let may_copy = !range.is_empty() && is_within && !self.is_silent(self.region.as_str());
+        match size.zip(kept).filter(|_| may_copy) {
             Some((size, kept)) => self.read_and_copy(id, born, range, (size, lost), kept).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
         }
@@ -79,25 +95,38 @@ impl Shared {
 
     /// Reads a blob that is at home here. While the engine of this region does not answer others are asked before it, and it again if they have nothing.
     async fn read_own(&self, id: &BlobId, blob: &BlobId, range: ByteRange) -> Result<Content> {
-        let (here, read) = (self.region.as_str(), self.own.read(blob, range));
-        tokio::pin!(read);
+        match self.ask_own(blob, range).await {
+            Asked::Answered(answer) => answer,
+            Asked::Silent(read) => match self.read_any_copy(id, range, silent(self.region.as_str())).await {
+                Ok(content) => Ok(self.counted(content)),
+                Err(_) => read.await,
+            },
+        }
+    }
+
+    /// Asks the engine of this region, unless it did not answer lately, and waits as long as an answer may take.
+    async fn ask_own(&self, blob: &BlobId, range: ByteRange) -> Asked {
+        let (here, own, blob) = (self.region.as_str(), Arc::clone(&self.own), blob.clone());
+        let mut read = async move { own.read(&blob, range).await }.boxed();
         // That it answers says nothing of its engine: there may be a cache.
-        if !self.is_silent(here) {
-            match timeout(ANSWER_MAX, &mut read).await {
-                Ok(answer) => return answer,
-                Err(_) => self.note_silent(here),
-            }
+        if self.is_silent(here) {
+            return Asked::Silent(read);
         }
-        match self.read_any_copy(id, range, silent(here)).await {
-            Ok(content) => Ok(self.counted(content)),
-            Err(_) => read.await,
+        if let Ok(answer) = timeout(ANSWER_MAX, &mut read).await {
+            return Asked::Answered(answer);
         }
+        self.note_silent(here);
+        Asked::Silent(read)
     }
 
     /// Reads the copy that is here. If it breaks off another is made, of what is `kept`.
     async fn read_copy(self: &Arc<Self>, id: &BlobId, range: ByteRange, kept: Option<&Arc<Subject>>) -> Here {
         let Some(copy) = self.index.find(id).await else { return Here::Nothing };
-        match self.own.read(&copy.blob, range).await {
+        let answer = match self.ask_own(&copy.blob, range).await {
+            Asked::Answered(answer) => answer,
+            Asked::Silent(read) => return Here::Silent(read),
+        };
+        match answer {
             Ok(content) => {
                 self.metrics.count_copy_read();
                 let (shared, id, kept) = (Arc::clone(self), id.clone(), kept.cloned());

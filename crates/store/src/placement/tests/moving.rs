@@ -1,10 +1,11 @@
 //! Homes that move.
 
 use futures::poll;
+use tokio::time::{sleep, timeout};
 use umbra_meta::{CommitFault, FailingMetaStore};
 
 use super::*;
-use crate::placement::{Moved, maker::MakeError};
+use crate::placement::{Moved, maker::MakeError, silence::ANSWER_MAX};
 
 /// Three regions; what works on them takes turns at every step.
 pub(super) struct Three {
@@ -557,6 +558,30 @@ async fn a_home_that_swallows_requests_is_passed_by_in_its_own_region() {
     world.engines["iad"].go_away(true);
     assert!(all(&node, &blob).await.unwrap() == bytes);
     assert_eq!(world.len(), [1, 1, 0]);
+}
+
+/// Nor is a copy waited for more than once there, unless nobody else has its bytes.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_swallows_requests_is_passed_by_in_its_own_region() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let node = world.node("iad");
+    world.engines["iad"].opening().shut();
+    assert!(timeout(2 * ANSWER_MAX, all(&node, &blob)).await.expect("it is read at home").unwrap() == bytes);
+    let began = tokio::time::Instant::now();
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let (other, content) = put(&world.node("fra"), 300_000).await;
+    assert!(all(&node, &other).await.unwrap() == content);
+    idle(&node).await;
+    assert_eq!(world.len(), [2, 1, 0], "nothing is copied to an engine that does not answer");
+    world.engines["fra"].go_away(true);
+    let opens = async {
+        sleep(Duration::from_secs(1)).await;
+        world.engines["iad"].opening().open();
+    };
+    let (read, ()) = tokio::join!(all(&node, &blob), opens);
+    assert!(read.unwrap() == bytes);
 }
 
 /// An answer that takes long is waited for where nobody else has the bytes.
