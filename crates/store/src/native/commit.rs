@@ -24,8 +24,8 @@ pub(super) struct Fence {
     pub(super) partition: Partition,
     revision: Revision,
     generation: u64,
-    /// Tells its location from others.
-    location: u64,
+    /// Tells its location from others. `None` where it is all the same.
+    location: Option<u64>,
     /// Whether its objects have versions.
     pub(super) versioning: Versioning,
     /// How new versions are kept that do not say so themselves.
@@ -59,7 +59,7 @@ impl From<&Bucket> for Fence {
             partition: bucket.partition,
             revision: bucket.revision,
             generation: bucket.settings.generation,
-            location: mark(&bucket.settings.location),
+            location: Some(mark(&bucket.settings.location)),
             versioning: bucket.settings.versioning,
             retention: default_retention(&bucket.settings),
         }
@@ -78,6 +78,11 @@ fn mark(location: &Location) -> u64 {
 }
 
 impl Fence {
+    /// Of a change that stores no content: the location may change meanwhile.
+    pub(super) fn in_any_location(bucket: &Bucket) -> Self {
+        Self { location: None, ..Self::from(bucket) }
+    }
+
     fn check(self) -> Check {
         Check { key: key::settings(), expect: Expect::Revision(self.revision) }
     }
@@ -98,7 +103,7 @@ impl Fence {
         if settings.versioning != self.versioning {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's versioning was just changed; please try again"));
         }
-        if mark(&settings.location) != self.location {
+        if self.location.is_some_and(|location| location != mark(&settings.location)) {
             return Err(Error::new(ErrorKind::Unavailable, "the bucket's location was just changed; please try again"));
         }
         self.retention = default_retention(&settings);

@@ -22,13 +22,13 @@ impl Native {
             false => (EventKind::DeleteMarker, EventKind::Delete),
         };
         terms.telling = self.telling(bucket, key, marker, removed);
-        let (native, fence, key, conditions) = (self.clone(), Fence::from(bucket), key.clone(), conditions.clone());
+        let (native, fence, key, conditions) = (self.clone(), Fence::in_any_location(bucket), key.clone(), conditions.clone());
         detached(async move { native.remove_object(fence, &key, &conditions, &terms).await }).await
     }
 
     /// Commits `terms` and nothing else. A check that fails is [`umbra_core::ErrorKind::Conflict`].
     pub async fn commit_terms(&self, bucket: &Bucket, terms: &Terms) -> Result<()> {
-        let mut fence = Fence::from(bucket);
+        let mut fence = Fence::in_any_location(bucket);
         let mut changes = Changes::behind(fence);
         changes.add_terms(terms);
         self.commit(&mut fence, changes).await??;

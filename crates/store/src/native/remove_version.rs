@@ -51,7 +51,7 @@ impl Native {
         let telling = self.telling_of_version(bucket, key, version, options.terms.expires);
         options.terms.telling.clone_from(&telling);
         options.terms_of_absence.telling = telling;
-        let (native, fence, key) = (self.clone(), Fence::from(bucket), key.clone());
+        let (native, fence, key) = (self.clone(), Fence::in_any_location(bucket), key.clone());
         detached(async move { native.remove_version_here(fence, &key, version, &options).await }).await
     }
 

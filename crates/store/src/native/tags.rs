@@ -90,7 +90,7 @@ impl Native {
         terms: Terms,
         change: impl Fn(&mut ObjectRecord) -> Result<()>,
     ) -> Result<VersionId> {
-        let mut fence = Fence::from(bucket);
+        let mut fence = Fence::in_any_location(bucket);
         loop {
             let Place { row, stored } = match version {
                 None => match self.find(bucket, key).await? {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use umbra_blob::{BlobStore, suite};
 use umbra_core::{
-    Body, BucketName, Clock, ErrorKind, Location, ManualClock, ObjectKey, PartNumber, RequestContext, SeededRandom, Timestamp,
+    Body, BucketName, Clock, Entity, ErrorKind, Location, ManualClock, ObjectKey, PartNumber, RequestContext, SeededRandom, Tags, Timestamp,
 };
 use umbra_meta::{
     Batch, MemoryMetaStore, MetaStore, Partition, Projection,
@@ -698,15 +698,19 @@ async fn copies_that_are_not_wanted_any_more_are_not_made() {
     assert!(world.status().await.due.is_empty());
 }
 
-/// A writer that looked its bucket up before its location changed does not store by the old one.
+/// A writer that looked its bucket up before its location changed does not store by the old one. What stores nothing goes on.
 #[tokio::test]
 async fn a_write_by_an_old_location_is_refused() {
     let world = World::new("dual:fra,iad").await;
+    world.put("fra", "l", 9000).await;
     let before = world.bucket().await;
     world.relocate("single:ams").await;
-    let put = world.natives["fra"].put(&cx(), &before, &object("k"), Body::from_bytes(content(9000)), PutOptions::default()).await;
+    let (native, key, get) = (&world.natives["fra"], object("l"), GetOptions::default());
+    let put = native.put(&cx(), &before, &object("k"), Body::from_bytes(content(9000)), PutOptions::default()).await;
     assert_eq!(put.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(world.kept().await, [0, 0, 0]);
+    native.put_tags(&cx(), &before, &key, None, Tags::default()).await.unwrap();
+    native.delete(&cx(), &before, &key, DeleteOptions::default()).await.unwrap();
+    assert_eq!(native.head(&cx(), &before, &key, get).await.unwrap_err().kind(), ErrorKind::NotFound(Entity::Object));
 }
 
 #[tokio::test]
