@@ -592,7 +592,7 @@ async fn a_slow_home_is_waited_for_where_nobody_else_has_its_bytes() {
     world.engines["fra"].opening().shut();
     let (node, id) = (world.node("fra"), blob.clone());
     let read = tokio::spawn(async move { all(&node, &id).await });
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(30)).await;
     world.engines["fra"].opening().open();
     assert!(read.await.unwrap().unwrap() == bytes);
 }
