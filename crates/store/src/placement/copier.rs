@@ -18,12 +18,16 @@ use futures::{
     stream::{self, BoxStream},
 };
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::timeout,
+};
 use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
 
 use super::{
     index::{Begin, Coming, Copy, CopyIndex},
     metrics::PlacementMetrics,
+    silence::{ANSWER_MAX, silent},
 };
 
 /// Copies that are made at once. Each holds [`CHUNKS_MAX`] chunks and what a writer of this region's store holds.
@@ -102,7 +106,7 @@ impl Waiter {
     /// Waits until the copy is there, or does not come, or has taken too long.
     pub(super) async fn wait(mut self) {
         // Nothing is ever sent.
-        let _ended_or_late = tokio::time::timeout(WAIT_MAX, self.0.changed()).await;
+        let _ended_or_late = timeout(WAIT_MAX, self.0.changed()).await;
     }
 }
 
@@ -227,7 +231,7 @@ impl Ticket {
         content.inspect(move |chunk| metrics.count_fetched(chunk.as_ref().map_or(0, Bytes::len))).boxed()
     }
 
-    /// Stores `content` while its reader reads it. `None` where nothing is stored.
+    /// Stores `content` while its reader reads it, as long as its bytes are taken. `None` where nothing is stored.
     async fn store(&self, mut content: Content, mut reader: Option<mpsc::Sender<Result<Bytes>>>) -> Option<StoredBlob> {
         let mut writer = self.copier.own.create().await.map_err(|error| note(&error)).ok();
         while let Some(chunk) = content.next().await {
@@ -239,7 +243,8 @@ impl Ticket {
             let told = async { if let Some(reader) = &reader { reader.send(Ok(chunk.clone())).await.is_ok() } else { false } };
             let written = async {
                 let writer = writer.as_mut()?;
-                writer.write(chunk.clone()).await.map_err(|error| note(&error)).ok()
+                let outcome = timeout(ANSWER_MAX, writer.write(chunk.clone())).await;
+                outcome.unwrap_or_else(|_| Err(silent(self.copier.index.region()))).map_err(|error| note(&error)).ok()
             };
             let (is_told, is_written) = futures::join!(told, written);
             reader = reader.filter(|_| is_told);

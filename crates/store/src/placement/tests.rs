@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, TryStreamExt, stream::BoxStream};
+use tokio::time::timeout;
 use umbra_blob::{BlobId, BlobOperation, BlobStore, BlobWriter, Error, FailingBlobStore, Result, StoredBlob, suite};
 use umbra_core::{ByteRange, ErrorKind, Location, ManualClock, Narrowed, Region, Timestamp};
 use umbra_meta::{
@@ -24,7 +25,9 @@ use umbra_meta::{
 };
 
 use self::engine::Engine;
-use super::{DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology, maker::Made, subject::Subject};
+use super::{
+    DemandSettings, PlacedBlobStore, PlacementMetrics, PlacementParts, Topology, maker::Made, silence::ANSWER_MAX, subject::Subject,
+};
 use crate::{BucketSettings, ReclaimHandle, Reclaimer, record::bucket::encode_settings};
 
 fn named(region: &str) -> Region {
@@ -568,6 +571,17 @@ async fn a_copy_that_cannot_be_made_disturbs_no_reader() {
         idle(&node).await;
         assert_eq!((world.iad.len(), world.rows().await), (0, 0));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_whose_bytes_nobody_takes_holds_up_its_reader_once() {
+    let world = World::new();
+    let (blob, bytes) = put(&world.in_fra, 900_000).await;
+    world.iad.writing().shut();
+    let read = timeout(2 * ANSWER_MAX, all(&world.in_iad, &blob)).await;
+    assert!(read.expect("it reads on").unwrap() == bytes);
+    idle(&world.in_iad).await;
+    assert_eq!((world.iad.len(), world.rows().await), (0, 0));
 }
 
 #[tokio::test]

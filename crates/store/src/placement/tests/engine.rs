@@ -37,6 +37,7 @@ struct State {
     /// Where blobs are damaged.
     rotten: Mutex<HashMap<BlobId, u64>>,
     opening: Gate,
+    writing: Gate,
     finishing: Gate,
     putting: Gate,
     written: Mutex<Vec<BlobId>>,
@@ -106,6 +107,11 @@ impl Engine {
     /// Where reads wait.
     pub(super) fn opening(&self) -> &Gate {
         &self.state.opening
+    }
+
+    /// Where writers wait that are given more.
+    pub(super) fn writing(&self) -> &Gate {
+        &self.state.writing
     }
 
     /// Where writers wait that have everything.
@@ -259,6 +265,7 @@ struct Writer {
 #[async_trait]
 impl BlobWriter for Writer {
     async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.engine.state.writing.pass().await;
         self.engine.check()?;
         self.inner.write(chunk).await
     }
