@@ -10,6 +10,7 @@ from harness import postgres as pg
 from harness.clients import put_multipart, read, refused, s3
 from harness.data import MIB, content
 from harness.engine import BUCKET
+from harness.faults import Fault
 from harness.proxy import CountingProxy
 from harness.shadowed import Shadowed
 from harness.umbra import Umbra
@@ -103,6 +104,20 @@ def test_a_region_that_is_down(regions):
     for key in ("seen", "new"):
         here.delete_object(Bucket="bucket", Key=key)
     until("all of it is reclaimed", lambda: not fra.kept() and not iad.kept(), seconds=120)
+
+
+def test_a_region_whose_engine_swallows_requests(regions):
+    """Who reads there is answered from elsewhere before the client gives up: what has a copy there, and what is brought across."""
+    fra, iad = regions
+    fra.client().create_bucket(Bucket="bucket")
+    bodies = {"seen": content(2 * MIB, 1), "new": content(MIB, 2), "large": content(20 * MIB, 3)}
+    for key, body in bodies.items():
+        fra.client().put_object(Bucket="bucket", Key=key, Body=body)
+    assert read(iad.client(), "bucket", "seen") == bodies["seen"]
+    copied(iad, 1)
+    iad.proxy.rule(Fault(hold_request=True))
+    for key, body in bodies.items():
+        assert read(iad.client(), "bucket", key) == body
 
 
 def test_overwrites_and_deletes_hold_in_all_regions(regions):
