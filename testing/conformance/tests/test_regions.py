@@ -310,6 +310,36 @@ def test_a_region_that_answers_late_at_a_wrong_endpoint_is_given_nothing(regions
         late.close()
 
 
+def test_a_key_that_is_refused_by_a_region_never_reached_is_told(unstarted_regions, tmp_path):
+    """By the start, which goes on, with what its engine answered. Nothing is left there."""
+    fra, iad = unstarted_regions
+    right = fra.node.flags
+    fra.node.flags = [*right, *wrong_key(tmp_path, "iad")]
+    fra.node.start()
+    reason = "the bucket for contents answered 403 InvalidAccessKeyId"
+    [told] = [line for line in fra.node.all_text().splitlines() if "WARN" in line]
+    assert "it cannot be told yet whether the contents of a region are the store's" in told and reason in told and iad.proxy.endpoint in told, told
+    assert iad.engine.all_keys(iad.prefix) == []
+
+    fra.client().create_bucket(Bucket="there", CreateBucketConfiguration={"LocationConstraint": "iad"})
+    assert refused(fra.client().put_object, Bucket="there", Key="k", Body=content(MIB, 1)).status == 503
+    assert iad.engine.all_keys(iad.prefix) == []
+
+    fra.node.stop()
+    fra.node.flags = right
+    fra.node.start()
+    fra.client().put_object(Bucket="there", Key="k", Body=content(MIB, 1))
+    assert read(fra.client(), "there", "k") == content(MIB, 1) and len(iad.engine.badges(iad.prefix)) == 1
+
+
+def wrong_key(directory, region):
+    """The flags by which a node has a key for a region that no engine knows."""
+    key = directory / "key.json"
+    key.write_text(json.dumps({"access_key": "nobody", "secret_key": "nothing"}))
+    key.chmod(0o600)
+    return ["--region-blobs-key-file", f"{region}={key}"]
+
+
 def test_a_region_whose_engine_says_nothing_of_use_holds_up_no_start(regions, tmp_path):
     """A proxy that answers 404 for an engine that is down, and a key that is refused, say nothing of the contents: they are not used, and everything else goes on."""
     fra, iad = regions
@@ -317,12 +347,9 @@ def test_a_region_whose_engine_says_nothing_of_use_holds_up_no_start(regions, tm
     fra.client().create_bucket(Bucket="bucket")
     web = ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
     threading.Thread(target=web.serve_forever, daemon=True).start()
-    key = tmp_path / "key.json"
-    key.write_text(json.dumps({"access_key": "nobody", "secret_key": "nothing"}))
-    key.chmod(0o600)
     right = fra.node.flags
     try:
-        for wrong in ([flag.replace(iad.proxy.endpoint, f"http://127.0.0.1:{web.server_port}") for flag in right], [*right, "--region-blobs-key-file", f"iad={key}"]):
+        for wrong in ([flag.replace(iad.proxy.endpoint, f"http://127.0.0.1:{web.server_port}") for flag in right], [*right, *wrong_key(tmp_path, "iad")]):
             fra.node.stop()
             fra.node.flags = wrong
             fra.node.start()

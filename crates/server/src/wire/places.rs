@@ -116,13 +116,10 @@ fn first(places: &BTreeMap<String, Place>, before: &ContentsPlace) -> Result<Reg
 
 impl Places {
     /// Holds that contents are at these places, from now on and for everybody. Not before this server is one of the nodes: one that is refused must
-    /// leave nothing. Another region that did not answer is left for later: nothing says yet that it is there.
+    /// leave nothing. Another region that did not answer, or whose key is refused, is left for later: nothing says yet that it is there.
     pub(super) async fn claim(&self, catalog: &Catalog, random: &dyn Random) -> Result<(), StartError> {
         for (region, place) in self.places.iter().filter(|(_, place)| !place.is_away.load(Ordering::Relaxed)) {
-            match place.make_sure(region, catalog, random).await {
-                Err(StartError::UnknownContents { .. }) if !place.is_own => {}
-                claimed => claimed?,
-            }
+            place.or_later(region, place.make_sure(region, catalog, random).await)?;
         }
         Ok(())
     }
@@ -173,21 +170,25 @@ impl Place {
             None if self.is_own => Ok(()),
             None => self.find_bucket(region).await,
         };
-        match found {
-            Err(StartError::UnknownContents { place, endpoint, source, .. }) if !self.is_own => {
-                let why = std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string);
-                tracing::warn!(
-                    region,
-                    place,
-                    endpoint,
-                    why,
-                    "it cannot be told yet whether the contents of a region are the store's; they are not used until then"
-                );
-                self.is_away.store(true, Ordering::Relaxed);
-                Ok(())
-            }
-            found => found,
-        }
+        self.or_later(region, found)
+    }
+
+    /// Leaves another region for later where it cannot be told that its contents are the store's: it is away, or refuses the key.
+    fn or_later(&self, region: &str, outcome: Result<(), StartError>) -> Result<(), StartError> {
+        let (place, endpoint, source) = match outcome {
+            Err(StartError::UnknownContents { place, endpoint, source, .. }) if !self.is_own => (place, endpoint, source),
+            outcome => return outcome,
+        };
+        let why = std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string);
+        tracing::warn!(
+            region,
+            place,
+            endpoint,
+            why,
+            "it cannot be told yet whether the contents of a region are the store's; they are not used until then"
+        );
+        self.is_away.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes sure that it is the place, and holds that for everybody.
