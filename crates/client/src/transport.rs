@@ -17,6 +17,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::{sleep, timeout};
 use tower::Service;
+use umbra_core::with_causes;
 
 use crate::{
     ClientSettings, EndpointGuard, Error, GuardError, Result,
@@ -93,18 +94,7 @@ fn broken(error: hyper_util::client::legacy::Error, sent: bool) -> Error {
         cause = inner.source();
     }
     // What the connector said, without the name that hyper gives it.
-    Error::Connect(std::error::Error::source(&error).map_or_else(|| error.to_string(), told).into())
-}
-
-/// An error with what is behind it, in one line.
-fn told(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
+    Error::Connect(std::error::Error::source(&error).map_or_else(|| error.to_string(), with_causes).into())
 }
 
 /// Whether the answer to a TLS greeting was no TLS.

@@ -118,6 +118,17 @@ impl ErrorKind {
     }
 }
 
+/// An error with the causes behind it, in one line for a person.
+pub fn with_causes(error: &(dyn error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    line
+}
+
 /// An error at a seam: a kind, one line for a person, and the cause, which is never repeated in the line.
 #[derive(Clone)]
 pub struct Error {
@@ -178,18 +189,28 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.kind, self.message)?;
-        let mut cause = error::Error::source(self);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        write!(f, "{:?}: {}", self.kind, with_causes(self))
     }
 }
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{Error, with_causes};
+
+    #[test]
+    fn the_line_holds_each_cause_once() {
+        let engine = Error::internal("the engine").because(io::Error::other("disk on fire"));
+        let error = Error::internal("cannot write").because(io::Error::other(engine));
+        assert_eq!(with_causes(&error), "cannot write: the engine: disk on fire");
+        assert_eq!(format!("{error:?}"), "Internal: cannot write: the engine: disk on fire");
+        assert_eq!(with_causes(&Error::internal("alone")), "alone");
     }
 }

@@ -30,7 +30,7 @@ pub use bucket_name::BucketName;
 pub use byte_range::{ByteRange, RangeSpec};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumHasher, ChecksumType};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use error::{Entity, Error, ErrorKind, Fault, Result};
+pub use error::{Entity, Error, ErrorKind, Fault, Result, with_causes};
 pub use etag::ETag;
 pub use location::{Location, Narrowed};
 pub use md5_chain::{MD5_LANES, Md5Chain};

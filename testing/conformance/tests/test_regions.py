@@ -311,7 +311,7 @@ def test_a_region_that_answers_late_at_a_wrong_endpoint_is_given_nothing(regions
 
 
 def test_a_key_that_is_refused_by_a_region_never_reached_is_told(unstarted_regions, tmp_path):
-    """By the start, which goes on, with what its engine answered. Nothing is left there."""
+    """By the start, which goes on, by what needs the region, and by the status of a bucket: each says what its engine answered. Nothing is left there."""
     fra, iad = unstarted_regions
     right = fra.node.flags
     fra.node.flags = [*right, *wrong_key(tmp_path, "iad")]
@@ -323,6 +323,14 @@ def test_a_key_that_is_refused_by_a_region_never_reached_is_told(unstarted_regio
 
     fra.client().create_bucket(Bucket="there", CreateBucketConfiguration={"LocationConstraint": "iad"})
     assert refused(fra.client().put_object, Bucket="there", Key="k", Body=content(MIB, 1)).status == 503
+    cannot = f"cannot tell whether s3://{BUCKET}/{iad.prefix} at {iad.proxy.endpoint} has the contents of this store, by the object "
+    told = next(line for line in fra.node.all_text().splitlines() if cannot in line)
+    assert f": the blob store cannot put a badge at the contents: {reason}" in told, told
+
+    fra.client().create_bucket(Bucket="both")
+    fra.node.storage("update", "both", "--location", "dual:fra,iad")
+    fra.client().put_object(Bucket="both", Key="k", Body=content(MIB, 2))
+    until("the status tells why", lambda: reason in fra.node.storage("status", "both").out, seconds=60)
     assert iad.engine.all_keys(iad.prefix) == []
 
     fra.node.stop()

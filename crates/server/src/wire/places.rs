@@ -15,7 +15,7 @@ use std::{
 
 use futures::future::try_join_all;
 use umbra_blob::{Badge, S3BlobStore};
-use umbra_core::{Random, Region};
+use umbra_core::{Random, Region, with_causes};
 use umbra_store::{Catalog, ContentsPlace};
 
 pub(super) use self::sure::SureBlobStore;
@@ -179,7 +179,7 @@ impl Place {
             Err(StartError::UnknownContents { place, endpoint, source, .. }) if !self.is_own => (place, endpoint, source),
             outcome => return outcome,
         };
-        let why = std::error::Error::source(&source).map_or_else(|| source.to_string(), ToString::to_string);
+        let why = std::error::Error::source(&source).map_or_else(|| source.to_string(), with_causes);
         tracing::warn!(
             region,
             place,

@@ -64,8 +64,8 @@ const BACKOFF_LAST: Duration = Duration::from_secs(600);
 const PAUSE_LAST: Duration = Duration::from_secs(60);
 /// When to look again at a copy that somebody else makes.
 const COMING_RETRY: Duration = Duration::from_secs(5);
-/// Of a reason so much is kept.
-const REASON_CHARS_MAX: usize = 300;
+/// Of a reason so much is kept: which place cannot be told to be the store's, by what, and what its engine answered.
+const REASON_CHARS_MAX: usize = 600;
 
 /// Tells the regions whose copies this server is to make.
 pub type RegionSource = Box<dyn Fn() -> Vec<String> + Send + Sync>;

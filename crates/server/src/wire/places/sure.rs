@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::sync::Mutex;
 use umbra_blob::{BlobId, BlobStore, BlobWriter, Error, Result, S3BlobStore, StoredBlob};
-use umbra_core::{ByteRange, Random, Region};
+use umbra_core::{ByteRange, Random, Region, with_causes};
 use umbra_store::Catalog;
 
 use super::Place;
@@ -78,9 +78,9 @@ impl SureBlobStore {
                 Ok(())
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                tracing::warn!(%region, why = format!("{error}{cause}"), "the contents of a region are not used");
-                Err(error.to_string())
+                let why = with_causes(&error);
+                tracing::warn!(%region, why, "the contents of a region are not used");
+                Err(why)
             }
         }
     }
