@@ -56,7 +56,9 @@ pub(super) async fn open(dir: &DataDir, settings: &Settings, metrics: CacheMetri
         }
         BlobPlace::Bucket(place) => {
             let client = client(&place, &settings.blobs_key_file, settings, ATTEMPTS_MAX)?;
-            let store = S3BlobStore::open(client, &place.prefix, RemoteSettings::default()).await.map_err(StartError::blobs)?;
+            let store = S3BlobStore::open(client, &place.prefix, RemoteSettings::default()).await;
+            let endpoint = place.endpoint.to_string();
+            let store = store.map_err(|source| StartError::Bucket { place: name.clone(), endpoint, source })?;
             let engine: Arc<dyn BlobStore> = Arc::new(store);
             let cache = CacheSettings { bytes: settings.blob_cache_bytes, ..CacheSettings::default() };
             let inner = Arc::clone(&engine);

@@ -104,6 +104,17 @@ pub(crate) enum StartError {
         #[source]
         source: umbra_blob::Error,
     },
+    /// The bucket for contents cannot be used.
+    #[error("cannot open the contents in {place} at {endpoint}, which the setting blobs names")]
+    Bucket {
+        /// Its name as a place.
+        place: String,
+        /// Where it is asked for.
+        endpoint: String,
+        /// The cause.
+        #[source]
+        source: umbra_blob::Error,
+    },
     /// The data directory has a store, and the database none.
     #[error(
         "the buckets in {0} are not in the database that the setting metadata names, which has none: bring them there by `umbra metadata export` and `umbra metadata import`, or move that file away"
@@ -204,7 +215,7 @@ impl StartError {
         Self::Engine { doing: "open the metadata", source: Box::new(error) }
     }
 
-    /// The contents do not open.
+    /// The contents on this machine, or what is kept here of those elsewhere, do not open.
     pub(super) fn blobs(error: umbra_blob::Error) -> Self {
         Self::Engine { doing: "open the contents", source: Box::new(error) }
     }

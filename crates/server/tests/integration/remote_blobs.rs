@@ -106,8 +106,8 @@ fn a_place_that_cannot_be_used_is_told_at_once() {
     };
     start(&engine.url(), &[]).refused(1, &["UMBRA_BLOBS_ACCESS_KEY"]);
     let wrong = [("UMBRA_BLOBS_ACCESS_KEY", "AKIDNOBODY"), ("UMBRA_BLOBS_SECRET_KEY", "hush-hush-hush")];
-    let refused =
-        start(&engine.url(), &wrong).refused(1, &["open the contents", "the bucket for contents answered 403 InvalidAccessKeyId"]);
+    let place = format!("cannot open the contents in s3://contents/some/where at {}, which the setting blobs names: ", engine.server.s3);
+    let refused = start(&engine.url(), &wrong).refused(1, &[&place, "the bucket for contents answered 403 InvalidAccessKeyId"]);
     assert!(!refused.err.contains("hush-hush") && !refused.err.contains("origin"));
     let key = engine.key();
     let right = key.each_ref().map(|(name, value)| (*name, value.as_str()));
