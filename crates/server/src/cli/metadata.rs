@@ -59,15 +59,29 @@ impl Metadata {
             }
             MetadataCommand::Import(place) => {
                 let settings = Settings::load(*place.layer, place.config.as_deref())?;
-                let count = import(&settings, &place.file).await?;
+                let Imported { read, left_out } = import(&settings, &place.file).await?;
                 let filled = match settings.metadata.is_embedded() {
                     true => format!("the data directory {}", settings.data_dir.display()),
                     false => settings.metadata.to_string(),
                 };
-                out::line(format_args!("{count} records were read from {} into {filled}", place.file.display()))
+                let left_out = match left_out {
+                    0 => String::new(),
+                    1 => "; 1 record of the nodes that ran was left out".to_owned(),
+                    more => format!("; {more} records of the nodes that ran were left out"),
+                };
+                out::line(format_args!("{read} records were read from {} into {filled}{left_out}", place.file.display()))
             }
         }
     }
+}
+
+/// What became of the records in a file.
+#[derive(Default)]
+struct Imported {
+    /// Brought into the store.
+    read: u64,
+    /// Of the nodes that ran, which are none of the new store's.
+    left_out: u64,
 }
 
 /// Writes the file: whole and durable, or not there.
@@ -101,24 +115,25 @@ async fn export(settings: &Settings, path: &Path) -> Outcome<u64> {
     Ok(count)
 }
 
-async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
+async fn import(settings: &Settings, path: &Path) -> Outcome<Imported> {
     let file = File::open(path).map_err(|error| Failure::new(format!("cannot read {}", path.display())).because(&error))?;
     let mut reader = DumpReader::new(BufReader::new(file))?;
-    let mut count = 0;
+    let mut imported = Imported::default();
     let mut next = || -> umbra_meta::Result<_> {
         // The servers that ran are none of the new store's: what one of those is asked, the old store would do.
         let is_left_out = |(partition, entry): &(Partition, Entry)| *partition == Partition::ROOT && root::is_of_the_running(&entry.key);
         let mut row = reader.next_row()?;
         while row.as_ref().is_some_and(is_left_out) {
+            imported.left_out += 1;
             row = reader.next_row()?;
         }
-        count += u64::from(row.is_some());
+        imported.read += u64::from(row.is_some());
         Ok(row)
     };
     if settings.metadata.is_embedded() {
         let dir = DataDir::open(&settings.data_dir)?;
         let mut binding = Binding::new(&dir);
-        let imported = SqliteMetaStore::import(&dir.metadata(), || {
+        let filled = SqliteMetaStore::import(&dir.metadata(), || {
             let row = next()?;
             match &row {
                 Some((partition, entry)) => binding.look(*partition, entry)?,
@@ -126,14 +141,14 @@ async fn import(settings: &Settings, path: &Path) -> Outcome<u64> {
             }
             Ok(row)
         });
-        imported.map_err(|error| cannot("fill the store", error))?;
+        filled.map_err(|error| cannot("fill the store", error))?;
         dir.claim_embedded()?;
     } else {
         let password = database_password(settings)?;
-        let imported = PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await;
-        imported.map_err(|error| cannot(&format!("fill {}", settings.metadata), error))?;
+        let filled = PostgresMetaStore::import(settings.metadata.expose(), password.as_deref(), next).await;
+        filled.map_err(|error| cannot(&format!("fill {}", settings.metadata), error))?;
     }
-    Ok(count)
+    Ok(imported)
 }
 
 /// Says what was to be done, and why it cannot be, in the words of the engine. A file is named by them, a database is not.
