@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use umbra_core::{Entity, Error, ErrorKind, Fault};
+use umbra_core::{Entity, Error, ErrorKind, Fault, with_causes};
 use umbra_shadow::StillListing;
 
 use crate::api::{ErrorBody, ErrorDetail};
@@ -56,15 +56,8 @@ impl IntoResponse for ApiError {
 
 /// The line for a person. What the origin said belongs to whoever configures it; causes within us stay in the log.
 fn message(error: &Error) -> String {
-    let mut line = error.message().to_owned();
-    if matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) {
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            line = format!("{line}: {error}");
-            cause = error.source();
-        }
-    }
-    line
+    let is_of_origin = matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused);
+    if is_of_origin { with_causes(error) } else { error.message().to_owned() }
 }
 
 /// The status and the code that each kind of error is answered with.

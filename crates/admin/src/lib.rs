@@ -23,4 +23,4 @@ mod state;
 pub use client::{AdminClient, ClientError, Trust};
 pub use health::Readiness;
 pub use routes::router;
-pub use state::AdminParts;
+pub use state::{AdminParts, CameIn};

@@ -47,6 +47,15 @@ impl fmt::Debug for AdminParts {
     }
 }
 
+/// Where a request came in that another node has passed on.
+#[derive(Clone, Debug)]
+pub struct CameIn {
+    /// The URL S3 clients are told to use there.
+    pub endpoint: String,
+    /// The region they are told to sign for, in a store with regions.
+    pub region: Option<String>,
+}
+
 /// The parts as every route shares them.
 #[derive(Clone)]
 pub(crate) struct AdminState(Arc<Shared>);

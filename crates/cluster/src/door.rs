@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `to` and `from` are incarnations of nodes; `*` is whoever is there. `number` grows with each request of a node. `turn` is that of the leader as `from` last
-//! read it: one that is far behind read it in a copy of the store. `region` is where the client came in; `*` in a store without regions. `client` is what the node that passes a request on says of its client, in the words of the front; it has no
-//! spaces.
+//! read it: one that is far behind read it in a copy of the store. `region` is where the client came in; `*` in a store without regions. `client` is what the node that passes a request on says of its client, in the words of the front, or where
+//! its own clients go, for the admin side; it has no spaces.
 //!
 //! A request is taken once: by the life of the node that it names, within the time that clocks may be apart, and by its number ([`Seen`]). So who listens on
 //! the way and sends it again is refused. Bodies are not covered: those of requests that matter carry signatures of their own.

@@ -25,6 +25,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
+use umbra_core::with_causes;
 
 use crate::{ASTRAY, Door, Face, Leader};
 
@@ -116,7 +117,7 @@ impl Relay {
             let marked = self.door.mark(onward.headers_mut(), (&head.method, &head.uri), Some(&incarnation), face, client);
             let tag = marked.map_err(|error| RelayError::Lost(error.to_string()))?;
             let answered = tokio::select! {
-                answered = self.client.request(onward) => answered.map_err(|error| (error.is_connect(), told(&error))),
+                answered = self.client.request(onward) => answered.map_err(|error| (error.is_connect(), with_causes(&error))),
                 // One that stands still would never say so.
                 () = self.followed(&incarnation) => Err((false, "another node leads meanwhile".to_owned())),
             };
@@ -156,7 +157,7 @@ impl Relay {
         let tag = marked.map_err(|error| lost(error.to_string()))?;
         *request.uri_mut() = uri;
         let asked = async {
-            let mut answer = self.client.request(request).await.map_err(|error| lost(told(&error)))?;
+            let mut answer = self.client.request(request).await.map_err(|error| lost(with_causes(&error)))?;
             let status = answer.status();
             if !self.door.is_countersigned(&tag, &mut answer) {
                 return Err(lost(format!("who answers ({status}) is no node of this store")));
@@ -216,16 +217,6 @@ fn drop_of_the_connection(headers: &mut HeaderMap, has_body: bool) {
             *length = HeaderValue::from_static("0");
         }
     }
-}
-
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Where a body is as long as nobody has read of it.

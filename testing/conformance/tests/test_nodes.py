@@ -114,6 +114,7 @@ def test_a_change_of_a_bucket_holds_everywhere_once_it_is_answered(nodes):
     assert all(refused(anonymous(node.endpoint).get_object, Bucket="changing", Key="k").status == 403 for node in nodes)
     # A key that is deleted opens nothing, anywhere.
     made = other.storage("create", "-n", "of-key", "-o", "tests", "-y").values()
+    assert made["AWS_ENDPOINT_URL_S3"] == other.endpoint, "whichever node leads"
     keyed = [s3(node.endpoint, made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"]) for node in nodes]
     assert all(x.list_objects_v2(Bucket="of-key")["KeyCount"] == 0 for x in keyed)
     follower.run("key", "delete", made["AWS_ACCESS_KEY_ID"], check=True)

@@ -64,6 +64,12 @@ def test_a_read_elsewhere_fetches_across_once(regions):
     assert read(here, "bucket", "of-iad") == bodies["one"]
 
 
+def test_who_makes_a_bucket_is_told_to_use_the_region_that_was_asked(regions):
+    for region in regions:
+        made = region.node.storage("create", "-n", f"in-{region.name}", "-o", "tests", "-y").values()
+        assert (made["AWS_ENDPOINT_URL_S3"], made["AWS_REGION"]) == (region.node.endpoint, region.name)
+
+
 def test_beside_a_range_the_whole_is_brought(regions):
     fra, iad = regions
     fra.client().create_bucket(Bucket="bucket")

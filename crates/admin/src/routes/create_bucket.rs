@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use http::StatusCode;
 use umbra_core::{BucketName, Error, Location};
 use umbra_shadow::AttachRequest;
@@ -13,7 +13,7 @@ use crate::{
     caller::Caller,
     error::{ApiError, ApiResult},
     routes::{RequestId, convert, extract::JsonBody, to_the_end},
-    state::{AdminState, context},
+    state::{AdminState, CameIn, context},
 };
 
 /// A request that was checked.
@@ -25,20 +25,25 @@ struct Plan {
     settings: BucketSettings,
     attach: Option<AttachRequest>,
     request_id: String,
+    /// Where its clients are told to go, which is where it came in.
+    told: CameIn,
 }
 
 pub(crate) async fn create(
     State(state): State<AdminState>,
     caller: Caller,
     RequestId(request_id): RequestId,
+    came_in: Option<Extension<CameIn>>,
     JsonBody(request): JsonBody<CreateBucket>,
 ) -> ApiResult<(StatusCode, Json<CreatedBucket>)> {
-    let plan = check(&caller, request, request_id)?;
+    let here = || CameIn { endpoint: state.endpoint.clone(), region: None };
+    let told = came_in.map_or_else(here, |Extension(came_in)| came_in);
+    let plan = check(&caller, request, (request_id, told))?;
     let created = to_the_end(async move { carry_out(&state, plan).await }).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-fn check(caller: &Caller, request: CreateBucket, request_id: String) -> ApiResult<Plan> {
+fn check(caller: &Caller, request: CreateBucket, (request_id, told): (String, CameIn)) -> ApiResult<Plan> {
     let name = BucketName::parse(&request.name)?;
     let organization = caller.one_organization(request.organization.as_deref())?;
     let mut settings = BucketSettings { public: request.public, ..BucketSettings::default() };
@@ -46,7 +51,7 @@ fn check(caller: &Caller, request: CreateBucket, request_id: String) -> ApiResul
         settings.location = Location::parse(&place)?;
     }
     let attach = request.shadow.map(|shadow| complete(shadow, &name)).transpose()?;
-    Ok(Plan { name, organization, may_create_organization: caller.is_root(), settings, attach, request_id })
+    Ok(Plan { name, organization, may_create_organization: caller.is_root(), settings, attach, request_id, told })
 }
 
 /// Checks that a new shadow lacks nothing; its bucket's name is that of the bucket, and its region `auto`, unless told otherwise.
@@ -95,8 +100,8 @@ async fn furnish(state: &AdminState, plan: &Plan, mut bucket: Arc<Bucket>) -> Ap
     Ok(CreatedBucket {
         bucket: convert::bucket(&bucket),
         access_key: convert::created_key(&key),
-        endpoint: state.endpoint.clone(),
-        region: state.region.clone(),
+        endpoint: plan.told.endpoint.clone(),
+        region: plan.told.region.clone().unwrap_or_else(|| state.region.clone()),
         organization_created: false,
     })
 }

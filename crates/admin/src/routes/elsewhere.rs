@@ -31,20 +31,21 @@ pub(crate) async fn pass(State(state): State<AdminState>, request: Request, next
     match &state.nodes {
         Some((_, relay)) if relay.is_wanted() && !is_of_node => {
             // It was passed on to us, and we do not lead any more: it is not sent in a circle.
-            if is_passed { undone("this node does not lead") } else { ask(relay, request, next).await }
+            if is_passed { undone("this node does not lead") } else { ask(relay, &state.endpoint, request, next).await }
         }
         _ => next.run(request).await,
     }
 }
 
-async fn ask(relay: &Relay, request: Request, next: Next) -> Response {
+/// Has the node that leads answer a request of clients who come to `endpoint`.
+async fn ask(relay: &Relay, endpoint: &str, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     // Whoever sends it has shown no signature yet.
     let body = match tokio::time::timeout(REQUEST_TIMEOUT, read(body)).await.unwrap_or_else(|_| Err(too_long())) {
         Ok(body) => body,
         Err(error) => return error.into_response(),
     };
-    match relay.pass(again(&head, &body).map(Full::new), Face::Admin, "-").await {
+    match relay.pass(again(&head, &body).map(Full::new), Face::Admin, endpoint).await {
         Ok(answer) => answer.map(Body::new),
         // Nothing of it was done elsewhere.
         Err(RelayError::Ours) => next.run(again(&head, &body).map(Body::from)).await,
@@ -109,8 +110,9 @@ mod tests {
     async fn a_body_that_never_comes_is_not_waited_for_for_ever() {
         let (_leader, leader) = watch::channel(Leader::Nobody);
         let relay = Relay::new(Door::new(&[1; 32], Arc::new(SystemClock), "ours", None, LeaderTurn::default()), leader);
-        let layer =
-            from_fn_with_state(relay, async |State(relay): State<Relay>, request: Request, next: Next| ask(&relay, request, next).await);
+        let layer = from_fn_with_state(relay, async |State(relay): State<Relay>, request: Request, next: Next| {
+            ask(&relay, "-", request, next).await
+        });
         let service = TowerToHyperService::new(Router::new().fallback(async || "passed by").layer(layer));
         let request = http::Request::post("/v1/buckets").header("content-length", "60000").body(Body::new(HeldBack)).unwrap();
         let answered = timeout(2 * REQUEST_TIMEOUT, service.call(request)).await;

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io::Write, process::ExitCode};
 
+use umbra_core::with_causes;
+
 /// What a command ends with.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
@@ -25,12 +27,7 @@ impl Failure {
 
     /// Adds a cause, with the causes behind it.
     pub(crate) fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
-        let mut next = Some(cause);
-        while let Some(error) = next {
-            self.message.push_str(": ");
-            self.message.push_str(&error.to_string());
-            next = error.source();
-        }
+        self.message = format!("{}: {}", self.message, with_causes(cause));
         self
     }
 

@@ -12,6 +12,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::service::TowerToHyperService;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use umbra_admin::CameIn;
 use umbra_cluster::{ASTRAY, Door, Face, IsPassed, Leader, Node, NodeSettings, Passed, Refusal, Relay};
 use umbra_core::Clock;
 use umbra_meta::SharedMetaStore;
@@ -255,6 +256,8 @@ impl Desk {
         match passed.face {
             Face::S3 | Face::Websites => self.front.answer_passed(&passed, request).await.map(UnsyncBoxBody::new),
             Face::Admin => {
+                let Passed { client: endpoint, region, .. } = passed;
+                request.extensions_mut().insert(CameIn { endpoint, region });
                 let answer = hyper::service::Service::call(&TowerToHyperService::new(self.admin.clone()), request).await;
                 let Ok(answer) = answer;
                 answer.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)))

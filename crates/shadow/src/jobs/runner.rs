@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, RequestContext, Result};
+use umbra_core::{BucketName, Error, ErrorKind, ObjectKey, RequestContext, Result, with_causes};
 use umbra_meta::{Batch, Expect, Partition, Projection, Revision, key};
 use umbra_store::Bucket;
 
@@ -312,15 +312,8 @@ fn failed(error: &Error, delay: &mut Delay) -> (Outcome, Option<Duration>) {
 
 /// The line for a person, with what the origin said.
 pub(crate) fn reason(error: &Error) -> String {
-    let mut line = error.message().to_owned();
-    if matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused) {
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            line = format!("{line}: {error}");
-            cause = error.source();
-        }
-    }
-    line
+    let is_of_origin = matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::OriginRefused);
+    if is_of_origin { with_causes(error) } else { error.message().to_owned() }
 }
 
 /// What is to be committed after a step.
