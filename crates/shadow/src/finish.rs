@@ -178,6 +178,11 @@ impl Hydration {
             Ok(small) => self.publish_small(small, transfer.is_read(), publish, crc.clone()).await,
             Err(pieces) => {
                 let extents = pieces.iter().map(StoredPiece::extent).collect();
+                if transfer.has_readers() {
+                    // The object may be overwritten before they have read it.
+                    let pin = self.native.pin(pieces.into_iter().map(|piece| piece.blob).collect());
+                    transfer.keep_until_unread(async move { drop(pin) });
+                }
                 publish(assembled(extents, crc.clone())).await
             }
         }

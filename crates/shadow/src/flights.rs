@@ -53,7 +53,7 @@ pub(crate) struct Flights {
     sizes: Sizes,
     /// In an order, so that they are stopped in that.
     transfers: Mutex<BTreeMap<(Partition, ObjectKey), Flight>>,
-    /// Those out of `transfers` whose pieces go once their last reader has.
+    /// Those out of `transfers` that were still read then, from pieces.
     outlived: Mutex<Vec<(Partition, ObjectKey, Weak<Transfer>)>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
@@ -85,10 +85,13 @@ impl Flights {
         (Joined { visit, is_new: true, is_of_another_path: false }, Earlier(landing))
     }
 
-    /// Takes the place of the transfer of `key`, as one that only has to land; `None` while there is a transfer. One that is begun meanwhile
-    /// waits, and finds what is left.
+    /// Takes the place of the transfer of `key`, as one that only has to land; `None` while there is a transfer, or readers of one. One that is
+    /// begun meanwhile waits, and finds what is left.
     pub(crate) fn stand_in(&self, partition: Partition, key: &ObjectKey, stopping: &CancellationToken) -> Option<Arc<Transfer>> {
         let mut transfers = self.transfers.lock();
+        if self.is_outlived(partition, key) {
+            return None;
+        }
         let Entry::Vacant(place) = transfers.entry((partition, key.clone())) else { return None };
         let transfer = Arc::new(Transfer::new(stopping.child_token(), false, self.sizes));
         transfer.finish(End::Superseded);
@@ -99,7 +102,7 @@ impl Flights {
     /// Takes `transfer`, which is over, out.
     pub(crate) fn leave(&self, partition: Partition, key: &ObjectKey, transfer: &Arc<Transfer>) {
         let mut transfers = self.transfers.lock();
-        if transfer.has_leftovers() {
+        if transfer.has_readers() {
             let mut outlived = self.outlived.lock();
             outlived.retain(|(.., other)| other.strong_count() > 0);
             outlived.push((partition, key.clone(), Arc::downgrade(transfer)));
@@ -117,8 +120,12 @@ impl Flights {
     /// Whether there are pieces of `key` that a transfer's readers may still want, though no hydration names them.
     pub(crate) fn uses_pieces_of(&self, partition: Partition, key: &ObjectKey) -> bool {
         let transfers = self.transfers.lock();
-        transfers.contains_key(&(partition, key.clone()))
-            || self.outlived.lock().iter().any(|(of, read, transfer)| (*of, read) == (partition, key) && transfer.strong_count() > 0)
+        transfers.contains_key(&(partition, key.clone())) || self.is_outlived(partition, key)
+    }
+
+    /// Whether a transfer of `key` that is over has readers yet.
+    pub(crate) fn is_outlived(&self, partition: Partition, key: &ObjectKey) -> bool {
+        self.outlived.lock().iter().any(|(of, read, transfer)| (*of, read) == (partition, key) && transfer.strong_count() > 0)
     }
 
     /// Lets later readers start a transfer of their own: what the origin holds is about to change. One that has not asked the origin yet is as

@@ -114,6 +114,8 @@ pub(crate) struct HydrationParts {
     pub(crate) background: Arc<Semaphore>,
     /// How many requests for ranges of this bucket's objects may be under way: what they have brought and not stored is lost in a crash.
     pub(crate) lanes: Arc<Semaphore>,
+    /// Whether readers of an earlier transfer may yet want the pieces that it left.
+    pub(crate) is_outlived: bool,
     /// The server stops: what has arrived is for the next one.
     pub(crate) stopping: CancellationToken,
 }

@@ -279,9 +279,9 @@ impl Transfer {
         *self.leftovers.lock() = Some(Leftovers(Some(clean_up.boxed())));
     }
 
-    /// Whether something is cleaned up once the last reader is gone.
-    pub(crate) fn has_leftovers(&self) -> bool {
-        self.leftovers.lock().is_some()
+    /// Whether anybody is there.
+    pub(crate) fn has_readers(&self) -> bool {
+        self.state.lock().readers > 0
     }
 
     /// Waits for something to do.

@@ -50,7 +50,7 @@ pub use placement::{
     Audit, AuditFindings, Auditor, AuditorParts, CopyWorker, DemandSettings, DueCopies, DuePointers, FinishedAudit, Homes, HomesCounter,
     Moved, PlacedBlobStore, Placement, PlacementMetrics, PlacementParts, PlacementStatus, RegionSource, RegionUse, Topology,
 };
-pub use reclaim::{PartitionSource, ReclaimHandle, Reclaimer};
+pub use reclaim::{PartitionSource, Pin, ReclaimHandle, Reclaimer};
 pub use record::piece::{decode_piece, encode_piece};
 pub use seal::Sealer;
 pub use secret::Secret;

@@ -48,7 +48,7 @@ use std::{borrow::Cow, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use tracing::Instrument as _;
-use umbra_blob::BlobStore;
+use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{
     Acl, Body, Clock, Error, ErrorKind, ObjectInfo, ObjectKey, PartNumber, Random, RequestContext, Result, Tags, UploadId, VersionId,
     check_write,
@@ -70,7 +70,7 @@ pub use self::{
 };
 use crate::{
     AclChange, Bucket, CompleteUpload, CreateUpload, DeleteOptions, Deleted, DuePointers, EventBell, EventKind, GetObject, GetOptions,
-    Integrity, Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage,
+    Integrity, Keyring, ListOptions, ListPage, ListUploads, ListVersions, LockChange, Md5Pool, Objects, PartAddress, PartsPage, Pin,
     PlacedBlobStore, PutObject, PutOptions, ReclaimHandle, Terms, UploadsPage, VersionsPage,
     event::{EventOrder, Telling},
 };
@@ -154,6 +154,11 @@ impl Native {
     /// Where bytes are, for whoever deletes them. What is read and written goes by [`Native::blobs_of`].
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
         &self.parts.blobs
+    }
+
+    /// Keeps `blobs` from being reclaimed while the pin lives: they are being read, whatever becomes of the object that names them.
+    pub fn pin(&self, blobs: Vec<BlobId>) -> Pin {
+        self.reclaimer().pin(blobs)
     }
 
     /// The time.

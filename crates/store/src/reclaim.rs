@@ -17,7 +17,7 @@ use umbra_blob::{BlobId, BlobStore};
 use umbra_core::{Clock, Error, ErrorKind, Result, Timestamp};
 use umbra_meta::{Batch, Entry, MetaStore, Partition, Projection, key};
 
-pub(crate) use self::handle::Pin;
+pub use self::handle::Pin;
 pub use self::handle::ReclaimHandle;
 
 /// Rows looked at by one scan, and deleted by one batch.

@@ -64,7 +64,11 @@ impl Hydration {
         let Partial { record, revision, pieces } = partial;
         transfer.asks();
         if !is_sound || self.has_changed(&record).await? {
-            partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?;
+            match self.is_outlived {
+                // The next sweep finds the pieces.
+                true => drop(partial::forget(&self.native, &self.bucket, &self.key, revision).await?),
+                false => partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?,
+            }
             return Ok(false);
         }
         self.first_piece.get_or_init(|| record.first_piece);

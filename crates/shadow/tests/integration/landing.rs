@@ -157,3 +157,51 @@ async fn a_slow_reader_of_a_copy_that_came_too_late_loses_no_pieces_to_the_sweep
     world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
     assert_eq!(world.here("k").await.unwrap(), "newer");
 }
+
+/// "A newer PUT or DELETE always wins": nor does who reads a copy that waits for its origin to tell the rest of it.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_a_copy_that_waits_loses_no_pieces_to_the_sweep() {
+    let world = World::bare_over(Arc::new(HeldMeta::default())).await;
+    world.attach(false).await;
+    world.shadow.start().await.unwrap();
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    world.origin.fail_always("head", "k", Some(Fault::Unavailable));
+    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
+    let mut body = slow.body.into_stream();
+    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(world.rows(key::all_pieces()).await > 1);
+    world.put("k", "newer").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    while let Some(bytes) = body.try_next().await.unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert!(read == content(9 * MIB));
+    drop(body);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!((world.rows(key::all_pieces()).await, world.blobs.len()), (0, 0));
+}
+
+/// Who reads slowly gets all of a copy that is overwritten meanwhile, also once it was the object.
+#[tokio::test]
+async fn a_slow_reader_of_a_copy_that_is_overwritten_gets_all_of_it() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
+    let mut body = slow.body.into_stream();
+    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    world.hydrated("k").await;
+    world.put("k", "newer").await.unwrap();
+    world.reclaim().await;
+    while let Some(bytes) = body.try_next().await.unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert!(read == content(9 * MIB));
+    drop(body);
+    world
+        .eventually(async || {
+            world.reclaim().await;
+            world.blobs.is_empty().then_some(())
+        })
+        .await;
+}

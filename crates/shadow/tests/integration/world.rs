@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 use umbra_blob::MemoryBlobStore;
 use umbra_core::{Body, BucketName, Clock, ObjectKey, RangeSpec, RequestContext, Result, SystemClock, SystemRandom};
@@ -13,7 +14,7 @@ use umbra_shadow::{
 };
 use umbra_store::{
     Bucket, BucketSettings, Catalog, DeleteOptions, GetOptions, ListOptions, ListSource, ListStart, Native, NativeParts, Objects,
-    PutObject, PutOptions, ReclaimHandle, Sealer, Secret,
+    PutObject, PutOptions, ReclaimHandle, Reclaimer, Sealer, Secret,
 };
 
 pub(crate) struct World {
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) native: Native,
     pub(crate) shadow: Shadow,
     pub(crate) cx: RequestContext,
+    reclaim: ReclaimHandle,
 }
 
 pub(crate) fn k(key: &str) -> ObjectKey {
@@ -100,12 +102,13 @@ impl World {
             false => Catalog::open(as_meta.clone(), sealer, clock.clone(), random.clone()).await,
         };
         let catalog = Arc::new(catalog.unwrap());
+        let reclaim = ReclaimHandle::new(Duration::ZERO);
         let native = Native::new(NativeParts {
             meta: as_meta,
             blobs: blobs.clone(),
             clock: clock.clone(),
             random: random.clone(),
-            reclaimer: ReclaimHandle::new(Duration::ZERO),
+            reclaimer: reclaim.clone(),
             keys: Arc::new(umbra_store::Keyring::new([7; 32], [], random)),
         });
         let shadow = Shadow::new(ShadowParts {
@@ -115,7 +118,7 @@ impl World {
             clock,
             settings,
         });
-        Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default() }
+        Self { origin, meta, blobs, catalog, native, shadow, cx: RequestContext::default(), reclaim }
     }
 
     /// The same store in a new process: nothing that was only in memory is left.
@@ -246,6 +249,15 @@ impl World {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("it did not come to pass");
+    }
+
+    /// Deletes the contents that nothing names any more and nobody reads.
+    pub(crate) async fn reclaim(&self) {
+        let partition = self.bucket().await.partition;
+        let partitions = Box::new(move || std::future::ready(Ok(vec![partition])).boxed());
+        let reclaimer = Reclaimer::new(self.meta.clone(), self.blobs.clone(), Arc::new(SystemClock), self.reclaim.clone(), partitions);
+        assert!(reclaimer.learn_partitions().await);
+        reclaimer.reclaim_due().await;
     }
 
     /// Keys and common prefixes of a whole listing, page by page, in the order shown.

@@ -176,7 +176,7 @@ impl fmt::Debug for ReclaimHandle {
 }
 
 /// Keeps blobs from being reclaimed while it lives.
-pub(crate) struct Pin {
+pub struct Pin {
     shared: Arc<Shared>,
     number: u64,
 }
