@@ -126,7 +126,7 @@ struct Shared {
     engine: Arc<dyn BlobStore>,
     others: BTreeMap<Region, Arc<dyn BlobStore>>,
     health: Health,
-    silence: Silence,
+    silence: Arc<Silence>,
     first: Option<Region>,
     index: Arc<CopyIndex>,
     copier: Arc<Copier>,
@@ -144,10 +144,10 @@ impl PlacedBlobStore {
         let region = topology.own().expect("a store with regions is seen from one of them").clone();
         let index =
             Arc::new(CopyIndex::new(Arc::clone(&meta), Arc::clone(&clock), region.to_string(), reclaimer, touch_every(demand.copy_idle)));
-        let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), metrics.clone()));
+        let silence = Arc::new(Silence::new(Arc::clone(&clock)));
+        let copier = Arc::new(Copier::new(Arc::clone(&own), Arc::clone(&index), Arc::clone(&silence), metrics.clone()));
         let health = Health::new(topology.regions().iter().cloned());
         let counter = Counter::new(demand);
-        let silence = Silence::default();
         let shared =
             Shared { topology, region, own, engine, others, health, silence, first, index, copier, meta, clock, demand, counter, metrics };
         Self { shared: Arc::new(shared), placement: None, subject: None, is_for_elsewhere: false }

@@ -9,7 +9,7 @@
 //! # When
 //! When a location changes, when somebody asks for it, and every while. While something could not be done at once it comes again, later each
 //! time. After a change of location it comes once more a while later: nodes of earlier releases leave copies of what is read by the old
-//! location, behind the walk. Buckets of a global location are only counted, but for objects whose writers said where they are to be.
+//! location, behind the walk, and what becomes the object again once a newer version is deleted may pass the walk by. Buckets of a global location are only counted, but for objects whose writers said where they are to be.
 //!
 //! # Changes of location
 //! A walk queues no more than some thousand copies ahead of those who make them (`audit/room.rs`): it waits for room and goes on, so that one walk

@@ -27,7 +27,7 @@ use umbra_blob::{BlobId, BlobStore, Error, Result, StoredBlob};
 use super::{
     index::{Begin, Coming, Copy, CopyIndex},
     metrics::PlacementMetrics,
-    silence::{ANSWER_MAX, silent},
+    silence::{ANSWER_MAX, Silence, silent},
 };
 
 /// Copies that are made at once. Each holds [`CHUNKS_MAX`] chunks and what a writer of this region's store holds.
@@ -60,6 +60,7 @@ pub(super) struct Source {
 pub(super) struct Copier {
     own: Arc<dyn BlobStore>,
     index: Arc<CopyIndex>,
+    silence: Arc<Silence>,
     metrics: PlacementMetrics,
     /// Blobs whose copies are being made, and who waits for them: they hear that what they listen to is closed.
     under_way: Mutex<HashMap<BlobId, watch::Sender<()>>>,
@@ -111,9 +112,9 @@ impl Waiter {
 }
 
 impl Copier {
-    pub(super) fn new(own: Arc<dyn BlobStore>, index: Arc<CopyIndex>, metrics: PlacementMetrics) -> Self {
+    pub(super) fn new(own: Arc<dyn BlobStore>, index: Arc<CopyIndex>, silence: Arc<Silence>, metrics: PlacementMetrics) -> Self {
         let [slots, ahead] = [COPIES_MAX, AHEAD_BYTES_MAX].map(|permits| Arc::new(Semaphore::new(permits)));
-        Self { own, index, metrics, under_way: Mutex::default(), slots, ahead }
+        Self { own, index, silence, metrics, under_way: Mutex::default(), slots, ahead }
     }
 
     /// Lets a copy of `id`, of `size` bytes, be made, in the place of one that is `lost` if there is such. Not while one is being made, or there are
@@ -231,7 +232,7 @@ impl Ticket {
         content.inspect(move |chunk| metrics.count_fetched(chunk.as_ref().map_or(0, Bytes::len))).boxed()
     }
 
-    /// Stores `content` while its reader reads it, as long as its bytes are taken. `None` where nothing is stored.
+    /// Stores `content` while its reader reads it, who waits for the engine no longer than for an answer. `None` where nothing is stored.
     async fn store(&self, mut content: Content, mut reader: Option<mpsc::Sender<Result<Bytes>>>) -> Option<StoredBlob> {
         let mut writer = self.copier.own.create().await.map_err(|error| note(&error)).ok();
         while let Some(chunk) = content.next().await {
@@ -242,9 +243,9 @@ impl Ticket {
             };
             let told = async { if let Some(reader) = &reader { reader.send(Ok(chunk.clone())).await.is_ok() } else { false } };
             let written = async {
-                let writer = writer.as_mut()?;
-                let outcome = timeout(ANSWER_MAX, writer.write(chunk.clone())).await;
-                outcome.unwrap_or_else(|_| Err(silent(self.copier.index.region()))).map_err(|error| note(&error)).ok()
+                let write = writer.as_mut()?.write(chunk.clone());
+                let outcome = if reader.is_some() { self.in_time(write).await } else { write.await };
+                outcome.map_err(|error| note(&error)).ok()
             };
             let (is_told, is_written) = futures::join!(told, written);
             reader = reader.filter(|_| is_told);
@@ -256,6 +257,16 @@ impl Ticket {
         // It has everything: it need not wait for the copy.
         drop(reader);
         writer?.finish().await.map_err(|error| note(&error)).ok()
+    }
+
+    /// What becomes of a write, unless it takes too long. Then it is found out whether the engine answers at all.
+    async fn in_time(&self, write: impl Future<Output = Result<()>>) -> Result<()> {
+        if let Ok(outcome) = timeout(ANSWER_MAX, write).await {
+            return outcome;
+        }
+        let copier = Arc::clone(&self.copier);
+        tokio::spawn(async move { copier.silence.answered(copier.index.region(), copier.own.answers()).await });
+        Err(silent(self.copier.index.region()))
     }
 
     async fn keep(&self, coming: Coming, stored: Option<StoredBlob>) {

@@ -122,7 +122,7 @@ impl PlacedBlobStore {
 
     /// The same of bytes that are said to be somewhere.
     pub(super) async fn answer_at(&self, place: &Place) -> Result<bool> {
-        self.shared.heard(&place.region, answers(self.shared.engine(&place.region)?.as_ref(), &place.blob)).await
+        self.shared.silence.heard(&place.region, answers(self.shared.engine(&place.region)?.as_ref(), &place.blob)).await
     }
 
     /// Where the identifier says that a blob is.
@@ -175,7 +175,7 @@ impl Shared {
             // What a row tells of may have moved meanwhile.
             let is_sure = copies.is_empty();
             for place in first.into_iter().chain(copies) {
-                match self.heard(&place.region, self.open_at(&place, range)).await {
+                match self.silence.heard(&place.region, self.open_at(&place, range)).await {
                     Ok(content) if size.is_some() => return Ok(Some(self.going_on(id, range, Some(place.region), content))),
                     Ok(_) => return Err(Error::Corrupt { id: id.clone(), why: "its identifier does not say how long it is".to_owned() }),
                     Err(Error::NotFound(_)) => {}

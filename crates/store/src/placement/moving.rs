@@ -92,9 +92,9 @@ impl Shared {
 
     async fn count_bytes(&self, place: &Place, size: u64) -> Result<u64> {
         let region = &place.region;
-        let mut content = self.heard(region, self.engine(region)?.read(&place.blob, ByteRange::new(0, size))).await?;
+        let mut content = self.silence.heard(region, self.engine(region)?.read(&place.blob, ByteRange::new(0, size))).await?;
         let mut read = 0;
-        while let Some(chunk) = self.answered(region, content.try_next()).await? {
+        while let Some(chunk) = self.silence.answered(region, content.try_next()).await? {
             read += chunk.len() as u64;
         }
         Ok(read)

@@ -78,15 +78,10 @@ impl Shared {
             Here::Content(content) => return Ok(content),
             Here::Lost(copy) => Some(copy),
             Here::Nothing => None,
-            Here::Silent(read) => {
-                return match self.open(id, &born, range).await {
-                    Ok(content) => Ok(self.counted(content)),
-                    Err(_) => read.await,
-                };
-            }
+            Here::Silent(read) => return self.read_past_copy(id, &born, range, read).await,
         };
         self.metrics.count_home_read();
-        let may_copy = !range.is_empty() && is_within && !self.is_silent(self.region.as_str());
+        let may_copy = !range.is_empty() && is_within && !self.silence.is_of(self.region.as_str());
         match size.zip(kept).filter(|_| may_copy) {
             Some((size, kept)) => self.read_and_copy(id, born, range, (size, lost), kept).await,
             None => self.open(id, &born, range).await.map(|content| self.counted(content)),
@@ -104,18 +99,36 @@ impl Shared {
         }
     }
 
+    /// Reads elsewhere a blob whose copy here does not answer, and waits for that `read` if nobody else has it.
+    async fn read_past_copy(&self, id: &BlobId, born: &Place, range: ByteRange, read: Open) -> Result<Content> {
+        self.metrics.count_home_read();
+        let failure = match self.open(id, born, range).await {
+            Ok(content) => return Ok(self.counted(content)),
+            Err(failure) => failure,
+        };
+        match read.await {
+            Ok(content) => {
+                self.metrics.count_copy_read();
+                Ok(content)
+            }
+            // That says nothing of the others.
+            Err(error) if is_lost(&error) => Err(failure),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks the engine of this region, unless it did not answer lately, and waits as long as an answer may take.
     async fn ask_own(&self, blob: &BlobId, range: ByteRange) -> Asked {
         let (here, own, blob) = (self.region.as_str(), Arc::clone(&self.own), blob.clone());
         let mut read = async move { own.read(&blob, range).await }.boxed();
         // That it answers says nothing of its engine: there may be a cache.
-        if self.is_silent(here) {
+        if self.silence.is_of(here) {
             return Asked::Silent(read);
         }
         if let Ok(answer) = timeout(ANSWER_MAX, &mut read).await {
             return Asked::Answered(answer);
         }
-        self.note_silent(here);
+        self.silence.note(here);
         Asked::Silent(read)
     }
 
@@ -211,7 +224,7 @@ impl Shared {
     async fn open_elsewhere(&self, id: &BlobId, born: &Place, range: ByteRange) -> Result<Content> {
         let mut failure = Error::NotFound(id.clone());
         for place in self.all_places(id, born).await?.iter().filter(|place| place.region != self.region.as_str()) {
-            match self.heard(&place.region, self.open_at(place, range)).await {
+            match self.silence.heard(&place.region, self.open_at(place, range)).await {
                 Ok(content) => return Ok(content),
                 Err(error) => failure = error,
             }
@@ -265,7 +278,7 @@ impl Shared {
         let is_born_here = self.born(id).is_some_and(|born| born.region == self.region.as_str());
         let is_elsewhere = !is_born_here || is_lost(&failure);
         for look in 0..LOOKS_MAX {
-            let places = match self.places(id).await {
+            let mut places = match self.places(id).await {
                 Ok(places) if places.is_empty() => break,
                 Ok(places) => places,
                 // Without rows a region that has not got it says nothing of others.
@@ -273,8 +286,11 @@ impl Shared {
                 Err(_) => break,
             };
             let mut is_unsure = false;
+            // The engine here is waited for by whoever knows that nobody else has it.
+            places.retain(|place| place.region != self.region.as_str() || !self.silence.is_of(&place.region));
+            places.sort_by_key(|place| self.silence.is_of(&place.region));
             // A region that has just let somebody wait in vain is not waited for again.
-            for place in places.into_iter().filter(|place| look == 0 || !self.is_silent(&place.region)) {
+            for place in places.into_iter().filter(|place| look == 0 || !self.silence.is_of(&place.region)) {
                 match self.open_at(&place, range).await {
                     Ok(content) => {
                         if is_elsewhere {
@@ -301,7 +317,7 @@ impl Shared {
                 let mut content = self.open_at(&place, range).await?;
                 Ok(content.next().await.transpose()?.map(|first| (first, content)))
             };
-            match self.heard(&place.region, first).await {
+            match self.silence.heard(&place.region, first).await {
                 Ok(Some((first, content))) => {
                     let content = stream::once(ready(Ok(first))).chain(content).boxed();
                     return Ok((place.region, content));
@@ -331,8 +347,8 @@ impl Shared {
 
     /// Opens bytes of `id` at `place`. While its region does not answer, others are asked before it.
     async fn open_first_at(&self, id: &BlobId, place: &Place, range: ByteRange) -> Result<Content> {
-        let others = if self.is_silent(&place.region) { self.places(id).await.unwrap_or_default() } else { Vec::new() };
-        for other in others.iter().filter(|other| !self.is_silent(&other.region)) {
+        let others = if self.silence.is_of(&place.region) { self.places(id).await.unwrap_or_default() } else { Vec::new() };
+        for other in others.iter().filter(|other| !self.silence.is_of(&other.region)) {
             if let Ok(content) = self.open_at(other, range).await {
                 return Ok(content);
             }
@@ -342,7 +358,7 @@ impl Shared {
 
     pub(super) async fn open_at(&self, place: &Place, range: ByteRange) -> Result<Content> {
         let read = self.store(&place.region)?.read(&place.blob, range);
-        if place.region == self.region.as_str() { read.await } else { self.answered(&place.region, read).await }
+        if place.region == self.region.as_str() { read.await } else { self.silence.answered(&place.region, read).await }
     }
 
     fn counted(&self, content: Content) -> Content {
@@ -409,7 +425,7 @@ impl Reading {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
         match &self.behind {
-            Behind::Copied { from: Some(region) } => self.shared.answered(region, self.content.try_next()).await,
+            Behind::Copied { from: Some(region) } => self.shared.silence.answered(region, self.content.try_next()).await,
             _ => self.content.try_next().await,
         }
     }

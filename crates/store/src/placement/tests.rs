@@ -582,6 +582,7 @@ async fn a_copy_whose_bytes_nobody_takes_holds_up_its_reader_once() {
     assert!(read.expect("it reads on").unwrap() == bytes);
     idle(&world.in_iad).await;
     assert_eq!((world.iad.len(), world.rows().await), (0, 0));
+    assert!(!world.in_iad.shared.silence.is_of("iad"), "it answers, and may only be slow");
 }
 
 #[tokio::test]

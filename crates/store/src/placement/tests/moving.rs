@@ -515,7 +515,7 @@ async fn a_damaged_home_is_not_taken_for_silent() {
     world.engines["iad"].opening().shut();
     let node = world.node("sin");
     make_in_sin(&node, &blob).await.unwrap_err();
-    assert_eq!(["fra", "iad"].map(|region| node.shared.is_silent(region)), [false, true]);
+    assert_eq!(["fra", "iad"].map(|region| node.shared.silence.is_of(region)), [false, true]);
 }
 
 /// What is left of a home that was found damaged is no copy that can be relied on.
@@ -582,6 +582,34 @@ async fn a_copy_that_swallows_requests_is_passed_by_in_its_own_region() {
     };
     let (read, ()) = tokio::join!(all(&node, &blob), opens);
     assert!(read.unwrap() == bytes);
+}
+
+/// What a copy answers after a silence says nothing of a home that is away.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_answers_late_is_no_witness_of_absence() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    let node = world.node("iad");
+    world.engines["iad"].opening().shut();
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    world.engines["iad"].opening().open();
+    world.engines["iad"].deny(20);
+    world.engines["fra"].go_away(true);
+    assert_eq!(all(&node, &blob).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+/// An engine that is silent is not asked while another one has the bytes.
+#[tokio::test(start_paused = true)]
+async fn a_copy_elsewhere_is_read_before_an_engine_that_is_silent() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad", "sin"]).await;
+    let node = world.node("iad");
+    world.engines["iad"].opening().shut();
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+    world.engines["fra"].go_away(true);
+    let began = tokio::time::Instant::now();
+    assert!(timeout(2 * ANSWER_MAX, all(&node, &blob)).await.expect("sin has it").unwrap() == bytes);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 /// An answer that takes long is waited for where nobody else has the bytes.
