@@ -16,7 +16,7 @@ use crate::{
     inventory,
     origin::{OriginError, Uncarried},
     partial::{self, Partial},
-    transfer::{End, StoredPiece, Transfer, cut_off},
+    transfer::{End, Leftovers, StoredPiece, Transfer, cut_off},
 };
 
 impl Hydration {
@@ -121,6 +121,11 @@ impl Hydration {
         info.tag_count = tags.len();
         info.source = ReadSource::Local;
         let size = info.size;
+        if let Err(pieces) = transfer.content() {
+            // The object may be overwritten before they are read.
+            let pin = self.native.pin(pieces.into_iter().map(|piece| piece.blob).collect());
+            self.keep_until_unread(transfer, &Leftovers::new(async move { drop(pin) }));
+        }
         let identity = Identity { info, tags, hydrated: self.native.clock().now(), is_written: self.is_written };
         // From memory: the commit holds it against what is stored.
         let mut current = self.of_this_shadow(self.catalog.bucket(&self.bucket.name).await?)?;
@@ -178,11 +183,6 @@ impl Hydration {
             Ok(small) => self.publish_small(small, transfer.is_read(), publish, crc.clone()).await,
             Err(pieces) => {
                 let extents = pieces.iter().map(StoredPiece::extent).collect();
-                if transfer.has_readers() {
-                    // The object may be overwritten before they have read it.
-                    let pin = self.native.pin(pieces.into_iter().map(|piece| piece.blob).collect());
-                    transfer.keep_until_unread(async move { drop(pin) });
-                }
                 publish(assembled(extents, crc.clone())).await
             }
         }

@@ -53,7 +53,7 @@ pub(crate) struct Flights {
     sizes: Sizes,
     /// In an order, so that they are stopped in that.
     transfers: Mutex<BTreeMap<(Partition, ObjectKey), Flight>>,
-    /// Those out of `transfers` that were still read then, from pieces.
+    /// Those out of `transfers` that were still read then.
     outlived: Mutex<Vec<(Partition, ObjectKey, Weak<Transfer>)>>,
     lanes: Mutex<HashMap<Partition, Arc<Semaphore>>>,
 }
@@ -124,8 +124,14 @@ impl Flights {
     }
 
     /// Whether a transfer of `key` that is over has readers yet.
-    pub(crate) fn is_outlived(&self, partition: Partition, key: &ObjectKey) -> bool {
+    fn is_outlived(&self, partition: Partition, key: &ObjectKey) -> bool {
         self.outlived.lock().iter().any(|(of, read, transfer)| (*of, read) == (partition, key) && transfer.strong_count() > 0)
+    }
+
+    /// The transfers of `key` that are over and may have readers yet.
+    pub(crate) fn outlived(&self, partition: Partition, key: &ObjectKey) -> Vec<Weak<Transfer>> {
+        let outlived = self.outlived.lock();
+        outlived.iter().filter(|(of, read, _)| (*of, read) == (partition, key)).map(|(.., transfer)| transfer.clone()).collect()
     }
 
     /// Lets later readers start a transfer of their own: what the origin holds is about to change. One that has not asked the origin yet is as

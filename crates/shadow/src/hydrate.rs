@@ -13,7 +13,7 @@ mod pieces;
 
 use std::{
     ops::Deref,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, OnceLock, Weak, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -114,8 +114,8 @@ pub(crate) struct HydrationParts {
     pub(crate) background: Arc<Semaphore>,
     /// How many requests for ranges of this bucket's objects may be under way: what they have brought and not stored is lost in a crash.
     pub(crate) lanes: Arc<Semaphore>,
-    /// Whether readers of an earlier transfer may yet want the pieces that it left.
-    pub(crate) is_outlived: bool,
+    /// Earlier transfers whose readers may yet want the pieces that they left.
+    pub(crate) outlived: Vec<Weak<Transfer>>,
     /// The server stops: what has arrived is for the next one.
     pub(crate) stopping: CancellationToken,
 }

@@ -271,7 +271,7 @@ impl Shadow {
             memory: self.0.hydration_memory.clone(),
             background: self.0.background.clone(),
             lanes: self.0.flights.lanes(bucket.partition),
-            is_outlived: self.0.flights.is_outlived(bucket.partition, key),
+            outlived: self.0.flights.outlived(bucket.partition, key),
             stopping: self.0.stopping.clone(),
         })
     }

@@ -63,8 +63,15 @@ pub(crate) enum Step {
     Park,
 }
 
-/// Blobs that did not become an object: deleted when the last reader of the transfer is gone.
-struct Leftovers(Option<BoxFuture<'static, ()>>);
+/// What is to be done about pieces once nobody reads them any more: when the last of the transfers is gone that have it.
+pub(crate) struct Leftovers(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl Leftovers {
+    /// Runs `clean_up` then.
+    pub(crate) fn new(clean_up: impl Future<Output = ()> + Send + 'static) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(clean_up.boxed()))))
+    }
+}
 
 impl fmt::Debug for Leftovers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +81,7 @@ impl fmt::Debug for Leftovers {
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        if let (Some(clean_up), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+        if let (Some(clean_up), Ok(runtime)) = (self.0.get_mut().take(), Handle::try_current()) {
             runtime.spawn(clean_up);
         }
     }
@@ -115,7 +122,7 @@ impl Drop for Visit {
 #[derive(Debug)]
 pub(crate) struct Transfer {
     state: Mutex<State>,
-    leftovers: Mutex<Option<Leftovers>>,
+    leftovers: Mutex<Vec<Arc<Leftovers>>>,
     changed: News,
     /// Stops the transfer, whoever reads: its shadow was cleared, or the server stops.
     pub(crate) cancel: CancellationToken,
@@ -274,9 +281,9 @@ impl Transfer {
         });
     }
 
-    /// Runs `clean_up` once the last reader is gone.
-    pub(crate) fn keep_until_unread(&self, clean_up: impl Future<Output = ()> + Send + 'static) {
-        *self.leftovers.lock() = Some(Leftovers(Some(clean_up.boxed())));
+    /// Puts `leftovers` off until the last reader is gone.
+    pub(crate) fn keep_until_unread(&self, leftovers: Arc<Leftovers>) {
+        self.leftovers.lock().push(leftovers);
     }
 
     /// Whether anybody is there.

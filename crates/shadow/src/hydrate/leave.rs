@@ -1,5 +1,7 @@
 //! What becomes of what was brought, when it does not become the object.
 
+use std::sync::{Arc, Weak};
+
 use umbra_blob::BlobId;
 use umbra_core::Result;
 use umbra_store::Native;
@@ -7,7 +9,7 @@ use umbra_store::Native;
 use super::Hydration;
 use crate::{
     partial::{self, Partial},
-    transfer::{StoredPiece, Transfer},
+    transfer::{Leftovers, StoredPiece, Transfer},
 };
 
 impl Hydration {
@@ -32,27 +34,47 @@ impl Hydration {
             return Ok(());
         }
         let Some(Partial { revision, pieces, .. }) = self.left().await? else { return Ok(()) };
-        if !partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
-            return Ok(());
+        if partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
+            let leftovers = self.dropping(pieces);
+            self.keep_until_unread(transfer, &leftovers);
         }
+        Ok(())
+    }
+
+    /// Drops pieces that belong to no hydration any more.
+    fn dropping(&self, pieces: Vec<(StoredPiece, Vec<u8>)>) -> Arc<Leftovers> {
         let (native, bucket, key) = (self.native.clone(), self.bucket.clone(), self.key.clone());
-        // Readers that have begun keep what they began to read.
-        transfer.keep_until_unread(async move {
+        Leftovers::new(async move {
             if let Err(error) = partial::drop_pieces(&native, &bucket, pieces).await {
                 tracing::warn!(bucket = %bucket.name, %key, error = ?error, "the pieces of an abandoned copy stay until they are swept");
             }
-        });
-        Ok(())
+        })
+    }
+
+    /// Puts `leftovers` off until the last reader of `transfer` is gone, and of those whose pieces it may have taken over: readers that have begun
+    /// keep what they began to read.
+    pub(crate) fn keep_until_unread(&self, transfer: &Transfer, leftovers: &Arc<Leftovers>) {
+        self.keep_for_outlived(leftovers);
+        transfer.keep_until_unread(Arc::clone(leftovers));
+    }
+
+    fn keep_for_outlived(&self, leftovers: &Arc<Leftovers>) {
+        self.outlived.iter().filter_map(Weak::upgrade).for_each(|earlier| earlier.keep_until_unread(Arc::clone(leftovers)));
+    }
+
+    /// Drops pieces of an earlier hydration, whose first row is gone, once their readers are.
+    pub(super) fn drop_earlier(&self, pieces: Vec<(StoredPiece, Vec<u8>)>) {
+        self.keep_for_outlived(&self.dropping(pieces));
     }
 
     /// Deletes pieces that no row names, once nobody reads them any more.
     fn drop_unkept(&self, transfer: &Transfer) {
         let (native, pieces) = (self.native.clone(), transfer.content().err().unwrap_or_default());
-        transfer.keep_until_unread(async move {
+        transfer.keep_until_unread(Leftovers::new(async move {
             for piece in pieces {
                 delete(&native, &piece.blob).await;
             }
-        });
+        }));
     }
 
     /// Deletes a piece that readers were not shown, if no row names it.

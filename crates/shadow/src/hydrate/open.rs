@@ -64,10 +64,8 @@ impl Hydration {
         let Partial { record, revision, pieces } = partial;
         transfer.asks();
         if !is_sound || self.has_changed(&record).await? {
-            match self.is_outlived {
-                // The next sweep finds the pieces.
-                true => drop(partial::forget(&self.native, &self.bucket, &self.key, revision).await?),
-                false => partial::drop_hydration(&self.native, &self.bucket, &self.key, revision, pieces).await?,
+            if partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
+                self.drop_earlier(pieces);
             }
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
-use umbra_core::{Entity, ErrorKind, HydratePolicy, RangeSpec};
+use umbra_core::{BodyStream, Entity, ErrorKind, HydratePolicy, RangeSpec};
 use umbra_meta::key;
 use umbra_shadow::{
     AttachRequest,
@@ -124,6 +124,22 @@ async fn a_transfer_loses_no_pieces_to_the_sweep() {
     assert!(world.blobs.is_empty());
 }
 
+/// A GET of "k" whose reader has had its first bytes: its body, and these.
+async fn slow_reader(world: &World) -> (BodyStream, Vec<u8>) {
+    let got = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
+    let mut body = got.body.into_stream();
+    let first = body.try_next().await.unwrap().unwrap().to_vec();
+    (body, first)
+}
+
+/// Reads the rest of a slow reader's body behind what it has `read`.
+async fn rest(mut body: BodyStream, mut read: Vec<u8>) -> Vec<u8> {
+    while let Some(bytes) = body.try_next().await.expect("it gets all of it") {
+        read.extend_from_slice(&bytes);
+    }
+    read
+}
+
 /// "A newer PUT or DELETE always wins, and the copy is thrown away": whoever reads it reads on, also when the hourly sweep comes by.
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_of_a_copy_that_came_too_late_loses_no_pieces_to_the_sweep() {
@@ -133,9 +149,7 @@ async fn a_slow_reader_of_a_copy_that_came_too_late_loses_no_pieces_to_the_sweep
     world.shadow.start().await.unwrap();
     world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
     let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if touches_object(batch)));
-    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
-    let mut body = slow.body.into_stream();
-    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    let (body, read) = slow_reader(&world).await;
     lands.arrived(&world).await;
     world.put("k", "newer").await.unwrap();
     let pieces = world.rows(key::all_pieces()).await - 1;
@@ -149,11 +163,7 @@ async fn a_slow_reader_of_a_copy_that_came_too_late_loses_no_pieces_to_the_sweep
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    while let Some(bytes) = body.try_next().await.unwrap() {
-        read.extend_from_slice(&bytes);
-    }
-    assert!(read == content(9 * MIB));
-    drop(body);
+    assert!(rest(body, read).await == content(9 * MIB));
     world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
     assert_eq!(world.here("k").await.unwrap(), "newer");
 }
@@ -166,18 +176,12 @@ async fn a_slow_reader_of_a_copy_that_waits_loses_no_pieces_to_the_sweep() {
     world.shadow.start().await.unwrap();
     world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
     world.origin.fail_always("head", "k", Some(Fault::Unavailable));
-    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
-    let mut body = slow.body.into_stream();
-    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    let (body, read) = slow_reader(&world).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(world.rows(key::all_pieces()).await > 1);
     world.put("k", "newer").await.unwrap();
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    while let Some(bytes) = body.try_next().await.unwrap() {
-        read.extend_from_slice(&bytes);
-    }
-    assert!(read == content(9 * MIB));
-    drop(body);
+    assert!(rest(body, read).await == content(9 * MIB));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!((world.rows(key::all_pieces()).await, world.blobs.len()), (0, 0));
 }
@@ -187,21 +191,65 @@ async fn a_slow_reader_of_a_copy_that_waits_loses_no_pieces_to_the_sweep() {
 async fn a_slow_reader_of_a_copy_that_is_overwritten_gets_all_of_it() {
     let world = World::attached(false).await;
     world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
-    let slow = world.shadow.get(&world.cx, &*world.bucket().await, &k("k"), GetOptions::default()).await.unwrap();
-    let mut body = slow.body.into_stream();
-    let mut read = body.try_next().await.unwrap().unwrap().to_vec();
+    let (body, read) = slow_reader(&world).await;
     world.hydrated("k").await;
     world.put("k", "newer").await.unwrap();
     world.reclaim().await;
-    while let Some(bytes) = body.try_next().await.unwrap() {
-        read.extend_from_slice(&bytes);
-    }
-    assert!(read == content(9 * MIB));
-    drop(body);
+    assert!(rest(body, read).await == content(9 * MIB));
     world
         .eventually(async || {
             world.reclaim().await;
             world.blobs.is_empty().then_some(())
         })
         .await;
+}
+
+/// Also who comes while the copy becomes the object.
+#[tokio::test]
+async fn who_joins_while_a_copy_is_published_gets_all_of_it() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = World::bare_over(meta.clone()).await;
+    world.attach(false).await;
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if touches_object(batch)));
+    assert_eq!(world.get_range("k", 0, 9).await.unwrap(), content(10));
+    lands.arrived(&world).await;
+    let (body, read) = slow_reader(&world).await;
+    lands.release();
+    world.hydrated("k").await;
+    world.put("k", "newer").await.unwrap();
+    world.reclaim().await;
+    assert!(rest(body, read).await == content(9 * MIB));
+}
+
+/// Also who reads what another transfer has taken over, whether that makes it the object or comes too late.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_pieces_that_were_taken_over_gets_all_of_them() {
+    for is_late in [false, true] {
+        let meta = Arc::new(HeldMeta::default());
+        let world = World::bare_over(meta.clone()).await;
+        world.attach(false).await;
+        world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+        world.origin.fail_always("head", "k", Some(Fault::Unavailable));
+        let (body, read) = slow_reader(&world).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        world.origin.fail_always("head", "k", None);
+        let lands = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if touches_object(batch)));
+        assert_eq!(world.get_range("k", 0, 9).await.unwrap(), content(10));
+        lands.arrived(&world).await;
+        if is_late {
+            world.put("k", "newer").await.unwrap();
+            lands.release();
+            tokio::time::sleep(Duration::from_secs(600)).await;
+        } else {
+            lands.release();
+            world.hydrated("k").await;
+            world.put("k", "newer").await.unwrap();
+            world.reclaim().await;
+        }
+        assert!(rest(body, read).await == content(9 * MIB), "{is_late}");
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        world.reclaim().await;
+        assert_eq!((world.rows(key::all_pieces()).await, world.blobs.len()), (0, 0), "{is_late}");
+    }
 }
