@@ -286,8 +286,7 @@ impl Shared {
                 Err(_) => break,
             };
             let mut is_unsure = false;
-            // The engine here is waited for by whoever knows that nobody else has it.
-            places.retain(|place| place.region != self.region.as_str() || !self.silence.is_of(&place.region));
+            // Those that did not answer lately may be all there are.
             places.sort_by_key(|place| self.silence.is_of(&place.region));
             // A region that has just let somebody wait in vain is not waited for again.
             for place in places.into_iter().filter(|place| look == 0 || !self.silence.is_of(&place.region)) {

@@ -612,6 +612,20 @@ async fn a_copy_elsewhere_is_read_before_an_engine_that_is_silent() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+/// Bytes that only an engine has that did not answer lately are not absent, though the replica does not know of them yet.
+#[tokio::test(start_paused = true)]
+async fn what_only_a_silent_engine_has_is_not_absent() {
+    let world = Three::new();
+    let (blob, bytes) = world.blob(&["iad"]).await;
+    assert_eq!(world.node("fra").move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+    world.reclaim().await;
+    assert_eq!(world.len(), [0, 1, 0]);
+    let node = world.node("iad");
+    node.look_nearby(Arc::new(MemoryMetaStore::new()));
+    node.shared.silence.note("iad");
+    assert!(all(&node, &blob).await.unwrap() == bytes);
+}
+
 /// An answer that takes long is waited for where nobody else has the bytes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_home_is_waited_for_where_nobody_else_has_its_bytes() {
