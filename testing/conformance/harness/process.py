@@ -38,7 +38,7 @@ def free_ports(count):
     end = min(handed_out if handed_out > 25_000 else 65_536, 10_000 + 2 * GRPC_ABOVE) - GRPC_ABOVE
     workers, worker = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)), int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     share = (end - 10_000) // workers
-    # One that comes in the place of another that crashed has the next number.
+    # One that comes in the place of another that crashed has a higher number, and shares with one that lives.
     first = 10_000 + worker % workers * share
     ports, chance = [], random.SystemRandom()
     while len(ports) < count:

@@ -256,8 +256,12 @@ impl Desk {
         match passed.face {
             Face::S3 | Face::Websites => self.front.answer_passed(&passed, request).await.map(UnsyncBoxBody::new),
             Face::Admin => {
-                let Passed { client: endpoint, region, .. } = passed;
-                request.extensions_mut().insert(CameIn { endpoint, region });
+                // Nodes of earlier releases do not say.
+                if let Passed { client: endpoint, region, .. } = passed
+                    && endpoint != "-"
+                {
+                    request.extensions_mut().insert(CameIn { endpoint, region });
+                }
                 let answer = hyper::service::Service::call(&TowerToHyperService::new(self.admin.clone()), request).await;
                 let Ok(answer) = answer;
                 answer.map(|body| UnsyncBoxBody::new(body.map_err(Into::into)))
