@@ -25,6 +25,8 @@ class Nemesis(threading.Thread):
         super().__init__(daemon=True, name="nemesis")
         self.store, self.traffic, self.rng = store, traffic, random.Random(f"{seed}/nemesis")
         self.faults, self.counts, self.error = [], Counter(), None
+        # Held by whoever has stopped the database: another would start it meanwhile.
+        self.database = threading.Lock()
         self.kinds = [
             (self.kill, 5), (self.kill_leader, 3), (self.pause, 4), (self.freeze, 1), (self.crash_database, 2), (self.stop_database, 1),
             (self.cut_from_database, 4), (self.cut_from_engine, 4), (self.lose_engine, 2), (self.part_region, 3), (self.part_node, 2),
@@ -123,7 +125,7 @@ class Nemesis(threading.Thread):
     # -- the database ------------------------------------------------------------------------------------------
 
     def crash_database(self):
-        with self.store.blind():
+        with self.database, self.store.blind():
             self.store.database.stop("immediate")
             told = self.hold(0, 10)
             self.store.database.resume()
@@ -131,7 +133,7 @@ class Nemesis(threading.Thread):
 
     def stop_database(self):
         """For longer than a leader lives without it."""
-        with self.store.blind():
+        with self.database, self.store.blind():
             self.store.database.stop("fast")
             told = self.hold(16, 25)
             self.store.database.resume()
