@@ -120,7 +120,9 @@ impl Flights {
     /// Whether there are pieces of `key` that a transfer's readers may still want, though no hydration names them.
     pub(crate) fn uses_pieces_of(&self, partition: Partition, key: &ObjectKey) -> bool {
         let transfers = self.transfers.lock();
-        transfers.contains_key(&(partition, key.clone())) || self.is_outlived(partition, key)
+        let flight = transfers.get(&(partition, key.clone()));
+        let leaves = flight.is_some_and(|flight| flight.current.iter().chain(&flight.earlier).any(|transfer| transfer.is_leaving()));
+        leaves || self.is_outlived(partition, key)
     }
 
     /// Whether a transfer of `key` that is over has readers yet.

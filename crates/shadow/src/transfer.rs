@@ -132,6 +132,8 @@ pub(crate) struct Transfer {
     pub(crate) sizes: Sizes,
     /// Whether the origin has been asked for the object: what it answers may be from then.
     has_asked: AtomicBool,
+    /// Whether its pieces are about to belong to no hydration, though they may be read.
+    is_leaving: AtomicBool,
     /// Told when it has ended and nothing of it is under way any more.
     pub(crate) landed: CancellationToken,
 }
@@ -146,6 +148,7 @@ impl Transfer {
             is_kept,
             sizes,
             has_asked: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             landed: CancellationToken::new(),
         }
     }
@@ -284,6 +287,16 @@ impl Transfer {
     /// Puts `leftovers` off until the last reader is gone.
     pub(crate) fn keep_until_unread(&self, leftovers: Arc<Leftovers>) {
         self.leftovers.lock().push(leftovers);
+    }
+
+    /// Tells that its pieces are about to belong to no hydration.
+    pub(crate) fn leaves(&self) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether they are, or do not any more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::SeqCst)
     }
 
     /// Whether anybody is there.

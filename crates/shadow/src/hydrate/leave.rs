@@ -34,6 +34,7 @@ impl Hydration {
             return Ok(());
         }
         let Some(Partial { revision, pieces, .. }) = self.left().await? else { return Ok(()) };
+        transfer.leaves();
         if partial::forget(&self.native, &self.bucket, &self.key, revision).await? {
             let leftovers = self.dropping(pieces);
             self.keep_until_unread(transfer, &leftovers);
