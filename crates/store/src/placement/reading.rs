@@ -288,8 +288,14 @@ impl Shared {
             let mut is_unsure = false;
             // Those that did not answer lately may be all there are.
             places.sort_by_key(|place| self.silence.is_of(&place.region));
-            // A region that has just let somebody wait in vain is not waited for again.
-            for place in places.into_iter().filter(|place| look == 0 || !self.silence.is_of(&place.region)) {
+            for place in places {
+                // A region that has just let somebody wait in vain is not waited for again. It may have them.
+                if look > 0 && self.silence.is_of(&place.region) {
+                    if is_lost(&failure) {
+                        failure = silent(&place.region);
+                    }
+                    continue;
+                }
                 match self.open_at(&place, range).await {
                     Ok(content) => {
                         if is_elsewhere {
