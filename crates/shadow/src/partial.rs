@@ -146,8 +146,8 @@ pub(crate) struct Found {
     pub(crate) next: Option<KeyRange>,
 }
 
-/// Finds hydrations, and drops pieces that belong to none: a crash came between dropping one and its pieces. Those of keys of
-/// which a transfer `is_read` stay.
+/// Finds hydrations, and drops pieces that belong to none: a crash came between dropping one and its pieces. A key whose
+/// pieces readers may still want, as `is_read` tells, keeps them.
 pub(crate) async fn sweep(native: &Native, bucket: &Bucket, range: KeyRange, is_read: impl Fn(&ObjectKey) -> bool) -> Result<Found> {
     let rows = native.meta().scan(bucket.partition, range.clone(), PAGE, Projection::Full).await?;
     let keys: Vec<_> = rows.iter().filter_map(|row| key::parse_hydration(&row.key)).collect();

@@ -294,7 +294,7 @@ impl Transfer {
         self.is_leaving.store(true, Ordering::SeqCst);
     }
 
-    /// Whether they are, or do not any more.
+    /// Whether its pieces are about to belong to no hydration, or belong to none any more.
     pub(crate) fn is_leaving(&self) -> bool {
         self.is_leaving.load(Ordering::SeqCst)
     }

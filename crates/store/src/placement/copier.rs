@@ -232,7 +232,7 @@ impl Ticket {
         content.inspect(move |chunk| metrics.count_fetched(chunk.as_ref().map_or(0, Bytes::len))).boxed()
     }
 
-    /// Stores `content` while its reader reads it, who waits for the engine no longer than for an answer. `None` where nothing is stored.
+    /// Stores `content` while its reader reads it, who waits for the engine to take bytes no longer than for an answer. `None` where nothing is stored.
     async fn store(&self, mut content: Content, mut reader: Option<mpsc::Sender<Result<Bytes>>>) -> Option<StoredBlob> {
         let mut writer = self.copier.own.create().await.map_err(|error| note(&error)).ok();
         while let Some(chunk) = content.next().await {
