@@ -20,7 +20,6 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use umbra_admin::Readiness;
 use umbra_core::SystemRandom;
-use url::Url;
 
 use company::Company;
 use copies::Copies;
@@ -230,8 +229,7 @@ async fn or_withdraw(company: &Company, outcome: Result<(), StartError>) -> Resu
 fn endpoint(settings: &Settings, listeners: &Listeners, has_tls: bool) -> Result<String, StartError> {
     match settings.public_url.as_str() {
         "" => url(&listeners.s3, has_tls),
-        // In ASCII, as other nodes are told it.
-        given => Ok(Url::parse(given).map_or_else(|_| given.to_owned(), String::from).trim_end_matches('/').to_owned()),
+        given => Ok(given.trim_end_matches('/').to_owned()),
     }
 }
 

@@ -67,7 +67,7 @@ impl Settings {
             return wrong("website_listen", "must be an address and a port, as 127.0.0.1:9002");
         }
         if !self.public_url.is_empty() && !is_plain_url(&self.public_url) {
-            return wrong("public_url", "must be of the form http://HOST:PORT or https://HOST:PORT");
+            return wrong("public_url", "must be of the form http://HOST:PORT or https://HOST:PORT, in ASCII");
         }
         Ok(())
     }
@@ -115,5 +115,7 @@ impl Settings {
 }
 
 fn is_plain_url(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/")
+    // It is told in headers as it is given.
+    let is_a_word = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_a_word && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.path() == "/")
 }

@@ -57,6 +57,7 @@ fn wrong_values_are_refused() {
         ("region = \"a b\"", "region must consist of"),
         ("region = \"FRA\"", "region must consist of small letters"),
         ("public_url = \"s3.test\"", "public_url must be of the form"),
+        ("public_url = \"https://bücher.test\"", "public_url must be of the form"),
         ("tls_cert = \"a.pem\"", "go together"),
     ] {
         let error = load(&[], text).unwrap_err().to_string();
