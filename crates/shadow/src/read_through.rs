@@ -118,12 +118,13 @@ impl Shadow {
         Err(keeps_changing())
     }
 
-    /// Whether a key was written or deleted here since it was looked at, and is being written again: what the origin has by now may be that.
+    /// Whether a key was written, brought in or deleted here since it was looked at, and is being written again: what the origin has by now may
+    /// be that.
     async fn is_overtaken(&self, bucket: &Bucket, key: &ObjectKey, then: &View) -> Result<bool> {
         let now = self.view(bucket, key).await?;
         let is_deleted = now.gone && now.base.tombstone != then.base.tombstone;
-        let is_ours = now.object.as_ref().is_some_and(|stored| stored.object.hydrated.is_none());
-        Ok(now.intent.is_some() && (is_deleted || is_ours && now.base.object != then.base.object))
+        let is_here = now.object.is_some() && now.base.object != then.base.object;
+        Ok(now.intent.is_some() && (is_deleted || is_here))
     }
 
     /// Whether the origin does not know a key that was written here since it was looked for: then it is not absent.
@@ -349,7 +350,8 @@ impl Shadow {
         Err(keeps_changing())
     }
 
-    /// What the origin `told` of a key. `None` when that is to be looked for once more, because the key was written or deleted here since `then`.
+    /// What the origin `told` of a key. `None` when that is to be looked for once more, because the key was written, brought in or deleted here since
+    /// `then`.
     ///
     /// What is here by now is not simply the answer: it may have changed beneath a write that is half done and that only the origin shows, as by
     /// the delete of a version.

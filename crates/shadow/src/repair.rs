@@ -193,22 +193,36 @@ impl Shadow {
         if let Some(copy) = view.copying_back.as_ref().filter(|_| self.has_abandoned_copy(bucket, key, &view)) {
             return self.give_up_copy(cx, bucket, key, &view, copy, &**origin).await;
         }
-        let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(()) };
-        let Some(operation) = self.applied(cx, bucket, key, intent, &**origin).await? else {
-            return self.drop_intent(bucket, key, &view.base).await;
-        };
-        match operation {
-            Operation::CopyBack => Ok(()),
-            Operation::Delete => self.repaired_absent(bucket, key, &view).await,
-            Operation::Tag => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
-            Operation::Put => {
-                let wanted = intent.size.map_or(Wanted::Whole, Wanted::WholeOf);
+        match self.applied_by_the_dead(cx, bucket, key, &view, &**origin).await? {
+            None | Some(Operation::CopyBack) => Ok(()),
+            Some(Operation::Delete) => self.repaired_absent(bucket, key, &view).await,
+            Some(Operation::Tag) => self.repaired_tags(cx, bucket, key, &view, &**origin).await,
+            Some(Operation::Put) => {
+                let wanted = view.intent.as_ref().and_then(|intent| intent.size).map_or(Wanted::Whole, Wanted::WholeOf);
                 match self.hydrate_wanting(cx, bucket, key, origin, wanted).ended().await {
                     End::Failed(error) => Err(error),
                     End::Complete { .. } | End::Superseded => self.assure_repaired(bucket, key).await,
                 }
             }
         }
+    }
+
+    /// What the origin applied of a write of `key` that lost its owner. One of which it applied nothing is forgotten: what is here stands. The
+    /// caller holds the key's lock.
+    pub(crate) async fn applied_by_the_dead(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        view: &View,
+        origin: &dyn Origin,
+    ) -> Result<Option<Operation>> {
+        let Some(intent) = view.intent.as_ref().filter(|_| view.is_dead) else { return Ok(None) };
+        let applied = self.applied(cx, bucket, key, intent, origin).await?;
+        if applied.is_none() {
+            self.drop_intent(bucket, key, &view.base).await?;
+        }
+        Ok(applied)
     }
 
     /// Takes the origin's tags, if both sides hold the same object.

@@ -291,10 +291,15 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
     ) -> Result<(View, Terms)> {
         let mut view = self.view(bucket, key).await?;
-        // One half-done write can be remembered beside the next, not two.
-        let is_full = view.intent.as_ref().is_some_and(|intent| intent.before.is_some());
-        if view.is_dead && (is_full || !conditions.is_empty()) {
-            self.repair(cx, bucket, key, origin).await?;
+        if view.is_dead {
+            // One half-done write can be remembered beside the next, not two.
+            let is_full = view.intent.as_ref().is_some_and(|intent| intent.before.is_some());
+            if is_full || !conditions.is_empty() {
+                self.repair(cx, bucket, key, origin).await?;
+            } else {
+                // And only what the origin has of it: a delete beside nothing would pass for done where the origin holds nothing anyway.
+                self.applied_by_the_dead(cx, bucket, key, &view, &**origin).await?;
+            }
             view = self.view(bucket, key).await?;
         }
         let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;

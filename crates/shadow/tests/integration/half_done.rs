@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{ErrorKind, UserMetadata};
+use umbra_core::{ErrorKind, Tags, UserMetadata};
 use umbra_meta::CommitFault;
 use umbra_shadow::{
     JobKind, JobState,
@@ -44,6 +44,52 @@ async fn it_shows_while_a_later_write_is_withdrawn() {
     withdrawn.release();
     assert_eq!(kind(refused.await.unwrap()), ErrorKind::OriginUnavailable);
     assert_eq!(world.get("k").await.unwrap(), "half");
+}
+
+/// Where the origin holds nothing anyway, a delete that has only begun is not taken for one that it did, though it comes behind a write that was
+/// left half done.
+#[tokio::test]
+async fn a_delete_that_the_origin_refuses_is_not_seen_of_what_it_never_held() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(false).await;
+    world.put("k", "here").await.unwrap();
+    world.attach(true).await;
+    world.origin.fail_next("put", Fault::LoseRequest);
+    assert_eq!(kind(world.put("k", "lost").await), ErrorKind::Unavailable);
+    let begun = meta.hold(0, |asked| matches!(asked, Asked::Committed(batch) if journals(batch)));
+    world.origin.fail_next("delete", Fault::Unavailable);
+    let deleter = world.clone();
+    let delete = tokio::spawn(async move { deleter.delete("k").await });
+    begun.arrived(&world).await;
+    assert_eq!(world.get("k").await.unwrap(), "here");
+    begun.release();
+    assert_eq!(kind(delete.await.unwrap()), ErrorKind::OriginUnavailable);
+    assert_eq!(world.get("k").await.unwrap(), "here");
+}
+
+/// Nor is a write that is still under way shown to who asked for a cold object that came in meanwhile: others are shown what came in.
+#[tokio::test]
+async fn a_write_under_way_is_not_seen_of_what_came_in_since() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(true).await;
+    world.origin.insert("k", "cold", &OriginAttributes::default());
+    let (gate, reader) = (world.origin.hold("tags"), world.clone());
+    let read = tokio::spawn(async move { reader.shadow.tags(&reader.cx, &*reader.bucket().await, &k("k"), None).await });
+    world.eventually(async || (world.origin.waiting() == 1).then_some(())).await;
+    assert_eq!(world.hydrated_by_reading("k").await, "cold");
+    let applies = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if settles(batch)));
+    let writer = world.clone();
+    let options = PutOptions { tags: Tags::new([("version".to_owned(), "new".to_owned())]), ..PutOptions::default() };
+    let put = tokio::spawn(async move { writer.put_with("k", "new", options).await });
+    applies.arrived(&world).await;
+    assert_eq!(world.origin.content("k").unwrap(), "new");
+    gate.add_permits(10);
+    assert_eq!(read.await.unwrap().unwrap().0, Tags::default());
+    assert_eq!(world.get("k").await.unwrap(), "cold");
+    applies.release();
+    put.await.unwrap().unwrap();
 }
 
 /// What a reader saw of a key before it was repaired is not taken for the intent of the write that begins after.
