@@ -40,7 +40,10 @@ impl Hydration {
                     End::Failed(cut_off())
                 }
                 // What is stored cannot be read now: that says nothing of it.
-                Err(error) if error.kind() == ErrorKind::Unavailable => End::Failed(error),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.drop_if_outdated(transfer).await;
+                    End::Failed(error)
+                }
                 Err(error) => {
                     tracing::warn!(bucket = %self.bucket.name, key = %self.key, error = ?error, "a copy cannot be verified and is thrown away");
                     self.leave(transfer, "it is not what the origin says it is").await;
@@ -51,8 +54,11 @@ impl Hydration {
                 self.leave(transfer, "it changed at the origin").await;
                 End::Superseded
             }
-            // An origin that cannot be asked says nothing of the bytes: they stay.
-            Err(Failure::Other(error)) => End::Failed(error),
+            // An origin that cannot be asked says nothing of the bytes: they stay for the next transfer.
+            Err(Failure::Other(error)) => {
+                self.drop_if_outdated(transfer).await;
+                End::Failed(error)
+            }
         };
         transfer.finish(end);
     }

@@ -86,7 +86,7 @@ impl Hydration {
     }
 
     /// Drops what is stored if it could not become the object any more; otherwise it waits for the next reader.
-    pub(super) async fn drop_if_outdated(&self, transfer: &Transfer) {
+    pub(crate) async fn drop_if_outdated(&self, transfer: &Transfer) {
         if !transfer.is_kept {
             return self.drop_unkept(transfer);
         }

@@ -587,6 +587,34 @@ async fn two_transfers_of_a_key_keep_apart() {
     }
 }
 
+/// The second of two transfers of a key leaves no bytes behind where the origin does not tell the rest of the object at its end.
+#[tokio::test]
+async fn a_second_transfer_that_fails_at_its_end_leaves_nothing() {
+    let whole = content(24 * MIB);
+    let world = Arc::new(World::attached(true).await);
+    world.origin.insert("k", whole.clone(), &attributes());
+    world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
+    let gate = world.origin.slow_down();
+    let first = world.begin_get("k").await;
+    gate.add_permits(80);
+    world.eventually(async || (world.rows(key::all_pieces()).await > 1).then_some(())).await;
+    world.origin.fail_next("put", Fault::Refused);
+    assert_eq!(kind(world.put("k", "new").await), ErrorKind::OriginRefused);
+    world.origin.fail_always("head", "k", Some(Fault::Archived));
+    let second = {
+        let world = world.clone();
+        tokio::spawn(async move { world.get_range("k", 0, 24 * MIB as u64 - 1).await })
+    };
+    gate.add_permits(10_000);
+    assert!(first.await.unwrap().unwrap() == whole);
+    assert_eq!(kind(second.await.unwrap()), ErrorKind::Invalid(S3Fault::InvalidObjectState));
+    world.origin.fail_always("head", "k", None);
+    assert!(world.hydrated_by_reading("k").await == whole);
+    let info = world.native.find(&*world.bucket().await, &k("k")).await.unwrap().unwrap();
+    let held = info.object.content.extents().len();
+    world.eventually(async || (world.blobs.len() == held).then_some(())).await;
+}
+
 /// What was kept of an object is not shown once its origin holds another, or none.
 #[tokio::test]
 async fn pieces_of_an_object_that_changed_are_not_shown() {
