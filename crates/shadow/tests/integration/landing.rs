@@ -253,3 +253,21 @@ async fn a_slow_reader_of_pieces_that_were_taken_over_gets_all_of_them() {
         assert_eq!((world.rows(key::all_pieces()).await, world.blobs.len()), (0, 0), "{is_late}");
     }
 }
+
+/// Also who reads what another transfer finds to be of an object that the origin holds no more.
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_pieces_that_were_found_outdated_gets_all_of_them() {
+    let world = World::attached(false).await;
+    world.origin.insert("k", content(9 * MIB), &OriginAttributes::default());
+    world.origin.fail_always("head", "k", Some(Fault::Unavailable));
+    let (body, read) = slow_reader(&world).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let pieces = world.rows(key::all_pieces()).await;
+    assert!(pieces > 1);
+    world.origin.fail_always("head", "k", None);
+    world.origin.insert("k", "other", &OriginAttributes::default());
+    assert_eq!(world.hydrated_by_reading("k").await, "other");
+    assert!(rest(body, read).await == content(9 * MIB));
+    world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
+    assert_eq!(world.here("k").await.unwrap(), "other");
+}

@@ -626,6 +626,27 @@ async fn what_only_a_silent_engine_has_is_not_absent() {
     assert!(all(&node, &blob).await.unwrap() == bytes);
 }
 
+/// Nor are those that are moving there while others are asked.
+#[tokio::test]
+async fn what_is_moving_to_a_silent_engine_is_not_absent() {
+    let world = Three::new();
+    let (blob, _) = world.blob(&["sin"]).await;
+    let node = world.node("sin");
+    let born = node.shared.born(&blob.id).unwrap();
+    world.engines["fra"].deny(1);
+    world.engines["sin"].opening().shut();
+    let (shared, id) = (Arc::clone(&node.shared), blob.id.clone());
+    let read = tokio::spawn(async move { shared.open(&id, &born, ByteRange::new(0, 1)).await.map(drop) });
+    world.engines["sin"].opening().reached().await;
+    let home = world.node("fra");
+    assert_eq!(home.make_copy("iad", &blob.id, home.subject.as_ref().unwrap()).await.unwrap(), Made::Now);
+    assert_eq!(home.move_home(&blob.id, "iad").await.unwrap(), Moved::Done);
+    node.shared.silence.note("iad");
+    world.engines["sin"].deny(10);
+    world.engines["sin"].opening().open();
+    assert_eq!(read.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
 /// An answer that takes long is waited for where nobody else has the bytes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_home_is_waited_for_where_nobody_else_has_its_bytes() {
