@@ -106,12 +106,13 @@ impl Shadow {
             };
             match read {
                 Ok(None) => {}
-                Ok(Some(_)) if self.is_overtaken(bucket, key, &view).await? => {}
+                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
+                // Also a condition may have been judged by it.
+                _ if self.is_overtaken(bucket, key, &view).await? => {}
                 Ok(Some(object)) => {
                     self.stats(bucket).cold_reads.add(1);
                     return Ok(object);
                 }
-                Err(error) if self.is_here_now(bucket, key, &view, &error).await? => {}
                 Err(error) => return Err(error),
             }
         }

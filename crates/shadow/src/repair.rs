@@ -11,6 +11,7 @@ use crate::{
     hydrate::Wanted,
     intent::{mark_of_metadata, mark_of_tags},
     origin::Origin,
+    read_through::ATTEMPTS_MAX,
     record::{Intent, Operation, decode},
     repairs::PendingRepair,
     transfer::End,
@@ -207,9 +208,8 @@ impl Shadow {
         }
     }
 
-    /// What the origin applied of a write of `key` that lost its owner. One of which it applied nothing is forgotten: what is here stands. The
-    /// caller holds the key's lock.
-    pub(crate) async fn applied_by_the_dead(
+    /// What the origin applied of a write of `key` that lost its owner. One of which it applied nothing is forgotten: what is here stands.
+    async fn applied_by_the_dead(
         &self,
         cx: &RequestContext,
         bucket: &Bucket,
@@ -223,6 +223,33 @@ impl Shadow {
             self.drop_intent(bucket, key, &view.base).await?;
         }
         Ok(applied)
+    }
+
+    /// What is known of `key` once a dead write of which the origin applied nothing is forgotten; the caller holds the key's lock. One that the
+    /// origin does not let us judge stays, so that the key can be written: readers are not told of it, either.
+    pub(crate) async fn forget_unless_applied(
+        &self,
+        cx: &RequestContext,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        mut view: View,
+        origin: &dyn Origin,
+    ) -> Result<View> {
+        for _ in 0..ATTEMPTS_MAX {
+            if !view.is_dead {
+                break;
+            }
+            match self.applied_by_the_dead(cx, bucket, key, &view, origin).await {
+                Ok(None) => {}
+                Ok(Some(_)) => break,
+                // It came in meanwhile, which settles it, or changed beneath.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) if matches!(error.kind(), ErrorKind::OriginUnavailable | ErrorKind::Unavailable) => return Err(error),
+                Err(_) => break,
+            }
+            view = self.view(bucket, key).await?;
+        }
+        Ok(view)
     }
 
     /// Takes the origin's tags, if both sides hold the same object.

@@ -76,13 +76,17 @@ impl Shadow {
         }
         let is_delete = matches!(intended, Intended::Delete);
         let judge = if is_delete { judge_delete } else { judge_put };
-        let (view, terms) = match self.judge_through(cx, &bucket, key, conditions, judge, origin).await {
+        let (mut view, terms) = match self.judge_through(cx, &bucket, key, conditions, judge, origin).await {
             // That is an answer, and there will be no commit to hold it against the settings.
             Err(error) if is_delete && error.kind() == ErrorKind::NotFound(Entity::Object) => {
                 return self.stands(&bucket, Err(error)).await;
             }
             judged => judged?,
         };
+        if is_delete {
+            // Beside a write that never was it would pass for done where the origin holds nothing anyway.
+            view = self.forget_unless_applied(cx, &bucket, key, view, &**origin).await?;
+        }
         if is_tag && view.object.is_none() {
             // Gone since it was brought here to be tagged.
             let changed = || Error::new(ErrorKind::Conflict, "the object changed; please try again");
@@ -291,15 +295,10 @@ impl Shadow {
         origin: &Arc<dyn Origin>,
     ) -> Result<(View, Terms)> {
         let mut view = self.view(bucket, key).await?;
-        if view.is_dead {
-            // One half-done write can be remembered beside the next, not two.
-            let is_full = view.intent.as_ref().is_some_and(|intent| intent.before.is_some());
-            if is_full || !conditions.is_empty() {
-                self.repair(cx, bucket, key, origin).await?;
-            } else {
-                // And only what the origin has of it: a delete beside nothing would pass for done where the origin holds nothing anyway.
-                self.applied_by_the_dead(cx, bucket, key, &view, &**origin).await?;
-            }
+        // One half-done write can be remembered beside the next, not two.
+        let is_full = view.intent.as_ref().is_some_and(|intent| intent.before.is_some());
+        if view.is_dead && (is_full || !conditions.is_empty()) {
+            self.repair(cx, bucket, key, origin).await?;
             view = self.view(bucket, key).await?;
         }
         let cold = self.cold_etag(cx, bucket, key, &view, conditions, &**origin).await?;

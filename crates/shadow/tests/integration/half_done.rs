@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{ErrorKind, Tags, UserMetadata};
+use umbra_core::{Entity, ErrorKind, Matches, Preconditions, Tags, UserMetadata};
 use umbra_meta::CommitFault;
 use umbra_shadow::{
     JobKind, JobState,
@@ -66,6 +66,78 @@ async fn a_delete_that_the_origin_refuses_is_not_seen_of_what_it_never_held() {
     begun.release();
     assert_eq!(kind(delete.await.unwrap()), ErrorKind::OriginUnavailable);
     assert_eq!(world.get("k").await.unwrap(), "here");
+}
+
+/// What was left half done keeps no key from being written or deleted, though the origin does not let it be judged.
+#[tokio::test]
+async fn what_cannot_be_judged_is_overwritten_and_deleted() {
+    let tags = || Tags::new([("version".to_owned(), "new".to_owned())]);
+    for doing in ["head", "tags"] {
+        let world = World::attached(true).await;
+        for deletes in [false, true] {
+            world.put("k", "old").await.unwrap();
+            if doing == "head" {
+                world.origin.fail_next("put", Fault::LoseRequest);
+                assert_eq!(kind(world.put("k", "lost").await), ErrorKind::Unavailable);
+            } else {
+                world.origin.fail_next("put_tags", Fault::LoseAnswer);
+                let set = world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k"), None, tags()).await;
+                assert_eq!(kind(set), ErrorKind::Unavailable);
+            }
+            world.origin.fail_always(doing, "k", Some(Fault::Refused));
+            if deletes {
+                world.delete("k").await.unwrap();
+            } else {
+                world.put("k", "new").await.unwrap();
+            }
+            assert_eq!(world.get("k").await.ok(), (!deletes).then(|| "new".into()), "{doing}");
+            world.origin.fail_always(doing, "k", None);
+        }
+    }
+}
+
+/// Nor is a delete refused because a copy came in while the origin was asked about what was left half done.
+#[tokio::test]
+async fn a_delete_is_done_though_a_copy_comes_in() {
+    let world = Arc::new(World::attached(true).await);
+    world.origin.insert("k", "cold", &OriginAttributes::default());
+    world.origin.fail_next("put", Fault::LoseRequest);
+    assert_eq!(kind(world.put("k", "lost").await), ErrorKind::Unavailable);
+    let gets = world.origin.hold_gets();
+    let read = world.begin_get("k").await;
+    let (heads, deleter) = (world.origin.hold("head"), world.clone());
+    let delete = tokio::spawn(async move { deleter.delete("k").await });
+    world.eventually(async || (world.origin.waiting() == 1).then_some(())).await;
+    gets.add_permits(10);
+    assert_eq!(read.await.unwrap().unwrap(), "cold");
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    heads.add_permits(10);
+    delete.await.unwrap().unwrap();
+    assert_eq!(kind(world.get("k").await), ErrorKind::NotFound(Entity::Object));
+    assert_eq!(world.origin.content("k"), None);
+}
+
+/// Nor is a condition judged by a write that is still under way, where a cold object came in meanwhile.
+#[tokio::test]
+async fn no_condition_is_judged_by_a_write_under_way() {
+    let meta = Arc::new(HeldMeta::default());
+    let world = Arc::new(World::bare_over(meta.clone()).await);
+    world.attach(true).await;
+    world.origin.insert("k", "cold", &OriginAttributes::default());
+    let preconditions =
+        Preconditions { if_match: world.origin.etag("k").map(|etag| Matches::ETags(vec![etag])), ..Preconditions::default() };
+    let (looked, reader) = (meta.hold(0, |asked| asked.reads(b"w/")), world.clone());
+    let read = tokio::spawn(async move { reader.get_with("k", GetOptions { preconditions, ..GetOptions::default() }).await });
+    looked.arrived(&world).await;
+    assert_eq!(world.hydrated_by_reading("k").await, "cold");
+    let applies = meta.hold(0, |asked| matches!(asked, Asked::Commit(batch) if settles(batch)));
+    let writer = world.clone();
+    let put = tokio::spawn(async move { writer.put("k", "new").await });
+    applies.arrived(&world).await;
+    looked.release();
+    assert_eq!(read.await.unwrap().unwrap(), "cold");
+    applies.release();
+    put.await.unwrap().unwrap();
 }
 
 /// Nor is a write that is still under way shown to who asked for a cold object that came in meanwhile: others are shown what came in.
