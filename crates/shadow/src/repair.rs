@@ -226,7 +226,7 @@ impl Shadow {
     }
 
     /// What is known of `key` once a dead write of which the origin applied nothing is forgotten; the caller holds the key's lock. One that the
-    /// origin does not let us judge stays, so that the key can be written: readers are not told of it, either.
+    /// origin does not let us judge stays, so that the key can be deleted: readers are not told of it, either.
     pub(crate) async fn forget_unless_applied(
         &self,
         cx: &RequestContext,
