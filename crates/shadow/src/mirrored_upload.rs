@@ -17,6 +17,7 @@ use crate::{
     intent::{Intended, mark_of_metadata},
     late_mirror::part_lock,
     origin::{Origin, OriginAttributes, OriginError, OriginHead, ShadowPath},
+    record::Operation,
     tee::{Outcome, store_on_both},
     view::{View, has_versions},
     write_here::judge_put,
@@ -195,7 +196,9 @@ enum Matched {
 /// The version that a repair made of an earlier attempt whose answer was lost, if it did and it has all that was asked for: there is none to be
 /// made again.
 fn brought(bucket: &Bucket, view: &View, plan: &CompletionPlan) -> Option<PutObject> {
-    let object = view.local().filter(|object| has_versions(bucket) && view.unsettled().is_none() && object.hydrated.is_some())?;
+    // Tags that are half set leave it which object it is.
+    let is_certain = view.unsettled().is_none_or(|intent| intent.operation == Operation::Tag);
+    let object = view.local().filter(|object| has_versions(bucket) && is_certain && object.hydrated.is_some())?;
     plan.is_like(object).then(|| PutObject {
         etag: object.etag.clone(),
         checksums: object.checksums.clone(),

@@ -478,6 +478,25 @@ async fn an_upload_is_completed_to_one_version_though_its_answer_was_lost() {
     assert_eq!((world.rows(umbra_meta::key::all_uploads()).await, world.rows(umbra_meta::key::all_origin_uploads()).await), (0, 0));
 }
 
+/// Tags that were left half set say nothing of which version that is.
+#[tokio::test]
+async fn an_upload_is_completed_to_one_version_though_its_tags_are_half_set() {
+    let world = versioned(true).await;
+    let upload = uploads::begin(&world).await;
+    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
+    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
+    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
+    assert_eq!(world.hydrated_by_reading("k").await, content(10));
+    let brought = versions(&world, 1000).await;
+    world.origin.fail_next("put_tags", memory::Fault::LoseAnswer);
+    assert_eq!(kind(world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k"), None, tags()).await), ErrorKind::Unavailable);
+    assert_eq!(uploads::complete(&world, &upload, &parts).await.unwrap().version, brought[0].1);
+    assert_eq!(versions(&world, 1000).await, brought);
+    world.shadow.start().await.unwrap();
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    assert_eq!(world.shadow.tags(&world.cx, &*world.bucket().await, &k("k"), None).await.unwrap().0, tags());
+}
+
 /// A repair knows nothing of a lock: a version without it is not the one that the upload was begun for.
 #[tokio::test]
 async fn an_upload_with_a_lock_is_not_completed_to_a_version_without_it() {
