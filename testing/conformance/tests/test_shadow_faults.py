@@ -312,6 +312,8 @@ def test_detaching_waits_for_repairs(written):
     """Holds "It refuses while cold objects remain or repairs are pending, naming how many, unless forced;"."""
     written.put("k", b"before")
     written.fault("PUT", "k", drop_answer=True)
+    # Nor is it repaired before the origin is away.
+    written.fault("HEAD", "k", status=503)
     try:
         refused(written.put, "k", b"after")
     except (BotoCoreError, AssertionError):
