@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use umbra_core::{Attributes, ETag, Entity, ErrorKind, Matches, ObjectLock, Preconditions, Tags, VersionId};
+use umbra_core::{Attributes, ETag, Entity, ErrorKind, Matches, ObjectLock, Preconditions, Tags, UploadId, VersionId};
 use umbra_shadow::origin::{OriginAttributes, memory};
 use umbra_store::{
-    AclChange, BucketSettings, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, PutOptions, Versioning,
+    AclChange, BucketSettings, CompletedPart, CreateUpload, DeleteOptions, GetOptions, ListVersions, LockChange, Objects, PutOptions,
+    Versioning,
 };
 
 use crate::{
@@ -463,15 +464,21 @@ async fn a_version_that_moves_while_it_is_listed_is_listed_once() {
     assert_eq!(listed.await.unwrap(), shown(&[(first, false)]));
 }
 
+/// Completes an upload of one part at the origin alone, and has what it holds brought here by a repair.
+async fn half_complete(world: &World, upload: &UploadId) -> [CompletedPart; 1] {
+    let parts = [uploads::part(world, upload, 1, 10).await.unwrap()];
+    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
+    assert_eq!(kind(uploads::complete(world, upload, &parts).await), ErrorKind::Unavailable);
+    assert_eq!(world.get("k").await.unwrap(), content(10));
+    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    parts
+}
+
 #[tokio::test]
 async fn an_upload_is_completed_to_one_version_though_its_answer_was_lost() {
     let world = versioned(true).await;
     let upload = uploads::begin(&world).await;
-    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
-    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
-    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
-    assert_eq!(world.get("k").await.unwrap(), content(10));
-    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    let parts = half_complete(&world, &upload).await;
     let brought = versions(&world, 1000).await;
     assert_eq!(uploads::complete(&world, &upload, &parts).await.unwrap().version, brought[0].1);
     assert_eq!(versions(&world, 1000).await, brought);
@@ -483,10 +490,7 @@ async fn an_upload_is_completed_to_one_version_though_its_answer_was_lost() {
 async fn an_upload_is_completed_to_one_version_though_its_tags_are_half_set() {
     let world = versioned(true).await;
     let upload = uploads::begin(&world).await;
-    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
-    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
-    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
-    assert_eq!(world.hydrated_by_reading("k").await, content(10));
+    let parts = half_complete(&world, &upload).await;
     let brought = versions(&world, 1000).await;
     world.origin.fail_next("put_tags", memory::Fault::LoseAnswer);
     assert_eq!(kind(world.shadow.put_tags(&world.cx, &*world.bucket().await, &k("k"), None, tags()).await), ErrorKind::Unavailable);
@@ -504,11 +508,7 @@ async fn an_upload_with_a_lock_is_not_completed_to_a_version_without_it() {
     let lock = ObjectLock { legal_hold: Some(true), ..ObjectLock::default() };
     let options = CreateUpload { attributes: Attributes { lock, ..Attributes::default() }, ..CreateUpload::default() };
     let upload = world.shadow.create_upload(&world.cx, &*world.bucket().await, &k("k"), options).await.unwrap();
-    let parts = [uploads::part(&world, &upload, 1, 10).await.unwrap()];
-    world.origin.fail_next("complete", memory::Fault::LoseAnswer);
-    assert_eq!(kind(uploads::complete(&world, &upload, &parts).await), ErrorKind::Unavailable);
-    assert_eq!(world.get("k").await.unwrap(), content(10));
-    world.eventually(async || (world.intents().await == 0).then_some(())).await;
+    let parts = half_complete(&world, &upload).await;
     let repaired = versions(&world, 1000).await[0].1;
     let completed = uploads::complete(&world, &upload, &parts).await.unwrap().version;
     assert_ne!(completed, repaired);

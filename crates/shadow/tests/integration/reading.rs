@@ -2,10 +2,12 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use bytes::Bytes;
 use futures::future::join_all;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use umbra_core::{
     Acl, Body, Entity, ErrorKind, Fault as S3Fault, Grant, Grantee, HydratePolicy, Matches, PartNumber, Permission, Preconditions,
-    RangeSpec, ReadSource, RequestContext, SystemHeaders, Tags, UserMetadata,
+    RangeSpec, ReadSource, RequestContext, Result, SystemHeaders, Tags, UserMetadata,
 };
 use umbra_meta::key;
 use umbra_shadow::{
@@ -546,23 +548,35 @@ async fn a_path_that_is_refused_is_its_own_requests_alone() {
     assert_eq!((world.hydrated("k").await, world.origin.gets()), ("x".into(), 2));
 }
 
+/// A transfer of `k` that is under way and read, and what its origin's bytes wait for. Who reads `k` now begins a second transfer beside it.
+async fn first_of_two(whole: &Bytes) -> (Arc<World>, Arc<Semaphore>, JoinHandle<Result<Bytes>>) {
+    let world = Arc::new(World::attached(true).await);
+    world.origin.insert("k", whole.clone(), &attributes());
+    // Nothing of this ETag tells whether the content is right.
+    world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
+    let gate = world.origin.slow_down();
+    let first = world.begin_get("k").await;
+    gate.add_permits(80);
+    world.eventually(async || (world.rows(key::all_pieces()).await > 1).then_some(())).await;
+    world.origin.fail_next("put", Fault::Refused);
+    assert_eq!(kind(world.put("k", "new").await), ErrorKind::OriginRefused);
+    (world, gate, first)
+}
+
+/// Waits until the blobs of `k` are all there are.
+async fn no_bytes_stay_besides(world: &World) {
+    let info = world.native.find(&*world.bucket().await, &k("k")).await.unwrap().unwrap();
+    let held = info.object.content.extents().len();
+    world.eventually(async || (world.blobs.len() == held).then_some(())).await;
+}
+
 /// A write-through that the origin refuses makes a reader begin a second transfer of a key beside the one that is under way: they keep apart,
 /// also over a restart, and only one of them becomes the object.
 #[tokio::test]
 async fn two_transfers_of_a_key_keep_apart() {
-    let size = 24 * MIB;
-    let whole = content(size);
+    let whole = content(24 * MIB);
     for restarts in [false, true] {
-        let world = Arc::new(World::attached(true).await);
-        world.origin.insert("k", whole.clone(), &attributes());
-        // Nothing of this ETag tells whether the content is right.
-        world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
-        let gate = world.origin.slow_down();
-        let first = world.begin_get("k").await;
-        gate.add_permits(80);
-        world.eventually(async || (world.rows(key::all_pieces()).await > 1).then_some(())).await;
-        world.origin.fail_next("put", Fault::Refused);
-        assert_eq!(kind(world.put("k", "new").await), ErrorKind::OriginRefused);
+        let (world, gate, first) = first_of_two(&whole).await;
         let second = world.begin_get("k").await;
         gate.add_permits(150);
         world.eventually(async || (gate.available_permits() == 0).then_some(())).await;
@@ -580,9 +594,7 @@ async fn two_transfers_of_a_key_keep_apart() {
             assert!(second.await.unwrap().unwrap() == whole);
             assert!(world.hydrated("k").await == whole);
             world.eventually(async || (world.rows(key::all_pieces()).await == 0).then_some(())).await;
-            let info = world.native.find(&*world.bucket().await, &k("k")).await.unwrap().unwrap();
-            let held = info.object.content.extents().len();
-            world.eventually(async || (world.blobs.len() == held).then_some(())).await;
+            no_bytes_stay_besides(&world).await;
         }
     }
 }
@@ -591,15 +603,7 @@ async fn two_transfers_of_a_key_keep_apart() {
 #[tokio::test]
 async fn a_second_transfer_that_fails_at_its_end_leaves_nothing() {
     let whole = content(24 * MIB);
-    let world = Arc::new(World::attached(true).await);
-    world.origin.insert("k", whole.clone(), &attributes());
-    world.origin.set_etag("k", "d41d8cd98f00b204e9800998ecf8427e-3");
-    let gate = world.origin.slow_down();
-    let first = world.begin_get("k").await;
-    gate.add_permits(80);
-    world.eventually(async || (world.rows(key::all_pieces()).await > 1).then_some(())).await;
-    world.origin.fail_next("put", Fault::Refused);
-    assert_eq!(kind(world.put("k", "new").await), ErrorKind::OriginRefused);
+    let (world, gate, first) = first_of_two(&whole).await;
     world.origin.fail_always("head", "k", Some(Fault::Archived));
     let second = {
         let world = world.clone();
@@ -610,9 +614,7 @@ async fn a_second_transfer_that_fails_at_its_end_leaves_nothing() {
     assert_eq!(kind(second.await.unwrap()), ErrorKind::Invalid(S3Fault::InvalidObjectState));
     world.origin.fail_always("head", "k", None);
     assert!(world.hydrated_by_reading("k").await == whole);
-    let info = world.native.find(&*world.bucket().await, &k("k")).await.unwrap().unwrap();
-    let held = info.object.content.extents().len();
-    world.eventually(async || (world.blobs.len() == held).then_some(())).await;
+    no_bytes_stay_besides(&world).await;
 }
 
 /// What was kept of an object is not shown once its origin holds another, or none.
