@@ -37,9 +37,7 @@ class SeaweedFS:
         data, home = self.dir / "data", self.dir / "home"
         data.mkdir(parents=True)
         home.mkdir()
-        # One volume per bucket instead of seven: buckets are many here, and small.
-        (home / ".seaweedfs").mkdir()
-        (home / ".seaweedfs" / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+        self._configure(home)
         config = self.dir / "s3.json"
         config.write_text(json.dumps({"identities": [
             _identity("origin", ["Admin", "Read", "Write", "List", "Tagging"], (ACCESS_KEY, SECRET_KEY), ROTATED),
@@ -51,6 +49,11 @@ class SeaweedFS:
         self.process = Process("seaweedfs", self._argv(data, config, *self.ports), self.dir / "seaweedfs.log", clean_environment(home)).start()
         until("SeaweedFS to answer", self._ready, 60, 0.1)
         return self
+
+    def _configure(self, home):
+        # One volume per bucket instead of seven: buckets are many here, and small.
+        (home / ".seaweedfs").mkdir()
+        (home / ".seaweedfs" / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
 
     def _argv(self, data, config, master, volume, filer, s3):
         weed = Path(sys.executable).parent / "weed"

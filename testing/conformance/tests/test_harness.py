@@ -1,6 +1,9 @@
 """The proxy itself: that it counts right and breaks what it is told, or the other tests prove nothing."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ConnectionClosedError, ReadTimeoutError
@@ -115,6 +118,15 @@ def test_ports_of_another_address(tmp_path):
     assert all(path.exists() for path in sockets) and all(is_free(port + GRPC_ABOVE) for port in away.ports)
     away.stop()
     assert not any(path.exists() for path in sockets)
+
+
+def test_the_seaweedfs_of_the_benchmarks_comes_and_goes(tmp_path):
+    """It answers where it says, and ends when its standard input does."""
+    bench = Path(__file__).resolve().parents[3] / "bench" / "seaweed.py"
+    with subprocess.Popen([sys.executable, bench, tmp_path / "s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        endpoint, _, access_key, secret_key = process.stdout.readline().split()
+        s3(endpoint, access_key, secret_key, retries=True).create_bucket(Bucket="bench")
+    assert process.returncode == 0
 
 
 def test_moto_holds_odd_keys(moto):
